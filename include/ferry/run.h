@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ferry/run.h - libferry-run: open a model, run it. All that a device needs.
+ *
+ *     ferry_error    e;
+ *     ferry_model   *m = ferry_open("resnet50.onnx", NULL, &e);      // immutable; any number of threads share it
+ *     ferry_session *s = m ? ferry_session_new(m, &e) : NULL;        // cheap; one per thread
+ *     ferry_tensor   x = ferry_f32(img, 4, (int64_t[]){1, 3, 224, 224}), y = {0};
+ *     if (!s || ferry_run(s, &x, 1, &y, 1, &e) != 0) { fputs(e.text, stderr); ... }
+ *     use(y.data);                                                   // valid until this session's next run
+ *     ferry_session_free(s); ferry_close(m);
+ *
+ * Rules that hold for every function here:
+ *   - Nothing prints, exits or aborts. What can fail returns NULL or a value other than 0 and fills the caller's
+ *     ferry_error (which may be NULL when nobody wants to know).
+ *   - A ferry_model is immutable: any thread may use it at any time. A ferry_session belongs to one thread at a time.
+ *   - Strings and arrays returned by a model live as long as the model; nothing of them is freed by the caller.
+ *   - Tensors are borrowed views: ferry neither frees nor keeps the memory they point to.
+ */
+#ifndef FERRY_RUN_H
+#define FERRY_RUN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define FERRY_API __attribute__((visibility("default")))
+#else
+#define FERRY_API
+#endif
+
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
+
+/* What sort of failure; equal to the exit code of the program `ferry`. */
+typedef enum ferry_kind {
+    FERRY_OK = 0,
+    FERRY_NO = 1,       /* a gate said no: outputs differ, a requirement is not met */
+    FERRY_USAGE = 2,    /* the caller asked for something that cannot be asked for */
+    FERRY_BAD_MODEL = 3,/* the model (or its input) is invalid or not supported */
+    FERRY_IO = 4,       /* reading or writing failed; out of memory */
+    FERRY_BUG = 5       /* a defect of ferry itself: please report it */
+} ferry_kind;
+
+#define FERRY_FRAMES 8
+
+/* Caller-owned; zero-initialise or leave as it is: every failing call overwrites it. */
+typedef struct ferry_error {
+    int32_t     kind;                    /* ferry_kind */
+    int32_t     nframes;                 /* how many of frame[] are used, innermost first */
+    const char *code;                    /* stable name, e.g. "AXIS"; `ferry explain AXIS` tells more; static storage */
+    char        text[512];               /* one sentence: what is wrong and where */
+    char        help[256];               /* what to do next, or "" */
+    char        frame[FERRY_FRAMES][200];/* where it happened: node, pass, file */
+} ferry_error;
+
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
+
+/* Element types, numbered as in onnx.proto3 TensorProto.DataType. */
+typedef enum ferry_dtype {
+    FERRY_UNDEFINED = 0, FERRY_FLOAT = 1, FERRY_UINT8 = 2, FERRY_INT8 = 3, FERRY_UINT16 = 4, FERRY_INT16 = 5,
+    FERRY_INT32 = 6, FERRY_INT64 = 7, FERRY_STRING = 8, FERRY_BOOL = 9, FERRY_FLOAT16 = 10, FERRY_DOUBLE = 11,
+    FERRY_UINT32 = 12, FERRY_UINT64 = 13, FERRY_COMPLEX64 = 14, FERRY_COMPLEX128 = 15, FERRY_BFLOAT16 = 16,
+    FERRY_FLOAT8E4M3FN = 17, FERRY_FLOAT8E4M3FNUZ = 18, FERRY_FLOAT8E5M2 = 19, FERRY_FLOAT8E5M2FNUZ = 20,
+    FERRY_UINT4 = 21, FERRY_INT4 = 22, FERRY_FLOAT4E2M1 = 23, FERRY_FLOAT8E8M0 = 24, FERRY_UINT2 = 25, FERRY_INT2 = 26
+} ferry_dtype;
+
+#define FERRY_MAX_RANK 16
+
+/* A borrowed view of dense row-major data. As an output with data == NULL, ferry fills in a view that stays valid until
+ * the session's next run; with data != NULL ferry writes there after checking dtype, shape and bytes. */
+typedef struct ferry_tensor {
+    void   *data;
+    size_t  bytes;
+    int32_t dtype;                       /* ferry_dtype */
+    int32_t rank;
+    int64_t dim[FERRY_MAX_RANK];
+} ferry_tensor;
+
+/* A view of `data` as dtype[dim[0], ..., dim[rank-1]]; bytes is computed. A rank over FERRY_MAX_RANK gives dtype 0. */
+FERRY_API ferry_tensor ferry_view(int32_t dtype, void *data, int32_t rank, const int64_t *dim);
+FERRY_API ferry_tensor ferry_f32(const float *data, int32_t rank, const int64_t *dim);
+FERRY_API ferry_tensor ferry_i64(const int64_t *data, int32_t rank, const int64_t *dim);
+
+/* Bytes of `count` elements of a dtype (sub-byte types are packed, rounded up); 0 for strings and unknown numbers. */
+FERRY_API size_t      ferry_dtype_bytes(int32_t dtype, int64_t count);
+FERRY_API const char *ferry_dtype_name(int32_t dtype);     /* "f32", "i64", "bool" ... ; "?" for unknown numbers */
+
+/* ---- models ------------------------------------------------------------------------------------------------------ */
+
+typedef struct ferry_model   ferry_model;
+typedef struct ferry_session ferry_session;
+
+/* One input or output of a model. dim[i] is -1 where the size is not fixed; sym[i] then is its name or expression. */
+typedef struct ferry_port {
+    const char        *name;
+    int32_t            dtype;
+    int32_t            rank;             /* -1: not known */
+    const int64_t     *dim;
+    const char *const *sym;              /* sym[i] is NULL where dim[i] >= 0 */
+} ferry_port;
+
+/* Opens a .onnx (or, in the full library, a .pt2, which is exported in memory). `options` is NULL or words
+ * "threads=2 engine=onnxruntime ..." separated by blanks or commas; unknown words are errors. NULL on failure. */
+FERRY_API ferry_model *ferry_open(const char *path, const char *options, ferry_error *e);
+/* The same from memory that must outlive the model. External data is refused here. */
+FERRY_API ferry_model *ferry_open_memory(const void *data, size_t bytes, const char *options, ferry_error *e);
+FERRY_API void         ferry_close(ferry_model *m);        /* NULL is fine; sessions must be freed before */
+
+FERRY_API size_t            ferry_inputs(const ferry_model *m);
+FERRY_API size_t            ferry_outputs(const ferry_model *m);
+FERRY_API const ferry_port *ferry_input(const ferry_model *m, size_t i);    /* NULL if i is out of range */
+FERRY_API const ferry_port *ferry_output(const ferry_model *m, size_t i);
+FERRY_API int               ferry_find_input(const ferry_model *m, const char *name);   /* index, or -1 */
+FERRY_API int               ferry_find_output(const ferry_model *m, const char *name);
+FERRY_API const char       *ferry_metadata(const ferry_model *m, const char *key);      /* metadata_props; NULL if absent */
+
+/* ---- running ----------------------------------------------------------------------------------------------------- */
+
+FERRY_API ferry_session *ferry_session_new(const ferry_model *m, ferry_error *e);
+FERRY_API void           ferry_session_free(ferry_session *s);
+/* Runs once. in[i] is the model's input i, out[i] its output i; nin and nout must be the model's counts. Declared state
+ * (KV caches, mutated buffers) is kept by the session between runs. 0 on success, else a ferry_kind. */
+FERRY_API int  ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e);
+/* Sets declared state back to what the model file says. */
+FERRY_API int  ferry_session_reset(ferry_session *s, ferry_error *e);
+
+FERRY_API const char *ferry_version(void);                 /* "0.1.0" */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

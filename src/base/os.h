@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * os.h - every allocation and system call of ferry goes through here, so that tests can make each one fail in turn. */
+#ifndef FY_OS_H
+#define FY_OS_H
+
+#include "base/status.h"
+
+#include <sys/types.h>
+
+/* malloc, calloc, realloc with an overflow-checked count; NULL when memory is out or fy_os_fail_at says so. */
+void *fy_malloc(size_t count, size_t size);
+void *fy_calloc(size_t count, size_t size);
+void *fy_realloc(void *p, size_t count, size_t size);
+void  fy_free(void *p);
+/* 64-byte aligned; freed with fy_free_aligned. */
+void *fy_malloc_aligned(size_t bytes);
+void  fy_free_aligned(void *p);
+
+/* Thin wrappers with errno kept. They retry EINTR and finish short transfers. */
+int     fy_os_open(const char *path, int flags, int mode);
+int     fy_os_close(int fd);
+ssize_t fy_os_read(int fd, void *buf, size_t n);            /* up to n bytes; 0 at the end; -1 */
+int     fy_os_write_all(int fd, const void *buf, size_t n); /* 0 or -1 */
+int     fy_os_fsync(int fd);
+int     fy_os_rename(const char *from, const char *to);
+int     fy_os_unlink(const char *path);
+int64_t fy_os_size(int fd);                                 /* regular files only, else -1 */
+void   *fy_os_map(int fd, size_t bytes);                    /* read-only, private; NULL on failure */
+void    fy_os_unmap(void *p, size_t bytes);
+
+/* Test hooks. Calls are counted from 0 since the last reset; the call numbered `k` fails (k < 0: none; `forever`: all
+ * from k on). Not thread safe: set while one thread runs. */
+void     fy_os_fail_at(int64_t k, bool forever);
+int64_t  fy_os_calls(void);
+/* Bytes allocated through this file now, and at most since the last reset. */
+size_t   fy_os_bytes(void);
+size_t   fy_os_peak_bytes(bool reset);
+
+#endif

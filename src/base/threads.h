@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * threads.h - one pool of workers. Work is split by the problem, never by the number of threads, so that results do not
+ * depend on it. */
+#ifndef FY_THREADS_H
+#define FY_THREADS_H
+
+#include "base/status.h"
+
+typedef struct fy_pool fy_pool;
+
+/* Cores that this process may use: affinity mask and cgroup quota; at least 1. */
+int fy_cores(void);
+/* `threads` <= 0 means fy_cores(). NULL when out of memory; fewer workers than asked for is not an error. */
+fy_pool *fy_pool_new(int threads);
+void     fy_pool_free(fy_pool *p);
+int      fy_pool_threads(const fy_pool *p);                  /* 1 for NULL */
+
+/* Calls fn(arg, begin, end) for pieces of [0, n), each at most `grain` long, from any worker; returns when all are done.
+ * The pieces are the same for every thread count. A NULL pool runs them in order. Not to be nested. */
+void fy_for(fy_pool *p, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * engine.h - who executes a model: compile, run, describe. engines.def lists them; foreign ones are opened at run time. */
+#ifndef FY_ENGINE_H
+#define FY_ENGINE_H
+
+#include "opset/opset.h"
+
+typedef struct fy_engine   fy_engine;
+typedef struct fy_compiled fy_compiled;  /* immutable, shared */
+typedef struct fy_session  fy_session;   /* one thread at a time */
+
+typedef struct fy_engine_options { int threads; } fy_engine_options;
+
+struct fy_engine {
+    const char *name;                    /* "ferry", "onnxruntime" */
+    const char *doc;
+    /* NULL if usable here, else why not and where it was looked for (static or from buf). */
+    const char *(*missing)(char *buf, size_t n);
+    fy_status (*describe)(char *buf, size_t n, ferry_error *e);                  /* "ONNX Runtime 1.32.0 (/path/lib.so)" */
+    /* The model is at the canonical opset and outlives the compiled one. */
+    fy_status (*compile)(fy_compiled **c, const fy_model *m, const fy_engine_options *o, ferry_error *e);
+    void      (*compiled_free)(fy_compiled *c);
+    fy_status (*session)(fy_session **s, fy_compiled *c, ferry_error *e);
+    void      (*session_free)(fy_session *s);
+    /* in: one for each graph input; out: one for each graph output, owned by the caller. */
+    fy_status (*run)(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_error *e);
+};
+
+const fy_engine *fy_engine_find(const char *name);           /* NULL if unknown; "" and NULL give the default, "ferry" */
+const fy_engine *const *fy_engines(int *n);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * onnx.h - reads and writes .onnx (onnx.proto3, IR versions 3 to newest), zero-copy in and streamed out.
+ *
+ * This is bytes only: domain, operator name and opset stay as read; fy_opset_raise brings a model to the canonical opset. */
+#ifndef FY_ONNX_H
+#define FY_ONNX_H
+
+#include "base/file.h"
+#include "ir/op.h"
+
+/* Maps the file; initialisers point into it. External data is opened below the model's folder only. m->opset holds the
+ * version of ai.onnx that the file imports. */
+FY_CHECKED fy_status fy_onnx_read(fy_model **m, const char *path, const fy_registry *r, ferry_error *e);
+FY_CHECKED fy_status fy_onnx_read_memory(fy_model **m, const void *data, size_t n, const char *name, const fy_registry *r, ferry_error *e);
+/* TensorProto, SequenceProto, OptionalProto files (.pb of the test suites). */
+FY_CHECKED fy_status fy_onnx_read_value(fy_rval *v, const char *path, ferry_error *e);
+FY_CHECKED fy_status fy_onnx_write_tensor(const char *path, const fy_tensor *t, const char *name, ferry_error *e);
+
+typedef struct fy_onnx_options {
+    bool external_data;                  /* weights of 1 KiB and more into NAME.data beside it; forced above 2 GiB */
+    bool traces;                         /* keep source paths (metadata_props of nodes) */
+} fy_onnx_options;
+
+/* Writes the model as it is (already at m->opset) beside the target and renames. Peak memory does not depend on weights. */
+FY_CHECKED fy_status fy_onnx_write(const fy_model *m, const char *path, const fy_onnx_options *o, ferry_error *e);
+/* The same into memory, for models without large weights. */
+FY_CHECKED fy_status fy_onnx_write_memory(const fy_model *m, fy_buf *out, ferry_error *e);
+
+#endif

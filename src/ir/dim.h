@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * dim.h - symbolic sizes. A dim is a constant, a symbol, or an integer expression over them.
+ *
+ * Dims are hash-consed in one fy_dims and kept canonical (sums of products with integer coefficients over atoms; an atom
+ * is a symbol or a non-polynomial expression), so two dims of one pool are equal exactly when their pointers are.
+ * Every constructor takes NULL operands and then gives NULL; NULL otherwise means out of memory. */
+#ifndef FY_DIM_H
+#define FY_DIM_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+
+typedef enum fy_dim_kind {
+    FY_DIM_CONST, FY_DIM_SYM, FY_DIM_SUM, FY_DIM_PROD,
+    FY_DIM_FLOORDIV, FY_DIM_CEILDIV, FY_DIM_MOD, FY_DIM_POW,    /* two arguments; mod has the sign of the divisor (Python) */
+    FY_DIM_MIN, FY_DIM_MAX,                                     /* two arguments */
+    FY_DIM_SCALE,                                               /* floor(arg * num / den) */
+    FY_DIM_OPAQUE                                               /* unknown, data dependent: a symbol with an origin */
+} fy_dim_kind;
+
+typedef struct fy_dim fy_dim;
+struct fy_dim {
+    fy_dim_kind    kind;
+    uint32_t       id;                   /* dense within the pool */
+    int            nargs;
+    int64_t        value;                /* CONST: it; SUM: constant term; PROD: coefficient; SCALE: num */
+    int64_t        den;                  /* SCALE */
+    const char    *name;                 /* SYM, OPAQUE: name; OPAQUE: arg of print */
+    const fy_dim *const *arg;            /* SUM: terms (PROD, or atoms with coefficient 1); PROD: atoms */
+    int64_t        lo, hi;               /* known bounds, inclusive; hi = INT64_MAX when unbounded. Symbols: settable */
+};
+
+typedef struct fy_dims fy_dims;
+fy_dims *fy_dims_new(void);
+void     fy_dims_free(fy_dims *p);
+
+const fy_dim *fy_dim_const(fy_dims *p, int64_t v);
+const fy_dim *fy_dim_sym(fy_dims *p, const char *name);           /* the same pointer for the same name; lo 0 */
+const fy_dim *fy_dim_opaque(fy_dims *p, const char *origin);      /* fresh at each call; named "<origin>_<n>" */
+const fy_dim *fy_dim_add(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_sub(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_mul(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_floordiv(fy_dims *p, const fy_dim *a, const fy_dim *b);  /* exact division simplifies: (6*s)/2 = 3*s */
+const fy_dim *fy_dim_ceildiv(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_mod(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_pow(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_min(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_max(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_scale(fy_dims *p, const fy_dim *a, int64_t num, int64_t den);
+const fy_dim *fy_dim_addi(fy_dims *p, const fy_dim *a, int64_t b);
+const fy_dim *fy_dim_muli(fy_dims *p, const fy_dim *a, int64_t b);
+const fy_dim *fy_dim_divi(fy_dims *p, const fy_dim *a, int64_t b);            /* floor */
+
+bool fy_dim_known(const fy_dim *d, int64_t *v);                   /* a constant? */
+bool fy_dim_is(const fy_dim *d, int64_t v);
+bool fy_dim_ge(const fy_dim *d, int64_t v);                       /* proved >= v from the bounds */
+bool fy_dim_divisible(const fy_dim *d, int64_t by);               /* proved */
+/* Range and divisibility of a symbol; expressions built later use them. */
+void fy_dim_bound(fy_dims *p, const fy_dim *sym, int64_t lo, int64_t hi);
+/* Records a == b: later constructors replace one symbol by the other (or by a constant). False when it contradicts. */
+bool fy_dim_equate(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d);        /* d under the equalities recorded since it was made */
+
+/* Value under `value_of` (called for SYM and OPAQUE; returns false if it has none); false: a missing symbol or a
+ * division by zero or overflow. */
+bool fy_dim_eval(const fy_dim *d, bool (*value_of)(void *ctx, const fy_dim *sym, int64_t *v), void *ctx, int64_t *v);
+/* d with each symbol replaced by sub(ctx, sym) (NULL from it: keep the symbol). */
+const fy_dim *fy_dim_subst(fy_dims *p, const fy_dim *d, const fy_dim *(*sub)(void *ctx, const fy_dim *sym), void *ctx);
+
+/* "batch", "2*seq + 1", "floor(h/2)", "max(h, w)": what ONNX dim_param, --json and people see. The parser reads it back. */
+void fy_dim_print(fy_buf *out, const fy_dim *d);
+const fy_dim *fy_dim_parse(fy_dims *p, const char *text, size_t n);   /* NULL: not an expression (or out of memory) */
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ops.h - the built-in operators, inference over whole graphs, and the reference interpreter. */
+#ifndef FY_OPS_H
+#define FY_OPS_H
+
+#include "ir/build.h"
+#include "ir/op.h"
+
+const fy_registry *fy_registry_builtin(void);
+
+/* Types and small integer contents of every value of the model, symbolic dims carried through, subgraphs included. */
+FY_CHECKED fy_status fy_infer_model(fy_model *m, ferry_error *e);
+
+/* Runs a graph with reference kernels only, freeing each value after its last use. in: one for each graph input (borrowed);
+ * out: one for each output (owned by the caller). `seen` (may be NULL) is shown every value as it is made. */
+typedef struct fy_interp {
+    fy_pool *pool;
+    int64_t  max_bytes;                  /* budget for one tensor; 0: 2^36 */
+    void   (*seen)(void *ctx, const fy_value *v, const fy_rval *val);
+    void    *ctx;
+    fy_rval *state;                      /* one for each declared state, kept by the caller between runs; NULL: initial each time */
+} fy_interp;
+FY_CHECKED fy_status fy_interp_run(const fy_interp *it, const fy_graph *g, fy_rval *const *in, fy_rval *out, ferry_error *e);
+/* One node on given values, as the interpreter does it: for folding and for tests. */
+FY_CHECKED fy_status fy_interp_node(const fy_interp *it, const fy_node *n, fy_rval *const *in, fy_rval *out, ferry_error *e);
+
+#endif
