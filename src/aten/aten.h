@@ -40,8 +40,11 @@ int               fy_aten_count(void);
 const fy_aten_op *fy_aten_at(int i);
 /* Parses schema text; allocates in `a`. */
 FY_CHECKED fy_status fy_schema_parse(const fy_schema **s, fy_arena *a, const char *text, ferry_error *e);
-/* Resolves every node of the program to its schema (node->schema); unknown ones stay NULL. */
+/* Resolves every node of the program to its schema (node->schema); unknown ones stay NULL. One int where the schema has a
+ * list becomes a list. */
 FY_CHECKED fy_status fy_aten_resolve(fy_program *p, ferry_error *e);
+/* One node; `seen` (op -> schema, or NULL) saves parsing twice. */
+FY_CHECKED fy_status fy_aten_resolve_node(fy_pnode *n, fy_map *seen, ferry_error *e);
 /* The argument as written, or the schema's default; FY_ARG_NONE if neither. Never NULL. */
 const fy_parg *fy_aten_arg(const fy_pnode *n, const char *name);
 
