@@ -6,7 +6,7 @@
 #include "base/os.h"
 
 /* A read-only byte range: a mapped file, or borrowed memory. */
-typedef struct fy_map_file { const unsigned char *at; size_t n; char *path; int fd; bool mapped; } fy_map_file;
+typedef struct fy_map_file { const unsigned char *at; size_t n; char *path; int fd; bool mapped; int64_t mtime_ns; } fy_map_file;
 
 /* Maps a regular file. Errors: NOFILE (with errno's words), FORMAT (a folder or device), READ. Follows links in the path
  * that the user gave. A mapped file that shrinks while in use is reported by fy_file_unchanged. */

@@ -25,12 +25,18 @@ int     fy_os_fsync(int fd);
 int     fy_os_rename(const char *from, const char *to);
 int     fy_os_unlink(const char *path);
 int64_t fy_os_size(int fd);                                 /* regular files only, else -1 */
+int     fy_os_openat(int dir, const char *name, int flags, int mode);
+typedef struct fy_os_info { int64_t size, mtime_ns; uint64_t links; unsigned mode; bool regular, folder, link; } fy_os_info;
+int     fy_os_stat(int fd, fy_os_info *info);               /* 0 or -1 */
+int     fy_os_stat_path(const char *path, bool follow, fy_os_info *info);
+int     fy_os_chmod(int fd, unsigned mode);
 void   *fy_os_map(int fd, size_t bytes);                    /* read-only, private; NULL on failure */
 void    fy_os_unmap(void *p, size_t bytes);
 
 /* Test hooks. Calls are counted from 0 since the last reset; the call numbered `k` fails (k < 0: none; `forever`: all
  * from k on). Not thread safe: set while one thread runs. */
 void     fy_os_fail_at(int64_t k, bool forever);
+bool     fy_os_fails(int error);                            /* counts one call; true (errno = error) if it is to fail */
 int64_t  fy_os_calls(void);
 /* Bytes allocated through this file now, and at most since the last reset. */
 size_t   fy_os_bytes(void);

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * os.c - allocation and system calls, counted, so that tests can make each one fail in turn.
+ *
+ * Every allocation carries a head that holds its size: the bytes in use are known at any time. */
+#include "base/os.h"
+
+#include "base/checked.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HEAD 16u                           /* keeps the alignment of malloc */
+#define ALIGNED 64u
+
+static _Atomic int64_t calls, fail_call = -1;
+static _Atomic bool    fail_forever;
+static _Atomic size_t  bytes_now, bytes_peak;
+
+void fy_os_fail_at(int64_t k, bool forever) {
+    atomic_store(&calls, 0);
+    atomic_store(&fail_call, k);
+    atomic_store(&fail_forever, forever);
+}
+
+int64_t fy_os_calls(void) { return atomic_load(&calls); }
+
+bool fy_os_fails(int error) {
+    int64_t mine = atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
+    int64_t k = atomic_load_explicit(&fail_call, memory_order_relaxed);
+    if (FY_LIKELY(k < 0) || mine < k || (mine > k && !atomic_load_explicit(&fail_forever, memory_order_relaxed))) return false;
+    errno = error;
+    return true;
+}
+
+size_t fy_os_bytes(void) { return atomic_load(&bytes_now); }
+
+size_t fy_os_peak_bytes(bool reset) {
+    size_t peak = atomic_load(&bytes_peak);
+    if (reset) atomic_store(&bytes_peak, atomic_load(&bytes_now));
+    return peak;
+}
+
+static void account(size_t more, size_t less) {
+    size_t now = atomic_fetch_add_explicit(&bytes_now, more - less, memory_order_relaxed) + (more - less);
+    size_t peak = atomic_load_explicit(&bytes_peak, memory_order_relaxed);
+    while (more > less && now > peak && !atomic_compare_exchange_weak_explicit(&bytes_peak, &peak, now, memory_order_relaxed, memory_order_relaxed)) { }
+}
+
+/* Bytes with the head; false if no machine has that much. */
+static bool total(size_t *r, size_t count, size_t size, size_t head) {
+    size_t n;
+    if (!fy_mul_size(&n, count, size) || n > PTRDIFF_MAX - 2 * ALIGNED) { errno = ENOMEM; return false; }
+    *r = n + head;
+    return true;
+}
+
+static void *claim(void *block, size_t n) {
+    if (!block) return NULL;
+    memcpy(block, &n, sizeof n);
+    account(n, 0);
+    return (char *)block + HEAD;
+}
+
+void *fy_malloc(size_t count, size_t size) {
+    size_t n;
+    return total(&n, count, size, HEAD) && !fy_os_fails(ENOMEM) ? claim(malloc(n), n) : NULL;
+}
+
+void *fy_calloc(size_t count, size_t size) {
+    size_t n;
+    return total(&n, count, size, HEAD) && !fy_os_fails(ENOMEM) ? claim(calloc(n, 1), n) : NULL;
+}
+
+void *fy_realloc(void *p, size_t count, size_t size) {
+    if (!p) return fy_malloc(count, size);
+    size_t n, old;
+    char *block = (char *)p - HEAD;
+    memcpy(&old, block, sizeof old);
+    if (!total(&n, count, size, HEAD) || fy_os_fails(ENOMEM)) return NULL;
+    block = realloc(block, n);
+    if (!block) return NULL;
+    memcpy(block, &n, sizeof n);
+    account(n, old);
+    return block + HEAD;
+}
+
+void fy_free(void *p) {
+    if (!p) return;
+    size_t n;
+    char *block = (char *)p - HEAD;
+    memcpy(&n, block, sizeof n);
+    account(0, n);
+    free(block);
+}
+
+void *fy_malloc_aligned(size_t bytes) {
+    size_t n;
+    if (!total(&n, bytes, 1, ALIGNED) || fy_os_fails(ENOMEM)) return NULL;
+    n = (n + ALIGNED - 1) & ~(size_t)(ALIGNED - 1);
+    char *block = aligned_alloc(ALIGNED, n);
+    if (!block) return NULL;
+    memcpy(block, &n, sizeof n);
+    account(n, 0);
+    return block + ALIGNED;
+}
+
+void fy_free_aligned(void *p) {
+    if (!p) return;
+    size_t n;
+    char *block = (char *)p - ALIGNED;
+    memcpy(&n, block, sizeof n);
+    account(0, n);
+    free(block);
+}
+
+int fy_os_openat(int dir, const char *name, int flags, int mode) {
+    if (fy_os_fails(EIO)) return -1;
+    int fd;
+    do fd = openat(dir, name, flags | O_CLOEXEC, (mode_t)mode); while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+int fy_os_open(const char *path, int flags, int mode) { return fy_os_openat(AT_FDCWD, path, flags, mode); }
+
+int fy_os_close(int fd) {
+    bool fails = fy_os_fails(EIO);
+    int r = close(fd);                     /* never again after EINTR: the number may be another file's by then */
+    if (fails) errno = EIO;
+    return fails || (r < 0 && errno != EINTR) ? -1 : 0;
+}
+
+ssize_t fy_os_read(int fd, void *buf, size_t n) {
+    if (fy_os_fails(EIO)) return -1;
+    size_t got = 0;
+    while (got < n) {
+        size_t piece = n - got < ((size_t)1 << 30) ? n - got : (size_t)1 << 30;
+        ssize_t r = read(fd, (char *)buf + got, piece);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return -1;
+        if (r == 0) break;
+        got += (size_t)r;
+    }
+    return (ssize_t)got;
+}
+
+int fy_os_write_all(int fd, const void *buf, size_t n) {
+    if (fy_os_fails(ENOSPC)) return -1;
+    size_t done = 0;
+    while (done < n) {
+        size_t piece = n - done < ((size_t)1 << 30) ? n - done : (size_t)1 << 30;
+        ssize_t r = write(fd, (const char *)buf + done, piece);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return -1;
+        if (r == 0) { errno = ENOSPC; return -1; }
+        done += (size_t)r;
+    }
+    return 0;
+}
+
+/* Not repeated after a failure: the kernel may have dropped the pages and would report success. */
+int fy_os_fsync(int fd) { return fy_os_fails(EIO) ? -1 : fsync(fd); }
+
+int fy_os_rename(const char *from, const char *to) { return fy_os_fails(EIO) ? -1 : rename(from, to); }
+
+int fy_os_unlink(const char *path) { return fy_os_fails(EIO) ? -1 : unlink(path); }
+
+int fy_os_chmod(int fd, unsigned mode) { return fy_os_fails(EPERM) ? -1 : fchmod(fd, (mode_t)mode); }
+
+static int info_of(int r, const struct stat *st, fy_os_info *info) {
+    if (r < 0) return -1;
+    *info = (fy_os_info){ .size = (int64_t)st->st_size, .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+        .links = (uint64_t)st->st_nlink, .mode = (unsigned)st->st_mode & 07777u, .regular = S_ISREG(st->st_mode),
+        .folder = S_ISDIR(st->st_mode), .link = S_ISLNK(st->st_mode) };
+    return 0;
+}
+
+int fy_os_stat(int fd, fy_os_info *info) {
+    struct stat st;
+    return fy_os_fails(EIO) ? -1 : info_of(fstat(fd, &st), &st, info);
+}
+
+int fy_os_stat_path(const char *path, bool follow, fy_os_info *info) {
+    struct stat st;
+    return fy_os_fails(EIO) ? -1 : info_of(follow ? stat(path, &st) : lstat(path, &st), &st, info);
+}
+
+int64_t fy_os_size(int fd) {
+    fy_os_info info;
+    if (fy_os_stat(fd, &info) < 0) return -1;
+    if (!info.regular) { errno = EINVAL; return -1; }
+    return info.size;
+}
+
+void *fy_os_map(int fd, size_t bytes) {
+    if (fy_os_fails(ENOMEM)) return NULL;
+    void *p = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void fy_os_unmap(void *p, size_t bytes) { if (p && bytes) (void)munmap(p, bytes); }
