@@ -111,7 +111,9 @@ struct fy_op {
     uint32_t    flags;
 };
 
-/* The registry: built-in operators (ops/ops.c) and additions. Immutable once models use it. */
+/* The registry: built-in operators (ops/ops.c) and additions. Immutable once models use it. `base` (may be NULL) is asked
+ * for names that `op` has not, so that additions can replace. */
+struct fy_registry { const fy_registry *base; const fy_op *const *op; int n; };
 const fy_op *fy_op_find(const fy_registry *r, const char *domain, const char *name);   /* NULL if unknown */
 /* An opaque operator for an unknown name, made once per model: attributes, arity and types are unchecked. */
 const fy_op *fy_op_opaque(fy_model *m, const char *domain, const char *name);

@@ -10,6 +10,10 @@ const fy_registry *fy_registry_builtin(void);
 
 /* Types and small integer contents of every value of the model, symbolic dims carried through, subgraphs included. */
 FY_CHECKED fy_status fy_infer_model(fy_model *m, ferry_error *e);
+/* The same for one graph whose inputs have their types: what If, Loop and Scan call for their bodies. LIMIT if bodies nest
+ * deeper than FY_MAX_NESTING. */
+FY_CHECKED fy_status fy_infer_graph(fy_graph *g, ferry_error *e);
+#define FY_MAX_NESTING 32
 
 /* Runs a graph with reference kernels only, freeing each value after its last use. in: one for each graph input (borrowed);
  * out: one for each output (owned by the caller). `seen` (may be NULL) is shown every value as it is made. */
