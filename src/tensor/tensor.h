@@ -60,7 +60,7 @@ fy_tensor fy_tensor_ref(const fy_tensor *t);                 /* same view, one m
 void      fy_tensor_free(fy_tensor *t);                      /* drops the reference, zeroes the struct */
 /* dst gets dtype and dims of src, contiguous, own storage. */
 FY_CHECKED fy_status fy_tensor_clone(fy_tensor *dst, const fy_tensor *src, ferry_error *e);
-/* Converts every element as ONNX Cast does (float to int truncates, out of range saturates, NaN gives 0; bool is != 0). */
+/* Converts every element as ONNX Cast does, complex to its real part; strings only to strings, else TYPE (float to int truncates, out of range saturates, NaN gives 0; bool is != 0). */
 FY_CHECKED fy_status fy_tensor_cast(fy_tensor *dst, const fy_tensor *src, fy_dtype dtype, ferry_error *e);
 /* Element-wise copy between any two views of equal dims; dtypes may differ (then as fy_tensor_cast). */
 void      fy_tensor_copy(fy_tensor *dst, const fy_tensor *src);
@@ -82,6 +82,11 @@ void     fy_store_i64(fy_tensor *t, int64_t first, int64_t n, const int64_t *src
 void     fy_store_u64(fy_tensor *t, int64_t first, int64_t n, const uint64_t *src);
 void     fy_store_c128(fy_tensor *t, int64_t first, int64_t n, const double *src_re_im);
 double   fy_round_to(fy_dtype t, double v);                  /* v as the float dtype t would hold it */
+
+/* Sub-byte dtypes between files (packed, the first element in the low bits) and memory (one byte an element, signed ones
+ * sign-extended): n elements from element `first` of `packed`. For pack, bits of other elements in shared bytes are kept. */
+void     fy_unpack_bits(fy_dtype t, void *dst, const void *packed, int64_t first, int64_t n);
+void     fy_pack_bits(fy_dtype t, void *packed, int64_t first, const void *src, int64_t n);
 
 /* "f32[1,3,224,224]"; with `values`, also up to `max` elements. */
 void fy_tensor_print(fy_buf *out, const fy_tensor *t, int64_t max_values);
