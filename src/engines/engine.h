@@ -9,7 +9,11 @@ typedef struct fy_engine   fy_engine;
 typedef struct fy_compiled fy_compiled;  /* immutable, shared */
 typedef struct fy_session  fy_session;   /* one thread at a time */
 
-typedef struct fy_engine_options { int threads; } fy_engine_options;
+typedef struct fy_engine_options {
+    int         threads;                 /* 0: fy_cores() */
+    const char *path;                    /* the .onnx file that the model was read from: foreign engines read that very file; NULL: none,
+                                            then they are given the graph serialised at the canonical opset */
+} fy_engine_options;
 
 struct fy_engine {
     const char *name;                    /* "ferry", "onnxruntime" */

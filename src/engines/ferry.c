@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ferry.c - our own engine: the graph run by the reference kernels, matrix products and convolutions through tensor/gemm.h.
+ * A compiled model is the graph, its pool of threads and nothing else; a session holds the declared state between runs. */
+#include "engines/engine.h"
+
+#include <stdio.h>
+
+extern const fy_engine fy_engine_ferry;
+
+struct fy_compiled { const fy_model *model; fy_pool *pool; };
+struct fy_session { const fy_compiled *compiled; fy_rval *state; };
+
+static const char *missing(char *buf, size_t n) { (void)buf; (void)n; return NULL; }
+
+static fy_status describe(char *buf, size_t n, ferry_error *e) {
+    (void)e;
+    snprintf(buf, n, "ferry %s", ferry_version());
+    return FY_OK;
+}
+
+static fy_status compile(fy_compiled **out, const fy_model *m, const fy_engine_options *o, ferry_error *e) {
+    *out = NULL;
+    for (const fy_node *n = m->graph->first; n; n = n->next)
+        if (!n->op->ref) {
+            char who[200];
+            fy_node_describe(who, sizeof who, n);
+            return fy_fail(e, FY_E_OP, "%s: no kernel for operator %s%s%s", who, n->op->domain, *n->op->domain ? "." : "", n->op->name);
+        }
+    fy_compiled *c = fy_calloc(1, sizeof *c);
+    FY_NOMEM(e, c);
+    c->model = m;
+    c->pool = fy_pool_new(o ? o->threads : 0);
+    if (!c->pool) {
+        fy_free(c);
+        return fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
+    *out = c;
+    return FY_OK;
+}
+
+static void compiled_free(fy_compiled *c) {
+    if (!c) return;
+    fy_pool_free(c->pool);
+    fy_free(c);
+}
+
+static fy_status session(fy_session **out, fy_compiled *c, ferry_error *e) {
+    fy_session *s = fy_calloc(1, sizeof *s);
+    *out = NULL;
+    FY_NOMEM(e, s);
+    s->compiled = c;
+    if (c->model->graph->state.n) {
+        s->state = fy_calloc((size_t)c->model->graph->state.n, sizeof *s->state);
+        if (!s->state) {
+            fy_free(s);
+            return fy_fail(e, FY_E_NOMEM, "out of memory");
+        }
+    }
+    *out = s;
+    return FY_OK;
+}
+
+static void session_free(fy_session *s) {
+    if (!s) return;
+    for (int64_t i = 0; s->state && i < s->compiled->model->graph->state.n; i++) fy_rval_free(&s->state[i]);
+    fy_free(s->state);
+    fy_free(s);
+}
+
+static fy_status run(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_error *e) {
+    fy_interp it = {.pool = s->compiled->pool, .state = s->state};
+    return fy_interp_run(&it, s->compiled->model->graph, in, out, e);
+}
+
+const fy_engine fy_engine_ferry = {
+    .name = "ferry", .doc = "our own engine", .missing = missing, .describe = describe, .compile = compile,
+    .compiled_free = compiled_free, .session = session, .session_free = session_free, .run = run,
+};

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * onnxruntime.c - ONNX Runtime as an engine, opened at run time through its C API.
+ *
+ * The library exports one symbol, OrtGetApiBase; everything else is a table of function pointers that only ever grows at its
+ * end, so the slots used here (below) hold for every release since 1.17. Source of the slots: onnxruntime_c_api.h. */
+#include "base/buf.h"
+#include "base/knobs.h"
+#include "engines/engine.h"
+#include "formats/onnx.h"
+
+#include <dlfcn.h>
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+
+extern const fy_engine fy_engine_onnxruntime;
+
+#define API_VERSION 17
+
+enum { GET_ERROR_MESSAGE = 2, CREATE_ENV = 3, CREATE_SESSION = 7, CREATE_SESSION_FROM_ARRAY = 8, RUN = 9, CREATE_SESSION_OPTIONS = 10,
+    SET_LOG_SEVERITY = 22, SET_INTRA_OP_THREADS = 24, CREATE_TENSOR = 49, GET_TENSOR_DATA = 51, GET_ELEMENT_TYPE = 60,
+    GET_DIMENSIONS_COUNT = 61, GET_DIMENSIONS = 62, GET_TYPE_AND_SHAPE = 65, CREATE_CPU_MEMORY_INFO = 69, RELEASE_ENV = 92,
+    RELEASE_STATUS = 93, RELEASE_MEMORY_INFO = 94, RELEASE_SESSION = 95, RELEASE_VALUE = 96, RELEASE_SHAPE_INFO = 99,
+    RELEASE_SESSION_OPTIONS = 100 };
+
+typedef void *ort_status;                /* NULL is success */
+typedef void (*ort_fn)(void);
+typedef struct ort_base { const ort_fn *(*get_api)(uint32_t version); const char *(*version)(void); } ort_base;
+
+/* Calls slot SLOT as a function of the given type. */
+#define ORT(api, SLOT, result, types) ((result(*) types)(api)[SLOT])
+
+struct fy_compiled {
+    const fy_model *model;
+    void           *library;
+    const ort_fn   *api;
+    void           *env, *session, *memory;
+    const char    **in_name, **out_name;
+};
+struct fy_session { fy_compiled *compiled; };
+
+/* ---- finding the library ------------------------------------------------------------------------------------------ */
+
+static const char *const below[] = {"lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*",
+    "lib/python3*/dist-packages/onnxruntime/capi/libonnxruntime.so.*"};
+
+static void *open_glob(const char *root, char *path, size_t npath) {
+    void *lib = NULL;
+    for (int i = 0; !lib && root && *root && i < FY_COUNT(below); i++) {
+        char pattern[1024];
+        glob_t found;
+        if (snprintf(pattern, sizeof pattern, "%s/%s", root, below[i]) >= (int)sizeof pattern || glob(pattern, 0, NULL, &found)) continue;
+        for (size_t k = found.gl_pathc; !lib && k-- > 0;) {
+            lib = dlopen(found.gl_pathv[k], RTLD_NOW | RTLD_LOCAL);
+            if (lib) snprintf(path, npath, "%s", found.gl_pathv[k]);
+        }
+        globfree(&found);
+    }
+    return lib;
+}
+
+/* Where it is looked for: $FERRY_ORT_LIB, the loader's path, the active Python environment, the usual prefixes. */
+static void *open_library(char *path, size_t npath) {
+    const char *given = fy_knob_str("FERRY_ORT_LIB");
+    if (given && *given) {
+        snprintf(path, npath, "%s", given);
+        return dlopen(given, RTLD_NOW | RTLD_LOCAL);
+    }
+    snprintf(path, npath, "libonnxruntime.so.1");
+    void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!lib) lib = open_glob(fy_knob_str("VIRTUAL_ENV"), path, npath);
+    if (!lib) lib = open_glob(fy_knob_str("CONDA_PREFIX"), path, npath);
+    const char *home = fy_knob_str("HOME");
+    char local[512];
+    if (!lib && home && snprintf(local, sizeof local, "%s/.local", home) < (int)sizeof local) lib = open_glob(local, path, npath);
+    if (!lib) lib = open_glob("/usr/local", path, npath);
+    if (!lib) lib = open_glob("/usr", path, npath);
+    return lib;
+}
+
+static const ort_base *base_of(void *lib) {
+    const ort_base *(*get)(void);
+    void *sym = dlsym(lib, "OrtGetApiBase");
+    if (!sym) return NULL;
+    memcpy(&get, &sym, sizeof get);
+    return get();
+}
+
+static const char *missing(char *buf, size_t n) {
+    char path[1024];
+    void *lib = open_library(path, sizeof path);
+    const ort_base *b = lib ? base_of(lib) : NULL;
+    bool ok = b && b->get_api(API_VERSION);
+    if (lib) dlclose(lib);
+    if (ok) return NULL;
+    snprintf(buf, n, "%s (looked at FERRY_ORT_LIB, the loader's path, the active Python environment, ~/.local, /usr/local, /usr; "
+        "`pip install onnxruntime` 1.19 or newer brings it)", lib ? "found, but older than 1.17" : "libonnxruntime.so not found");
+    return buf;
+}
+
+static fy_status describe(char *buf, size_t n, ferry_error *e) {
+    char path[1024];
+    void *lib = open_library(path, sizeof path);
+    const ort_base *b = lib ? base_of(lib) : NULL;
+    if (b) snprintf(buf, n, "ONNX Runtime %s (%s)", b->version(), path);
+    if (lib) dlclose(lib);
+    FY_NEED(e, b, ENGINE, "onnxruntime: the library cannot be opened");
+    return FY_OK;
+}
+
+/* ---- calls ---------------------------------------------------------------------------------------------------------- */
+
+static fy_status check(const ort_fn *api, ort_status s, const char *what, ferry_error *e) {
+    if (!s) return FY_OK;
+    (void)fy_fail(e, FY_E_ENGINE, "onnxruntime: %s: %s", what, ORT(api, GET_ERROR_MESSAGE, const char *, (ort_status))(s));
+    ORT(api, RELEASE_STATUS, void, (ort_status))(s);
+    return FY_E_ENGINE;
+}
+
+static void compiled_free(fy_compiled *c) {
+    if (!c) return;
+    if (c->session) ORT(c->api, RELEASE_SESSION, void, (void *))(c->session);
+    if (c->memory) ORT(c->api, RELEASE_MEMORY_INFO, void, (void *))(c->memory);
+    if (c->env) ORT(c->api, RELEASE_ENV, void, (void *))(c->env);
+    if (c->library) dlclose(c->library);
+    fy_free(c->in_name);
+    fy_free(c->out_name);
+    fy_free(c);
+}
+
+static fy_status open_session(fy_compiled *c, const fy_engine_options *o, ferry_error *e) {
+    const ort_fn *api = c->api;
+    void *options = NULL;
+    FY_TRY(check(api, ORT(api, CREATE_ENV, ort_status, (int, const char *, void **))(3, "ferry", &c->env), "environment", e));
+    FY_TRY(check(api, ORT(api, CREATE_CPU_MEMORY_INFO, ort_status, (int, int, void **))(0, 0, &c->memory), "memory", e));
+    FY_TRY(check(api, ORT(api, CREATE_SESSION_OPTIONS, ort_status, (void **))(&options), "options", e));
+    int threads = o && o->threads > 0 ? o->threads : fy_cores();
+    fy_status s = check(api, ORT(api, SET_INTRA_OP_THREADS, ort_status, (void *, int))(options, threads), "threads", e);
+    if (!s) s = check(api, ORT(api, SET_LOG_SEVERITY, ort_status, (void *, int))(options, 3), "log level", e);
+    if (!s && o && o->path) {
+        s = check(api, ORT(api, CREATE_SESSION, ort_status, (const void *, const char *, const void *, void **))(c->env, o->path, options,
+            &c->session), "loading the model", e);
+    } else if (!s) {
+        fy_buf bytes = {0};
+        s = fy_onnx_write_memory(c->model, &bytes, e);
+        if (!s) s = check(api, ORT(api, CREATE_SESSION_FROM_ARRAY, ort_status, (const void *, const void *, size_t, const void *, void **))
+            (c->env, bytes.at, bytes.n, options, &c->session), "loading the model", e);
+        fy_buf_free(&bytes);
+    }
+    ORT(api, RELEASE_SESSION_OPTIONS, void, (void *))(options);
+    return s;
+}
+
+static fy_status names(fy_compiled *c, ferry_error *e) {
+    const fy_graph *g = c->model->graph;
+    c->in_name = fy_calloc((size_t)g->in.n + 1, sizeof *c->in_name);
+    c->out_name = fy_calloc((size_t)g->out.n + 1, sizeof *c->out_name);
+    FY_NEED(e, c->in_name && c->out_name, NOMEM, "out of memory");
+    for (int64_t i = 0; i < g->in.n; i++) c->in_name[i] = g->in.at[i]->name;
+    for (int64_t i = 0; i < g->out.n; i++) c->out_name[i] = g->out.at[i]->name;
+    return FY_OK;
+}
+
+static fy_status compile(fy_compiled **out, const fy_model *m, const fy_engine_options *o, ferry_error *e) {
+    char why[1400], path[1024];
+    *out = NULL;
+    if (missing(why, sizeof why)) return fy_fail(e, FY_E_ENGINE, "onnxruntime: %s", why);
+    fy_compiled *c = fy_calloc(1, sizeof *c);
+    FY_NOMEM(e, c);
+    c->model = m;
+    c->library = open_library(path, sizeof path);
+    fy_status s = c->library ? FY_OK : fy_fail(e, FY_E_ENGINE, "onnxruntime: %s cannot be opened", path);
+    if (!s) {
+        c->api = base_of(c->library)->get_api(API_VERSION);
+        s = names(c, e);
+    }
+    if (!s) s = open_session(c, o, e);
+    if (s) {
+        if (c->api) compiled_free(c);
+        else fy_free(c);
+        return s;
+    }
+    *out = c;
+    return FY_OK;
+}
+
+static fy_status session(fy_session **out, fy_compiled *c, ferry_error *e) {
+    *out = fy_calloc(1, sizeof **out);
+    FY_NOMEM(e, *out);
+    (*out)->compiled = c;
+    return FY_OK;
+}
+
+static void session_free(fy_session *s) { fy_free(s); }
+
+static fy_status to_ort(void **v, const fy_compiled *c, const fy_rval *in, fy_tensor *dense, ferry_error *e) {
+    FY_NEED(e, in->kind == FY_TENSOR && fy_dtype_bits(in->t.dtype) >= 8, UNSUPPORTED, "onnxruntime: only tensors of whole-byte types can be passed");
+    const fy_tensor *t = &in->t;
+    if (!fy_contiguous(t)) {
+        FY_TRY(fy_tensor_clone(dense, t, e));
+        t = dense;
+    }
+    return check(c->api, ORT(c->api, CREATE_TENSOR, ort_status, (const void *, void *, size_t, const int64_t *, size_t, int, void **))
+        (c->memory, t->data, fy_dtype_bytes(t->dtype, fy_count(t)), t->dim, (size_t)t->rank, (int)t->dtype, v), "input", e);
+}
+
+static fy_status from_ort(fy_rval *out, const fy_compiled *c, void *v, ferry_error *e) {
+    const ort_fn *api = c->api;
+    void *info = NULL, *data = NULL;
+    int type = 0;
+    size_t rank = 0;
+    int64_t dim[FY_MAX_RANK];
+    FY_TRY(check(api, ORT(api, GET_TYPE_AND_SHAPE, ort_status, (const void *, void **))(v, &info), "output", e));
+    fy_status s = check(api, ORT(api, GET_ELEMENT_TYPE, ort_status, (const void *, int *))(info, &type), "output type", e);
+    if (!s) s = check(api, ORT(api, GET_DIMENSIONS_COUNT, ort_status, (const void *, size_t *))(info, &rank), "output rank", e);
+    if (!s && rank > FY_MAX_RANK) s = fy_fail(e, FY_E_LIMIT, "onnxruntime: output of rank %zu", rank);
+    if (!s) s = check(api, ORT(api, GET_DIMENSIONS, ort_status, (const void *, int64_t *, size_t))(info, dim, rank), "output shape", e);
+    ORT(api, RELEASE_SHAPE_INFO, void, (void *))(info);
+    if (!s && fy_dtype_bits((fy_dtype)type) < 8) s = fy_fail(e, FY_E_UNSUPPORTED, "onnxruntime: outputs of element type %d cannot be read", type);
+    if (!s) s = check(api, ORT(api, GET_TENSOR_DATA, ort_status, (void *, void **))(v, &data), "output data", e);
+    if (s) return s;
+    out->kind = FY_TENSOR;
+    FY_TRY(fy_tensor_new(&out->t, (fy_dtype)type, (int)rank, dim, e));
+    size_t bytes = fy_dtype_bytes((fy_dtype)type, fy_count(&out->t));
+    if (bytes) memcpy(out->t.data, data, bytes);
+    return FY_OK;
+}
+
+static fy_status run(fy_session *session_, fy_rval *const *in, fy_rval *out, ferry_error *e) {
+    fy_compiled *c = session_->compiled;
+    const fy_graph *g = c->model->graph;
+    size_t nin = (size_t)g->in.n, nout = (size_t)g->out.n;
+    void **arg = fy_calloc(nin + 1, sizeof *arg), **res = fy_calloc(nout + 1, sizeof *res);
+    fy_tensor *dense = fy_calloc(nin + 1, sizeof *dense);
+    fy_status s = arg && res && dense ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    for (size_t i = 0; !s && i < nin; i++) s = to_ort(&arg[i], c, in[i], &dense[i], e);
+    if (!s) s = check(c->api, ORT(c->api, RUN, ort_status, (void *, const void *, const char *const *, void *const *, size_t, const char *const *,
+        size_t, void **))(c->session, NULL, c->in_name, arg, nin, c->out_name, nout, res), "run", e);
+    for (size_t i = 0; !s && i < nout; i++) s = from_ort(&out[i], c, res[i], e);
+    for (size_t i = 0; arg && i < nin; i++)
+        if (arg[i]) ORT(c->api, RELEASE_VALUE, void, (void *))(arg[i]);
+    for (size_t i = 0; res && i < nout; i++)
+        if (res[i]) ORT(c->api, RELEASE_VALUE, void, (void *))(res[i]);
+    for (size_t i = 0; dense && i < nin; i++) fy_tensor_free(&dense[i]);
+    fy_free(arg);
+    fy_free(res);
+    fy_free(dense);
+    return s;
+}
+
+const fy_engine fy_engine_onnxruntime = {
+    .name = "onnxruntime", .doc = "ONNX Runtime, opened at run time where it is installed", .missing = missing, .describe = describe,
+    .compile = compile, .compiled_free = compiled_free, .session = session, .session_free = session_free, .run = run,
+};
