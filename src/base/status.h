@@ -26,7 +26,7 @@ const fy_code_info *fy_code_get(fy_code code);              /* never NULL */
 fy_code             fy_code_find(const char *name);         /* FY_OK if there is none */
 
 /* Writes the error and returns `code`. Clears earlier frames. */
-FY_CHECKED fy_status fy_fail(ferry_error *e, fy_code code, const char *fmt, ...) FY_PRINTF(3, 4);
+fy_status fy_fail(ferry_error *e, fy_code code, const char *fmt, ...) FY_PRINTF(3, 4);
 /* Adds what the user should do next. Returns `s`, so that it can end a return statement. */
 fy_status fy_help(ferry_error *e, fy_status s, const char *fmt, ...) FY_PRINTF(3, 4);
 /* Adds one line of context ("node 212 ..."), innermost first. Returns `s`. */

@@ -112,7 +112,7 @@ static fy_status describe(char *buf, size_t n, ferry_error *e) {
 
 static fy_status check(const ort_fn *api, ort_status s, const char *what, ferry_error *e) {
     if (!s) return FY_OK;
-    (void)fy_fail(e, FY_E_ENGINE, "onnxruntime: %s: %s", what, ORT(api, GET_ERROR_MESSAGE, const char *, (ort_status))(s));
+    fy_fail(e, FY_E_ENGINE, "onnxruntime: %s: %s", what, ORT(api, GET_ERROR_MESSAGE, const char *, (ort_status))(s));
     ORT(api, RELEASE_STATUS, void, (ort_status))(s);
     return FY_E_ENGINE;
 }
