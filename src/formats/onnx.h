@@ -16,9 +16,15 @@ FY_CHECKED fy_status fy_onnx_read_memory(fy_model **m, const void *data, size_t 
 FY_CHECKED fy_status fy_onnx_read_value(fy_rval *v, const char *path, ferry_error *e);
 FY_CHECKED fy_status fy_onnx_write_tensor(const char *path, const fy_tensor *t, const char *name, ferry_error *e);
 
+typedef struct fy_onnx_more { int n; fy_pair pair[8]; } fy_onnx_more;
+
 typedef struct fy_onnx_options {
     bool external_data;                  /* weights of 1 KiB and more into NAME.data beside it; forced above 2 GiB */
     bool traces;                         /* keep source paths (metadata_props of nodes) */
+    /* Called once everything is written and flushed under temporary names, before the files take their places; may add to
+     * `more`, which is appended to the file as metadata_props. Not FY_OK: nothing is put in place. */
+    fy_status (*before_commit)(void *ctx, const char *model_tmp, struct fy_onnx_more *more, ferry_error *e);
+    void *ctx;
 } fy_onnx_options;
 
 /* Writes the model as it is (already at m->opset) beside the target and renames. Peak memory does not depend on weights. */
