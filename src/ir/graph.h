@@ -57,6 +57,7 @@ typedef struct fy_attr {
     fy_graph     *graph;
     fy_graph    **graphs;
     const fy_type *type;
+    const char  *ref;                    /* in a function body: the function's attribute that it stands for, or NULL */
 } fy_attr;
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
@@ -117,7 +118,13 @@ typedef struct fy_pair { const char *key, *val; } fy_pair;
 typedef struct fy_import { const char *domain; int64_t version; } fy_import;      /* "" is ai.onnx */
 
 /* A model-local function: body over its formal inputs. */
-typedef struct fy_function { const char *domain, *name; fy_graph *body; FY_VEC(const char *) attrs; } fy_function;
+typedef struct fy_function {
+    const char *domain, *name, *doc;
+    fy_graph   *body;
+    FY_VEC(const char *) attrs;          /* names without a default */
+    FY_VEC(fy_attr) defaults;            /* attributes with one */
+    FY_VEC(fy_import) imports;
+} fy_function;
 
 struct fy_model {
     fy_arena     arena;
