@@ -9,6 +9,7 @@
 #define PIECE ((int64_t)1 << 16)         /* elements of a constant in memory at a time; a multiple of 8 */
 #define OUTSIDE 1024                     /* constants from here on go into the data file */
 #define PAGE 4096                        /* alignment in the data file */
+#define CANONICAL_IR 14                  /* of models that say none: released with the canonical opset */
 
 typedef struct writer {
     fy_pbw       w;
@@ -145,7 +146,7 @@ static void const_bytes(writer *w, const fy_const *c, fy_out *out) {
 }
 
 static void pair(writer *w, uint32_t field, const char *key, const char *val) {
-    if (!val || !*val) return;
+    if (!val) return;
     fy_pbw_begin(&w->w, field);
     fy_pbw_str(&w->w, PAIR_key, key);
     fy_pbw_str(&w->w, PAIR_value, val);
@@ -237,8 +238,8 @@ static void node(writer *w, uint32_t field, const fy_node *n) {
     fy_pbw_str(p, NODE_doc_string, n->doc);
     fy_pbw_str(p, NODE_domain, n->op->domain);
     if (w->o.traces) {
-        pair(w, NODE_metadata_props, "namespace", n->scope);
-        pair(w, NODE_metadata_props, "source", n->source);
+        if (n->scope && *n->scope) pair(w, NODE_metadata_props, "namespace", n->scope);
+        if (n->source && *n->source) pair(w, NODE_metadata_props, "source", n->source);
     }
     fy_pbw_end(p);
 }
@@ -286,7 +287,7 @@ static void model(writer *w) {
     w->used = 0;
     p->next = 0;
     p->total = 0;
-    fy_pbw_int(p, MODEL_ir_version, (uint64_t)m->ir_version);
+    fy_pbw_int(p, MODEL_ir_version, (uint64_t)(m->ir_version ? m->ir_version : CANONICAL_IR));
     fy_pbw_str(p, MODEL_producer_name, m->producer && *m->producer ? m->producer : "ferry");
     fy_pbw_str(p, MODEL_producer_version, m->producer && *m->producer ? m->producer_version : ferry_version());
     fy_pbw_str(p, MODEL_domain, m->domain);
