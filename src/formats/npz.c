@@ -241,13 +241,13 @@ fy_status fy_npy_read(fy_tensor *t, const char *path, ferry_error *e) {
 
 /* ---- .npz: minizip over the mapped file ------------------------------------------------------------------------------ */
 
-typedef struct range { const unsigned char *at; ZPOS64_T n, pos; } range;
+typedef struct range { const unsigned char *at; ZPOS64_T n, pos; bool cut; } range;      /* cut: something was read beyond the end */
 
 static voidpf range_open(voidpf opaque, const void *name, int mode) { (void)name; (void)mode; return opaque; }
 static uLong range_read(voidpf opaque, voidpf stream, void *buf, uLong n) {
     range *r = stream;
     (void)opaque;
-    if (n > r->n - r->pos) n = (uLong)(r->n - r->pos);
+    if (n > r->n - r->pos) n = (uLong)(r->n - r->pos), r->cut = true;
     if (n) memcpy(buf, r->at + r->pos, n);
     r->pos += n;
     return n;
@@ -263,7 +263,7 @@ static long range_seek(voidpf opaque, voidpf stream, ZPOS64_T offset, int origin
     return 0;
 }
 static int range_close(voidpf opaque, voidpf stream) { (void)opaque; (void)stream; return 0; }
-static int range_error(voidpf opaque, voidpf stream) { (void)opaque; (void)stream; return 0; }
+static int range_error(voidpf opaque, voidpf stream) { (void)opaque; return ((range *)stream)->cut; }
 
 static fy_status member(fy_named_list *l, unzFile z, const char *path, size_t limit, ferry_error *e) {
     char name[1024], where[256];
@@ -301,7 +301,7 @@ fy_status fy_npz_read(fy_named_list *l, const char *path, ferry_error *e) {
     fy_map_file f;
     *l = (fy_named_list){0};
     FY_TRY(fy_file_open(&f, path, e));
-    range r = {f.at, f.n, 0};
+    range r = {.at = f.at, .n = f.n};
     zlib_filefunc64_def io = {range_open, range_read, range_write, range_tell, range_seek, range_close, range_error, &r};
     unzFile z = f.n >= 22 && !memcmp(f.at, "PK", 2) ? unzOpen2_64(path, &io) : NULL;
     fy_status s = FY_OK;
@@ -314,6 +314,7 @@ fy_status fy_npz_read(fy_named_list *l, const char *path, ferry_error *e) {
                 if (!strcmp(l->at[i].name, l->at[l->n - 1].name)) { s = fy_fail(e, FY_E_CORRUPT, "%s: entry %.100s is there twice", path, l->at[i].name); break; }
     }
     if (z) unzClose(z);
+    if (!s && r.cut) s = fy_fail(e, FY_E_TRUNCATED, "%s ends too early", path);
     fy_file_close(&f);
     if (s) fy_named_free(l);
     return s;
