@@ -13,12 +13,14 @@
 #define FY_WARN_UNUSED    __attribute__((warn_unused_result))
 #define FY_UNUSED         __attribute__((unused))
 #define FY_NOINLINE       __attribute__((noinline))
+#define FY_INLINE         static inline __attribute__((always_inline))
 #define FY_LIKELY(x)      __builtin_expect(!!(x), 1)
 #else
 #define FY_PRINTF(f, a)
 #define FY_WARN_UNUSED
 #define FY_UNUSED
 #define FY_NOINLINE
+#define FY_INLINE         static inline
 #define FY_LIKELY(x)      (x)
 #endif
 

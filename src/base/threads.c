@@ -6,6 +6,7 @@
 #define _GNU_SOURCE 1                      /* sched_getaffinity, CPU_ALLOC */
 #include "base/threads.h"
 
+#include "base/knobs.h"
 #include "base/os.h"
 
 #include <fcntl.h>
@@ -78,7 +79,10 @@ static void *worker_main(void *arg) {
 }
 
 fy_pool *fy_pool_new(int threads) {
-    if (threads <= 0) threads = fy_cores();
+    if (threads <= 0) {
+        int64_t asked = fy_knob_int("FERRY_THREADS");
+        threads = asked > 0 ? (int)(asked < MOST_THREADS ? asked : MOST_THREADS) : fy_cores();
+    }
     if (threads > MOST_THREADS) threads = MOST_THREADS;
     fy_pool *p = fy_calloc(1, sizeof *p);
     if (!p) return NULL;

@@ -13,7 +13,7 @@ int fy_cores(void);
 /* The quota part of it: cores granted by the cgroups that the text of /proc/self/cgroup names, below `sys` (the mount
  * point /sys/fs/cgroup); 0 when there is no limit. */
 int fy_cgroup_cores(const char *self, const char *sys);
-/* `threads` <= 0 means fy_cores(). NULL when out of memory; fewer workers than asked for is not an error. */
+/* `threads` <= 0 means FERRY_THREADS, else fy_cores(). NULL when out of memory; fewer workers than asked for is not an error. */
 fy_pool *fy_pool_new(int threads);
 void     fy_pool_free(fy_pool *p);
 int      fy_pool_threads(const fy_pool *p);                  /* 1 for NULL */

@@ -11,7 +11,8 @@ typedef struct fy_diff {
     int64_t nan_differs, inf_differs;    /* NaN (infinity) on one side only */
     double  max_abs, max_rel, rms, cosine, snr_db;    /* over finite pairs; snr_db is inf when equal */
     double  ref_range;                   /* max - min of the finite reference values */
-    int64_t worst;                       /* row-major index of max_abs, -1 if none */
+    int64_t worst;                       /* row-major index of the first NaN or infinity on one side only,
+                                            else of max_abs; -1 if none */
     double  worst_got, worst_ref;
 } fy_diff;
 

@@ -2,9 +2,9 @@
  * gemm.h - the reference matrix product: blocked, threaded, sums in double.
  *
  * C[m,n] = alpha * sum_k A[m,k] B[k,n] + beta * C[m,n]. A, B, C are f32 or f64 each, any strides (in elements), so that
- * transposes are free. The order of summation depends on k alone: not on m, n, threads or alignment. The product of two
- * f32 values is exact in double, so f32 results are the same bits on every machine. Packing follows Goto and van de
- * Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008. */
+ * transposes are free. Every element is summed in the order of k, one after the other, whatever m, n, threads or
+ * alignment. The product of two f32 values is exact in double, so f32 results are the same bits on every machine. Packing
+ * follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008. */
 #ifndef FY_GEMM_H
 #define FY_GEMM_H
 
@@ -26,6 +26,8 @@ typedef struct fy_conv_args {
     void          *y;
     fy_dtype       x_dtype, w_dtype, bias_dtype, y_dtype;
     int64_t        x_batch, x_channel, x_dim[3], w_out, w_in, w_dim[3], y_batch, y_channel, y_dim[3];
+    int64_t        groups;               /* 0 or 1: one group. Else cin and cout are those of one group, and group g begins at
+                                            channel g*cin of x, row g*cout of w, channel g*cout of y, element g*cout of bias */
 } fy_conv_args;
 FY_CHECKED fy_status fy_conv(const fy_conv_args *c, fy_pool *pool, ferry_error *e);
 

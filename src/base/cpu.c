@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cpu.c - asks the CPU and the system what they support. Source: Intel SDM volume 2 (CPUID), volume 1, 13.3 (XGETBV). */
+#include "base/cpu.h"
+
+#include "base/knobs.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#include <cpuid.h>
+
+fy_isa fy_cpu_has(void) {
+    unsigned a, b, c, d, lo, hi;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return FY_ISA_GENERIC;
+    const unsigned need = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29;     /* FMA, OSXSAVE, AVX, F16C */
+    if ((c & need) != need) return FY_ISA_GENERIC;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    if ((lo & 6u) != 6u) return FY_ISA_GENERIC;                          /* the system saves xmm and ymm */
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & 1u << 5)) return FY_ISA_GENERIC;
+    return FY_ISA_AVX2;
+}
+
+void fy_cpu_name(char name[64]) {
+    unsigned r[12];
+    memset(name, 0, 64);
+    for (unsigned i = 0; i < 3; i++)
+        if (!__get_cpuid(0x80000002u + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3])) {
+            memcpy(name, "unknown", 8);
+            return;
+        }
+    memcpy(name, r, sizeof r);
+    for (size_t n = strlen(name); n && name[n - 1] == ' '; n--) name[n - 1] = 0;
+}
+#else
+fy_isa fy_cpu_has(void) { return FY_ISA_GENERIC; }
+
+void fy_cpu_name(char name[64]) { memcpy(name, "unknown", 8); }
+#endif
+
+static const char *const names[FY_ISA_COUNT] = { "generic", "avx2" };
+
+const char *fy_isa_name(fy_isa isa) { return (unsigned)isa < FY_ISA_COUNT ? names[isa] : "?"; }
+
+bool fy_isa_find(const char *name, fy_isa *isa) {
+    for (int i = 0; i < FY_ISA_COUNT; i++)
+        if (strcmp(names[i], name) == 0) {
+            *isa = (fy_isa)i;
+            return true;
+        }
+    return false;
+}
+
+fy_isa fy_cpu_isa(void) {
+    static _Atomic int kept = -1;
+    int isa = atomic_load_explicit(&kept, memory_order_relaxed);
+    if (isa < 0) {
+        fy_isa limit;
+        isa = (int)fy_cpu_has();
+        if (fy_isa_find(fy_knob_str("FERRY_CPU"), &limit) && (int)limit < isa) isa = (int)limit;
+        atomic_store_explicit(&kept, isa, memory_order_relaxed);
+    }
+    return (fy_isa)isa;
+}

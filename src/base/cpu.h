@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cpu.h - which instruction set to use. */
+#ifndef FY_CPU_H
+#define FY_CPU_H
+
+#include "base/compiler.h"
+
+/* Each level includes those before it. AVX2 means AVX2, FMA and F16C, and that the system saves the wide registers. */
+typedef enum fy_isa { FY_ISA_GENERIC, FY_ISA_AVX2, FY_ISA_COUNT } fy_isa;
+
+fy_isa      fy_cpu_has(void);                                /* what the CPU can do */
+fy_isa      fy_cpu_isa(void);                                /* the same, narrowed by FERRY_CPU; asked once a process */
+const char *fy_isa_name(fy_isa isa);
+bool        fy_isa_find(const char *name, fy_isa *isa);      /* false: no such name */
+
+/* The maker's name of the CPU, or "unknown". */
+void fy_cpu_name(char name[64]);
+
+#endif
