@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * detect.c - what detection models need: NonMaxSuppression (keep the best of overlapping boxes) and RoiAlign (pool a feature map
+ * over boxes; He et al., "Mask R-CNN", 2017). */
+#include "ops/move.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- NonMaxSuppression --------------------------------------------------------------------------------------------- */
+
+static fy_status infer_nms(fy_infer *f) {
+    const fy_dim *same, *d[2] = {fy_mv_opaque(f), fy_mv_const(f, 3)};
+    int rb = fy_in_rank(f, 0), rs = fy_in_rank(f, 1);
+    FY_NEED(f->e, (rb < 0 || rb == 3) && (rs < 0 || rs == 3), SHAPE, "boxes have rank %d, scores rank %d; both must have rank 3", rb, rs);
+    if (rb == 3 && rs == 3) {
+        FY_TRY(fy_mv_same(f, &same, fy_in_dim(f, 0, 0), fy_in_dim(f, 1, 0), "batch sizes of boxes and scores"));
+        FY_TRY(fy_mv_same(f, &same, fy_in_dim(f, 0, 1), fy_in_dim(f, 1, 2), "numbers of boxes and scores"));
+    }
+    if (rb == 3) FY_TRY(fy_mv_same(f, &same, fy_in_dim(f, 0, 2), fy_mv_const(f, 4), "box size and 4"));
+    return fy_out_set(f, 0, FERRY_INT64, 2, d);
+}
+
+/* Corner form y1, x1, y2, x2 with y1 <= y2, x1 <= x2. */
+static void corners(double *r, const double *b, bool centre) {
+    if (centre) {
+        r[0] = b[1] - b[3] / 2;
+        r[1] = b[0] - b[2] / 2;
+        r[2] = b[1] + b[3] / 2;
+        r[3] = b[0] + b[2] / 2;
+        return;
+    }
+    r[0] = fmin(b[0], b[2]);
+    r[1] = fmin(b[1], b[3]);
+    r[2] = fmax(b[0], b[2]);
+    r[3] = fmax(b[1], b[3]);
+}
+
+static double overlap(const double *a, const double *b) {
+    double h = fmin(a[2], b[2]) - fmax(a[0], b[0]), w = fmin(a[3], b[3]) - fmax(a[1], b[1]);
+    double both = h > 0 && w > 0 ? h * w : 0, all = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both;
+    return all > 0 ? both / all : 0;
+}
+
+static fy_status ref_nms(const fy_call *c) {
+    const fy_tensor *bt = fy_arg(c, 0), *st = fy_arg(c, 1);
+    const double *box = fy_arg_f64(c, 0), *score = fy_arg_f64(c, 1);
+    bool centre = fy_attr_i(c->node, "center_point_box") != 0, cut = fy_arg(c, 4) && fy_count(fy_arg(c, 4));
+    int64_t batch = st->dim[0], classes = st->dim[1], n = st->dim[2], found = 0, cap = 0, *list = NULL;
+    int64_t most = fy_arg(c, 2) && fy_count(fy_arg(c, 2)) ? fy_get_i64(fy_arg(c, 2), 0) : 0;
+    double iou = fy_arg(c, 3) && fy_count(fy_arg(c, 3)) ? fy_get_f64(fy_arg(c, 3), 0) : 0, least = cut ? fy_get_f64(fy_arg(c, 4), 0) : 0;
+    FY_NEED(c->e, box && score, NOMEM, "out of memory");
+    FY_NEED(c->e, bt->rank == 3 && st->rank == 3 && bt->dim[0] == batch && bt->dim[1] == n && bt->dim[2] == 4, SHAPE,
+            "boxes and scores do not fit");
+    FY_NEED(c->e, iou >= 0 && iou <= 1, VALUE, "iou_threshold is %g; it must be between 0 and 1", iou);
+    most = most < 0 ? 0 : most > n ? n : most;
+    double *r = FY_NEWN(c->scratch, double, 4 * n);
+    bool *gone = FY_NEWN(c->scratch, bool, n);
+    FY_NEED(c->e, r && gone, NOMEM, "out of memory");
+    for (int64_t b = 0; b < batch && most; b++)
+        for (int64_t k = 0; k < classes; k++) {
+            const double *s = score + (b * classes + k) * n;
+            for (int64_t i = 0; i < n; i++) {
+                corners(r + 4 * i, box + (b * n + i) * 4, centre);
+                gone[i] = isnan(s[i]) || (cut && s[i] <= least);
+            }
+            for (int64_t taken = 0; taken < most; taken++) {
+                int64_t best = -1;
+                for (int64_t i = 0; i < n; i++) if (!gone[i] && (best < 0 || s[i] > s[best])) best = i;
+                if (best < 0) break;
+                if (found == cap) {
+                    int64_t *more = FY_NEWN(c->scratch, int64_t, 6 * (cap + 64));
+                    FY_NOMEM(c->e, more);
+                    if (found) memcpy(more, list, (size_t)found * 3 * sizeof *list);
+                    list = more;
+                    cap = 2 * (cap + 64);
+                }
+                list[3 * found] = b;
+                list[3 * found + 1] = k;
+                list[3 * found++ + 2] = best;
+                for (int64_t i = 0; i < n; i++) if (!gone[i] && overlap(r + 4 * i, r + 4 * best) > iou) gone[i] = true;
+                gone[best] = true;
+            }
+        }
+    FY_TRY(fy_alloc_out(c, 0, FERRY_INT64, 2, (const int64_t[]){found, 3}));
+    if (fy_res(c, 0)) fy_store_i64(fy_res(c, 0), 0, 3 * found, list);
+    return FY_OK;
+}
+
+static const fy_attr_spec nms_attrs[] = {{"center_point_box", FY_ATTR_INT, "0",
+    "boxes are y1, x1, y2, x2 (0) or x, y centre, width, height (1)"}, {0}};
+const fy_op fy_op_non_max_suppression = {.name = "NonMaxSuppression", .domain = "",
+    .doc = "y[n,3] = (batch, class, box) of the boxes kept, best first",
+    .attrs = nms_attrs, .min_in = 2, .max_in = 5, .min_out = 1, .max_out = 1, .since = 11, .first = 10, .infer = infer_nms, .ref = ref_nms,
+    .flags = FY_PURE};
+
+/* ---- RoiAlign ------------------------------------------------------------------------------------------------------ */
+
+static fy_status infer_roi_align(fy_infer *f) {
+    int64_t h = fy_attr_i(f->node, "output_height"), w = fy_attr_i(f->node, "output_width");
+    const fy_dim *d[4] = {NULL, NULL, fy_mv_const(f, h), fy_mv_const(f, w)}, *n = fy_in_dim(f, 2, 0), *same;
+    int rx = fy_in_rank(f, 0), rr = fy_in_rank(f, 1);
+    FY_NEED(f->e, h >= 1 && w >= 1 && h < 1 << 20 && w < 1 << 20, ATTR, "the output is %lld x %lld", (long long)h, (long long)w);
+    FY_NEED(f->e, (rx < 0 || rx == 4) && (rr < 0 || rr == 2), SHAPE, "the input has rank %d, rois rank %d; 4 and 2 are needed", rx, rr);
+    FY_NEED(f->e, fy_attr_is(f->node, "mode", "avg") || fy_attr_is(f->node, "mode", "max"), ATTR, "mode must be avg or max");
+    if (rr == 2) FY_TRY(fy_mv_same(f, &same, fy_in_dim(f, 1, 1), fy_mv_const(f, 4), "roi size and 4"));
+    d[0] = rr == 2 ? fy_in_dim(f, 1, 0) : n ? n : fy_mv_opaque(f);
+    if (n && rr == 2) FY_TRY(fy_mv_same(f, &d[0], d[0], n, "numbers of rois and batch indices"));
+    d[1] = rx == 4 ? fy_in_dim(f, 0, 1) : fy_mv_opaque(f);
+    return fy_out_set(f, 0, fy_in_dtype(f, 0), 4, d);
+}
+
+typedef struct tap { int64_t at[4]; double w[4]; } tap;
+
+/* Bilinear taps at (y, x); weights 0 where the position is more than one element outside. */
+static void roi_taps(tap *t, double y, double x, int64_t h, int64_t w) {
+    *t = (tap){{0}, {0}};
+    if (!(y >= -1 && y <= (double)h && x >= -1 && x <= (double)w)) return;
+    y = fmax(y, 0);
+    x = fmax(x, 0);
+    int64_t y0 = (int64_t)y, x0 = (int64_t)x, y1, x1;
+    if (y0 >= h - 1) { y1 = y0 = h - 1; y = (double)y0; } else y1 = y0 + 1;
+    if (x0 >= w - 1) { x1 = x0 = w - 1; x = (double)x0; } else x1 = x0 + 1;
+    double fy = y - (double)y0, fx = x - (double)x0;
+    *t = (tap){{y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1}, {(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx}};
+}
+
+static fy_status ref_roi_align(const fy_call *c) {
+    const fy_tensor *xt = fy_arg(c, 0);
+    fy_tensor *y;
+    FY_TRY(fy_mv_out(c, 0, &y));
+    if (!y) return FY_OK;
+    const double *x = fy_arg_f64(c, 0), *roi = fy_arg_f64(c, 1), scale = fy_attr_f(c->node, "spatial_scale");
+    const int64_t *batch = fy_arg_i64(c, 2), ratio = fy_attr_i(c->node, "sampling_ratio");
+    FY_NEED(c->e, x && roi && batch, NOMEM, "out of memory");
+    bool half = fy_attr_is(c->node, "coordinate_transformation_mode", "half_pixel"), max = fy_attr_is(c->node, "mode", "max");
+    int64_t ch = y->dim[1], ph = y->dim[2], pw = y->dim[3], h = xt->dim[2], w = xt->dim[3];
+    FY_NEED(c->e, half || fy_attr_is(c->node, "coordinate_transformation_mode", "output_half_pixel"), ATTR,
+            "coordinate_transformation_mode must be half_pixel or output_half_pixel");
+    FY_NEED(c->e, ratio >= 0 && ratio <= 4096, ATTR, "sampling_ratio is %lld", (long long)ratio);
+    FY_NEED(c->e, fy_count(y) == 0 || (h && w), SHAPE, "the feature map is empty");
+    for (int64_t n = 0; n < y->dim[0]; n++) {
+        FY_NEED(c->e, batch[n] >= 0 && batch[n] < xt->dim[0], INDEX, "roi %lld is in batch %lld of %lld", (long long)n,
+                (long long)batch[n], (long long)xt->dim[0]);
+        const double *b = roi + 4 * n, shift = half ? 0.5 : 0;
+        double x0 = b[0] * scale - shift, y0 = b[1] * scale - shift, rw = b[2] * scale - shift - x0, rh = b[3] * scale - shift - y0;
+        if (!half) { rw = fmax(rw, 1); rh = fmax(rh, 1); }
+        double bh = rh / (double)ph, bw = rw / (double)pw;
+        FY_NEED(c->e, fabs(x0) < 1e9 && fabs(y0) < 1e9 && fabs(bh) <= 1e5 && fabs(bw) <= 1e5, VALUE, "roi %lld has bins of %g x %g",
+                (long long)n, bh, bw);
+        int64_t gh = ratio ? ratio : (int64_t)ceil(bh), gw = ratio ? ratio : (int64_t)ceil(bw), steps;
+        gh = gh < 0 ? 0 : gh;
+        gw = gw < 0 ? 0 : gw;
+        FY_NEED(c->e, fy_mul_i64(&steps, gh * gw, ph * pw) && steps <= (int64_t)1 << 28, LIMIT, "roi %lld needs too many samples",
+                (long long)n);
+        for (int64_t p = 0; p < ph * pw; p++)
+            for (int64_t k = 0; k < ch; k++) {
+                const double *src = x + (batch[n] * ch + k) * h * w;
+                double r = 0;
+                for (int64_t i = 0; i < gh * gw; i++) {
+                    tap t;
+                    roi_taps(&t, y0 + (double)(p / pw) * bh + ((double)(i / gw) + 0.5) * bh / (double)gh,
+                             x0 + (double)(p % pw) * bw + ((double)(i % gw) + 0.5) * bw / (double)gw, h, w);
+                    double v[4];
+                    for (int q = 0; q < 4; q++) v[q] = t.w[q] * src[t.at[q]];
+                    if (!max) r += v[0] + v[1] + v[2] + v[3];
+                    else {
+                        double m = fmax(fmax(v[0], v[1]), fmax(v[2], v[3]));
+                        r = i == 0 ? m : fmax(r, m);
+                    }
+                }
+                fy_put_f64(y, (n * ch + k) * ph * pw + p, max || gh * gw == 0 ? r : r / (double)(gh * gw));
+            }
+    }
+    return FY_OK;
+}
+
+static const fy_attr_spec roi_attrs[] = {{"mode", FY_ATTR_STRING, "avg", "avg or max"}, {"output_height", FY_ATTR_INT, "1", "bins down"},
+    {"output_width", FY_ATTR_INT, "1", "bins across"}, {"sampling_ratio", FY_ATTR_INT, "0",
+            "samples a bin and axis; 0: as many as elements"},
+    {"spatial_scale", FY_ATTR_FLOAT, "1.0", "from box coordinates to elements"},
+    {"coordinate_transformation_mode", FY_ATTR_STRING, "half_pixel", "half_pixel, or output_half_pixel"}, {0}};
+const fy_op fy_op_roi_align = {.name = "RoiAlign", .domain = "", .doc = "y[roi,c,h,w] = x pooled over each box, bilinear",
+    .attrs = roi_attrs,
+    .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 22, .first = 10, .infer = infer_roi_align, .ref = ref_roi_align,
+            .flags = FY_PURE};

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * grid.c - AffineGrid (where to look) and GridSample (what is there), for any number of spatial axes.
+ * Grid coordinates run from -1 to 1 over each axis, last axis first; align_corners puts the ends on the outer elements' centres,
+ * otherwise on their outer edges. */
+#include "ops/move.h"
+
+#include <math.h>
+#include <string.h>
+
+#define GRID_DIMS 4                      /* spatial axes; 4 taps each for cubic */
+
+/* ---- AffineGrid ---------------------------------------------------------------------------------------------------- */
+
+static fy_status infer_affine_grid(fy_infer *f) {
+    const fy_dim *d[GRID_DIMS + 1], *len = fy_in_dim(f, 1, 0);
+    int64_t n, v;
+    const fy_dim *const *e = fy_in_elems(f, 1, &n);
+    if (!e && (!len || !fy_dim_known(len, &n))) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
+    FY_NEED(f->e, n == 4 || n == 5, SHAPE, "size has %lld values; it must be [n, c, h, w] or [n, c, d, h, w]", (long long)n);
+    if (!e) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), (int)n);
+    for (int i = 0; i < n; i++) FY_NEED(f->e, !fy_dim_known(e[i], &v) || v >= 0, VALUE, "size %d is %lld", i, (long long)v);
+    d[0] = e[0];
+    for (int i = 2; i < n; i++) d[i - 1] = e[i];
+    d[n - 1] = fy_mv_const(f, n - 2);
+    return fy_out_set(f, 0, fy_in_dtype(f, 0), (int)n, d);
+}
+
+static fy_status ref_affine_grid(const fy_call *c) {
+    const fy_tensor *t = fy_arg(c, 0);
+    fy_tensor *y;
+    FY_TRY(fy_mv_out(c, 0, &y));
+    if (!y) return FY_OK;
+    int nd = y->rank - 2;
+    bool align = fy_attr_i(c->node, "align_corners") != 0;
+    const double *theta = fy_arg_f64(c, 0);
+    FY_NOMEM(c->e, theta);
+    FY_NEED(c->e, t->rank == 3 && t->dim[0] == y->dim[0] && t->dim[1] == nd && t->dim[2] == nd + 1, SHAPE, "theta must be [%lld, %d, %d]",
+            (long long)y->dim[0], nd, nd + 1);
+    int64_t n = fy_count(y) / (nd ? nd : 1);
+    for (int64_t k = 0; k < n; k++) {
+        double at[GRID_DIMS + 1];
+        int64_t rest = k;
+        for (int a = nd; a >= 1; a--) {                         /* axis a of y; coordinates are last axis first */
+            double i = (double)(rest % y->dim[a]), d = (double)y->dim[a];
+            rest /= y->dim[a];
+            at[nd - a] = align ? d > 1 ? 2 * i / (d - 1) - 1 : -1 : (2 * i + 1) / d - 1;
+        }
+        at[nd] = 1;
+        for (int j = 0; j < nd; j++) {
+            const double *row = theta + (rest * nd + j) * (nd + 1);
+            double sum = 0;
+            for (int q = 0; q <= nd; q++) sum += row[q] * at[q];
+            fy_put_f64(y, k * nd + j, sum);
+        }
+    }
+    return FY_OK;
+}
+
+static const fy_attr_spec affine_attrs[] = {{"align_corners", FY_ATTR_INT, "0", "-1 and 1 are centres of the outer elements"}, {0}};
+const fy_op fy_op_affine_grid = {.name = "AffineGrid", .domain = "", .doc = "y[n,h,w,:] = theta[n] * (x, y, 1) over a regular grid",
+    .attrs = affine_attrs,
+    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 20, .first = 20, .infer = infer_affine_grid, .ref = ref_affine_grid,
+    .flags = FY_PURE};
+
+/* ---- GridSample ---------------------------------------------------------------------------------------------------- */
+
+typedef enum grid_pad { PAD_ZEROS, PAD_BORDER, PAD_REFLECTION } grid_pad;
+
+static fy_status infer_grid_sample(fy_infer *f) {
+    const fy_dim *d[FY_MAX_RANK], *n;
+    int rank = fy_in_rank(f, 0), rg = fy_in_rank(f, 1);
+    FY_NEED(f->e, rank < 0 || (rank >= 3 && rank <= GRID_DIMS + 2), SHAPE, "the input has rank %d; 3 to %d are supported", rank,
+            GRID_DIMS + 2);
+    FY_NEED(f->e, rank < 0 || rg < 0 || rank == rg, SHAPE, "the input has rank %d, the grid %d", rank, rg);
+    if (rank < 0 || rg < 0) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), rank < 0 ? rg : rank);
+    FY_TRY(fy_mv_same(f, &n, fy_in_dim(f, 0, 0), fy_in_dim(f, 1, 0), "batch sizes of input and grid"));
+    FY_TRY(fy_mv_same(f, &d[2], fy_in_dim(f, 1, rg - 1), fy_mv_const(f, rank - 2), "the grid's coordinates and the spatial axes"));
+    d[0] = n;
+    d[1] = fy_in_dim(f, 0, 1);
+    for (int a = 2; a < rank; a++) d[a] = fy_in_dim(f, 1, a - 1);
+    return fy_out_set(f, 0, fy_in_dtype(f, 0), rank, d);
+}
+
+static double reflect(double x, double lo, double hi) {
+    double span = hi - lo;
+    if (!(span > 0)) return lo;
+    double r = fmod(fabs(x - lo), 2 * span);
+    return r > span ? hi - (r - span) : lo + r;
+}
+
+/* Index of element i of an axis under the padding, or -1 for zero. */
+static int64_t padded(double i, int64_t d, grid_pad pad, double lo, double hi) {
+    if (i >= 0 && i < (double)d) return (int64_t)i;
+    if (pad == PAD_ZEROS || !isfinite(i)) return -1;
+    if (pad == PAD_REFLECTION) i = trunc(reflect(i, lo, hi));
+    return i < 0 ? 0 : i >= (double)d ? d - 1 : (int64_t)i;
+}
+
+static void cubic_weights(double *w, double x) {
+    const double a = -0.75;
+    w[0] = ((a * (x + 1) - 5 * a) * (x + 1) + 8 * a) * (x + 1) - 4 * a;
+    w[1] = ((a + 2) * x - (a + 3)) * x * x + 1;
+    w[2] = ((a + 2) * (1 - x) - (a + 3)) * (1 - x) * (1 - x) + 1;
+    w[3] = ((a * (2 - x) - 5 * a) * (2 - x) + 8 * a) * (2 - x) - 4 * a;
+}
+
+/* The taps of one axis at normalised coordinate v. */
+static int taps(int64_t *at, double *w, double v, int64_t d, int mode, grid_pad pad, bool align) {
+    double lo = align ? 0 : -0.5, hi = align ? (double)d - 1 : (double)d - 0.5, size = (double)d;
+    double x = align ? (v + 1) / 2 * (size - 1) : ((v + 1) * size - 1) / 2;
+    if (mode == 0) x = rint(x);
+    if (isnan(x)) x = pad == PAD_ZEROS ? -100 : 0;
+    if (x < lo || x > hi) {
+        if (pad == PAD_BORDER) x = x < 0 ? 0 : x > size - 1 ? size - 1 : x;
+        else if (pad == PAD_REFLECTION) x = isfinite(x) ? reflect(x, lo, hi) : 0;
+    }
+    if (mode == 0) { at[0] = padded(x, d, pad, lo, hi); w[0] = 1; return 1; }
+    double base = floor(x), part = x - base;
+    if (!isfinite(part)) part = 0;
+    if (mode == 1) {
+        w[0] = 1 - part;
+        w[1] = part;
+        for (int k = 0; k < 2; k++) at[k] = padded(base + k, d, pad, lo, hi);
+        return 2;
+    }
+    cubic_weights(w, part);
+    for (int k = 0; k < 4; k++) at[k] = padded(base + k - 1, d, pad, lo, hi);
+    return 4;
+}
+
+static fy_status ref_grid_sample(const fy_call *c) {
+    static const char *const modes[] = {"nearest", "linear", "cubic"}, *const pads[] = {"zeros", "border", "reflection"};
+    fy_tensor *y, x;
+    int mode = 0, pad = 0;
+    FY_TRY(fy_mv_out(c, 0, &y));
+    if (!y) return FY_OK;
+    FY_TRY(fy_mv_dense(c, 0, &x));
+    while (mode < 3 && !fy_attr_is(c->node, "mode", modes[mode])) mode++;
+    while (pad < 3 && !fy_attr_is(c->node, "padding_mode", pads[pad])) pad++;
+    FY_NEED(c->e, mode < 3 && pad < 3, ATTR, "mode must be nearest, linear or cubic, padding_mode zeros, border or reflection");
+    bool align = fy_attr_i(c->node, "align_corners") != 0;
+    const double *grid = fy_arg_f64(c, 1), *src = fy_dtype_class(x.dtype) == FY_CLASS_S || mode == 0 ? NULL : fy_arg_f64(c, 0);
+    FY_NEED(c->e, grid && (src || mode == 0), NOMEM, "out of memory");
+    int nd = x.rank - 2;
+    int64_t space = 1, plane = 1, stride[GRID_DIMS];
+    for (int a = 0; a < nd; a++) space *= y->dim[2 + a];
+    for (int a = nd - 1; a >= 0; a--) { stride[a] = plane; plane *= x.dim[2 + a]; }
+    if (fy_count(y) == 0) return FY_OK;
+    for (int64_t n = 0; n < x.dim[0]; n++)
+        for (int64_t k = 0; k < space; k++) {
+            int64_t at[GRID_DIMS][4];
+            double w[GRID_DIMS][4];
+            int m = 1, count[GRID_DIMS];
+            for (int a = 0; a < nd; a++) {
+                count[a] = taps(at[a], w[a], grid[(n * space + k) * nd + (nd - 1 - a)], x.dim[2 + a], mode, (grid_pad)pad, align);
+                m *= count[a];
+            }
+            for (int64_t ch = 0; ch < x.dim[1]; ch++) {
+                int64_t base = (n * x.dim[1] + ch) * plane, to = (n * x.dim[1] + ch) * space + k;
+                double sum = 0;
+                for (int t = 0; t < m; t++) {
+                    int64_t off = base;
+                    double weight = 1;
+                    int rest = t;
+                    bool inside = true;
+                    for (int a = nd - 1; a >= 0; a--) {
+                        int q = rest % count[a];
+                        rest /= count[a];
+                        inside = inside && at[a][q] >= 0;
+                        off += at[a][q] * stride[a];
+                        weight *= w[a][q];
+                    }
+                    if (mode == 0) {
+                        if (inside) memcpy(fy_mv_at(y, to), fy_mv_at(&x, off), (size_t)fy_elem_bytes(x.dtype));
+                        else memset(fy_mv_at(y, to), 0, (size_t)fy_elem_bytes(x.dtype));
+                    } else if (inside) sum += weight * src[off];
+                }
+                if (mode) fy_put_f64(y, to, sum);
+            }
+        }
+    return FY_OK;
+}
+
+static const fy_attr_spec grid_attrs[] = {{"mode", FY_ATTR_STRING, "linear", "nearest, linear or cubic"},
+    {"padding_mode", FY_ATTR_STRING, "zeros", "what is outside: zeros, border, reflection"},
+    {"align_corners", FY_ATTR_INT, "0", "-1 and 1 are centres of the outer elements"}, {0}};
+const fy_op fy_op_grid_sample = {.name = "GridSample", .domain = "", .doc = "y = x[n,c,...] at the positions grid[n,...,axes]",
+    .attrs = grid_attrs,
+    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 22, .first = 16, .infer = infer_grid_sample, .ref = ref_grid_sample,
+    .flags = FY_PURE};
