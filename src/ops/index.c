@@ -8,6 +8,7 @@
 #include <string.h>
 
 static fy_status wrap_index(int64_t *r, int64_t given, int64_t n, ferry_error *e) {
+    *r = 0;
     FY_NEED(e, given >= -n && given < n, INDEX, "index %lld outside an axis of %lld", (long long)given, (long long)n);
     *r = given < 0 ? given + n : given;
     return FY_OK;
