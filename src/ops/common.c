@@ -203,15 +203,38 @@ fy_status fy_k_gemm_ready(const fy_call *c, const fy_tensor *x, bool dense, fy_t
 
 double *fy_k_f64(const fy_call *c, const fy_tensor *x) {
     double *p = FY_NEWN(c->scratch, double, fy_count(x));
-    if (p) fy_load_f64(p, x, 0, fy_count(x));
+    if (p && fy_count(x)) fy_load_f64(p, x, 0, fy_count(x));
     return p;
 }
 
 int64_t *fy_k_i64(const fy_call *c, const fy_tensor *x) {
     int64_t *p = FY_NEWN(c->scratch, int64_t, fy_count(x));
-    if (p) fy_load_i64(p, x, 0, fy_count(x));
+    if (p && fy_count(x)) fy_load_i64(p, x, 0, fy_count(x));
     return p;
 }
+
+static int64_t offset_of(const fy_tensor *t, int64_t i) {
+    int64_t offset = 0;
+    for (int d = t->rank - 1; d >= 0; d--) {
+        offset += i % t->dim[d] * t->stride[d];
+        i /= t->dim[d];
+    }
+    return offset;
+}
+
+const void *fy_k_bytes(const fy_tensor *t, int64_t first, int64_t n, void *room) {
+    size_t size = (size_t)fy_elem_bytes(t->dtype);
+    if (t->rank <= 1 && (t->rank == 0 || t->stride[0] == 1) && (t->rank || n == 1)) return fy_k_at(t, first);
+    for (int64_t i = 0; i < n;) {                                       /* runs along the last axis */
+        int64_t last = t->rank ? t->dim[t->rank - 1] : n, step = t->rank ? t->stride[t->rank - 1] : 0;
+        int64_t at = t->rank ? (first + i) % last : i, run = last - at < n - i ? last - at : n - i;
+        const char *from = fy_k_at(t, offset_of(t, first + i));
+        for (int64_t k = 0; k < run; k++, i++) memcpy((char *)room + (size_t)i * size, from + k * step * (int64_t)size, size);
+    }
+    return room;
+}
+
+const fy_str *fy_k_str(const fy_tensor *t, int64_t i) { return (const fy_str *)t->data + offset_of(t, i); }
 
 fy_tensor fy_k_axis_last(const fy_tensor *t, int axis) {
     fy_tensor v = *t;

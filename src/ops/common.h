@@ -64,6 +64,9 @@ FY_CHECKED fy_status fy_k_gemm_ready(const fy_call *c, const fy_tensor *x, bool 
 /* n elements of a tensor of any numeric dtype, dense, in scratch. NULL: out of memory. */
 double  *fy_k_f64(const fy_call *c, const fy_tensor *x);
 int64_t *fy_k_i64(const fy_call *c, const fy_tensor *x);
+/* Elements [first, first + n) of t as their bytes: in place where they follow each other, else gathered into `room`. */
+const void *fy_k_bytes(const fy_tensor *t, int64_t first, int64_t n, void *room);
+const fy_str *fy_k_str(const fy_tensor *t, int64_t i);                  /* element of a string tensor by row-major index */
 bool fy_k_numeric(const fy_tensor *t);                                  /* float, integer or bool */
 /* Borrowed copy of t with the axes moved so that `axis` is last. */
 fy_tensor fy_k_axis_last(const fy_tensor *t, int axis);

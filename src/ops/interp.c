@@ -21,6 +21,7 @@ typedef struct run {
     slot            *slot;
     uint32_t         nslots;
     fy_rval         *spare;              /* freed rvals, linked through item */
+    FY_VEC(fy_storage *) strings;        /* storage of string tensors: elements point into what made them, so all stay to the end */
     ferry_error     *e;
 } run;
 
@@ -38,8 +39,15 @@ static fy_rval *new_rval(run *r) {
     return fy_calloc(1, sizeof *v);
 }
 
+static void keep_strings(run *r, fy_rval *v) {
+    if (v->kind == FY_TENSOR && v->t.dtype == FERRY_STRING && v->t.own && FY_RESERVE(r->strings, r->strings.n + 1))
+        r->strings.at[r->strings.n++] = fy_storage_ref(v->t.own);
+    for (int64_t i = 0; v->kind != FY_TENSOR && i < v->n; i++) keep_strings(r, &v->item[i]);
+}
+
 static void drop_rval(run *r, fy_rval *v) {
     if (!v) return;
+    keep_strings(r, v);
     fy_rval_free(v);
     v->item = r->spare;
     r->spare = v;
@@ -276,8 +284,37 @@ static fy_status store_state(run *r, const fy_graph *g) {
     return FY_OK;
 }
 
+/* Strings with their bytes behind them in one block. */
+static fy_status own_strings(fy_tensor *t, ferry_error *e) {
+    fy_tensor dense;
+    size_t bytes = 0;
+    FY_TRY(fy_tensor_clone(&dense, t, e));
+    fy_str *s = dense.data;
+    int64_t n = fy_count(t);
+    for (int64_t i = 0; i < n; i++) bytes += s[i].n;
+    fy_storage *st = fy_storage_new((size_t)n * sizeof *s + bytes);
+    if (!st) {
+        fy_tensor_free(&dense);
+        return fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
+    fy_str *to = st->at;
+    char *p = (char *)(to + n);
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = (fy_str){p, s[i].n};
+        if (s[i].n) memcpy(p, s[i].at, s[i].n);
+        p += s[i].n;
+    }
+    fy_storage_unref(dense.own);
+    dense.own = st;
+    dense.data = to;
+    fy_tensor_free(t);
+    *t = dense;
+    return FY_OK;
+}
+
 /* What leaves the interpreter must not point into the caller's inputs. */
 static fy_status own(fy_rval *v, ferry_error *e) {
+    if (v->kind == FY_TENSOR && v->t.dtype == FERRY_STRING) return own_strings(&v->t, e);
     if (v->kind == FY_TENSOR && v->t.dtype && (!v->t.own || v->t.own->borrowed || !fy_contiguous(&v->t))) {
         fy_tensor t;
         FY_TRY(fy_tensor_clone(&t, &v->t, e));
@@ -335,7 +372,9 @@ static void end(run *r) {
         fy_free(r->spare);
         r->spare = next;
     }
-    fy_dims_free(r->dims);
+    for (int64_t i = 0; i < r->strings.n; i++) fy_storage_unref(r->strings.at[i]);
+    fy_free(r->strings.at);
+    if (r->dims) fy_dims_free(r->dims);
     fy_free(r->slot);
 }
 

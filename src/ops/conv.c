@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * conv.c - Conv ConvTranspose ConvInteger: x [N,C,d1..dn], w [M, C/group, k1..kn] (transposed: [C, M/group, k..]), n 1 to 3.
+ * Conv is tensor/'s implicit GEMM, one call for each group; ConvTranspose is GEMM and scattering into double sums. */
+#include "ops/window.h"
+
+#include "tensor/gemm.h"
+
+#include <string.h>
+
+/* The kernel's sizes: from the attribute, else from the weight's type. False if not known yet. */
+static fy_status kernel_sizes(fy_infer *f, int nd, int64_t *kernel, bool *known, ferry_error *e) {
+    int64_t n;
+    const int64_t *a = fy_attr_ints(f->node, "kernel_shape", &n);
+    FY_NEED(e, nd >= 1 && nd <= FY_MAX_SPATIAL, UNSUPPORTED, "%d spatial axes; 1 to %d are supported", nd, FY_MAX_SPATIAL);
+    *known = true;
+    for (int i = 0; i < nd; i++) {
+        const fy_dim *d = fy_in_rank(f, 1) == nd + 2 ? fy_in_dim(f, 1, i + 2) : NULL;
+        if (d && fy_dim_known(d, &kernel[i])) continue;
+        if (a && n == nd) kernel[i] = a[i];
+        else *known = false;
+    }
+    return FY_OK;
+}
+
+static fy_status infer_any(fy_infer *f, fy_dtype t) {
+    int rx, rw, rank;
+    bool known = true;
+    int64_t kernel[FY_MAX_SPATIAL], group = fy_attr_i(f->node, "group"), cin, cw, m;
+    FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rx));
+    FY_TRY(fy_k_rank(f, 1, 3, 2 + FY_MAX_SPATIAL, &rw));
+    FY_NEED(f->e, rx < 0 || rw < 0 || rx == rw, SHAPE, "x has rank %d, the weight %d", rx, rw);
+    FY_NEED(f->e, group >= 1, ATTR, "group is %lld", (long long)group);
+    rank = rx < 0 ? rw : rx;
+    if (rank < 0) return fy_out_set(f, 0, t, -1, NULL);
+    const fy_dim *dim[FY_MAX_RANK], *c = fy_in_dim(f, 0, 1), *o = fy_in_dim(f, 1, 0), *ci = fy_in_dim(f, 1, 1);
+    if (c && ci && fy_dim_known(c, &cin) && fy_dim_known(ci, &cw))
+        FY_NEED(f->e, cin == cw * group, SHAPE, "x has %lld channels; the weight takes %lld in %lld groups", (long long)cin, (long long)cw, (long long)group);
+    if (o && fy_dim_known(o, &m)) FY_NEED(f->e, m % group == 0, SHAPE, "%lld output channels in %lld groups", (long long)m, (long long)group);
+    FY_TRY(kernel_sizes(f, rank - 2, kernel, &known, f->e));
+    dim[0] = rx < 0 ? fy_dim_opaque(f->dims, "batch") : fy_in_dim(f, 0, 0);
+    dim[1] = o ? o : fy_dim_opaque(f->dims, "channels");
+    fy_window w;
+    if (known) FY_TRY(fy_window_read(&w, f->node, rank - 2, kernel, f->e));
+    for (int i = 2; i < rank; i++) {
+        if (known && rx >= 0) FY_TRY(fy_window_out(f, &w, i - 2, fy_in_dim(f, 0, i), &dim[i]));
+        else dim[i] = fy_dim_opaque(f->dims, "conv");
+    }
+    return fy_out_set(f, 0, t, rank, dim);
+}
+
+static fy_status check_bias(fy_infer *f, const fy_dim *channels) {
+    int rb;
+    if (!fy_in_has(f, 2)) return FY_OK;
+    FY_TRY(fy_k_rank(f, 2, 1, 1, &rb));
+    return rb == 1 ? fy_k_agree(f, fy_in_dim(f, 2, 0), channels, "output channels and bias") : FY_OK;
+}
+
+static fy_status infer_conv(fy_infer *f) {
+    FY_TRY(fy_k_same_dtype(f));
+    FY_TRY(check_bias(f, fy_in_dim(f, 1, 0)));
+    return infer_any(f, fy_in_dtype(f, 0));
+}
+
+/* y = conv(x, w) + bias with x, w, y f32 or f64 in any strides; y's dtype may be wider. */
+static fy_status convolve(const fy_call *c, const fy_tensor *x, const fy_tensor *w, const fy_tensor *bias, fy_tensor *y, const fy_window *win, int64_t group) {
+    int nd = win->nd;
+    fy_conv_args a = {.nd = nd, .batch = x->dim[0], .cin = x->dim[1] / group, .cout = w->dim[0] / group, .x_dtype = x->dtype, .w_dtype = w->dtype,
+                      .y_dtype = y->dtype, .x_batch = x->stride[0], .x_channel = x->stride[1], .w_out = w->stride[0], .w_in = w->stride[1],
+                      .y_batch = y->stride[0], .y_channel = y->stride[1]};
+    for (int i = 0; i < nd; i++) {
+        a.in[i] = x->dim[2 + i];
+        a.out[i] = y->dim[2 + i];
+        a.kernel[i] = win->kernel[i];
+        a.step[i] = win->stride[i];
+        a.dilation[i] = win->dilation[i];
+        a.pad[i] = win->pad[i];
+        a.x_dim[i] = x->stride[2 + i];
+        a.w_dim[i] = w->stride[2 + i];
+        a.y_dim[i] = y->stride[2 + i];
+    }
+    for (int64_t g = 0; g < group; g++) {
+        a.x = fy_k_at(x, g * a.cin * a.x_channel);
+        a.w = fy_k_at(w, g * a.cout * a.w_out);
+        a.y = fy_k_at(y, g * a.cout * a.y_channel);
+        a.bias = bias ? fy_k_at(bias, g * a.cout) : NULL;
+        a.bias_dtype = bias ? bias->dtype : 0;
+        FY_TRY(fy_conv(&a, c->pool, c->e));
+    }
+    return FY_OK;
+}
+
+/* f32 and f64 results are written in place; others are summed in double and rounded once. */
+static fy_status wide_output(const fy_call *c, fy_tensor *y, fy_tensor *sum) {
+    *sum = *y;
+    if (y->dtype == FERRY_FLOAT || y->dtype == FERRY_DOUBLE) return FY_OK;
+    void *p = FY_NEWN(c->scratch, double, fy_count(y));
+    FY_NOMEM(c->e, p);
+    *sum = fy_tensor_view(FERRY_DOUBLE, y->rank, y->dim, p);
+    return FY_OK;
+}
+
+static fy_status ref_conv(const fy_call *c) {
+    fy_tensor *y = fy_res(c, 0), x, w, b, sum;
+    if (!y || !fy_count(y)) return FY_OK;
+    FY_TRY(fy_k_gemm_ready(c, fy_arg(c, 0), false, &x));
+    FY_TRY(fy_k_gemm_ready(c, fy_arg(c, 1), false, &w));
+    if (fy_arg(c, 2)) FY_TRY(fy_k_gemm_ready(c, fy_arg(c, 2), true, &b));
+    fy_window win;
+    FY_TRY(fy_window_read(&win, c->node, x.rank - 2, w.dim + 2, c->e));
+    fy_window_place(&win, x.dim + 2, y->dim + 2);
+    FY_TRY(wide_output(c, y, &sum));
+    FY_TRY(convolve(c, &x, &w, fy_arg(c, 2) ? &b : NULL, &sum, &win, fy_attr_i(c->node, "group")));
+    if (sum.dtype != y->dtype) fy_tensor_copy(y, &sum);
+    return FY_OK;
+}
+
+#define CONV_ATTRS                                                                                                       \
+    {"kernel_shape", FY_ATTR_INTS, NULL, "default: from the weight"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"}, \
+    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"}, \
+    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"group", FY_ATTR_INT, "1", "groups of channels"}
+static const fy_attr_spec conv_attrs[] = {CONV_ATTRS, {0}};
+const fy_op fy_op_conv = {.name = "Conv", .domain = "", .doc = "y = x * w + b, w not flipped", .attrs = conv_attrs, .min_in = 2, .max_in = 3, .min_out = 1,
+    .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_conv, .ref = ref_conv, .flags = FY_PURE};
+
+/* ---- integers ------------------------------------------------------------------------------------------------------ */
+
+static fy_status infer_conv_integer(fy_infer *f) { return infer_any(f, FERRY_INT32); }
+
+/* x or w less its zero point (one for all, or one for each index of axis 0) as f32: at most 9 bits, so products and sums
+ * of doubles are exact up to 2^35 taps. */
+static fy_status centred(const fy_call *c, const fy_tensor *x, const fy_tensor *zero, fy_tensor *out) {
+    float *p = FY_NEWN(c->scratch, float, fy_count(x));
+    FY_NOMEM(c->e, p);
+    *out = fy_tensor_view(FERRY_FLOAT, x->rank, x->dim, p);
+    if (!fy_count(x)) return FY_OK;
+    fy_tensor_copy(out, x);
+    if (!zero) return FY_OK;
+    int64_t nz = fy_count(zero), rows = x->rank ? x->dim[0] : 1, each = fy_count(x) / rows;
+    FY_NEED(c->e, nz == 1 || nz == rows, SHAPE, "%lld zero points for %lld rows", (long long)nz, (long long)rows);
+    for (int64_t r = 0; r < rows; r++) {
+        float z = (float)fy_get_f64(zero, nz == 1 ? 0 : r);
+        for (int64_t i = 0; i < each && z != 0; i++) p[r * each + i] -= z;
+    }
+    return FY_OK;
+}
+
+static fy_status ref_conv_integer(const fy_call *c) {
+    fy_tensor *y = fy_res(c, 0), x, w, sum;
+    if (!y || !fy_count(y)) return FY_OK;
+    FY_NEED(c->e, fy_dtype_bits(fy_arg(c, 0)->dtype) == 8 && fy_dtype_bits(fy_arg(c, 1)->dtype) == 8, TYPE, "ConvInteger takes 8-bit integers");
+    FY_NEED(c->e, !fy_arg(c, 2) || fy_count(fy_arg(c, 2)) == 1, SHAPE, "x_zero_point is not a scalar");
+    FY_TRY(centred(c, fy_arg(c, 0), fy_arg(c, 2), &x));
+    FY_TRY(centred(c, fy_arg(c, 1), fy_arg(c, 3), &w));
+    fy_window win;
+    FY_TRY(fy_window_read(&win, c->node, x.rank - 2, w.dim + 2, c->e));
+    fy_window_place(&win, x.dim + 2, y->dim + 2);
+    FY_TRY(wide_output(c, y, &sum));
+    FY_TRY(convolve(c, &x, &w, NULL, &sum, &win, fy_attr_i(c->node, "group")));
+    fy_tensor_copy(y, &sum);
+    return FY_OK;
+}
+const fy_op fy_op_conv_integer = {.name = "ConvInteger", .domain = "", .doc = "y = (x - x_zero) * (w - w_zero) in int32", .attrs = conv_attrs, .min_in = 2,
+    .max_in = 4, .min_out = 1, .max_out = 1, .first = 10, .since = 10, .types = "T=i8,u8;U=i8,u8|T,U,T,U|i32", .infer = infer_conv_integer,
+    .ref = ref_conv_integer, .flags = FY_PURE};
+
+/* ---- transposed ---------------------------------------------------------------------------------------------------- */
+
+/* Attributes that only ConvTranspose has: extra sizes after, or the whole output size (then pads follow from it). */
+typedef struct extra { int64_t out_pad[FY_MAX_SPATIAL], shape[FY_MAX_SPATIAL]; bool given; } extra;
+
+static fy_status read_extra(extra *x, const fy_node *n, int nd, ferry_error *e) {
+    int64_t np, ns;
+    const int64_t *p = fy_attr_ints(n, "output_padding", &np), *s = fy_attr_ints(n, "output_shape", &ns);
+    FY_NEED(e, !p || !np || np == nd, ATTR, "output_padding has %lld values; %d are needed", (long long)np, nd);
+    FY_NEED(e, !s || !ns || ns == nd || ns == nd + 2, ATTR, "output_shape has %lld values; %d are needed", (long long)ns, nd);
+    x->given = s && ns;
+    for (int i = 0; i < nd; i++) {
+        x->out_pad[i] = p && np ? p[i] : 0;
+        x->shape[i] = x->given ? s[ns - nd + i] : 0;
+        FY_NEED(e, x->out_pad[i] >= 0 && x->out_pad[i] <= INT32_MAX && x->shape[i] >= 0 && x->shape[i] <= INT32_MAX, ATTR, "output_padding or output_shape is negative");
+    }
+    return FY_OK;
+}
+
+static fy_status infer_transpose(fy_infer *f) {
+    int rx, rw, rank;
+    bool known = true, same;
+    int64_t kernel[FY_MAX_SPATIAL], group = fy_attr_i(f->node, "group");
+    FY_TRY(fy_k_same_dtype(f));
+    FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rx));
+    FY_TRY(fy_k_rank(f, 1, 3, 2 + FY_MAX_SPATIAL, &rw));
+    FY_NEED(f->e, rx < 0 || rw < 0 || rx == rw, SHAPE, "x has rank %d, the weight %d", rx, rw);
+    FY_NEED(f->e, group >= 1, ATTR, "group is %lld", (long long)group);
+    rank = rx < 0 ? rw : rx;
+    if (rank < 0) return fy_out_set(f, 0, fy_in_dtype(f, 0), -1, NULL);
+    const fy_dim *dim[FY_MAX_RANK];
+    int64_t cin;
+    FY_TRY(fy_k_agree(f, fy_in_dim(f, 0, 1), fy_in_dim(f, 1, 0), "input channels of x and weight"));
+    if (fy_in_dim(f, 1, 0) && fy_dim_known(fy_in_dim(f, 1, 0), &cin)) FY_NEED(f->e, cin % group == 0, SHAPE, "%lld channels in %lld groups", (long long)cin, (long long)group);
+    FY_TRY(kernel_sizes(f, rank - 2, kernel, &known, f->e));
+    fy_window w = {0};
+    extra x;
+    FY_TRY(read_extra(&x, f->node, rank - 2, f->e));
+    if (known) FY_TRY(fy_window_read(&w, f->node, rank - 2, kernel, f->e));
+    same = w.auto_pad == FY_PAD_SAME_UPPER || w.auto_pad == FY_PAD_SAME_LOWER;
+    dim[0] = rx < 0 ? fy_dim_opaque(f->dims, "batch") : fy_in_dim(f, 0, 0);
+    dim[1] = fy_in_dim(f, 1, 1) ? fy_dim_muli(f->dims, fy_in_dim(f, 1, 1), group) : fy_dim_opaque(f->dims, "channels");
+    for (int i = 0; i < rank - 2; i++) {
+        const fy_dim *in = fy_in_dim(f, 0, i + 2);
+        int64_t v;
+        if (x.given) dim[i + 2] = fy_dim_const(f->dims, x.shape[i]);
+        else if (!known || rx < 0) dim[i + 2] = fy_dim_opaque(f->dims, "conv");
+        else if (same) dim[i + 2] = fy_dim_muli(f->dims, in, w.stride[i]);
+        else
+            dim[i + 2] = fy_dim_addi(f->dims, fy_dim_muli(f->dims, fy_dim_addi(f->dims, in, -1), w.stride[i]),
+                                     x.out_pad[i] + (w.kernel[i] - 1) * w.dilation[i] + 1 - w.pad[i] - w.pad_end[i]);
+        if (dim[i + 2] && fy_dim_known(dim[i + 2], &v)) FY_NEED(f->e, v >= 0, SHAPE, "the output would have size %lld on spatial axis %d", (long long)v, i);
+    }
+    FY_TRY(check_bias(f, dim[1]));
+    return fy_out_set(f, 0, fy_in_dtype(f, 0), rank, dim);
+}
+
+typedef struct scatter {
+    const double *col;
+    double       *out;
+    int64_t       in[3], size[3], kernel[3], stride[3], dilation[3], pad[3], points, taps, plane;
+} scatter;
+
+/* Rows of col are (output channel, tap), columns are input points; each channel is one thread's. */
+static void scatter_channels(void *arg, int64_t begin, int64_t end) {
+    const scatter *s = arg;
+    for (int64_t m = begin; m < end; m++)
+        for (int64_t k0 = 0; k0 < s->kernel[0]; k0++)
+            for (int64_t k1 = 0; k1 < s->kernel[1]; k1++)
+                for (int64_t k2 = 0; k2 < s->kernel[2]; k2++) {
+                    const double *from = s->col + (m * s->taps + (k0 * s->kernel[1] + k1) * s->kernel[2] + k2) * s->points;
+                    for (int64_t i0 = 0; i0 < s->in[0]; i0++) {
+                        int64_t o0 = i0 * s->stride[0] - s->pad[0] + k0 * s->dilation[0];
+                        if (o0 < 0 || o0 >= s->size[0]) continue;
+                        for (int64_t i1 = 0; i1 < s->in[1]; i1++) {
+                            int64_t o1 = i1 * s->stride[1] - s->pad[1] + k1 * s->dilation[1];
+                            if (o1 < 0 || o1 >= s->size[1]) continue;
+                            const double *row = from + (i0 * s->in[1] + i1) * s->in[2];
+                            double *to = s->out + m * s->plane + (o0 * s->size[1] + o1) * s->size[2];
+                            for (int64_t i2 = 0; i2 < s->in[2]; i2++) {
+                                int64_t o2 = i2 * s->stride[2] - s->pad[2] + k2 * s->dilation[2];
+                                if (o2 >= 0 && o2 < s->size[2]) to[o2] += row[i2];
+                            }
+                        }
+                    }
+                }
+}
+
+static fy_status ref_transpose(const fy_call *c) {
+    fy_tensor *y = fy_res(c, 0), x, w;
+    const fy_tensor *bias = fy_arg(c, 2);
+    if (!y || !fy_count(y)) return FY_OK;
+    FY_TRY(fy_k_gemm_ready(c, fy_arg(c, 0), true, &x));
+    FY_TRY(fy_k_gemm_ready(c, fy_arg(c, 1), true, &w));
+    int nd = x.rank - 2;
+    int64_t group = fy_attr_i(c->node, "group"), cin = x.dim[1] / group, cout = w.dim[1];
+    fy_window win;
+    extra ex;
+    FY_TRY(fy_window_read(&win, c->node, nd, w.dim + 2, c->e));
+    FY_TRY(read_extra(&ex, c->node, nd, c->e));
+    scatter s = {.points = 1, .taps = 1, .plane = 1};
+    for (int i = 0; i < 3; i++) {
+        int k = i - (3 - nd);
+        s.in[i] = k < 0 ? 1 : x.dim[2 + k];
+        s.size[i] = k < 0 ? 1 : y->dim[2 + k];
+        s.kernel[i] = k < 0 ? 1 : win.kernel[k];
+        s.stride[i] = k < 0 ? 1 : win.stride[k];
+        s.dilation[i] = k < 0 ? 1 : win.dilation[k];
+        s.pad[i] = k < 0 ? 0 : win.pad[k];
+        if (k >= 0 && (ex.given || win.auto_pad == FY_PAD_SAME_UPPER || win.auto_pad == FY_PAD_SAME_LOWER)) {
+            int64_t total = s.stride[i] * (s.in[i] - 1) + ex.out_pad[k] + (s.kernel[i] - 1) * s.dilation[i] + 1 - s.size[i];
+            if (total < 0 && !ex.given) total = 0;
+            s.pad[i] = win.auto_pad == FY_PAD_SAME_UPPER ? total / 2 : total - total / 2;
+        }
+        s.points *= s.in[i];
+        s.taps *= s.kernel[i];
+        s.plane *= s.size[i];
+    }
+    int64_t ncol, nout;
+    FY_NEED(c->e, fy_mul_i64(&ncol, cout * s.taps, s.points) && fy_mul_i64(&nout, cout, s.plane) && ncol <= c->max_bytes / 8, LIMIT, "the patch matrix is too large");
+    double *col = FY_NEWN(c->scratch, double, ncol), *out = FY_NEWN(c->scratch, double, nout);
+    FY_NEED(c->e, col && out, NOMEM, "out of memory");
+    s.col = col;
+    s.out = out;
+    for (int64_t n = 0; n < x.dim[0]; n++)
+        for (int64_t g = 0; g < group; g++) {
+            fy_mat a = {fy_k_at(&w, g * cin * cout * s.taps), w.dtype, 1, cout * s.taps};
+            fy_mat b = {fy_k_at(&x, (n * x.dim[1] + g * cin) * s.points), x.dtype, s.points, 1};
+            FY_TRY(fy_gemm((fy_mat){col, FERRY_DOUBLE, s.points, 1}, a, b, cout * s.taps, s.points, cin, 1, 0, c->pool, c->e));
+            for (int64_t m = 0; m < cout; m++) {
+                double v = bias ? fy_get_f64(bias, g * cout + m) : 0;
+                for (int64_t i = 0; i < s.plane; i++) out[m * s.plane + i] = v;
+            }
+            fy_k_for(c, cout, 1, scatter_channels, &s);
+            fy_store_f64(y, (n * group + g) * nout, nout, out);
+        }
+    return FY_OK;
+}
+
+static const fy_attr_spec transpose_attrs[] = {CONV_ATTRS, {"output_padding", FY_ATTR_INTS, NULL, "added after each axis; default 0"},
+                                               {"output_shape", FY_ATTR_INTS, NULL, "the output's spatial sizes; pads follow"}, {0}};
+const fy_op fy_op_conv_transpose = {.name = "ConvTranspose", .domain = "", .doc = "y = the gradient of Conv by x, plus b", .attrs = transpose_attrs, .min_in = 2,
+    .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_transpose, .ref = ref_transpose,
+    .flags = FY_PURE};

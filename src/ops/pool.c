@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pool.c - MaxPool AveragePool LpPool over windows; GlobalMaxPool GlobalAveragePool GlobalLpPool over whole planes.
+ * x [N,C,d1..dn] -> y [N,C,o1..on], n 1 to 3. A plane (one n, c) is read as double once, then windows are plain loops. */
+#include "ops/window.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef enum kind { MAX, AVERAGE, LP } kind;
+
+static kind kind_of(const fy_node *n) { return strstr(n->op->name, "Max") ? MAX : strstr(n->op->name, "Lp") ? LP : AVERAGE; }
+
+static fy_status infer_pool(fy_infer *f) {
+    int rank;
+    const fy_dim *dim[FY_MAX_RANK];
+    fy_window w;
+    FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rank));
+    fy_dtype t = fy_in_dtype(f, 0);
+    if (rank < 0) {
+        FY_TRY(fy_out_set(f, 0, t, -1, NULL));
+        return f->nout > 1 ? fy_out_set(f, 1, FERRY_INT64, -1, NULL) : FY_OK;
+    }
+    FY_TRY(fy_window_read(&w, f->node, rank - 2, NULL, f->e));
+    for (int i = 0; i < 2; i++) dim[i] = fy_in_dim(f, 0, i);
+    for (int i = 0; i < rank - 2; i++) FY_TRY(fy_window_out(f, &w, i, fy_in_dim(f, 0, i + 2), &dim[i + 2]));
+    FY_TRY(fy_out_set(f, 0, t, rank, dim));
+    return f->nout > 1 ? fy_out_set(f, 1, FERRY_INT64, rank, dim) : FY_OK;
+}
+
+/* Three spatial axes always: missing ones come first, with size 1. */
+typedef struct pool {
+    kind          k;
+    const double *x;
+    fy_tensor    *y, *index;
+    int64_t       in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3], plane_in, plane_out;
+    bool          include_pad, column_major;
+    double        p;
+} pool;
+
+/* How many taps of the window that begins at `start` lie inside [lo, hi). */
+static int64_t inside(int64_t start, int64_t kernel, int64_t dilation, int64_t lo, int64_t hi) {
+    int64_t n = 0;
+    for (int64_t k = 0; k < kernel; k++) n += start + k * dilation >= lo && start + k * dilation < hi;
+    return n;
+}
+
+static void pool_planes(void *arg, int64_t begin, int64_t end) {
+    const pool *w = arg;
+    double out[256];
+    int64_t where[256];
+    for (int64_t c = begin; c < end; c++) {
+        const double *x = w->x + c * w->plane_in;
+        int64_t done = 0, at = 0;
+        for (int64_t o0 = 0; o0 < w->out[0]; o0++)
+            for (int64_t o1 = 0; o1 < w->out[1]; o1++)
+                for (int64_t o2 = 0; o2 < w->out[2]; o2++) {
+                    int64_t o[3] = {o0, o1, o2}, s[3], best = -1;
+                    double acc = w->k == MAX ? -HUGE_VAL : 0;
+                    for (int i = 0; i < 3; i++) s[i] = o[i] * w->stride[i] - w->pad[i];
+                    for (int64_t k0 = 0, i0 = s[0]; k0 < w->kernel[0]; k0++, i0 += w->dilation[0]) {
+                        if (i0 < 0 || i0 >= w->in[0]) continue;
+                        for (int64_t k1 = 0, i1 = s[1]; k1 < w->kernel[1]; k1++, i1 += w->dilation[1]) {
+                            if (i1 < 0 || i1 >= w->in[1]) continue;
+                            const double *row = x + (i0 * w->in[1] + i1) * w->in[2];
+                            for (int64_t k2 = 0, i2 = s[2]; k2 < w->kernel[2]; k2++, i2 += w->dilation[2]) {
+                                if (i2 < 0 || i2 >= w->in[2]) continue;
+                                double v = row[i2];
+                                if (w->k == MAX) {
+                                    if (best >= 0 && !(v > acc) && !(v != v && acc == acc)) continue;
+                                    acc = v;
+                                    best = w->column_major ? (i2 * w->in[1] + i1) * w->in[0] + i0 : (i0 * w->in[1] + i1) * w->in[2] + i2;
+                                } else if (w->k == AVERAGE) acc += v;
+                                else acc += w->p == 2 ? v * v : w->p == 1 ? fabs(v) : pow(fabs(v), w->p);
+                            }
+                        }
+                    }
+                    if (w->k == AVERAGE) {
+                        int64_t n = 1;
+                        for (int i = 0; i < 3; i++)
+                            n *= w->include_pad ? inside(s[i], w->kernel[i], w->dilation[i], -w->pad[i], w->in[i] + w->pad_end[i])
+                                                : inside(s[i], w->kernel[i], w->dilation[i], 0, w->in[i]);
+                        acc /= (double)n;
+                    } else if (w->k == LP) acc = w->p == 2 ? sqrt(acc) : w->p == 1 ? acc : pow(acc, 1 / w->p);
+                    out[at] = acc;
+                    where[at++] = c * w->plane_in + (best < 0 ? 0 : best);
+                    if (at == 256 || done + at == w->plane_out) {
+                        if (w->y) fy_store_f64(w->y, c * w->plane_out + done, at, out);
+                        if (w->index) fy_store_i64(w->index, c * w->plane_out + done, at, where);
+                        done += at;
+                        at = 0;
+                    }
+                }
+    }
+}
+
+static fy_status run_pool(const fy_call *c, const fy_window *w) {
+    const fy_tensor *x = fy_arg(c, 0);
+    pool p = {.k = kind_of(c->node), .y = fy_res(c, 0), .index = fy_res(c, 1), .plane_in = 1, .plane_out = 1};
+    const fy_tensor *y = p.y ? p.y : p.index;
+    if (!y || !fy_count(y)) return FY_OK;
+    FY_NEED(c->e, fy_k_numeric(x), TYPE, "no pooling of %s", fy_dtype_name(x->dtype));
+    for (int i = 0; i < 3; i++) {
+        int k = i - (3 - w->nd);
+        p.in[i] = k < 0 ? 1 : x->dim[2 + k];
+        p.out[i] = k < 0 ? 1 : y->dim[2 + k];
+        p.kernel[i] = k < 0 ? 1 : w->kernel[k];
+        p.stride[i] = k < 0 ? 1 : w->stride[k];
+        p.dilation[i] = k < 0 ? 1 : w->dilation[k];
+        p.pad[i] = k < 0 ? 0 : w->pad[k];
+        p.pad_end[i] = k < 0 ? 0 : w->pad_end[k];
+        p.plane_in *= p.in[i];
+        p.plane_out *= p.out[i];
+    }
+    for (const fy_attr_spec *a = c->node->op->attrs; a && a->name; a++) {
+        if (!strcmp(a->name, "p")) p.p = (double)fy_attr_i(c->node, "p");
+        if (!strcmp(a->name, "count_include_pad")) p.include_pad = fy_attr_i(c->node, "count_include_pad") != 0;
+        if (!strcmp(a->name, "storage_order")) p.column_major = fy_attr_i(c->node, "storage_order") != 0;
+    }
+    FY_NEED(c->e, p.k != LP || p.p >= 1, ATTR, "p is %g", p.p);
+    FY_NOMEM(c->e, p.x = fy_k_f64(c, x));
+    int64_t planes = x->dim[0] * x->dim[1], grain = 16384 / p.plane_out;
+    fy_k_for(c, planes, grain < 1 ? 1 : grain, pool_planes, &p);
+    return FY_OK;
+}
+
+static fy_status ref_pool(const fy_call *c) {
+    const fy_tensor *x = fy_arg(c, 0), *y = fy_res(c, 0) ? fy_res(c, 0) : fy_res(c, 1);
+    fy_window w;
+    FY_TRY(fy_window_read(&w, c->node, x->rank - 2, NULL, c->e));
+    if (!y) return FY_OK;
+    fy_window_place(&w, x->dim + 2, y->dim + 2);
+    return run_pool(c, &w);
+}
+
+#define WINDOW_ATTRS                                                                                                     \
+    {"kernel_shape", FY_ATTR_INTS, FY_REQUIRED, "window sizes"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},    \
+    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"}, \
+    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"ceil_mode", FY_ATTR_INT, "0", "1: the size is rounded up"}
+static const fy_attr_spec max_attrs[] = {WINDOW_ATTRS, {"storage_order", FY_ATTR_INT, "0", "1: indices are column-major"}, {0}};
+static const fy_attr_spec average_attrs[] = {WINDOW_ATTRS, {"count_include_pad", FY_ATTR_INT, "0", "1: padding counts in the mean"}, {0}};
+static const fy_attr_spec lp_attrs[] = {WINDOW_ATTRS, {"p", FY_ATTR_INT, "2", "of the norm"}, {0}};
+
+#define POOL(var, Name, text, outs, since_, T, attrs_)                                                                   \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .attrs = attrs_, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = outs, \
+        .first = 1, .since = since_, .types = T, .infer = infer_pool, .ref = ref_pool, .flags = FY_PURE};
+POOL(max_pool, "MaxPool", "y = greatest in each window, and where", 2, 10, "T=" FY_T_FLOAT ",i8,u8|T|T,i64", max_attrs)
+POOL(average_pool, "AveragePool", "y = mean of each window", 1, 19, "T=" FY_T_FLOAT "|T|T", average_attrs)
+POOL(lp_pool, "LpPool", "y = p-norm of each window", 1, 18, "T=" FY_T_FLOAT "|T|T", lp_attrs)
+
+/* ---- whole planes -------------------------------------------------------------------------------------------------- */
+
+static fy_status infer_global(fy_infer *f) {
+    int rank;
+    const fy_dim *dim[FY_MAX_RANK];
+    FY_TRY(fy_k_rank(f, 0, 2, FY_MAX_RANK, &rank));
+    for (int i = 0; i < rank; i++) dim[i] = i < 2 ? fy_in_dim(f, 0, i) : fy_dim_const(f->dims, 1);
+    return fy_out_set(f, 0, fy_in_dtype(f, 0), rank, rank < 0 ? NULL : dim);
+}
+
+typedef struct global { const fy_tensor *x; fy_tensor *y; kind k; double p; int64_t plane; } global;
+
+static void global_planes(void *arg, int64_t begin, int64_t end) {
+    const global *w = arg;
+    double block[FY_K_BLOCK];
+    for (int64_t c = begin; c < end; c++) {
+        double acc = w->k == MAX ? -HUGE_VAL : 0;
+        for (int64_t at = 0; at < w->plane; at += FY_K_BLOCK) {
+            int64_t n = w->plane - at < FY_K_BLOCK ? w->plane - at : FY_K_BLOCK;
+            fy_load_f64(block, w->x, c * w->plane + at, n);
+            if (w->k == MAX) for (int64_t i = 0; i < n; i++) acc = block[i] > acc || block[i] != block[i] ? block[i] : acc;
+            else if (w->k == AVERAGE) for (int64_t i = 0; i < n; i++) acc += block[i];
+            else for (int64_t i = 0; i < n; i++) acc += pow(fabs(block[i]), w->p);
+        }
+        acc = w->k == MAX ? acc : w->k == AVERAGE ? acc / (double)w->plane : pow(acc, 1 / w->p);
+        fy_put_f64(w->y, c, acc);
+    }
+}
+
+static fy_status ref_global(const fy_call *c) {
+    const fy_tensor *x = fy_arg(c, 0);
+    global w = {x, fy_res(c, 0), kind_of(c->node), 0, 1};
+    if (!w.y || !fy_count(w.y)) return FY_OK;
+    for (int i = 2; i < x->rank; i++) w.plane *= x->dim[i];
+    if (w.k == LP) w.p = (double)fy_attr_i(c->node, "p");
+    FY_NEED(c->e, w.k != LP || w.p >= 1, ATTR, "p is %g", w.p);
+    int64_t grain = w.plane ? 32768 / w.plane : 1;
+    fy_k_for(c, fy_count(w.y), grain < 1 ? 1 : grain, global_planes, &w);
+    return FY_OK;
+}
+
+static const fy_attr_spec global_lp_attrs[] = {{"p", FY_ATTR_INT, "2", "of the norm"}, {0}};
+#define GLOBAL(var, Name, text, attrs_)                                                                                  \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .attrs = attrs_, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, \
+        .first = 1, .since = 2, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_global, .ref = ref_global, .flags = FY_PURE};
+GLOBAL(global_max_pool, "GlobalMaxPool", "y = greatest of each plane", NULL)
+GLOBAL(global_average_pool, "GlobalAveragePool", "y = mean of each plane", NULL)
+GLOBAL(global_lp_pool, "GlobalLpPool", "y = p-norm of each plane", global_lp_attrs)
