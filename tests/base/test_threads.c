@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_threads.c - every piece is run once; quotas of control groups. */
+#include "test.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "base/threads.h"
+
+#define N 5000
+typedef struct tally { _Atomic int count[N]; _Atomic int pieces, too_long; int64_t grain; } tally;
+
+static void mark(void *arg, int64_t begin, int64_t end) {
+    tally *t = arg;
+    atomic_fetch_add(&t->pieces, 1);
+    if (end - begin > t->grain || end <= begin) atomic_fetch_add(&t->too_long, 1);
+    for (int64_t i = begin; i < end; i++) atomic_fetch_add(&t->count[i], 1);
+}
+
+static void check(fy_pool *p, int64_t n, int64_t grain) {
+    static tally t;
+    memset(&t, 0, sizeof t);
+    t.grain = grain < 1 ? 1 : grain;
+    fy_for(p, n, grain, mark, &t);
+    assert_int_equal(t.too_long, 0);
+    assert_int_equal(t.pieces, n <= 0 ? 0 : (n - 1) / t.grain + 1);
+    for (int64_t i = 0; i < N; i++) assert_int_equal(t.count[i], i < n);
+}
+
+static void each_piece_runs_once(void **state) {
+    (void)state;
+    const int threads[] = { 1, 2, 3, 5, 16 };
+    const int64_t grains[] = { 0, 1, 2, 7, 1000, N, N + 1 };
+    check(NULL, N, 3);
+    for (int i = 0; i < FY_COUNT(threads); i++) {
+        fy_pool *p = fy_pool_new(threads[i]);
+        assert_non_null(p);
+        assert_int_equal(fy_pool_threads(p), threads[i]);
+        for (int j = 0; j < FY_COUNT(grains); j++) {
+            check(p, N, grains[j]);
+            check(p, 1, grains[j]);
+            check(p, 0, grains[j]);
+            check(p, -5, grains[j]);
+        }
+        for (int j = 0; j < 2000; j++) check(p, j % 17, 1);            /* many short jobs: late and early wakers */
+        fy_pool_free(p);
+    }
+    fy_pool_free(NULL);
+    assert_int_equal(fy_pool_threads(NULL), 1);
+}
+
+static fy_pool *shared;
+static void nested(void *arg, int64_t begin, int64_t end) { fy_for(shared, end - begin, 1, mark, arg); }
+
+static void *caller(void *arg) {
+    for (int i = 0; i < 300; i++) fy_for(shared, N, 100, mark, arg);
+    return NULL;
+}
+
+static void callers_share_a_pool(void **state) {
+    (void)state;
+    static tally a, b, c;
+    a.grain = b.grain = 100;
+    c.grain = 1;
+    shared = fy_pool_new(3);
+    assert_non_null(shared);
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, caller, &a), 0);
+    (void)caller(&b);
+    assert_int_equal(pthread_join(t, NULL), 0);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(a.count[i], 300);
+        assert_int_equal(b.count[i], 300);
+    }
+    fy_for(shared, 10, 1, nested, &c);                                 /* inside a piece: done by the same thread */
+    assert_int_equal(c.count[0], 10);
+    fy_pool_free(shared);
+}
+
+static void pool_survives_failures(void **state) {
+    (void)state;
+    fy_os_fail_at(0, false);
+    assert_null(fy_pool_new(4));
+    fy_os_fail_at(2, true);                                            /* the pool's memory and one thread are granted */
+    fy_pool *p = fy_pool_new(4);
+    fy_os_fail_at(-1, false);
+    assert_non_null(p);
+    assert_int_equal(fy_pool_threads(p), 2);
+    check(p, 100, 3);
+    fy_pool_free(p);
+    assert_true(fy_cores() >= 1);
+}
+
+static void put(const char *dir, const char *name, const char *text) {
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void quotas_bound_the_cores(void **state) {
+    (void)state;
+    char dir[] = FERRY_BINARY_DIR "/cgroup-XXXXXX", path[1024];
+    assert_non_null(mkdtemp(dir));
+    const char *const folders[] = { "a", "a/b", "cpu", "cpu/c" };
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", dir, folders[i]);
+        assert_int_equal(mkdir(path, 0777), 0);
+    }
+    put(dir, "a/cpu.max", "250000 100000\n");
+    put(dir, "a/b/cpu.max", "max 100000\n");
+    put(dir, "cpu/c/cpu.cfs_quota_us", "100000\n");
+    put(dir, "cpu/c/cpu.cfs_period_us", "50000\n");
+    put(dir, "cpu/cpu.cfs_quota_us", "-1\n");
+    assert_int_equal(fy_cgroup_cores("0::/a/b\n", dir), 3);            /* 2.5 rounded up, from the parent */
+    assert_int_equal(fy_cgroup_cores("0::/\n", dir), 0);
+    assert_int_equal(fy_cgroup_cores("0::/no/such\n", dir), 0);
+    assert_int_equal(fy_cgroup_cores("5:memory:/c\n4:cpu,cpuacct:/c\n", dir), 2);
+    assert_int_equal(fy_cgroup_cores("4:cpu:/\n0::/a\n", dir), 3);
+    assert_int_equal(fy_cgroup_cores("", dir), 0);
+    assert_int_equal(fy_cgroup_cores("nonsense\n:\n::\n\n1:cpu:", dir), 0);
+    put(dir, "a/cpu.max", "1000 100000\n");
+    assert_int_equal(fy_cgroup_cores("0::/a/b", dir), 1);
+    const char *const files[] = { "a/cpu.max", "a/b/cpu.max", "cpu/c/cpu.cfs_quota_us", "cpu/c/cpu.cfs_period_us", "cpu/cpu.cfs_quota_us" };
+    for (int i = 0; i < 5; i++) { (void)snprintf(path, sizeof path, "%s/%s", dir, files[i]); (void)unlink(path); }
+    for (int i = 3; i >= 0; i--) { (void)snprintf(path, sizeof path, "%s/%s", dir, folders[i]); (void)rmdir(path); }
+    (void)rmdir(dir);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_piece_runs_once), cmocka_unit_test(callers_share_a_pool), cmocka_unit_test(pool_survives_failures),
+        cmocka_unit_test(quotas_bound_the_cores),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
