@@ -113,7 +113,7 @@ void fy_compare(fy_diff *d, const fy_tensor *got, const fy_tensor *ref, bool any
     d->rms = s.pairs ? sqrt(s.square_diff / (double)s.pairs) : 0;
     d->ref_range = s.hi >= s.lo ? s.hi - s.lo : 0;
     double norms = sqrt(s.square_ref) * sqrt(s.square_got);
-    d->cosine = norms > 0 ? s.dot / norms : s.square_ref == s.square_got ? 1.0 : 0.0;
+    d->cosine = d->differing == 0 ? 1.0 : norms > 0 ? s.dot / norms : s.square_ref == s.square_got ? 1.0 : 0.0;
     if (d->cosine > 1.0) d->cosine = 1.0;
     d->snr_db = s.square_diff > 0 ? 10 * log10(s.square_ref / s.square_diff) : (double)INFINITY;
 }
