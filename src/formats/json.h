@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * json.h - JSON in and out over yajl: a read-only tree with exact 64-bit integers, and a writer for reports. */
+ * json.h - JSON in and out: a read-only tree with exact 64-bit integers, and a writer for reports. */
 #ifndef FY_JSON_H
 #define FY_JSON_H
 
