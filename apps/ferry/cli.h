@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cli.h - the frame of the program: commands and flags as tables, parsing, help, output. A command is one file cmd_*.c. */
+#ifndef CLI_H
+#define CLI_H
+
+#include "ferry/ferry.h"
+#include "ferry/tools.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* One flag. `arg` NULL: takes no value. `key` NULL: the name without dashes is the option's key in the job. */
+typedef struct cli_flag { const char *name; const char *arg; const char *help; } cli_flag;
+
+typedef struct cli_args {
+    const char  **at;                    /* positional arguments */
+    size_t        n;
+    ferry_option *option;                /* all flags given, in order; key without dashes, '-' for '_' */
+    size_t        noption;
+    bool          json, quiet, verbose, colour;
+} cli_args;
+
+typedef struct cli_command {
+    const char     *name, *group, *usage, *summary;
+    const cli_flag *flags;               /* ends with {0} */
+    const char     *examples;            /* lines */
+    int             min_args, max_args;  /* max -1: any number */
+    int           (*run)(const cli_args *a);      /* returns the exit code */
+} cli_command;
+
+/* Value of the last flag `key`, or NULL. */
+const char *cli_get(const cli_args *a, const char *key);
+bool        cli_has(const cli_args *a, const char *key);
+/* A job from the flags given, with progress shown on a terminal. Drops the frame's own flags (json, quiet ...). */
+ferry_job   cli_job(const cli_args *a);
+/* Prints the error on stderr and returns its exit code. */
+int         cli_fail(const cli_args *a, const ferry_error *e);
+/* Prints the report on stdout (--json: the document) and frees it; then the error, if kind is a failure. Returns kind. */
+int         cli_finish(const cli_args *a, int kind, ferry_report *r, const ferry_error *e);
+int         cli_usage(const char *command, const char *fmt, ...);
+
+#define COMMAND(name) extern const cli_command cli_##name;
+#include "commands.def"
+#undef COMMAND
+
+#endif

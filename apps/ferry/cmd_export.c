@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_export.c - ferry export: .pt2 -> .onnx, verified before it is put in place. */
+#include "cli.h"
+
+static const cli_flag flags[] = {
+    {"--output", "OUT.onnx", "where to write (also -o); else the source's name with .onnx"},
+    {"--opset", "N", "opset of ai.onnx, 13 to the newest; default 17"},
+    {"--input-names", "A,B", "names of the inputs; else from the program's signature"},
+    {"--output-names", "A,B", "names of the outputs; else from the program's signature"},
+    {"--dynamic", "NAME:AXIS=SYMBOL", "make one axis of an input dynamic; may be repeated"},
+    {"--dynamic-batch", NULL, "make axis 0 of every input dynamic, as \"batch\""},
+    {"--dim-names", "OLD=NEW,...", "rename the program's symbols (s77=batch)"},
+    {"--no-fold", NULL, "keep arithmetic on constants as nodes"},
+    {"--no-fold-bn", NULL, "keep batch norm as nodes"},
+    {"--external-data", NULL, "weights in OUT.onnx.data; automatic above 2 GiB"},
+    {"--no-verify", NULL, "write without checking the numbers"},
+    {"--tolerance", "X", "largest absolute error accepted; default 1e-4"},
+    {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"},
+    {"--engine", "NAME", "who runs the written model for verification: ferry, onnxruntime"},
+    {"--threads", "N", "threads for verification; default: the cores allowed to us"},
+    {"--training", NULL, "accept layers in training mode (active dropout, batch statistics)"},
+    {"--report", "FILE", "also write the report, readable or (FILE.json) as JSON"},
+    {"--keep-traces", NULL, "keep file paths of the exporting machine in the model"},
+    {"--no-provenance", NULL, "leave out metadata_props (source, hash, verdict)"},
+    {"--stop-after", "PASS", "stop the clean-up after this pass"},
+    {"--skip-pass", "PASS,...", "leave out these passes"},
+    {"--dump", "DIR", "write the graph after each pass as text (also FERRY_DUMP=DIR)"},
+    {0},
+};
+
+static int write_report(const char *path, const ferry_report *r) {
+    size_t n = 0;
+    while (path[n]) n++;
+    bool json = n > 5 && path[n - 5] == '.' && path[n - 4] == 'j' && path[n - 3] == 's' && path[n - 2] == 'o' && path[n - 1] == 'n';
+    FILE *f = fopen(path, "w");
+    if (!f || fputs(json ? ferry_report_json(r) : ferry_report_text(r, 0), f) < 0 || fclose(f)) {
+        fprintf(stderr, "error[WRITE]: %s: the report cannot be written\n", path);
+        return FERRY_IO;
+    }
+    return FERRY_OK;
+}
+
+static int run(const cli_args *a) {
+    ferry_error e = {0};
+    ferry_report *r = NULL;
+    ferry_job job = cli_job(a);
+    int kind = ferry_export(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e), written = FERRY_OK;
+    if (r && cli_get(a, "report")) written = write_report(cli_get(a, "report"), r);
+    kind = cli_finish(a, kind, r, &e);
+    return kind ? kind : written;
+}
+
+const cli_command cli_export = {
+    "export", "make", "export MODEL.pt2 [-o OUT.onnx] [FLAGS]", "write a .pt2 (torch.export.save) as ONNX, and verify it", flags,
+    "  ferry export resnet50.pt2                               # -> resnet50.onnx, opset 17, verified\n"
+    "  ferry export m.pt2 -o m13.onnx --opset 13 --dynamic-batch\n"
+    "  ferry export bert.pt2 --dynamic input_ids:1=sequence --output-names logits\n"
+    "  ferry export m.pt2 --engine onnxruntime --report m.json # judged by ONNX Runtime\n",
+    1, 2, run,
+};

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ferry/ferry.h - libferry: what the program `ferry` does, as functions. Includes ferry/run.h, whose rules hold here too.
+ *
+ *     ferry_option  o[] = {{"opset", "17"}, {"dynamic-batch", ""}};
+ *     ferry_job     job = {o, 2, NULL, NULL};
+ *     ferry_report *r = NULL;
+ *     int kind = ferry_export("resnet50.pt2", "resnet50.onnx", &job, &r, &e);
+ *     if (r) puts(ferry_report_text(r, 0));          // what a person reads; ferry_report_json(r) for machines
+ *     ferry_report_free(r);
+ *
+ * Every command takes a job (options by name, as the flags of the program without their dashes) and gives one report: a JSON
+ * document and its printed form. The returned ferry_kind is the program's exit code: FERRY_OK, FERRY_NO when a gate said no
+ * (there is a report), else a failure (the error says why). */
+#ifndef FERRY_FERRY_H
+#define FERRY_FERRY_H
+
+#include "ferry/run.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ferry_option { const char *key, *value; } ferry_option;         /* flags have the value "" */
+
+typedef struct ferry_job {
+    const ferry_option *option;
+    size_t              noption;
+    void (*progress)(void *ctx, const char *what, double share);              /* may be NULL; share in [0,1], or < 0: unknown */
+    void               *ctx;
+} ferry_job;
+
+typedef struct ferry_report ferry_report;
+FERRY_API const char *ferry_report_json(const ferry_report *r);               /* one JSON document, ends in a newline */
+FERRY_API const char *ferry_report_text(const ferry_report *r, int colour);   /* readable; ANSI colours if asked for */
+FERRY_API const char *ferry_report_junit(const ferry_report *r);              /* verify: JUnit XML; "" for other reports */
+FERRY_API void        ferry_report_free(ferry_report *r);
+
+/* .pt2 -> .onnx. `onnx` NULL: the source's name with .onnx. Never writes over its source. Options (defaults in brackets):
+ *   opset=N [17]            13 to the newest, or an error that names operator and lowest opset
+ *   input-names=A,B output-names=C   [from the program's signature]
+ *   dynamic=NAME:AXIS=SYMBOL          repeatable; dynamic-batch: axis 0 of every input as "batch"
+ *   dim-names=OLD=NEW,...             renames symbols of the program
+ *   no-fold no-fold-bn                keep constant arithmetic, keep batch norm
+ *   external-data                     weights in a second file [above 2 GiB only]
+ *   no-verify, tolerance=X [1e-4], relative-to-range, engine=NAME [ferry], threads=N [all cores allowed]
+ *   training                          accept layers in training mode
+ *   keep-traces no-provenance         source folders in the file; no metadata_props
+ *   stop-after=PASS skip-pass=PASS,.. dump=DIR                       looking inside */
+FERRY_API int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_report **r, ferry_error *e);
+
+/* Does `model` (.onnx) compute what `against` does? Options: against=PATH (.pt2, .npz, .onnx) [the .pt2 beside it whose hash
+ * the model carries], reference=torch, engine=NAME, reference-engine=NAME, tolerance=X or NAME:X (repeatable),
+ * relative-to-range, seed=N, sizes=N, threads=N. */
+FERRY_API int ferry_verify(const char *model, const ferry_job *job, ferry_report **r, ferry_error *e);
+
+/* Inputs, outputs, opset, operators, parameters, MACs, memory of a .onnx or .pt2. */
+FERRY_API int ferry_info(const char *path, const ferry_job *job, ferry_report **r, ferry_error *e);
+/* Validity and the pitfalls that people meet. FERRY_NO if there is a finding of severity error. Options: strict. */
+FERRY_API int ferry_check(const char *path, const ferry_job *job, ferry_report **r, ferry_error *e);
+/* What is supported. Options: aten, onnx. */
+FERRY_API int ferry_ops(const ferry_job *job, ferry_report **r, ferry_error *e);
+/* This machine. Options: require=torch==2.7.0,cuda>=11.8,shm>=8g (FERRY_NO if one is not met). */
+FERRY_API int ferry_doctor(const ferry_job *job, ferry_report **r, ferry_error *e);
+/* An error code, operator, pass or knob. */
+FERRY_API int ferry_explain(const char *topic, const ferry_job *job, ferry_report **r, ferry_error *e);
+
+/* ---- named tensors that own their memory --------------------------------------------------------------------------- */
+
+typedef struct ferry_values ferry_values;
+FERRY_API ferry_values *ferry_values_new(void);                               /* NULL: out of memory */
+FERRY_API void          ferry_values_free(ferry_values *v);
+FERRY_API size_t        ferry_values_count(const ferry_values *v);
+FERRY_API const char   *ferry_values_name(const ferry_values *v, size_t i);
+FERRY_API int           ferry_values_find(const ferry_values *v, const char *name);      /* index, or -1 */
+FERRY_API int           ferry_values_get(const ferry_values *v, size_t i, ferry_tensor *t, ferry_error *e);   /* a dense view */
+FERRY_API int           ferry_values_set(ferry_values *v, const char *name, const ferry_tensor *t, ferry_error *e);  /* copies */
+/* .npz: all its members; .npy, .pb: one tensor called `name`. */
+FERRY_API int           ferry_values_read(ferry_values *v, const char *path, const char *name, ferry_error *e);
+FERRY_API int           ferry_values_write(const ferry_values *v, const char *path, ferry_error *e);          /* .npz */
+/* A PNG or JPEG as the tensor that `port` wants. Options: preset=imagenet, resize=HxW, crop=HxW, mean=R,G,B std=R,G,B scale=X
+ * layout=nchw|nhwc, gray. Several paths make a batch. */
+FERRY_API int           ferry_values_image(ferry_values *v, const ferry_port *port, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e);
+/* Seeded plausible inputs for every input of `m` that is not set yet. sizes=SYMBOL=N,... seed=N. */
+FERRY_API int           ferry_values_random(ferry_values *v, const ferry_model *m, const ferry_job *job, ferry_error *e);
+/* Converts value `name` to the dtype of `port` if that loses nothing but width; else TYPE. */
+FERRY_API int           ferry_values_fit(ferry_values *v, const ferry_port *port, ferry_error *e);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

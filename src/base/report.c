@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * report.c - reports: buffers, and text without its styles. */
+#include "base/report.h"
+
+#include "base/os.h"
+
+fy_report *fy_report_new(ferry_error *e) {
+    fy_report *r = fy_calloc(1, sizeof *r);
+    if (!r) (void)fy_fail(e, FY_E_NOMEM, "out of memory");
+    return r;
+}
+
+static void strip(fy_buf *dst, const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] != '\033') { fy_buf_char(dst, s[i]); continue; }
+        while (i < n && s[i] != 'm') i++;
+    }
+}
+
+fy_status fy_report_finish(fy_report *r, ferry_error *e) {
+    r->plain.n = 0;
+    strip(&r->plain, r->text.at, r->text.n);
+    FY_NEED(e, !r->json.oom && !r->text.oom && !r->plain.oom && !r->junit.oom, NOMEM, "out of memory");
+    return FY_OK;
+}
+
+void fy_report_free(fy_report *r) {
+    if (!r) return;
+    fy_buf_free(&r->json);
+    fy_buf_free(&r->text);
+    fy_buf_free(&r->plain);
+    fy_buf_free(&r->junit);
+    fy_free(r);
+}

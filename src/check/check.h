@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * check.h - the commands that look: info, check, ops, doctor, explain. Each fills a report. */
+#ifndef FY_CHECK_H
+#define FY_CHECK_H
+
+#include "aten/aten.h"
+#include "base/report.h"
+#include "engines/engine.h"
+#include "formats/json.h"
+
+/* Inputs, outputs, opset, operators, parameters, MACs, memory, provenance. `m` is canonical and inferred; `file_opset` is what
+ * the file says; `p` is NULL unless the file is a .pt2. */
+FY_CHECKED fy_status fy_info_report(fy_report *r, const char *path, const fy_model *m, int64_t file_opset, const fy_program *p, bool shapes, ferry_error *e);
+
+typedef enum fy_severity { FY_SEV_NOTE, FY_SEV_WARNING, FY_SEV_ERROR } fy_severity;
+typedef struct fy_finding { fy_severity severity; const char *code; char where[200], what[300], remedy[300]; } fy_finding;
+typedef struct fy_findings { fy_finding *at; int64_t n, cap; } fy_findings;
+
+/* Validity (GRAPH, TYPE ...) and pitfalls: fixed batch axis, training-mode nodes, opset over 17, unknown operators, huge constants,
+ * float64. The model is as read or raised; findings are appended. The caller frees f->at. */
+FY_CHECKED fy_status fy_lint(fy_findings *f, const fy_model *m, int64_t file_opset, ferry_error *e);
+FY_CHECKED fy_status fy_check_report(fy_report *r, const char *path, const fy_findings *f, bool strict, ferry_error *e);
+
+FY_CHECKED fy_status fy_ops_report(fy_report *r, bool onnx, bool aten, ferry_error *e);
+/* `require`: "torch==2.7.0,cuda>=11.8,shm>=8g" or NULL; r->verdict is FERRY_NO if one is not met. */
+FY_CHECKED fy_status fy_doctor_report(fy_report *r, const char *require, ferry_error *e);
+/* Error code, operator, pass or knob; NAME with the nearest if there is none. */
+FY_CHECKED fy_status fy_explain_report(fy_report *r, const char *topic, ferry_error *e);
+
+/* Multiply-accumulates of one node, or -1 where a size is not known; 0 for operators that do none. */
+int64_t fy_node_macs(const fy_node *n);
+
+#endif
