@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * api.h - what the files of api/ share: options by name, loading a model whatever its format. */
+#ifndef FY_API_H
+#define FY_API_H
+
+#include "aten/aten.h"
+#include "base/report.h"
+#include "engines/engine.h"
+#include "ferry/ferry.h"
+#include "base/checked.h"
+#include "passes/passes.h"
+
+/* A model brought to the canonical opset and inferred, with what it came from. */
+typedef struct fy_loaded {
+    fy_model   *model;
+    fy_program *program;                 /* of a .pt2: its mapped weights back the model's constants; else NULL */
+    int64_t     file_opset;              /* ai.onnx version in the file; 0 for a .pt2 */
+} fy_loaded;
+FY_CHECKED fy_status fy_load(fy_loaded *l, const char *path, ferry_error *e);
+void fy_unload(fy_loaded *l);
+
+/* ---- options of a job ------------------------------------------------------------------------------------------------ */
+
+/* USAGE, with the nearest known one, if a key of the job is not among `keys` (ends with NULL). */
+FY_CHECKED fy_status fy_opt_known(const ferry_job *job, const char *const *keys, ferry_error *e);
+const char *fy_opt(const ferry_job *job, const char *key);                   /* the last one's value, or NULL */
+bool        fy_opt_has(const ferry_job *job, const char *key);
+FY_CHECKED fy_status fy_opt_int(const ferry_job *job, const char *key, int64_t lo, int64_t hi, int64_t *v, ferry_error *e);      /* *v kept if absent */
+FY_CHECKED fy_status fy_opt_num(const ferry_job *job, const char *key, double *v, ferry_error *e);
+/* Words of a comma-separated value, in the arena. */
+FY_CHECKED fy_status fy_opt_words(const ferry_job *job, const char *key, fy_arena *a, const char *const **words, int *n, ferry_error *e);
+FY_CHECKED fy_status fy_opt_engine(const ferry_job *job, const char *key, const fy_engine **engine, ferry_error *e);
+
+/* The model behind a public handle. */
+const fy_model *fy_model_of(const ferry_model *m);
+
+/* kind of a status: what a public function returns. */
+int fy_kind_of(fy_status s);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * load.c - a model from a .onnx or a .pt2, at the canonical opset, inferred. */
+#include "api/api.h"
+#include "formats/onnx.h"
+#include "formats/pt2.h"
+#include "opset/opset.h"
+
+/* What the first bytes say the file is. */
+static fy_status kind_of(fy_filetype *t, const char *path, ferry_error *e) {
+    fy_map_file f;
+    FY_TRY(fy_file_open(&f, path, e));
+    *t = fy_file_sniff(f.at, f.n);
+    fy_file_close(&f);
+    return FY_OK;
+}
+
+static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
+    FY_TRY(fy_onnx_read(&l->model, path, fy_registry_builtin(), e));
+    l->file_opset = l->model->opset;
+    FY_TRY(fy_opset_raise(l->model, e));
+    return fy_infer_model(l->model, e);
+}
+
+static fy_status load_pt2(fy_loaded *l, const char *path, ferry_error *e) {
+    fy_lower_options o = {0};
+    fy_pass_options passes = {.fold = true, .fold_bn = true};
+    FY_TRY(fy_pt2_read(&l->program, path, e));
+    FY_TRY(fy_aten_inline(l->program, e));
+    FY_TRY(fy_aten_functionalise(l->program, e));
+    FY_TRY(fy_aten_lower(&l->model, l->program, &o, e));
+    FY_TRY(fy_passes_run(l->model, &passes, e));
+    return fy_model_name_all(l->model, e);
+}
+
+fy_status fy_load(fy_loaded *l, const char *path, ferry_error *e) {
+    fy_filetype type;
+    *l = (fy_loaded){0};
+    FY_TRY(kind_of(&type, path, e));
+    fy_status s;
+    if (type == FY_FILE_ONNX || type == FY_FILE_UNKNOWN) s = load_onnx(l, path, e);
+    else s = load_pt2(l, path, e);                           /* other kinds: the reader says what they are */
+    if (s) {
+        fy_unload(l);
+        return fy_frame(e, s, "file %s", path);
+    }
+    return FY_OK;
+}
+
+void fy_unload(fy_loaded *l) {
+    fy_model_free(l->model);
+    fy_program_free(l->program);
+    *l = (fy_loaded){0};
+}

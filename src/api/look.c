@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * look.c - ferry_info, ferry_check, ferry_ops, ferry_doctor, ferry_explain: load, ask check/, hand over the report. */
+#include "api/api.h"
+#include "check/check.h"
+
+/* Ends a command: hands the report over, or drops it after a failure. */
+static int finish(fy_report *r, fy_status s, ferry_report **out, ferry_error *e) {
+    if (!s) s = fy_report_finish(r, e);
+    if (s) {
+        fy_report_free(r);
+        return fy_kind_of(s);
+    }
+    *out = r;
+    return r->verdict;
+}
+
+static fy_report *begin(ferry_report **out, const ferry_job *job, const char *const *keys, ferry_error *e, fy_status *s) {
+    *out = NULL;
+    *s = fy_opt_known(job, keys, e);
+    fy_report *r = *s ? NULL : fy_report_new(e);
+    if (!*s && !r) *s = FY_E_NOMEM;
+    return r;
+}
+
+int ferry_info(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
+    static const char *const keys[] = {"shapes", NULL};
+    fy_loaded l = {0};
+    fy_status s;
+    fy_report *r = begin(out, job, keys, e, &s);
+    if (!s) s = fy_load(&l, path, e);
+    if (!s) s = fy_info_report(r, path, l.model, l.file_opset, l.program, fy_opt_has(job, "shapes"), e);
+    fy_unload(&l);
+    return finish(r, s, out, e);
+}
+
+int ferry_check(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
+    static const char *const keys[] = {"strict", NULL};
+    fy_loaded l = {0};
+    fy_findings f = {0};
+    fy_status s;
+    fy_report *r = begin(out, job, keys, e, &s);
+    if (!s) s = fy_load(&l, path, e);
+    if (!s) s = fy_lint(&f, l.model, l.file_opset, e);
+    if (!s) s = fy_check_report(r, path, &f, fy_opt_has(job, "strict"), e);
+    fy_free(f.at);
+    fy_unload(&l);
+    return finish(r, s, out, e);
+}
+
+int ferry_ops(const ferry_job *job, ferry_report **out, ferry_error *e) {
+    static const char *const keys[] = {"onnx", "aten", NULL};
+    fy_status s;
+    fy_report *r = begin(out, job, keys, e, &s);
+    bool onnx = fy_opt_has(job, "onnx"), aten = fy_opt_has(job, "aten");
+    if (!s) s = fy_ops_report(r, onnx || !aten, aten || !onnx, e);
+    return finish(r, s, out, e);
+}
+
+int ferry_doctor(const ferry_job *job, ferry_report **out, ferry_error *e) {
+    static const char *const keys[] = {"require", NULL};
+    fy_status s;
+    fy_report *r = begin(out, job, keys, e, &s);
+    if (!s) s = fy_doctor_report(r, fy_opt(job, "require"), e);
+    return finish(r, s, out, e);
+}
+
+int ferry_explain(const char *topic, const ferry_job *job, ferry_report **out, ferry_error *e) {
+    static const char *const keys[] = {NULL};
+    fy_status s;
+    fy_report *r = begin(out, job, keys, e, &s);
+    if (!s) s = fy_explain_report(r, topic, e);
+    return finish(r, s, out, e);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * run.c - ferry_open, ferry_session, ferry_run: the public face of engines/. */
+#include "api/api.h"
+#include "formats/onnx.h"
+#include "opset/opset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct port_memory { int64_t dim[FY_MAX_RANK]; const char *sym[FY_MAX_RANK]; } port_memory;
+
+struct ferry_model {
+    fy_loaded        loaded;
+    const fy_engine *engine;
+    fy_compiled     *compiled;
+    fy_arena         arena;
+    ferry_port      *in, *out;
+    size_t           nin, nout;
+};
+
+struct ferry_session {
+    const ferry_model *model;
+    fy_session        *session;
+    fy_rval           *in, **arg, *out;  /* out: results of the last run */
+};
+
+const char *ferry_version(void) { return FERRY_VERSION; }
+
+/* ---- opening ------------------------------------------------------------------------------------------------------ */
+
+/* "threads=2 engine=onnxruntime" */
+static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_error *e) {
+    for (const char *p = text; p && *p;) {
+        size_t n = strcspn(p, " ,\t\n");
+        char word[128];
+        if (n) {
+            FY_NEED(e, n < sizeof word, USAGE, "option '%.40s...' is too long", p);
+            memcpy(word, p, n);
+            word[n] = 0;
+            char *eq = strchr(word, '='), *end;
+            FY_NEED(e, eq && eq[1], USAGE, "option '%s': name=value is meant (threads=2, engine=onnxruntime)", word);
+            *eq++ = 0;
+            ferry_option one = {word, eq};
+            ferry_job job = {&one, 1, NULL, NULL};
+            if (!strcmp(word, "engine")) FY_TRY(fy_opt_engine(&job, "engine", engine, e));
+            else if (!strcmp(word, "threads")) {
+                long t = strtol(eq, &end, 10);
+                FY_NEED(e, !*end && t >= 1 && t <= 1024, USAGE, "threads: '%s' is not a whole number from 1 to 1024", eq);
+                o->threads = (int)t;
+            } else
+                return fy_fail(e, FY_E_USAGE, "there is no option '%s'; there are: threads, engine", word);
+        }
+        p += n + (p[n] != 0);
+    }
+    return FY_OK;
+}
+
+static fy_status make_ports(ferry_port **ports, size_t *nports, fy_arena *a, fy_value *const *v, int64_t n, ferry_error *e) {
+    ferry_port *p = FY_NEWN(a, ferry_port, n);
+    port_memory *mem = FY_NEWN(a, port_memory, n);
+    FY_NEED(e, p && mem, NOMEM, "out of memory");
+    for (int64_t i = 0; i < n; i++) {
+        const fy_type *t = &v[i]->type;
+        FY_NEED(e, t->kind == FY_TENSOR || t->kind == FY_NOTYPE, UNSUPPORTED, "'%s' is no tensor: ferry_run carries tensors only", v[i]->name);
+        p[i] = (ferry_port){.name = v[i]->name, .dtype = (int32_t)t->dtype, .rank = t->rank, .dim = mem[i].dim, .sym = mem[i].sym};
+        for (int k = 0; k < t->rank; k++) {
+            fy_buf text = {0};
+            mem[i].dim[k] = -1;
+            if (fy_dim_known(t->dim[k], &mem[i].dim[k])) continue;
+            fy_dim_print(&text, t->dim[k]);
+            mem[i].sym[k] = text.oom ? NULL : fy_arena_str(a, text.at);
+            fy_buf_free(&text);
+            FY_NOMEM(e, mem[i].sym[k]);
+        }
+    }
+    *ports = p;
+    *nports = (size_t)n;
+    return FY_OK;
+}
+
+static fy_status compile(ferry_model *m, const char *path, const fy_engine_options *given, ferry_error *e) {
+    fy_engine_options o = *given;
+    const fy_graph *g = m->loaded.model->graph;
+    if (!m->loaded.program) o.path = path;
+    FY_TRY(make_ports(&m->in, &m->nin, &m->arena, g->in.at, g->in.n, e));
+    FY_TRY(make_ports(&m->out, &m->nout, &m->arena, g->out.at, g->out.n, e));
+    return m->engine->compile(&m->compiled, m->loaded.model, &o, e);
+}
+
+static ferry_model *open_with(const char *path, const void *data, size_t bytes, const char *options, ferry_error *e) {
+    fy_engine_options o = {0};
+    ferry_model *m = fy_calloc(1, sizeof *m);
+    fy_error_clear(e);
+    if (!m) {
+        (void)fy_fail(e, FY_E_NOMEM, "out of memory");
+        return NULL;
+    }
+    m->engine = fy_engine_find(NULL);
+    fy_status s = parse_options(options, &m->engine, &o, e);
+    if (!s && path) s = fy_load(&m->loaded, path, e);
+    if (!s && !path) {
+        s = fy_onnx_read_memory(&m->loaded.model, data, bytes, "memory", fy_registry_builtin(), e);
+        if (!s) s = fy_opset_raise(m->loaded.model, e);
+        if (!s) s = fy_infer_model(m->loaded.model, e);
+    }
+    if (!s) s = compile(m, path, &o, e);
+    if (!s) return m;
+    ferry_close(m);
+    return NULL;
+}
+
+ferry_model *ferry_open(const char *path, const char *options, ferry_error *e) { return open_with(path, NULL, 0, options, e); }
+
+ferry_model *ferry_open_memory(const void *data, size_t bytes, const char *options, ferry_error *e) {
+    return open_with(NULL, data, bytes, options, e);
+}
+
+void ferry_close(ferry_model *m) {
+    if (!m) return;
+    if (m->compiled) m->engine->compiled_free(m->compiled);
+    fy_unload(&m->loaded);
+    fy_arena_free(&m->arena);
+    fy_free(m);
+}
+
+size_t            ferry_inputs(const ferry_model *m) { return m->nin; }
+size_t            ferry_outputs(const ferry_model *m) { return m->nout; }
+const ferry_port *ferry_input(const ferry_model *m, size_t i) { return i < m->nin ? &m->in[i] : NULL; }
+const ferry_port *ferry_output(const ferry_model *m, size_t i) { return i < m->nout ? &m->out[i] : NULL; }
+const char       *ferry_metadata(const ferry_model *m, const char *key) { return fy_model_meta(m->loaded.model, key); }
+
+static int find(const ferry_port *p, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(p[i].name, name)) return (int)i;
+    return -1;
+}
+int ferry_find_input(const ferry_model *m, const char *name) { return find(m->in, m->nin, name); }
+int ferry_find_output(const ferry_model *m, const char *name) { return find(m->out, m->nout, name); }
+
+
+
+const fy_model *fy_model_of(const ferry_model *m) { return m->loaded.model; }
+
+/* ---- running ------------------------------------------------------------------------------------------------------ */
+
+ferry_session *ferry_session_new(const ferry_model *m, ferry_error *e) {
+    ferry_session *s = fy_calloc(1, sizeof *s);
+    fy_error_clear(e);
+    fy_status st = s ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!st) {
+        s->model = m;
+        s->in = fy_calloc(m->nin + 1, sizeof *s->in);
+        s->arg = fy_calloc(m->nin + 1, sizeof *s->arg);
+        s->out = fy_calloc(m->nout + 1, sizeof *s->out);
+        st = s->in && s->arg && s->out ? m->engine->session(&s->session, m->compiled, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
+    if (!st) return s;
+    ferry_session_free(s);
+    return NULL;
+}
+
+static void drop_outputs(ferry_session *s) {
+    for (size_t i = 0; s->out && i < s->model->nout; i++) fy_rval_free(&s->out[i]);
+}
+
+void ferry_session_free(ferry_session *s) {
+    if (!s) return;
+    drop_outputs(s);
+    if (s->session) s->model->engine->session_free(s->session);
+    fy_free(s->in);
+    fy_free(s->arg);
+    fy_free(s->out);
+    fy_free(s);
+}
+
+int ferry_session_reset(ferry_session *s, ferry_error *e) {
+    fy_session *fresh = NULL;
+    fy_error_clear(e);
+    fy_status st = s->model->engine->session(&fresh, s->model->compiled, e);
+    if (st) return fy_kind_of(st);
+    s->model->engine->session_free(s->session);
+    s->session = fresh;
+    return FERRY_OK;
+}
+
+static void print_wanted(char *buf, size_t n, const ferry_port *p) {
+    size_t at = (size_t)snprintf(buf, n, "%s[", ferry_dtype_name(p->dtype));
+    for (int k = 0; k < p->rank && at < n; k++) {
+        int w = p->dim[k] >= 0 ? snprintf(buf + at, n - at, "%s%lld", k ? "," : "", (long long)p->dim[k]) : snprintf(buf + at, n - at, "%s%s", k ? "," : "", p->sym[k]);
+        at += w > 0 ? (size_t)w : 0;
+    }
+    if (at < n) snprintf(buf + at, n - at, "]");
+}
+
+/* Is this view what the port takes? Also that equal symbols have equal sizes is the engine's to check. */
+static fy_status check_input(const ferry_port *p, const ferry_tensor *t, ferry_error *e) {
+    char want[300];
+    int64_t count;
+    print_wanted(want, sizeof want, p);
+    FY_NEED(e, t->rank >= 0 && t->rank <= FERRY_MAX_RANK, SHAPE, "input '%s': rank %d is outside 0..%d", p->name, t->rank, FERRY_MAX_RANK);
+    FY_NEED(e, t->dtype == p->dtype, TYPE, "input '%s' is %s; the model takes %s", p->name, ferry_dtype_name(t->dtype), want);
+    FY_NEED(e, p->rank < 0 || t->rank == p->rank, SHAPE, "input '%s' has rank %d; the model takes %s", p->name, t->rank, want);
+    for (int k = 0; k < p->rank; k++)
+        FY_NEED(e, t->dim[k] >= 0 && (p->dim[k] < 0 || p->dim[k] == t->dim[k]), SHAPE, "input '%s': axis %d is %lld; the model takes %s", p->name, k,
+            (long long)t->dim[k], want);
+    FY_NEED(e, fy_count_dims(&count, t->rank, t->dim), SHAPE, "input '%s': the shape is too large", p->name);
+    FY_NEED(e, t->data || !count, VALUE, "input '%s' has no data", p->name);
+    FY_NEED(e, t->bytes >= ferry_dtype_bytes(t->dtype, count), VALUE, "input '%s': %zu bytes given, the shape needs %zu", p->name, t->bytes,
+        ferry_dtype_bytes(t->dtype, count));
+    return FY_OK;
+}
+
+static fy_status give_output(const ferry_port *p, fy_rval *v, ferry_tensor *out, ferry_error *e) {
+    FY_NEED(e, v->kind == FY_TENSOR, UNSUPPORTED, "output '%s' is no tensor", p->name);
+    if (!fy_contiguous(&v->t)) {
+        fy_tensor dense;
+        FY_TRY(fy_tensor_clone(&dense, &v->t, e));
+        fy_tensor_free(&v->t);
+        v->t = dense;
+    }
+    ferry_tensor view = ferry_view((int32_t)v->t.dtype, v->t.data, v->t.rank, v->t.dim);
+    if (!out->data) { *out = view; return FY_OK; }
+    bool same = out->dtype == view.dtype && out->rank == view.rank;
+    for (int k = 0; same && k < view.rank; k++) same = out->dim[k] == view.dim[k];
+    FY_NEED(e, same && out->bytes >= view.bytes, SHAPE, "output '%s': the buffer given has another dtype or shape, or too few bytes (%zu needed)", p->name, view.bytes);
+    if (view.bytes) memcpy(out->data, view.data, view.bytes);
+    return FY_OK;
+}
+
+static fy_status run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e) {
+    const ferry_model *m = s->model;
+    FY_NEED(e, nin == m->nin && nout == m->nout, USAGE, "the model has %zu inputs and %zu outputs; %zu and %zu were passed", m->nin, m->nout, nin, nout);
+    for (size_t i = 0; i < nin; i++) {
+        FY_TRY(check_input(&m->in[i], &in[i], e));
+        s->in[i] = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view((fy_dtype)in[i].dtype, in[i].rank, in[i].dim, in[i].data)};
+        s->arg[i] = &s->in[i];
+    }
+    drop_outputs(s);
+    FY_TRY(m->engine->run(s->session, s->arg, s->out, e));
+    for (size_t i = 0; i < nout; i++) FY_TRY(give_output(&m->out[i], &s->out[i], &out[i], e));
+    return FY_OK;
+}
+
+int ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e) {
+    fy_error_clear(e);
+    return fy_kind_of(run(s, in, nin, out, nout, e));
+}
