@@ -93,7 +93,7 @@ static ferry_model *open_with(const char *path, const void *data, size_t bytes, 
     ferry_model *m = fy_calloc(1, sizeof *m);
     fy_error_clear(e);
     if (!m) {
-        (void)fy_fail(e, FY_E_NOMEM, "out of memory");
+        fy_fail(e, FY_E_NOMEM, "out of memory");
         return NULL;
     }
     m->engine = fy_engine_find(NULL);

@@ -6,7 +6,7 @@
 
 fy_report *fy_report_new(ferry_error *e) {
     fy_report *r = fy_calloc(1, sizeof *r);
-    if (!r) (void)fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!r) fy_fail(e, FY_E_NOMEM, "out of memory");
     return r;
 }
 
