@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * values.c - named tensors that own their memory: read, written, made from images, made from a seed, converted. */
+#include "api/api.h"
+#include "formats/image.h"
+#include "formats/npz.h"
+#include "formats/onnx.h"
+#include "verify/verify.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ferry_values { fy_named_list list; };
+
+ferry_values *ferry_values_new(void) { return fy_calloc(1, sizeof(ferry_values)); }
+
+void ferry_values_free(ferry_values *v) {
+    if (!v) return;
+    fy_named_free(&v->list);
+    fy_free(v);
+}
+
+size_t      ferry_values_count(const ferry_values *v) { return (size_t)v->list.n; }
+const char *ferry_values_name(const ferry_values *v, size_t i) { return i < (size_t)v->list.n ? v->list.at[i].name : NULL; }
+
+int ferry_values_find(const ferry_values *v, const char *name) {
+    for (int64_t i = 0; i < v->list.n; i++)
+        if (!strcmp(v->list.at[i].name, name)) return (int)i;
+    return -1;
+}
+
+int ferry_values_get(const ferry_values *v, size_t i, ferry_tensor *t, ferry_error *e) {
+    fy_error_clear(e);
+    if (i >= (size_t)v->list.n) return fy_kind_of(fy_fail(e, FY_E_NAME, "there is no value number %zu", i));
+    const fy_tensor *own = &v->list.at[i].t;
+    *t = ferry_view((int32_t)own->dtype, own->data, own->rank, own->dim);
+    return FERRY_OK;
+}
+
+/* Takes over t; replaces a value of the same name. */
+static fy_status put(ferry_values *v, const char *name, fy_tensor *t, ferry_error *e) {
+    int at = ferry_values_find(v, name);
+    if (at >= 0) {
+        fy_tensor_free(&v->list.at[at].t);
+        v->list.at[at].t = *t;
+        return FY_OK;
+    }
+    fy_status s = fy_named_add(&v->list, name, t, e);        /* takes a reference of its own */
+    fy_tensor_free(t);
+    return s;
+}
+
+int ferry_values_set(ferry_values *v, const char *name, const ferry_tensor *t, ferry_error *e) {
+    fy_tensor copy, view;
+    fy_error_clear(e);
+    if (t->rank < 0 || t->rank > FERRY_MAX_RANK || !fy_dtype_class((fy_dtype)t->dtype)) return fy_kind_of(fy_fail(e, FY_E_TYPE, "'%s' is no valid tensor", name));
+    view = fy_tensor_view((fy_dtype)t->dtype, t->rank, t->dim, t->data);
+    fy_status s = fy_tensor_clone(&copy, &view, e);
+    return fy_kind_of(s ? s : put(v, name, &copy, e));
+}
+
+static bool ends(const char *s, const char *tail) {
+    size_t n = strlen(s), k = strlen(tail);
+    return n >= k && !strcmp(s + n - k, tail);
+}
+
+static fy_status read_one(ferry_values *v, const char *path, const char *name, ferry_error *e) {
+    fy_tensor t = {0};
+    if (ends(path, ".pb")) {
+        fy_rval val = {0};
+        FY_TRY(fy_onnx_read_value(&val, path, e));
+        if (val.kind != FY_TENSOR) {
+            fy_rval_free(&val);
+            return fy_fail(e, FY_E_UNSUPPORTED, "%s holds no tensor", path);
+        }
+        t = val.t;
+    } else
+        FY_TRY(fy_npy_read(&t, path, e));
+    return put(v, name, &t, e);
+}
+
+int ferry_values_read(ferry_values *v, const char *path, const char *name, ferry_error *e) {
+    fy_error_clear(e);
+    if (!ends(path, ".npz")) return fy_kind_of(read_one(v, path, name, e));
+    fy_named_list more = {0};
+    fy_status s = fy_npz_read(&more, path, e);
+    for (int64_t i = 0; !s && i < more.n; i++) {
+        fy_tensor t = fy_tensor_ref(&more.at[i].t);
+        s = put(v, more.at[i].name, &t, e);
+    }
+    fy_named_free(&more);
+    return fy_kind_of(s);
+}
+
+int ferry_values_write(const ferry_values *v, const char *path, ferry_error *e) {
+    fy_error_clear(e);
+    return fy_kind_of(fy_npz_write(&v->list, path, e));
+}
+
+/* ---- images ------------------------------------------------------------------------------------------------------- */
+
+typedef struct image_plan {
+    int    resize_h, resize_w, short_side, crop_h, crop_w;   /* 0: not asked for */
+    double mean[3], std[3], scale;
+    bool   nhwc, gray, bytes;
+    int    height, width, channels;                          /* what the port takes */
+} image_plan;
+
+static fy_status parse_size(const char *s, const char *key, int *h, int *w, ferry_error *e) {
+    char tail;
+    if (!s) return FY_OK;
+    if (sscanf(s, "%dx%d%c", h, w, &tail) == 2 && *h > 0 && *w > 0) return FY_OK;
+    FY_NEED(e, sscanf(s, "%d%c", h, &tail) == 1 && *h > 0, USAGE, "%s: '%s' is no size; write HEIGHTxWIDTH", key, s);
+    *w = *h;
+    return FY_OK;
+}
+
+static fy_status parse_three(const char *s, const char *key, double *v, ferry_error *e) {
+    char tail;
+    if (!s) return FY_OK;
+    int n = sscanf(s, "%lf,%lf,%lf%c", &v[0], &v[1], &v[2], &tail);
+    FY_NEED(e, n == 1 || n == 3, USAGE, "%s: '%s' is not one number or three separated by commas", key, s);
+    if (n == 1) v[1] = v[2] = v[0];
+    return FY_OK;
+}
+
+static fy_status plan_image(image_plan *p, const ferry_port *port, const ferry_job *job, ferry_error *e) {
+    const char *preset = fy_opt(job, "preset"), *layout = fy_opt(job, "layout");
+    *p = (image_plan){.std = {1, 1, 1}, .scale = 1.0 / 255};
+    FY_NEED(e, port->rank == 4, SHAPE, "input '%s' has rank %d: images are for inputs of rank 4", port->name, port->rank);
+    p->bytes = port->dtype == FERRY_UINT8;
+    p->nhwc = layout ? !strcmp(layout, "nhwc") : port->dim[1] != 3 && port->dim[1] != 1 && (port->dim[3] == 3 || port->dim[3] == 1);
+    FY_NEED(e, !layout || p->nhwc || !strcmp(layout, "nchw"), USAGE, "layout: '%s' is neither nchw nor nhwc", layout);
+    if (preset) {
+        static const double mean[3] = {0.485, 0.456, 0.406}, std[3] = {0.229, 0.224, 0.225};
+        FY_NEED(e, !strcmp(preset, "imagenet"), USAGE, "preset: there is 'imagenet', not '%s'", preset);
+        memcpy(p->mean, mean, sizeof mean);
+        memcpy(p->std, std, sizeof std);
+        p->short_side = 256;
+        p->crop_h = p->crop_w = 224;
+    }
+    int64_t h = port->dim[p->nhwc ? 1 : 2], w = port->dim[p->nhwc ? 2 : 3], c = port->dim[p->nhwc ? 3 : 1];
+    p->channels = c == 1 ? 1 : 3;
+    p->gray = c == 1;
+    FY_NEED(e, c < 0 || c == 1 || c == 3, SHAPE, "input '%s' takes %lld channels: images have 1 or 3", port->name, (long long)c);
+    if (fy_opt(job, "resize")) p->short_side = 0;
+    FY_TRY(parse_size(fy_opt(job, "resize"), "resize", &p->resize_h, &p->resize_w, e));
+    FY_TRY(parse_size(fy_opt(job, "crop"), "crop", &p->crop_h, &p->crop_w, e));
+    FY_TRY(parse_three(fy_opt(job, "mean"), "mean", p->mean, e));
+    FY_TRY(parse_three(fy_opt(job, "std"), "std", p->std, e));
+    for (int i = 0; i < 3; i++) FY_NEED(e, p->std[i] > 0, USAGE, "std: %g is not positive", p->std[i]);
+    if (!p->resize_h && !p->short_side && h > 0 && w > 0) { p->resize_h = (int)h; p->resize_w = (int)w; }
+    p->height = (int)h;
+    p->width = (int)w;
+    return FY_OK;
+}
+
+static fy_status load_image(fy_image *im, const image_plan *p, const char *path, ferry_error *e) {
+    fy_image next;
+    FY_TRY(fy_image_read(im, path, p->gray, e));
+    int h = p->resize_h, w = p->resize_w;
+    if (p->short_side) {                                     /* the shorter side becomes this, the other follows */
+        bool tall = im->height > im->width;
+        w = tall ? p->short_side : (int)((int64_t)p->short_side * im->width / im->height);
+        h = tall ? (int)((int64_t)p->short_side * im->height / im->width) : p->short_side;
+    }
+    fy_status s = FY_OK;
+    if (h && (h != im->height || w != im->width)) {
+        s = fy_image_resize(&next, im, w, h, e);
+        if (!s) { fy_image_free(im); *im = next; }
+    }
+    if (!s && p->crop_h) {
+        s = fy_image_crop(&next, im, p->crop_w, p->crop_h, e);
+        if (!s) { fy_image_free(im); *im = next; }
+    }
+    if (!s && ((p->height > 0 && p->height != im->height) || (p->width > 0 && p->width != im->width)))
+        s = fy_fail(e, FY_E_SHAPE, "%s is %d x %d after resizing; the model takes %d x %d", path, im->height, im->width, p->height, p->width);
+    if (s) fy_image_free(im);
+    return s;
+}
+
+static void store(fy_tensor *t, int64_t row, const fy_image *im, const image_plan *p) {
+    int64_t c = im->channels, hw = (int64_t)im->height * im->width, base = row * hw * c;
+    for (int64_t i = 0; i < hw; i++)
+        for (int64_t k = 0; k < c; k++) {
+            int64_t at = base + (p->nhwc ? i * c + k : k * hw + i);
+            double byte = im->pixel[i * c + k];
+            fy_put_f64(t, at, p->bytes ? byte : (byte * p->scale - p->mean[k]) / p->std[k]);
+        }
+}
+
+static fy_status images(ferry_values *v, const ferry_port *port, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e) {
+    image_plan p;
+    fy_tensor t = {0};
+    fy_status s = plan_image(&p, port, job, e);
+    int first_h = 0, first_w = 0;
+    FY_NEED(e, s || port->dim[0] < 0 || port->dim[0] == (int64_t)n, SHAPE, "input '%s' takes a batch of %lld; %zu images were given", port->name, (long long)port->dim[0], n);
+    for (size_t i = 0; !s && i < n; i++) {
+        fy_image im;
+        s = load_image(&im, &p, paths[i], e);
+        if (!s && i == 0) {
+            int64_t nchw[4] = {(int64_t)n, im.channels, im.height, im.width}, nhwc[4] = {(int64_t)n, im.height, im.width, im.channels};
+            s = fy_tensor_new(&t, (fy_dtype)port->dtype, 4, p.nhwc ? nhwc : nchw, e);
+            first_h = im.height;
+            first_w = im.width;
+        }
+        if (!s && (im.height != first_h || im.width != first_w)) s = fy_fail(e, FY_E_SHAPE, "%s differs in size from the first image: give --resize", paths[i]);
+        if (!s) store(&t, (int64_t)i, &im, &p);
+        fy_image_free(&im);
+    }
+    if (!s) return put(v, port->name, &t, e);
+    fy_tensor_free(&t);
+    return s;
+}
+
+int ferry_values_image(ferry_values *v, const ferry_port *port, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e) {
+    fy_error_clear(e);
+    return fy_kind_of(images(v, port, paths, n, job, e));
+}
+
+/* ---- random inputs ------------------------------------------------------------------------------------------------ */
+
+typedef struct sizes { const char *text; } sizes;
+
+/* Size of a symbol from "batch=2,seq=7"; 1 for one that is not listed. */
+static bool size_of(void *ctx, const fy_dim *sym, int64_t *v) {
+    const char *p = ((sizes *)ctx)->text;
+    size_t n = strlen(sym->name);
+    *v = sym->lo > 1 ? sym->lo : 1;
+    while (p && *p) {
+        size_t len = strcspn(p, ",");
+        if (len > n + 1 && !memcmp(p, sym->name, n) && p[n] == '=') *v = strtoll(p + n + 1, NULL, 10);
+        p += len + (p[len] != 0);
+    }
+    return *v >= 0;
+}
+
+int ferry_values_random(ferry_values *v, const ferry_model *m, const ferry_job *job, ferry_error *e) {
+    const fy_model *g = fy_model_of(m);
+    sizes given = {fy_opt(job, "sizes")};
+    int64_t seed = 1, n = g->graph->in.n;
+    fy_error_clear(e);
+    fy_rval *val = fy_calloc((size_t)n + 1, sizeof *val);
+    fy_status s = val ? fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s) s = fy_random_inputs(val, g, (uint64_t)seed, size_of, &given, e);
+    for (int64_t i = 0; !s && i < n; i++) {
+        if (ferry_values_find(v, g->graph->in.at[i]->name) >= 0) continue;
+        fy_tensor t = fy_tensor_ref(&val[i].t);
+        s = put(v, g->graph->in.at[i]->name, &t, e);
+    }
+    for (int64_t i = 0; val && i < n; i++) fy_rval_free(&val[i]);
+    fy_free(val);
+    return fy_kind_of(s);
+}
+
+/* ---- conversion --------------------------------------------------------------------------------------------------- */
+
+/* float <-> float of another width, integer -> integer when every value fits, integer -> float. */
+static fy_status fit(ferry_values *v, const ferry_port *port, ferry_error *e) {
+    int at = ferry_values_find(v, port->name);
+    FY_NEED(e, at >= 0, NAME, "there is no value '%s'", port->name);
+    fy_tensor *t = &v->list.at[at].t, cast;
+    fy_dtype want = (fy_dtype)port->dtype;
+    if (t->dtype == want) {
+        if (fy_contiguous(t)) return FY_OK;
+        FY_TRY(fy_tensor_clone(&cast, t, e));
+    } else {
+        bool ok = fy_dtype_float(want) ? fy_dtype_class(t->dtype) != FY_CLASS_S && fy_dtype_class(t->dtype) != FY_CLASS_C
+                                       : fy_dtype_int(want) && (fy_dtype_int(t->dtype) || fy_dtype_class(t->dtype) == FY_CLASS_B);
+        FY_NEED(e, ok, TYPE, "'%s' is %s; the model takes %s", port->name, fy_dtype_name(t->dtype), fy_dtype_name(want));
+        FY_TRY(fy_tensor_cast(&cast, t, want, e));
+        for (int64_t i = 0; fy_dtype_int(want) && i < fy_count(t); i++)
+            if (fy_get_i64(&cast, i) != fy_get_i64(t, i)) {
+                fy_tensor_free(&cast);
+                return fy_fail(e, FY_E_VALUE, "'%s' holds %lld, which does not fit %s", port->name, (long long)fy_get_i64(t, i), fy_dtype_name(want));
+            }
+    }
+    fy_tensor_free(t);
+    *t = cast;
+    return FY_OK;
+}
+
+int ferry_values_fit(ferry_values *v, const ferry_port *port, ferry_error *e) {
+    fy_error_clear(e);
+    return fy_kind_of(fit(v, port, e));
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * image.h - PNG and JPEG in (libpng, libjpeg), scaling as torchvision does it. */
+#ifndef FY_IMAGE_H
+#define FY_IMAGE_H
+
+#include "base/os.h"
+
+/* pixel: height x width x channels bytes, row-major; channels is 1 (gray) or 3 (RGB). */
+typedef struct fy_image { int width, height, channels; unsigned char *pixel; } fy_image;
+
+/* Decodes a PNG or JPEG; alpha is dropped, palettes and 16-bit samples become 8-bit. LIMIT above 32768 pixels a side or
+ * 64 megapixels, checked before memory is taken. */
+FY_CHECKED fy_status fy_image_read(fy_image *im, const char *path, bool gray, ferry_error *e);
+/* Bilinear with antialiasing (the triangle filter widened by the scale), as Pillow's and torchvision's Resize. */
+FY_CHECKED fy_status fy_image_resize(fy_image *dst, const fy_image *src, int width, int height, ferry_error *e);
+/* Centre crop; sides larger than the image are an error. */
+FY_CHECKED fy_status fy_image_crop(fy_image *dst, const fy_image *src, int width, int height, ferry_error *e);
+void fy_image_free(fy_image *im);
+
+#endif
