@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * export.c - ferry_export: read, inline, functionalise, lower, clean up, lower the opset, write, verify what was written, and only
+ * then put it in place. The report is made from what each step noted. */
+#include "api/api.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/knobs.h"
+#include "formats/onnx.h"
+#include "formats/pt2.h"
+#include "opset/opset.h"
+#include "verify/verify.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_OPSET 17
+
+typedef struct export {
+    fy_arena         arena;
+    const ferry_job *job;
+    const char      *source;
+    char            *target;
+    int64_t          opset, threads;
+    bool             verify, provenance, all_fixed;
+    double           tolerance;
+    const fy_engine *engine;
+    fy_axis_name    *axes;               /* every axis named by --dynamic and --dynamic-batch */
+    int              naxes, nopened;     /* the first nopened were frozen and had to be re-symbolised */
+    fy_axis_name    *renames;            /* --dim-names, and axes that were symbolic already */
+    int              nrenames;
+    const char *const *input_names, *const *output_names;
+    int              ninput_names, noutput_names;
+    fy_notes         notes;
+    fy_program      *program;            /* rewritten on the way to the graph */
+    fy_model        *model;
+    fy_verify_report verdict;
+    bool             verified;           /* there is a verdict */
+    char             sha256[65];
+} export;
+
+/* ---- options ------------------------------------------------------------------------------------------------------ */
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static fy_status choose_target(export *x, const char *given, ferry_error *e) {
+    size_t n = strlen(x->source);
+    bool pt2 = n > 4 && !strcmp(x->source + n - 4, ".pt2");
+    x->target = given ? fy_arena_str(&x->arena, given) : fy_arena_fmt(&x->arena, "%.*s.onnx", (int)(pt2 ? n - 4 : n), x->source);
+    FY_NOMEM(e, x->target);
+    FY_NEED(e, strcmp(x->target, x->source), USAGE, "%s: the output would overwrite its input", x->target);
+    return FY_OK;
+}
+
+/* "NAME:AXIS=SYMBOL" */
+static fy_status parse_dynamic(export *x, const char *text, ferry_error *e) {
+    const char *eq = strrchr(text, '='), *colon = eq;
+    while (colon && colon > text && *colon != ':') colon--;
+    char *end = NULL;
+    long axis = colon && colon > text ? strtol(colon + 1, &end, 10) : -1;
+    FY_NEED(e, eq && eq[1] && end == eq && axis >= 0 && axis < FY_MAX_RANK, USAGE, "dynamic: '%s' is not NAME:AXIS=SYMBOL (x:0=batch)", text);
+    x->axes[x->naxes++] = (fy_axis_name){fy_arena_strn(&x->arena, text, (size_t)(colon - text)), (int)axis, fy_arena_str(&x->arena, eq + 1)};
+    FY_NEED(e, x->axes[x->naxes - 1].input && x->axes[x->naxes - 1].symbol, NOMEM, "out of memory");
+    return FY_OK;
+}
+
+/* "s77=batch,s3=height": renames by torch's symbol. */
+static fy_status parse_renames(export *x, ferry_error *e) {
+    const char *const *word;
+    int n;
+    FY_TRY(fy_opt_words(x->job, "dim-names", &x->arena, &word, &n, e));
+    for (int i = 0; i < n; i++) {
+        const char *eq = strchr(word[i], '=');
+        FY_NEED(e, eq && eq > word[i] && eq[1], USAGE, "dim-names: '%s' is not OLD=NEW", word[i]);
+        x->renames[x->nrenames++] = (fy_axis_name){fy_arena_strn(&x->arena, word[i], (size_t)(eq - word[i])), -1, eq + 1};
+    }
+    return FY_OK;
+}
+
+static fy_status parse_options(export *x, const char *given_target, ferry_error *e) {
+    static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "no-fold", "no-fold-bn",
+        "external-data", "no-verify", "tolerance", "relative-to-range", "engine", "threads", "training", "report", "keep-traces", "no-provenance",
+        "stop-after", "skip-pass", "dump", NULL};
+    FY_TRY(fy_opt_known(x->job, keys, e));
+    FY_TRY(choose_target(x, given_target, e));
+    x->opset = DEFAULT_OPSET;
+    x->tolerance = 1e-4;
+    FY_TRY(fy_opt_int(x->job, "opset", 1, 1000, &x->opset, e));
+    FY_NEED(e, x->opset >= 13 && x->opset <= FY_CANONICAL_OPSET, USAGE, "opset: %lld is outside 13..%d", (long long)x->opset, FY_CANONICAL_OPSET);
+    FY_TRY(fy_opt_int(x->job, "threads", 1, 1024, &x->threads, e));
+    FY_TRY(fy_opt_num(x->job, "tolerance", &x->tolerance, e));
+    FY_TRY(fy_opt_engine(x->job, "engine", &x->engine, e));
+    FY_TRY(fy_opt_words(x->job, "input-names", &x->arena, &x->input_names, &x->ninput_names, e));
+    FY_TRY(fy_opt_words(x->job, "output-names", &x->arena, &x->output_names, &x->noutput_names, e));
+    x->verify = !fy_opt_has(x->job, "no-verify");
+    x->provenance = !fy_opt_has(x->job, "no-provenance");
+    size_t words = 64;
+    const char *names = fy_opt(x->job, "dim-names");
+    for (size_t i = 0; i < x->job->noption; i++) words++;
+    for (const char *p = names; p && *p; p++) words += *p == ',';
+    x->axes = FY_NEWN(&x->arena, fy_axis_name, words + FY_MAX_RANK * 64);
+    x->renames = FY_NEWN(&x->arena, fy_axis_name, words + FY_MAX_RANK * 64);
+    FY_NEED(e, x->axes && x->renames, NOMEM, "out of memory");
+    for (size_t i = 0; i < x->job->noption; i++)
+        if (!strcmp(x->job->option[i].key, "dynamic")) FY_TRY(parse_dynamic(x, x->job->option[i].value, e));
+    return parse_renames(x, e);
+}
+
+/* ---- dynamic axes ------------------------------------------------------------------------------------------------- */
+
+static const fy_pinput *user_input(const export *x, int nth) {
+    for (int i = 0; i < x->program->nin; i++)
+        if (x->program->in[i].kind == FY_PIN_USER && x->program->in[i].value && nth-- == 0) return &x->program->in[i];
+    return NULL;
+}
+
+/* The program's input called `name`: by the name given with --input-names, or the program's own. */
+static const fy_pinput *find_input(const export *x, const char *name) {
+    const fy_pinput *in;
+    for (int i = 0; (in = user_input(x, i)); i++)
+        if ((i < x->ninput_names && !strcmp(x->input_names[i], name)) || (in->user_name && !strcmp(in->user_name, name))) return in;
+    return NULL;
+}
+
+/* Sorts the axes asked for into those that are symbolic already (renamed) and those that the sample froze (to be opened). */
+static fy_status resolve_axes(export *x, ferry_error *e) {
+    const fy_pinput *in;
+    if (fy_opt_has(x->job, "dynamic-batch"))
+        for (int i = 0; (in = user_input(x, i)) && i < 64; i++)
+            if (in->value->rank > 0 && in->user_name) x->axes[x->naxes++] = (fy_axis_name){in->user_name, 0, "batch"};
+    int opened = 0;
+    for (int i = 0; i < x->naxes; i++) {
+        fy_axis_name a = x->axes[i];
+        in = find_input(x, a.input);
+        if (!in) {
+            const char *names[64];
+            int n = 0;
+            const fy_pinput *u;
+            for (; n < 64 && (u = user_input(x, n)); n++) names[n] = n < x->ninput_names ? x->input_names[n] : u->user_name ? u->user_name : "";
+            const char *near = fy_nearest(a.input, names, n);
+            return fy_fail(e, FY_E_NAME, "dynamic: there is no input '%s'%s%s%s", a.input, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        }
+        FY_NEED(e, a.axis < in->value->rank, AXIS, "dynamic: input '%s' has rank %d, axis %d is outside", a.input, in->value->rank, a.axis);
+        a.input = in->user_name;
+        const fy_dim *d = in->value->dim[a.axis];
+        int64_t fixed;
+        if (fy_dim_known(d, &fixed)) x->axes[opened++] = a;
+        else {
+            fy_buf symbol = {0};
+            fy_dim_print(&symbol, d);
+            x->renames[x->nrenames++] = (fy_axis_name){symbol.oom ? NULL : fy_arena_str(&x->arena, symbol.at), -1, a.symbol};
+            fy_buf_free(&symbol);
+            FY_NOMEM(e, x->renames[x->nrenames - 1].input);
+        }
+    }
+    x->nopened = x->naxes = opened;
+    return FY_OK;
+}
+
+/* ---- the road from program to model ------------------------------------------------------------------------------- */
+
+static fy_status to_model(export *x, ferry_error *e) {
+    fy_lower_options lower = {.training = fy_opt_has(x->job, "training"), .ninput_names = x->ninput_names, .noutput_names = x->noutput_names,
+        .input_names = x->input_names, .output_names = x->output_names, .ndim_names = x->nrenames, .dim_names = x->renames, .notes = &x->notes};
+    const char *dump = fy_opt(x->job, "dump");
+    if (!dump && *fy_knob_str("FERRY_DUMP")) dump = fy_knob_str("FERRY_DUMP");
+    fy_pass_options passes = {.fold = !fy_opt_has(x->job, "no-fold"), .fold_bn = !fy_opt_has(x->job, "no-fold-bn"), .stop_after = fy_opt(x->job, "stop-after"),
+        .skip = fy_opt(x->job, "skip-pass"), .dump = dump};
+    FY_TRY(resolve_axes(x, e));
+    FY_TRY(fy_aten_inline(x->program, e));
+    if (x->nopened) FY_TRY(fy_aten_symbolise(x->program, x->nopened, x->axes, e));
+    FY_TRY(fy_aten_functionalise(x->program, e));
+    FY_TRY(fy_aten_lower(&x->model, x->program, &lower, e));
+    FY_TRY(fy_passes_run(x->model, &passes, e));
+    FY_TRY(fy_opset_lower(x->model, x->opset, e));
+    passes.dump = NULL;
+    if (!passes.stop_after) FY_TRY(fy_passes_run(x->model, &passes, e));
+    return fy_model_name_all(x->model, e);
+}
+
+/* The dynamic axes of the inputs as text: "x:0=batch, mask:1=sequence"; "" if all are fixed. */
+static void print_dynamic(fy_buf *out, const fy_model *m) {
+    for (int64_t i = 0; i < m->graph->in.n; i++) {
+        const fy_value *v = m->graph->in.at[i];
+        int64_t fixed;
+        for (int k = 0; k < v->type.rank; k++) {
+            if (fy_dim_known(v->type.dim[k], &fixed)) continue;
+            fy_buf_fmt(out, "%s%s:%d=", out->n ? ", " : "", v->name, k);
+            fy_dim_print(out, v->type.dim[k]);
+        }
+    }
+}
+
+static fy_status provenance(export *x, ferry_error *e) {
+    fy_model *m = x->model;
+    fy_buf axes = {0};
+    char opset[24];
+    if (!x->provenance) return FY_OK;
+    FY_TRY(fy_sha256_file(x->sha256, x->source, e));
+    snprintf(opset, sizeof opset, "%lld", (long long)x->opset);
+    print_dynamic(&axes, m);
+    fy_status s = axes.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);
+    if (!s) s = fy_model_set_meta(m, "ferry.source", base_name(x->source), e);
+    if (!s) s = fy_model_set_meta(m, "ferry.source_sha256", x->sha256, e);
+    if (!s) s = fy_model_set_meta(m, "ferry.opset", opset, e);
+    if (!s) s = fy_model_set_meta(m, "ferry.dynamic_axes", axes.n ? fy_arena_str(&m->arena, axes.at) : "", e);
+    fy_buf_free(&axes);
+    return s;
+}
+
+/* ---- verification of what was written ----------------------------------------------------------------------------- */
+
+static fy_status check_written(export *x, const fy_model *m, const char *path, ferry_error *e) {
+    fy_program *source = NULL;
+    fy_verify_options o = {.engine = x->engine, .model_path = path, .threads = (int)x->threads, .tolerance = x->tolerance,
+        .relative_to_range = fy_opt_has(x->job, "relative-to-range"), .seed = 1, .sizes = 1, .nodes = true, .progress = x->job->progress, .ctx = x->job->ctx};
+    FY_TRY(fy_pt2_read(&source, x->source, e));              /* as read: the program of this export was rewritten */
+    fy_status s = fy_verify_program(&x->verdict, m, source, x->nopened, x->axes, &o, e);
+    x->verified = !s;
+    fy_program_free(source);
+    return s;
+}
+
+static const char *verdict_text(const export *x, char *buf, size_t n) {
+    const fy_verify_report *r = &x->verdict;
+    snprintf(buf, n, "verified %.1e < %.0e against %s at %s, by %s%s%s", r->worst_abs, r->tolerance, base_name(x->source), r->sizes ? r->sizes : "the sample",
+        r->engine ? r->engine : "ferry", r->unverified && *r->unverified ? "; unverified beyond the sample: " : "", r->unverified ? r->unverified : "");
+    return buf;
+}
+
+/* Between writing and renaming: reads the temporary file back, so that the writer is judged as well. */
+static fy_status before_commit(void *ctx, const char *tmp, fy_onnx_more *more, ferry_error *e) {
+    export *x = ctx;
+    fy_model *back = NULL;
+    char text[400];
+    fy_status s = fy_onnx_read(&back, tmp, fy_registry_builtin(), e);
+    if (!s) s = fy_opset_raise(back, e);
+    if (!s) s = fy_infer_model(back, e);
+    if (!s) s = check_written(x, back, tmp, e);
+    fy_model_free(back);
+    FY_TRY(s);
+    if (x->verdict.verdict == FY_VERDICT_FAIL)
+        return fy_fail(e, FY_E_GATE, "%s is not what %s computes: max abs error %.3g, tolerance %.0e", base_name(x->target), base_name(x->source),
+            x->verdict.worst_abs, x->verdict.tolerance);
+    const char *kept = x->provenance ? fy_arena_str(&x->arena, verdict_text(x, text, sizeof text)) : NULL;
+    if (kept) more->pair[more->n++] = (fy_pair){"ferry.verified", kept};
+    return FY_OK;
+}
+
+static fy_status write_model(export *x, ferry_error *e) {
+    fy_onnx_options o = {.external_data = fy_opt_has(x->job, "external-data"), .traces = fy_opt_has(x->job, "keep-traces"),
+        .before_commit = x->verify ? before_commit : NULL, .ctx = x};
+    return fy_onnx_write(x->model, x->target, &o, e);
+}
+
+/* ---- the report ---------------------------------------------------------------------------------------------------- */
+
+static const char *const note_title[] = {"fixed axis", "literal", "dropped assert", "state", "training mode", "dtype", "leak", "note"};
+
+static void print_port(fy_buf *out, const char *what, const fy_value *v) {
+    fy_buf_fmt(out, "  %-7s %-20s ", what, v->name);
+    fy_type_print(out, &v->type);
+    fy_buf_char(out, '\n');
+}
+
+/* The line to paste when everything is fixed. */
+static void print_hint(fy_buf *t, const export *x) {
+    const fy_value *v = x->model->graph->in.n ? x->model->graph->in.at[0] : NULL;
+    fy_buf_fmt(t, FY_AMBER "  all axes are fixed" FY_OFF ": this model takes these sizes only. To open the batch axis:\n    ferry export %s --dynamic-batch\n", x->source);
+    if (v) fy_buf_fmt(t, "  or in PyTorch: torch.export.export(model.eval(), (x,), dynamic_shapes={\"%s\": {0: torch.export.Dim(\"batch\")}})\n", v->name);
+}
+
+static void print_text(fy_report *r, const export *x, int64_t bytes) {
+    fy_buf *t = &r->text, axes = {0};
+    fy_buf_fmt(t, FY_BOLD "%s" FY_OFF " -> " FY_BOLD "%s" FY_OFF "  opset %lld, %lld nodes, %.1f MB\n", base_name(x->source), x->target, (long long)x->opset,
+        (long long)x->model->graph->nnodes, (double)bytes / 1e6);
+    for (int64_t i = 0; i < x->model->graph->in.n; i++) print_port(t, "input", x->model->graph->in.at[i]);
+    for (int64_t i = 0; i < x->model->graph->out.n; i++) print_port(t, "output", x->model->graph->out.at[i]);
+    for (int64_t i = 0; i < x->notes.n; i++) {
+        const fy_note *n = &x->notes.at[i];
+        if (n->kind == FY_NOTE_FIXED_AXIS || n->kind == FY_NOTE_ASSERT || n->kind == FY_NOTE_LITERAL) continue;    /* in the JSON report */
+        fy_buf_fmt(t, FY_AMBER "  %s" FY_OFF "%s%s: %s\n", note_title[n->kind], n->where && *n->where ? " " : "", n->where ? n->where : "", n->text);
+    }
+    print_dynamic(&axes, x->model);
+    if (!axes.n) print_hint(t, x);
+    fy_buf_free(&axes);
+    if (x->verified) fy_verify_print(t, &x->verdict, true);
+    else fy_buf_str(t, FY_AMBER "  not verified" FY_OFF " (--no-verify)\n");
+}
+
+static void json_port(fy_jsonw *w, const fy_value *v) {
+    fy_jsonw_object(w, NULL);
+    fy_jsonw_str(w, "name", v->name);
+    fy_jsonw_str(w, "dtype", fy_dtype_name(v->type.dtype));
+    fy_jsonw_array(w, "shape");
+    for (int k = 0; k < v->type.rank; k++) {
+        int64_t fixed;
+        fy_buf text = {0};
+        if (fy_dim_known(v->type.dim[k], &fixed)) fy_jsonw_int(w, NULL, fixed);
+        else {
+            fy_dim_print(&text, v->type.dim[k]);
+            fy_jsonw_str(w, NULL, text.oom ? "" : text.at);
+        }
+        fy_buf_free(&text);
+    }
+    fy_jsonw_end_array(w);
+    fy_jsonw_end_object(w);
+}
+
+static void json_operators(fy_jsonw *w, const fy_model *m) {
+    fy_map seen = {0};
+    FY_VEC(const fy_op *) ops = {0};
+    for (const fy_node *n = m->graph->first; n; n = n->next) {
+        int64_t *count = fy_map_gets(&seen, n->op->name);
+        if (!count) {
+            count = fy_calloc(1, sizeof *count);
+            if (!count || !fy_map_puts(&seen, n->op->name, count) || !FY_RESERVE(ops, ops.n + 1)) { w->out->oom = true; fy_free(count); break; }
+            ops.at[ops.n++] = n->op;
+        }
+        ++*count;
+    }
+    fy_jsonw_object(w, "operators");
+    for (int64_t i = 0; i < ops.n; i++) {
+        int64_t *count = fy_map_gets(&seen, ops.at[i]->name);
+        fy_jsonw_int(w, ops.at[i]->name, *count);
+        fy_free(count);
+    }
+    fy_jsonw_end_object(w);
+    fy_free(ops.at);
+    fy_map_free(&seen);
+}
+
+static void print_json(fy_report *r, const export *x, int64_t bytes) {
+    fy_jsonw w = {.out = &r->json, .first = true};
+    fy_buf axes = {0};
+    print_dynamic(&axes, x->model);
+    fy_jsonw_object(&w, NULL);
+    fy_jsonw_str(&w, "ferry", FERRY_VERSION);
+    fy_jsonw_str(&w, "source", base_name(x->source));
+    fy_jsonw_str(&w, "source_sha256", x->sha256[0] ? x->sha256 : NULL);
+    fy_jsonw_str(&w, "torch", x->program->torch_version);
+    fy_jsonw_str(&w, "output", x->target);
+    fy_jsonw_int(&w, "bytes", bytes);
+    fy_jsonw_int(&w, "opset", x->opset);
+    fy_jsonw_int(&w, "nodes", x->model->graph->nnodes);
+    fy_jsonw_str(&w, "dynamic_axes", axes.n ? axes.at : "");
+    fy_jsonw_array(&w, "inputs");
+    for (int64_t i = 0; i < x->model->graph->in.n; i++) json_port(&w, x->model->graph->in.at[i]);
+    fy_jsonw_end_array(&w);
+    fy_jsonw_array(&w, "outputs");
+    for (int64_t i = 0; i < x->model->graph->out.n; i++) json_port(&w, x->model->graph->out.at[i]);
+    fy_jsonw_end_array(&w);
+    json_operators(&w, x->model);
+    fy_jsonw_array(&w, "notes");
+    for (int64_t i = 0; i < x->notes.n; i++) {
+        fy_jsonw_object(&w, NULL);
+        fy_jsonw_str(&w, "kind", note_title[x->notes.at[i].kind]);
+        fy_jsonw_str(&w, "where", x->notes.at[i].where);
+        fy_jsonw_str(&w, "text", x->notes.at[i].text);
+        fy_jsonw_end_object(&w);
+    }
+    fy_jsonw_end_array(&w);
+    if (x->verified) fy_verify_json(&w, &x->verdict);
+    fy_jsonw_end_object(&w);
+    fy_buf_char(&r->json, '\n');
+    fy_buf_free(&axes);
+}
+
+static int64_t file_bytes(const char *path) {
+    fy_map_file f;
+    if (fy_file_open(&f, path, NULL)) return 0;
+    int64_t n = (int64_t)f.n;
+    fy_file_close(&f);
+    return n;
+}
+
+/* ---- ferry_export --------------------------------------------------------------------------------------------------- */
+
+/* A gate that said no still has a report: the figures are what the user needs. */
+static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error *e) {
+    bool no = s == FY_E_GATE && x->verified;
+    if (s && !no) return s;
+    fy_report *r = fy_report_new(e);
+    FY_NOMEM(e, r);
+    int64_t bytes = no ? 0 : file_bytes(x->target);
+    print_text(r, x, bytes);
+    if (no) fy_buf_fmt(&r->text, FY_RED "nothing was written" FY_OFF ": %s would not compute what %s computes. --no-verify writes it all the same.\n", x->target, x->source);
+    print_json(r, x, bytes);
+    r->verdict = no ? FERRY_NO : FERRY_OK;
+    fy_status f = fy_report_finish(r, e);
+    if (f) {
+        fy_report_free(r);
+        return f;
+    }
+    *out = r;
+    return s;
+}
+
+static fy_status run(export *x, const char *target, ferry_error *e) {
+    FY_TRY(parse_options(x, target, e));
+    fy_status s = fy_pt2_read(&x->program, x->source, e);
+    if (!s) s = to_model(x, e);
+    if (!s) s = provenance(x, e);
+    if (!s) s = write_model(x, e);
+    return s;
+}
+
+int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_report **out, ferry_error *e) {
+    static const ferry_job none;
+    export x = {.job = job ? job : &none, .source = pt2};
+    *out = NULL;
+    fy_error_clear(e);
+    fy_status s = run(&x, onnx, e);
+    if (s && s != FY_E_GATE) s = fy_frame(e, s, "file %s", pt2);
+    s = finish(&x, s, out, e);
+    fy_verify_report_free(&x.verdict);
+    fy_notes_free(&x.notes);
+    fy_model_free(x.model);
+    fy_program_free(x.program);
+    fy_arena_free(&x.arena);
+    return fy_kind_of(s);
+}
