@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * explain.c - one help text for error codes, operators, passes and knobs, from the same lists that the code is made of; and the
+ * list of supported operators. */
+#include "base/knobs.h"
+#include "check/check.h"
+#include "passes/passes.h"
+
+#include <string.h>
+
+/* ---- ops ---------------------------------------------------------------------------------------------------------- */
+
+static void onnx_ops(fy_report *r, fy_jsonw *w) {
+    const fy_registry *reg = fy_registry_builtin();
+    int n = fy_registry_count(reg);
+    fy_buf_fmt(&r->text, FY_BOLD "ONNX" FY_OFF ": %d operators, canonical opset %d\n", n, FY_CANONICAL_OPSET);
+    fy_jsonw_array(w, "onnx");
+    for (int i = 0; i < n; i++) {
+        const fy_op *op = fy_registry_at(reg, i);
+        fy_buf_fmt(&r->text, "  %-26s%s%s\n", op->name, op->doc ? op->doc : "", op->ref ? "" : FY_AMBER " (no kernel)" FY_OFF);
+        fy_jsonw_object(w, NULL);
+        fy_jsonw_str(w, "domain", op->domain);
+        fy_jsonw_str(w, "name", op->name);
+        fy_jsonw_int(w, "first_opset", op->first);
+        fy_jsonw_bool(w, "infer", op->infer != NULL);
+        fy_jsonw_bool(w, "kernel", op->ref != NULL);
+        fy_jsonw_end_object(w);
+    }
+    fy_jsonw_end_array(w);
+}
+
+static void aten_ops(fy_report *r, fy_jsonw *w) {
+    int n = fy_aten_count(), lowered = 0;
+    for (int i = 0; i < n; i++) lowered += fy_aten_at(i)->lower != NULL;
+    fy_buf_fmt(&r->text, FY_BOLD "ATen" FY_OFF ": %d operators exported\n", lowered);
+    fy_jsonw_array(w, "aten");
+    for (int i = 0; i < n; i++) {
+        const fy_aten_op *op = fy_aten_at(i);
+        const char *paren = strchr(op->schema, '(');
+        fy_buf name = {0};
+        fy_buf_add(&name, op->schema, paren ? (size_t)(paren - op->schema) : strlen(op->schema));
+        if (op->lower && !name.oom) fy_buf_fmt(&r->text, "  %-40s%s\n", name.at, op->eval ? "" : FY_AMBER "not verified by the evaluator" FY_OFF);
+        fy_jsonw_object(w, NULL);
+        fy_jsonw_str(w, "name", name.oom ? "" : name.at);
+        fy_jsonw_bool(w, "export", op->lower != NULL);
+        fy_jsonw_bool(w, "verify", op->eval != NULL);
+        fy_jsonw_end_object(w);
+        fy_buf_free(&name);
+    }
+    fy_jsonw_end_array(w);
+}
+
+fy_status fy_ops_report(fy_report *r, bool onnx, bool aten, ferry_error *e) {
+    fy_jsonw w = {.out = &r->json, .first = true};
+    (void)e;
+    fy_jsonw_object(&w, NULL);
+    if (onnx) onnx_ops(r, &w);
+    if (aten) aten_ops(r, &w);
+    fy_jsonw_end_object(&w);
+    fy_buf_char(&r->json, '\n');
+    return FY_OK;
+}
+
+/* ---- explain ------------------------------------------------------------------------------------------------------ */
+
+static bool explain_code(fy_buf *t, const char *topic) {
+    fy_code c = fy_code_find(topic);
+    static const char *const kinds[] = {"0", "1 (no)", "2 (usage)", "3 (bad or unsupported model)", "4 (input/output)", "5 (a bug of ferry)"};
+    if (c == FY_OK) return false;
+    const fy_code_info *i = fy_code_get(c);
+    fy_buf_fmt(t, FY_BOLD "%s" FY_OFF ": %s\n  %s\n  exit code %s\n", i->name, i->text, i->help, kinds[i->kind]);
+    return true;
+}
+
+static bool explain_op(fy_buf *t, const char *topic) {
+    const fy_op *op = fy_op_find(fy_registry_builtin(), "", topic);
+    if (!op) return false;
+    fy_buf_fmt(t, FY_BOLD "%s" FY_OFF ": %s\n  first in opset %d, this form since %d; inputs %d to %s", op->name, op->doc ? op->doc : "", op->first, op->since, op->min_in,
+        op->max_in < 0 ? "any number" : "");
+    if (op->max_in >= 0) fy_buf_fmt(t, "%d", op->max_in);
+    fy_buf_char(t, '\n');
+    for (const fy_attr_spec *a = op->attrs; a && a->name; a++)
+        fy_buf_fmt(t, "  %-20s %s%s%s%s\n", a->name, a->doc ? a->doc : "", a->def ? " [" : "", !a->def ? "" : !strcmp(a->def, FY_REQUIRED) ? "required" : a->def, a->def ? "]" : "");
+    return true;
+}
+
+static bool explain_pass(fy_buf *t, const char *topic) {
+    const fy_pass *p = fy_pass_find(topic);
+    if (p) fy_buf_fmt(t, FY_BOLD "%s" FY_OFF " (pass): %s\n  --skip-pass %s leaves it out; --dump DIR shows what it changes\n", p->name, p->doc, p->name);
+    return p != NULL;
+}
+
+static bool explain_knob(fy_buf *t, const char *topic) {
+    int n;
+    const fy_knob *k = fy_knobs(&n);
+    for (int i = 0; i < n; i++)
+        if (!strcmp(k[i].name, topic)) {
+            fy_buf_fmt(t, FY_BOLD "%s" FY_OFF " (environment): %s\n  value \"%s\", default \"%s\"\n", k[i].name, k[i].text, fy_knob_str(topic), k[i].fallback);
+            return true;
+        }
+    return false;
+}
+
+/* Everything that can be explained, for "did you mean" and for the list without a topic. */
+static fy_status topics(const char ***names, int *n, fy_arena *a, ferry_error *e) {
+    const fy_registry *reg = fy_registry_builtin();
+    int npass, nknob, nop = fy_registry_count(reg);
+    const fy_pass *pass = fy_passes(&npass);
+    const fy_knob *knob = fy_knobs(&nknob);
+    const char **at = FY_NEWN(a, const char *, FY_CODE_COUNT + npass + nknob + nop);
+    FY_NOMEM(e, at);
+    *n = 0;
+    for (int i = 1; i < FY_CODE_COUNT; i++) at[(*n)++] = fy_code_get((fy_code)i)->name;
+    for (int i = 0; i < npass; i++) at[(*n)++] = pass[i].name;
+    for (int i = 0; i < nknob; i++) at[(*n)++] = knob[i].name;
+    for (int i = 0; i < nop; i++) at[(*n)++] = fy_registry_at(reg, i)->name;
+    *names = at;
+    return FY_OK;
+}
+
+fy_status fy_explain_report(fy_report *r, const char *topic, ferry_error *e) {
+    fy_arena a = {0};
+    const char **names = NULL;
+    int n = 0;
+    fy_status s = topics(&names, &n, &a, e);
+    if (!s && !*topic) {
+        fy_buf_str(&r->text, "topics:\n");
+        for (int i = 0; i < n; i++) fy_buf_fmt(&r->text, "  %s\n", names[i]);
+    } else if (!s && !explain_code(&r->text, topic) && !explain_op(&r->text, topic) && !explain_pass(&r->text, topic) && !explain_knob(&r->text, topic)) {
+        const char *near = fy_nearest(topic, names, n);
+        s = fy_fail(e, FY_E_NAME, "there is nothing to explain under '%s'%s%s%s", topic, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    if (!s) s = fy_report_finish(r, e);
+    if (!s) {
+        fy_jsonw w = {.out = &r->json, .first = true};
+        fy_jsonw_object(&w, NULL);
+        fy_jsonw_str(&w, "topic", topic);
+        fy_jsonw_str(&w, "text", r->plain.at);
+        fy_jsonw_end_object(&w);
+        fy_buf_char(&r->json, '\n');
+    }
+    fy_arena_free(&a);
+    return s;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * info.c - what a model is: inputs, outputs, operators, parameters, multiply-accumulates, memory, provenance. */
+#include "base/checked.h"
+#include "check/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Product of known dims; -1 if one is not. */
+static int64_t product(int n, const fy_dim *const *dim) {
+    int64_t p = 1, d;
+    for (int i = 0; i < n; i++)
+        if (!fy_dim_known(dim[i], &d) || !fy_mul_i64(&p, p, d)) return -1;
+    return p;
+}
+
+static int64_t times(int64_t a, int64_t b) {
+    int64_t r;
+    return a < 0 || b < 0 || !fy_mul_i64(&r, a, b) ? -1 : r;
+}
+
+int64_t fy_node_macs(const fy_node *n) {
+    const fy_value *x = fy_in(n, 0), *w = fy_in(n, 1), *y = fy_outv(n, 0);
+    const char *op = n->op->name;
+    if (*n->op->domain || !x || !w || !y || x->type.rank < 1 || w->type.rank < 1 || y->type.rank < 0) return 0;
+    int64_t out = product(y->type.rank, y->type.dim);
+    if (!strcmp(op, "Conv")) return times(out, product(w->type.rank - 1, w->type.dim + 1));       /* w [cout, cin/group, kernel] */
+    if (!strcmp(op, "ConvTranspose")) return times(product(x->type.rank, x->type.dim), product(w->type.rank - 1, w->type.dim + 1));
+    if (!strcmp(op, "MatMul")) return times(out, product(1, x->type.dim + x->type.rank - 1));
+    if (!strcmp(op, "Gemm")) return times(out, product(1, x->type.dim + (fy_attr_i(n, "transA") ? 0 : 1)));
+    if (!strcmp(op, "Attention") && x->type.rank == 4 && fy_in(n, 2) && fy_in(n, 2)->type.rank == 4)
+        return times(product(4, x->type.dim), times(2, product(1, w->type.dim + 2)));                /* q k^T and p v, equal heads */
+    return 0;
+}
+
+typedef struct count { const char *name; int64_t n; } count;
+
+static int by_count(const void *a, const void *b) {
+    const count *x = a, *y = b;
+    return x->n != y->n ? (x->n < y->n) - (x->n > y->n) : strcmp(x->name, y->name);
+}
+
+typedef struct totals { int64_t parameters, bytes, macs, unknown, activations; count *op; int64_t nops; } totals;
+
+static fy_status add_up(totals *t, const fy_model *m, fy_arena *a, ferry_error *e) {
+    fy_map seen = {0};
+    fy_status s = FY_OK;
+    FY_VEC(count *) ops = {0};
+    for (int64_t i = 0; i < m->graph->constants.n; i++) {
+        const fy_const *c = m->graph->constants.at[i]->constant;
+        if (!c || !m->graph->constants.at[i]->nuses) continue;
+        if (fy_dtype_float(c->dtype)) t->parameters += c->count;
+        t->bytes += (int64_t)fy_dtype_bytes(c->dtype, c->count);
+    }
+    for (const fy_node *n = m->graph->first; n && !s; n = n->next) {
+        count *c = fy_map_gets(&seen, n->op->name);
+        if (!c) {
+            c = FY_NEW(a, count);
+            if (!c || !fy_map_puts(&seen, n->op->name, c) || !FY_RESERVE(ops, ops.n + 1)) { s = fy_fail(e, FY_E_NOMEM, "out of memory"); break; }
+            c->name = n->op->name;
+            ops.at[ops.n++] = c;
+        }
+        c->n++;
+        int64_t macs = fy_node_macs(n);
+        if (macs < 0) t->unknown++;
+        else t->macs += macs;
+        for (int i = 0; i < n->nout; i++) {
+            const fy_value *v = n->out[i];
+            int64_t size = v && v->type.kind == FY_TENSOR && v->type.rank >= 0 ? product(v->type.rank, v->type.dim) : -1;
+            if (size > 0 && size * fy_elem_bytes(v->type.dtype) > t->activations) t->activations = size * fy_elem_bytes(v->type.dtype);
+        }
+    }
+    t->op = s ? NULL : FY_NEWN(a, count, ops.n);
+    if (!s && !t->op) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    for (int64_t i = 0; !s && i < ops.n; i++) t->op[i] = *ops.at[i];
+    t->nops = ops.n;
+    if (!s) qsort(t->op, (size_t)t->nops, sizeof *t->op, by_count);
+    fy_free(ops.at);
+    fy_map_free(&seen);
+    return s;
+}
+
+static void print_value(fy_buf *t, const char *what, const fy_value *v) {
+    fy_buf_fmt(t, "  %-8s %-24s ", what, v->name ? v->name : "");
+    fy_type_print(t, &v->type);
+    fy_buf_char(t, '\n');
+}
+
+static void json_value(fy_jsonw *w, const fy_value *v) {
+    fy_buf text = {0};
+    fy_jsonw_object(w, NULL);
+    fy_jsonw_str(w, "name", v->name);
+    fy_type_print(&text, &v->type);
+    fy_jsonw_str(w, "type", text.oom ? "" : text.at);
+    fy_jsonw_str(w, "dtype", fy_dtype_name(v->type.dtype));
+    fy_jsonw_array(w, "shape");
+    for (int k = 0; k < v->type.rank; k++) {
+        int64_t d;
+        if (fy_dim_known(v->type.dim[k], &d)) { fy_jsonw_int(w, NULL, d); continue; }
+        text.n = 0;
+        fy_dim_print(&text, v->type.dim[k]);
+        fy_jsonw_str(w, NULL, text.oom ? "" : text.at);
+    }
+    fy_jsonw_end_array(w);
+    fy_jsonw_end_object(w);
+    fy_buf_free(&text);
+}
+
+static void print_text(fy_report *r, const char *path, const fy_model *m, int64_t file_opset, const fy_program *p, const totals *s, bool shapes) {
+    fy_buf *t = &r->text;
+    const fy_graph *g = m->graph;
+    fy_buf_fmt(t, FY_BOLD "%s" FY_OFF "\n", path);
+    if (p) fy_buf_fmt(t, "  program  torch %s, schema %d.%d, %s\n", p->torch_version ? p->torch_version : "?", p->schema_major, p->schema_minor, p->decomposed ? "decomposed" : "plain export");
+    else fy_buf_fmt(t, "  opset    %lld, IR %lld, producer %s %s\n", (long long)file_opset, (long long)m->ir_version, m->producer ? m->producer : "unknown", m->producer_version ? m->producer_version : "");
+    for (int64_t i = 0; i < g->in.n; i++) print_value(t, "input", g->in.at[i]);
+    for (int64_t i = 0; i < g->out.n; i++) print_value(t, "output", g->out.at[i]);
+    for (int64_t i = 0; i < g->state.n; i++) fy_buf_fmt(t, "  state    %s\n", g->state.at[i].name);
+    fy_buf_fmt(t, "  weights  %lld parameters, %.2f MB\n", (long long)s->parameters, (double)s->bytes / 1e6);
+    fy_buf_fmt(t, "  compute  %.3f GMACs%s, largest activation %.2f MB\n", (double)s->macs / 1e9, s->unknown ? " plus nodes of dynamic size" : "", (double)s->activations / 1e6);
+    fy_buf_fmt(t, "  nodes    %lld:", (long long)g->nnodes);
+    for (int64_t i = 0; i < s->nops; i++) fy_buf_fmt(t, "%s %s %lld", i ? "," : "", s->op[i].name, (long long)s->op[i].n);
+    fy_buf_char(t, '\n');
+    for (int64_t i = 0; i < m->meta.n; i++) fy_buf_fmt(t, "  %-24s %s\n", m->meta.at[i].key, m->meta.at[i].val);
+    if (!shapes) return;
+    fy_buf_str(t, "  values\n");
+    for (const fy_node *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i]) print_value(t, n->op->name, n->out[i]);
+}
+
+fy_status fy_info_report(fy_report *r, const char *path, const fy_model *m, int64_t file_opset, const fy_program *p, bool shapes, ferry_error *e) {
+    fy_arena a = {0};
+    totals s = {0};
+    const fy_graph *g = m->graph;
+    fy_status st = add_up(&s, m, &a, e);
+    if (!st) {
+        print_text(r, path, m, file_opset, p, &s, shapes);
+        fy_jsonw w = {.out = &r->json, .first = true};
+        fy_jsonw_object(&w, NULL);
+        fy_jsonw_str(&w, "path", path);
+        fy_jsonw_str(&w, "format", p ? "pt2" : "onnx");
+        if (p) fy_jsonw_str(&w, "torch", p->torch_version);
+        else fy_jsonw_int(&w, "opset", file_opset);
+        fy_jsonw_array(&w, "inputs");
+        for (int64_t i = 0; i < g->in.n; i++) json_value(&w, g->in.at[i]);
+        fy_jsonw_end_array(&w);
+        fy_jsonw_array(&w, "outputs");
+        for (int64_t i = 0; i < g->out.n; i++) json_value(&w, g->out.at[i]);
+        fy_jsonw_end_array(&w);
+        fy_jsonw_int(&w, "parameters", s.parameters);
+        fy_jsonw_int(&w, "weight_bytes", s.bytes);
+        fy_jsonw_int(&w, "macs", s.macs);
+        fy_jsonw_int(&w, "nodes_of_dynamic_size", s.unknown);
+        fy_jsonw_int(&w, "largest_activation_bytes", s.activations);
+        fy_jsonw_int(&w, "nodes", g->nnodes);
+        fy_jsonw_object(&w, "operators");
+        for (int64_t i = 0; i < s.nops; i++) fy_jsonw_int(&w, s.op[i].name, s.op[i].n);
+        fy_jsonw_end_object(&w);
+        fy_jsonw_object(&w, "metadata");
+        for (int64_t i = 0; i < m->meta.n; i++) fy_jsonw_str(&w, m->meta.at[i].key, m->meta.at[i].val);
+        fy_jsonw_end_object(&w);
+        if (shapes) {
+            fy_jsonw_array(&w, "values");
+            for (const fy_node *n = g->first; n; n = n->next)
+                for (int i = 0; i < n->nout; i++)
+                    if (n->out[i]) json_value(&w, n->out[i]);
+            fy_jsonw_end_array(&w);
+        }
+        fy_jsonw_end_object(&w);
+        fy_buf_char(&r->json, '\n');
+    }
+    fy_arena_free(&a);
+    return st;
+}
