@@ -45,7 +45,7 @@ int ferry_tensor_stats(const ferry_tensor *t, ferry_stats *s) {
         s->max = fmax(s->max, x);
         used++;
     }
-    s->mean = used ? sum / (double)used : NAN;
-    s->std = used ? sqrt(fmax(square / (double)used - s->mean * s->mean, 0)) : NAN;
+    s->mean = used ? sum / (double)used : (double)NAN;
+    s->std = used ? sqrt(fmax(square / (double)used - s->mean * s->mean, 0)) : (double)NAN;
     return FERRY_OK;
 }

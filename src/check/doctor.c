@@ -183,7 +183,7 @@ static bool site_packages(const char *pattern, bool (*fn)(void *ctx, const char 
             char full[1024];
             glob_t g;
             bool done = false;
-            snprintf(full, sizeof full, "%s/lib/python3*/%s/%s", root[i], k ? "dist-packages" : "site-packages", pattern);
+            snprintf(full, sizeof full, "%.500s/lib/python3*/%s/%.200s", root[i], k ? "dist-packages" : "site-packages", pattern);
             if (glob(full, 0, NULL, &g)) continue;
             for (size_t j = 0; j < g.gl_pathc && !done; j++) done = fn(ctx, g.gl_pathv[j]);
             globfree(&g);
@@ -242,7 +242,7 @@ static bool read_torch(void *ctx, const char *path) {
 static void look_torch(doctor *d) {
     bool found = site_packages("torch/version.py", read_torch, d);
     line *l = say(d, found ? GOOD : PLAIN, "PyTorch");
-    if (found) VALUE(l, "%s, %s%s (%s)", d->torch, d->torch_cuda[0] ? "CUDA " : "CPU only", d->torch_cuda, d->torch_path);
+    if (found) VALUE(l, "%.60s, %s%.30s (%.180s)", d->torch, d->torch_cuda[0] ? "CUDA " : "CPU only", d->torch_cuda, d->torch_path);
     else VALUE(l, "none (ferry does not need it; it makes the .pt2)");
 }
 
@@ -256,7 +256,7 @@ static void look_compilers(doctor *d) {
             if (access(path, X_OK)) path[0] = 0;
             p += len + (p[len] == ':');
         }
-        VALUE(say(d, path[0] ? GOOD : PLAIN, names[i]), "%s", !path[0] ? "none" : realpath(path, real) ? real : path);
+        VALUE(say(d, path[0] ? GOOD : PLAIN, names[i]), "%.290s", !path[0] ? "none" : realpath(path, real) ? real : path);
     }
 }
 
