@@ -36,6 +36,7 @@ typedef struct export {
     fy_model        *model;
     fy_verify_report verdict;
     bool             verified;           /* there is a verdict */
+    int64_t          nnodes;             /* as written */
     char             sha256[65];
 } export;
 
@@ -178,6 +179,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     FY_TRY(fy_opset_lower(x->model, x->opset, e));
     passes.dump = NULL;
     if (!passes.stop_after) FY_TRY(fy_passes_run(x->model, &passes, e));
+    x->nnodes = x->model->graph->nnodes;
     return fy_model_name_all(x->model, e);
 }
 
@@ -231,16 +233,17 @@ static const char *verdict_text(const export *x, char *buf, size_t n) {
     return buf;
 }
 
-/* Between writing and renaming: reads the temporary file back, so that the writer is judged as well. */
+/* Between writing and renaming: reads the temporary file back, so that the writer is judged as well. With weights in a second
+ * file, which still waits for its name, the graph in memory is judged: it is not needed any more. */
 static fy_status before_commit(void *ctx, const char *tmp, fy_onnx_more *more, ferry_error *e) {
     export *x = ctx;
-    fy_model *back = NULL;
+    fy_model *back = tmp ? NULL : x->model;
     char text[400];
-    fy_status s = fy_onnx_read(&back, tmp, fy_registry_builtin(), e);
+    fy_status s = tmp ? fy_onnx_read(&back, tmp, fy_registry_builtin(), e) : FY_OK;
     if (!s) s = fy_opset_raise(back, e);
     if (!s) s = fy_infer_model(back, e);
     if (!s) s = check_written(x, back, tmp, e);
-    fy_model_free(back);
+    if (tmp) fy_model_free(back);
     FY_TRY(s);
     if (x->verdict.verdict == FY_VERDICT_FAIL)
         return fy_fail(e, FY_E_GATE, "%s is not what %s computes: max abs error %.3g, tolerance %.0e", base_name(x->target), base_name(x->source),
@@ -276,7 +279,7 @@ static void print_hint(fy_buf *t, const export *x) {
 static void print_text(fy_report *r, const export *x, int64_t bytes) {
     fy_buf *t = &r->text, axes = {0};
     fy_buf_fmt(t, FY_BOLD "%s" FY_OFF " -> " FY_BOLD "%s" FY_OFF "  opset %lld, %lld nodes, %.1f MB\n", base_name(x->source), x->target, (long long)x->opset,
-        (long long)x->model->graph->nnodes, (double)bytes / 1e6);
+        (long long)x->nnodes, (double)bytes / 1e6);
     for (int64_t i = 0; i < x->model->graph->in.n; i++) print_port(t, "input", x->model->graph->in.at[i]);
     for (int64_t i = 0; i < x->model->graph->out.n; i++) print_port(t, "output", x->model->graph->out.at[i]);
     for (int64_t i = 0; i < x->notes.n; i++) {
@@ -345,7 +348,7 @@ static void print_json(fy_report *r, const export *x, int64_t bytes) {
     fy_jsonw_str(&w, "output", x->target);
     fy_jsonw_int(&w, "bytes", bytes);
     fy_jsonw_int(&w, "opset", x->opset);
-    fy_jsonw_int(&w, "nodes", x->model->graph->nnodes);
+    fy_jsonw_int(&w, "nodes", x->nnodes);
     fy_jsonw_str(&w, "dynamic_axes", axes.n ? axes.at : "");
     fy_jsonw_array(&w, "inputs");
     for (int64_t i = 0; i < x->model->graph->in.n; i++) json_port(&w, x->model->graph->in.at[i]);

@@ -209,7 +209,7 @@ fy_status fy_out_open(fy_out *o, const char *path, ferry_error *e) {
     return s;
 }
 
-static fy_status flush(fy_out *o, ferry_error *e) {
+fy_status fy_out_flush(fy_out *o, ferry_error *e) {
     size_t n = o->nbuf;
     o->nbuf = 0;
     if (n && fy_os_write_all(o->fd, o->buf, n) < 0) return write_error(o, errno, e);
@@ -219,13 +219,13 @@ static fy_status flush(fy_out *o, ferry_error *e) {
 fy_status fy_out_write(fy_out *o, const void *p, size_t n, ferry_error *e) {
     FY_NEED(e, o->fd >= 0, INTERNAL, "writing to a closed output");
     if (n >= BUFFER) {                                                   /* large pieces need no copy */
-        FY_TRY(flush(o, e));
+        FY_TRY(fy_out_flush(o, e));
         if (fy_os_write_all(o->fd, p, n) < 0) return write_error(o, errno, e);
     } else if (n) {
         size_t first = n < BUFFER - o->nbuf ? n : BUFFER - o->nbuf;
         memcpy(o->buf + o->nbuf, p, first);
         o->nbuf += first;
-        if (o->nbuf == BUFFER) FY_TRY(flush(o, e));
+        if (o->nbuf == BUFFER) FY_TRY(fy_out_flush(o, e));
         memcpy(o->buf + o->nbuf, (const char *)p + first, n - first);
         o->nbuf += n - first;
     }
@@ -235,7 +235,7 @@ fy_status fy_out_write(fy_out *o, const void *p, size_t n, ferry_error *e) {
 
 fy_status fy_out_commit(fy_out *o, ferry_error *e) {
     FY_NEED(e, o->fd >= 0, INTERNAL, "committing a closed output");
-    fy_status s = flush(o, e);
+    fy_status s = fy_out_flush(o, e);
     if (s == FY_OK && fy_os_fsync(o->fd) < 0) s = write_error(o, errno, e);
     int fd = o->fd;
     o->fd = -1;

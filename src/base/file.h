@@ -25,6 +25,7 @@ typedef struct fy_out { int fd; char *path, *tmp; unsigned char *buf; size_t nbu
 
 FY_CHECKED fy_status fy_out_open(fy_out *o, const char *path, ferry_error *e);
 FY_CHECKED fy_status fy_out_write(fy_out *o, const void *p, size_t n, ferry_error *e);
+FY_CHECKED fy_status fy_out_flush(fy_out *o, ferry_error *e);     /* the buffer to the system: others may read o->tmp then */
 FY_CHECKED fy_status fy_out_commit(fy_out *o, ferry_error *e);
 void                 fy_out_abort(fy_out *o);
 

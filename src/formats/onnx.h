@@ -24,8 +24,8 @@ typedef struct fy_onnx_more { int n; fy_pair pair[8]; } fy_onnx_more;
 typedef struct fy_onnx_options {
     bool external_data;                  /* weights of 1 KiB and more into NAME.data beside it; forced above 2 GiB */
     bool traces;                         /* keep source paths (metadata_props of nodes) */
-    /* Called once everything is written and flushed under temporary names, before the files take their places; may add to
-     * `more`, which is appended to the file as metadata_props. Not FY_OK: nothing is put in place. */
+    /* Called once everything is written and flushed under temporary names, before the files take their places (model_tmp NULL: weights are in
+     * a second file, which has no name yet under which a reader would find it); may add to `more`, which is appended to the file as metadata_props. Not FY_OK: nothing is put in place. */
     fy_status (*before_commit)(void *ctx, const char *model_tmp, struct fy_onnx_more *more, ferry_error *e);
     void *ctx;
 } fy_onnx_options;

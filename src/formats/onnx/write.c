@@ -338,6 +338,23 @@ static fy_status pass(writer *w, bool counting) {
     return w->w.status;
 }
 
+/* Asks the caller's check, then appends what it has to say: protobuf reads a repeated field wherever its entries stand. */
+static fy_status ask(writer *w, fy_out *out, bool both, ferry_error *e) {
+    fy_onnx_more more = {0};
+    if (!w->o.before_commit) return FY_OK;
+    FY_TRY(fy_out_flush(out, e));
+    FY_TRY(w->o.before_commit(w->o.ctx, both ? NULL : out->tmp, &more, e));
+    for (int i = 0; i < more.n; i++) {
+        w->w.counting = true;                                /* lengths first, as everywhere */
+        w->w.next = w->w.len.n = 0;
+        pair(w, MODEL_metadata_props, more.pair[i].key, more.pair[i].val);
+        w->w.counting = false;
+        w->w.next = 0;
+        pair(w, MODEL_metadata_props, more.pair[i].key, more.pair[i].val);
+    }
+    return w->w.status;
+}
+
 static fy_status write_files(writer *w, const char *path, ferry_error *e) {
     fy_out out = {.fd = -1}, data = {.fd = -1};
     FY_TRY(pass(w, true));
@@ -356,6 +373,7 @@ static fy_status write_files(writer *w, const char *path, ferry_error *e) {
     bool both = w->used > 0;
     w->w.out = &out;
     if (!s) s = pass(w, false);
+    if (!s) s = ask(w, &out, both, e);
     if (!s && both) s = fy_out_commit(&data, e);
     if (!s) s = fy_out_commit(&out, e);
     if (both) fy_out_abort(&data);
