@@ -56,7 +56,7 @@ static int gather_images(const cli_args *a, const ferry_job *job, const ferry_mo
     for (size_t i = 0; path && i < a->noption; i++)
         if (!strcmp(a->option[i].key, "image")) {
             path[n++] = split(m, a->option[i].value, last, sizeof last);
-            if (last[0]) strcpy(name, last);
+            if (last[0]) memcpy(name, last, sizeof name);
         }
     const ferry_port *port = image_port(m, name);
     int kind = n && port ? ferry_values_image(v, port, path, n, job, e) : FERRY_OK;

@@ -61,7 +61,7 @@ static void build_table(void) {
         name[ns] = '.';
         memcpy(name + ns + 1, sep + 2, n);
         name[ns + 1 + n] = 0;
-        if (!memchr(sep + 2, '.', n)) strcat(name, ".default");
+        if (!memchr(sep + 2, '.', n)) memcpy(name + ns + 1 + n, ".default", sizeof ".default");
         table[i].op.schema = text;
     }
     qsort(table, NOPS, sizeof(row), by_name);
