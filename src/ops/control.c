@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * control.c - If Loop Scan SequenceMap: operators that run graphs of their own.
+ *
+ * Inference types the body's inputs, infers the body, and joins what comes out. A value carried from one iteration to the next
+ * must have one type for all of them: it starts as the initial value's, and what an iteration changes is widened (a size to
+ * unknown, a shape to unknown rank) until an iteration changes nothing more. */
+#include "ops/move.h"
+#include "ops/ops.h"
+
+#include <string.h>
+
+#define MAX_ITERATIONS ((int64_t)1 << 28)                       /* of one loop: a hostile file must not hang us */
+#define MAX_ROUNDS 8                                            /* of widening; then nothing is assumed of shapes */
+
+static fy_arena *arena_of(const fy_infer *f) { return &f->node->graph->model->arena; }
+
+/* ---- types --------------------------------------------------------------------------------------------------------- */
+
+/* The least type that holds both: sizes that differ become unknown. */
+static fy_status join(fy_infer *f, fy_type *r, const fy_type *a, const fy_type *b, const char *what, int depth) {
+    if (a->kind == FY_NOTYPE || b->kind == FY_NOTYPE) {
+        *r = a->kind == FY_NOTYPE ? *b : *a;
+        return FY_OK;
+    }
+    FY_NEED(f->e, a->kind == b->kind, TYPE, "%s: a tensor, a sequence or an optional, but not the same", what);
+    FY_NEED(f->e, !a->dtype || !b->dtype || a->dtype == b->dtype, TYPE, "%s is %s and %s", what, fy_dtype_name(a->dtype),
+            fy_dtype_name(b->dtype));
+    *r = a->dtype ? *a : *b;
+    if (a->elem && b->elem && depth < 4) {
+        fy_type *elem = FY_NEW(arena_of(f), fy_type);
+        FY_NOMEM(f->e, elem);
+        FY_TRY(join(f, elem, a->elem, b->elem, what, depth + 1));
+        r->elem = elem;
+    }
+    if (a->kind != FY_TENSOR) return FY_OK;
+    r->rank = a->rank == b->rank ? a->rank : -1;
+    r->dim = NULL;
+    if (r->rank <= 0) return FY_OK;
+    const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, r->rank);
+    FY_NOMEM(f->e, d);
+    for (int i = 0; i < r->rank; i++) {
+        d[i] = a->dim[i] == b->dim[i] ? a->dim[i] : fy_mv_opaque(f);
+        FY_NOMEM(f->e, d[i]);
+    }
+    r->dim = d;
+    return FY_OK;
+}
+
+/* Forgets what was inferred in a graph, so that it can be inferred anew from wider types. Bodies inside reset themselves. */
+static void forget(fy_graph *g) {
+    for (fy_node *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i] && n->op->infer) {
+                n->out[i]->type = (fy_type){.rank = -1};
+                n->out[i]->elem = NULL;
+                n->out[i]->nelem = 0;
+            }
+}
+
+static void set_type(fy_value *v, const fy_type *t) {
+    v->type = *t;
+    v->elem = NULL;
+    v->nelem = 0;
+}
+
+/* A type kept beyond this inference. */
+static fy_status keep(fy_infer *f, fy_type *r, const fy_type *t) {
+    *r = *t;
+    if (t->kind == FY_TENSOR && t->rank > 0 && t->dim) {
+        r->dim = fy_arena_copy(arena_of(f), t->dim, (size_t)t->rank, sizeof *t->dim);
+        FY_NOMEM(f->e, r->dim);
+    }
+    if (t->kind != FY_TENSOR && t->elem) {
+        fy_type *elem = FY_NEW(arena_of(f), fy_type);
+        FY_NOMEM(f->e, elem);
+        FY_TRY(join(f, elem, t->elem, t->elem, "an element", 0));
+        r->elem = elem;
+    }
+    return FY_OK;
+}
+
+static fy_type scalar_type(fy_dtype dtype) { return (fy_type){.kind = FY_TENSOR, .dtype = dtype, .rank = 0}; }
+
+/* ---- If ------------------------------------------------------------------------------------------------------------ */
+
+static fy_status infer_if(fy_infer *f) {
+    fy_graph *g[2] = {fy_attr_graph(f->node, "then_branch"), fy_attr_graph(f->node, "else_branch")};
+    int64_t n, cond = 0;
+    for (int k = 0; k < 2; k++) {
+        FY_NEED(f->e, g[k], ATTR, "%s is missing", k ? "else_branch" : "then_branch");
+        FY_NEED(f->e, g[k]->in.n == 0, GRAPH, "a branch of If takes no inputs; this one takes %lld", (long long)g[k]->in.n);
+        FY_NEED(f->e, g[k]->out.n == f->nout, GRAPH, "a branch has %lld outputs, the node %d", (long long)g[k]->out.n, f->nout);
+        FY_TRY(fy_infer_graph(g[k], f->e));
+    }
+    bool known = fy_in_ints(f, 0, &cond, 1, &n) && n == 1;
+    for (int i = 0; i < f->nout; i++) {
+        const fy_value *a = g[0]->out.at[i], *b = g[1]->out.at[i];
+        FY_NEED(f->e, a && b, GRAPH, "output %d of a branch is missing", i);
+        if (known) f->out[i].type = cond ? a->type : b->type;
+        else FY_TRY(join(f, &f->out[i].type, &a->type, &b->type, "the result of the branches", 0));
+    }
+    return FY_OK;
+}
+
+static fy_status ref_if(const fy_call *c) {
+    FY_NEED(c->e, fy_count(fy_arg(c, 0)) == 1, SHAPE, "the condition has %lld elements", (long long)fy_count(fy_arg(c, 0)));
+    const fy_graph *g = fy_attr_graph(c->node, fy_get_i64(fy_arg(c, 0), 0) ? "then_branch" : "else_branch");
+    FY_NEED(c->e, g, ATTR, "a branch is missing");
+    fy_rval *out = FY_NEWN(c->scratch, fy_rval, c->nout);
+    fy_call call = *c;
+    FY_NOMEM(c->e, out);
+    FY_TRY(c->run_graph(&call, g, 0, NULL, c->nout, out));
+    for (int i = 0; i < c->nout; i++) fy_mv_give(c, i, &out[i]);
+    return FY_OK;
+}
+
+static const fy_attr_spec if_attrs[] = {{"then_branch", FY_ATTR_GRAPH, FY_REQUIRED, "run if the condition holds"},
+    {"else_branch", FY_ATTR_GRAPH, FY_REQUIRED, "run if not"}, {0}};
+const fy_op fy_op_if = {.name = "If", .domain = "", .doc = "y = the outputs of one of two graphs", .attrs = if_attrs, .min_in = 1,
+    .max_in = 1,
+    .min_out = 1, .max_out = -1, .since = 25, .first = 1, .infer = infer_if, .ref = ref_if, .flags = FY_CONTROL};
+
+/* ---- bodies that carry values -------------------------------------------------------------------------------------- */
+
+/* Infers a body whose inputs first.. first+n carry outputs back.. back+n: state[] goes in as the initial types and comes out
+ * as the types that hold for every iteration. The other inputs have been typed already. */
+static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, int n, fy_type *state) {
+    for (int round = 0;; round++) {
+        bool stable = true;
+        for (int i = 0; i < n; i++) {
+            if (round == MAX_ROUNDS && state[i].kind == FY_TENSOR) { state[i].rank = -1; state[i].dim = NULL; }
+            if (state[i].kind != FY_NOTYPE) set_type(g->in.at[first + i], &state[i]);
+            else FY_TRY(keep(f, &state[i], &g->in.at[first + i]->type));
+        }
+        forget(g);
+        FY_TRY(fy_infer_graph(g, f->e));
+        for (int i = 0; i < n; i++) {
+            const fy_value *out = g->out.at[back + i];
+            fy_type t;
+            FY_NEED(f->e, out, GRAPH, "output %d of the body is missing", back + i);
+            FY_TRY(join(f, &t, &state[i], &out->type, "a carried value", 0));
+            for (int a = 0; t.kind == FY_TENSOR && t.rank == state[i].rank && a < t.rank; a++)      /* what is unknown already stays so */
+                if (state[i].dim[a]->kind == FY_DIM_OPAQUE && t.dim[a] != state[i].dim[a]) {
+                    const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, t.rank);
+                    FY_NOMEM(f->e, d);
+                    memcpy(d, t.dim, (size_t)t.rank * sizeof *d);
+                    d[a] = state[i].dim[a];
+                    t.dim = d;
+                }
+            if (t.kind == FY_TENSOR && !fy_type_equal(&t, &state[i])) stable = false;
+            if (state[i].kind == FY_NOTYPE || t.kind == FY_TENSOR || round == 0) state[i] = t;
+        }
+        if (stable || round > MAX_ROUNDS) return FY_OK;
+    }
+}
+
+/* Rows of scan outputs, collected one an iteration. */
+typedef struct rows { fy_rval *at; int64_t n, cap; } rows;
+
+static void rows_free(rows *r, int n) {
+    for (int i = 0; i < n; i++) {
+        for (int64_t k = 0; k < r[i].n; k++) fy_rval_free(&r[i].at[k]);
+        fy_free(r[i].at);
+    }
+}
+
+static fy_status rows_add(rows *r, fy_rval *v, ferry_error *e) {
+    FY_NEED(e, v->kind == FY_TENSOR, TYPE, "a scan output must be a tensor");
+    FY_PUSH(e, *r, *v);
+    *v = (fy_rval){0};
+    return FY_OK;
+}
+
+/* Output i: the rows stacked along a new axis. Without rows the shape is what inference knows, unknown sizes 0. */
+static fy_status stack(const fy_call *c, int i, const rows *r, const fy_value *like, int64_t axis, bool reverse) {
+    int64_t dim[FY_MAX_RANK];
+    int rank, at;
+    fy_dtype t;
+    if (i >= c->nout || !c->out[i]) return FY_OK;
+    if (r->n) {
+        rank = r->at[0].t.rank;
+        t = r->at[0].t.dtype;
+        memcpy(dim, r->at[0].t.dim, sizeof dim);
+    } else {
+        rank = like->type.rank < 0 ? 0 : like->type.rank;
+        t = like->type.dtype ? like->type.dtype : FERRY_FLOAT;
+        for (int a = 0; a < rank; a++) if (!like->type.dim || !fy_dim_known(like->type.dim[a], &dim[a]) || dim[a] < 0) dim[a] = 0;
+    }
+    FY_NEED(c->e, rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank + 1, FY_MAX_RANK);
+    FY_TRY(fy_axis(&at, axis, rank + 1, c->e));
+    memmove(dim + at + 1, dim + at, (size_t)(rank - at) * sizeof *dim);
+    dim[at] = r->n;
+    FY_TRY(fy_alloc_out(c, i, t, rank + 1, dim));
+    fy_tensor *y = fy_res(c, i);
+    fy_view v = fy_mv_view_of(y);
+    v.dim[at] = 1;
+    for (int64_t k = 0; k < r->n; k++) {
+        const fy_tensor *x = &r->at[reverse ? r->n - 1 - k : k].t;
+        v.offset = k * y->stride[at];
+        fy_tensor slot = fy_mv_see(y, &v), row = *x;
+        FY_NEED(c->e, x->rank == rank && x->dtype == t, SHAPE, "a scan output changes rank or dtype between iterations");
+        memmove(row.dim + at + 1, row.dim + at, (size_t)(rank - at) * sizeof *dim);
+        memmove(row.stride + at + 1, row.stride + at, (size_t)(rank - at) * sizeof *dim);
+        row.dim[at] = 1;
+        row.stride[at] = 0;
+        row.rank = rank + 1;
+        FY_NEED(c->e, fy_same_dims(&slot, &row), SHAPE, "a scan output changes shape between iterations");
+        fy_tensor_copy(&slot, &row);
+    }
+    return FY_OK;
+}
+
+/* ---- Loop ---------------------------------------------------------------------------------------------------------- */
+
+/* Does the body hand its condition on unchanged, or true? */
+static bool keeps_going(const fy_graph *g) {
+    const fy_value *v = g->out.at[0];
+    int64_t k;
+    for (int i = 0; v && v->def && i < 8 && strcmp(v->def->op->name, "Identity") == 0; i++) v = fy_in(v->def, 0);
+    return v && (v == g->in.at[1] || (v->constant && v->constant->count == 1 && fy_const_i64(v->constant, 0, &k) && k));
+}
+
+static fy_status infer_loop(fy_infer *f) {
+    fy_graph *g = fy_attr_graph(f->node, "body");
+    int n = f->nin - 2;
+    int64_t count, cond = 1;
+    const fy_dim *trips = NULL, *d[FY_MAX_RANK];
+    FY_NEED(f->e, g, ATTR, "body is missing");
+    FY_NEED(f->e, g->in.n == f->nin, GRAPH, "the body takes %lld inputs; %d are needed", (long long)g->in.n, f->nin);
+    FY_NEED(f->e, g->out.n >= f->nout + 1 && g->out.n >= n + 1, GRAPH, "the body has %lld outputs, the node %d", (long long)g->out.n,
+            f->nout);
+    fy_type *state = FY_NEWN(f->arena, fy_type, n + 1), t;
+    FY_NOMEM(f->e, state);
+    t = scalar_type(FERRY_INT64);
+    set_type(g->in.at[0], &t);
+    t = scalar_type(FERRY_BOOL);
+    set_type(g->in.at[1], &t);
+    for (int i = 0; i < n; i++) FY_TRY(keep(f, &state[i], &f->in[2 + i].type));
+    FY_TRY(infer_carried(f, g, 2, 1, n, state));
+    for (int i = 0; i < n && i < f->nout; i++) f->out[i].type = state[i];
+    const fy_dim *const *m = fy_in_elems(f, 0, &count);
+    bool go = (!fy_in_has(f, 1) || (fy_in_ints(f, 1, &cond, 1, &count) && cond)) && keeps_going(g);
+    trips = m && go ? fy_mv_clamp0(f, m[0]) : fy_mv_opaque(f);
+    for (int i = n; i < f->nout; i++) {
+        const fy_value *row = g->out.at[1 + i];
+        FY_NEED(f->e, row && (row->type.kind == FY_TENSOR || row->type.kind == FY_NOTYPE), TYPE,
+                "scan output %d of the body is not a tensor", i - n);
+        int rank = row->type.kind == FY_TENSOR ? row->type.rank : -1;
+        FY_NEED(f->e, rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank + 1, FY_MAX_RANK);
+        d[0] = trips;
+        for (int a = 0; a < rank; a++) d[a + 1] = row->type.dim[a];
+        FY_TRY(fy_out_set(f, i, row->type.dtype, rank < 0 ? -1 : rank + 1, rank < 0 ? NULL : d));
+    }
+    return FY_OK;
+}
+
+typedef struct loop { int n, nscan; fy_rval *state, *out; rows *row; fy_rval head[2]; } loop;
+
+static fy_status run_loop(const fy_call *c, const fy_graph *g, loop *l) {
+    const fy_tensor *m = fy_arg(c, 0), *k = fy_arg(c, 1);
+    fy_call call = *c;
+    int64_t i = 0;
+    bool cond = true;
+    FY_NEED(c->e, (!m || fy_count(m) == 1) && (!k || fy_count(k) == 1), SHAPE, "trip count and condition must have one element");
+    int64_t most = m ? fy_get_i64(m, 0) : INT64_MAX;
+    if (k) cond = fy_get_i64(k, 0) != 0;
+    fy_rval **in = FY_NEWN(c->scratch, fy_rval *, l->n + 2);
+    FY_NOMEM(c->e, in);
+    in[0] = &l->head[0];
+    in[1] = &l->head[1];
+    for (int q = 0; q < l->n; q++) {
+        FY_NEED(c->e, c->in[2 + q], GRAPH, "initial value %d is missing", q);
+        FY_TRY(fy_rval_copy(&l->state[q], c->in[2 + q], c->e));
+        in[2 + q] = &l->state[q];
+    }
+    for (i = 0; cond && i < most; i++) {
+        FY_NEED(c->e, i < MAX_ITERATIONS, LIMIT, "more than %lld iterations", (long long)MAX_ITERATIONS);
+        for (int q = 0; q < 2; q++) {                           /* memory of their own: the body may hand them on */
+            fy_rval_free(&l->head[q]);
+            l->head[q].kind = FY_TENSOR;
+            FY_TRY(fy_tensor_new(&l->head[q].t, q ? FERRY_BOOL : FERRY_INT64, 0, NULL, c->e));
+            fy_put_i64(&l->head[q].t, 0, q ? cond : i);
+        }
+        FY_TRY(c->run_graph(&call, g, l->n + 2, in, 1 + l->n + l->nscan, l->out));
+        const fy_tensor *go = &l->out[0].t;
+        FY_NEED(c->e, l->out[0].kind == FY_TENSOR && fy_count(go) == 1, SHAPE, "the body's condition must have one element");
+        cond = fy_get_i64(go, 0) != 0;
+        fy_rval_free(&l->out[0]);
+        for (int q = 0; q < l->n; q++) {
+            fy_rval_free(&l->state[q]);
+            l->state[q] = l->out[1 + q];
+            l->out[1 + q] = (fy_rval){0};
+        }
+        for (int q = 0; q < l->nscan; q++) FY_TRY(rows_add(&l->row[q], &l->out[1 + l->n + q], c->e));
+    }
+    for (int q = 0; q < l->n; q++) fy_mv_give(c, q, &l->state[q]);
+    for (int q = 0; q < l->nscan; q++) FY_TRY(stack(c, l->n + q, &l->row[q], g->out.at[1 + l->n + q], 0, false));
+    return FY_OK;
+}
+
+static fy_status loop_new(loop *l, const fy_call *c, int n, int nscan) {
+    *l = (loop){.n = n, .nscan = nscan, .state = FY_NEWN(c->scratch, fy_rval, n + 1), .out = FY_NEWN(c->scratch, fy_rval, 2 + n + nscan),
+                .row = FY_NEWN(c->scratch, rows, nscan + 1)};
+    FY_NEED(c->e, l->state && l->out && l->row, NOMEM, "out of memory");
+    return FY_OK;
+}
+
+static void loop_free(loop *l) {
+    for (int q = 0; q < 2; q++) fy_rval_free(&l->head[q]);
+    for (int q = 0; q < l->n; q++) fy_rval_free(&l->state[q]);
+    for (int q = 0; q < 1 + l->n + l->nscan; q++) fy_rval_free(&l->out[q]);
+    rows_free(l->row, l->nscan);
+}
+
+static fy_status ref_loop(const fy_call *c) {
+    const fy_graph *g = fy_attr_graph(c->node, "body");
+    loop l;
+    FY_NEED(c->e, g, ATTR, "body is missing");
+    int n = c->nin - 2, nscan = (int)g->out.n - 1 - n;
+    FY_NEED(c->e, g->in.n == c->nin && nscan >= 0, GRAPH, "the body takes %lld inputs and has %lld outputs", (long long)g->in.n,
+            (long long)g->out.n);
+    FY_TRY(loop_new(&l, c, n, nscan));
+    fy_status s = run_loop(c, g, &l);
+    loop_free(&l);
+    return s;
+}
+
+static const fy_attr_spec loop_attrs[] = {
+    {"body", FY_ATTR_GRAPH, FY_REQUIRED, "(iteration, condition, carried...) -> (condition, carried..., scan outputs...)"}, {0}};
+const fy_op fy_op_loop = {.name = "Loop", .domain = "", .doc = "runs the body until the count is reached or the condition fails",
+    .attrs = loop_attrs,
+    .min_in = 2, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 1, .infer = infer_loop, .ref = ref_loop,
+            .flags = FY_CONTROL};
+
+/* ---- Scan ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct scan { int n, nin, nout; const int64_t *in_axis, *in_dir, *out_axis, *out_dir; } scan;
+
+static fy_status read_scan(scan *s, const fy_node *node, int nin, int nout, ferry_error *e) {
+    int64_t m = fy_attr_i(node, "num_scan_inputs");
+    FY_NEED(e, m >= 1 && m <= nin, ATTR, "num_scan_inputs is %lld; the node has %d inputs", (long long)m, nin);
+    *s = (scan){.n = nin - (int)m, .nin = (int)m, .nout = nout - (nin - (int)m)};
+    FY_NEED(e, s->nout >= 0, GRAPH, "%d outputs for %d states", nout, s->n);
+    const struct { const char *name; const int64_t **to; int n; } list[] = {{"scan_input_axes", &s->in_axis, s->nin},
+        {"scan_input_directions", &s->in_dir, s->nin}, {"scan_output_axes", &s->out_axis, s->nout}, {"scan_output_directions",
+                &s->out_dir, s->nout}};
+    for (int i = 0; i < 4; i++) {
+        *list[i].to = fy_attr_ints(node, list[i].name, &m);
+        FY_NEED(e, !*list[i].to || m == list[i].n, ATTR, "%s has %lld values; %d are needed", list[i].name, (long long)m, list[i].n);
+    }
+    return FY_OK;
+}
+
+static fy_status infer_scan(fy_infer *f) {
+    fy_graph *g = fy_attr_graph(f->node, "body");
+    const fy_dim *d[FY_MAX_RANK], *length = NULL;
+    scan s;
+    int axis;
+    FY_NEED(f->e, g, ATTR, "body is missing");
+    FY_TRY(read_scan(&s, f->node, f->nin, f->nout, f->e));
+    FY_NEED(f->e, g->in.n == f->nin && g->out.n == f->nout, GRAPH, "the body takes %lld inputs and has %lld outputs; the node %d and %d",
+            (long long)g->in.n, (long long)g->out.n, f->nin, f->nout);
+    fy_type *state = FY_NEWN(f->arena, fy_type, s.n + 1);
+    FY_NOMEM(f->e, state);
+    for (int i = 0; i < s.n; i++) FY_TRY(keep(f, &state[i], &f->in[i].type));
+    for (int i = 0; i < s.nin; i++) {
+        int rank = fy_in_rank(f, s.n + i), k = 0;
+        fy_type t = {.kind = FY_TENSOR, .dtype = fy_in_dtype(f, s.n + i), .rank = -1}, kept;
+        if (rank >= 0) {
+            FY_NEED(f->e, rank >= 1, SHAPE, "scan input %d is a scalar", i);
+            FY_TRY(fy_axis(&axis, s.in_axis ? s.in_axis[i] : 0, rank, f->e));
+            const fy_dim *len = fy_in_dim(f, s.n + i, axis);
+            if (length) FY_TRY(fy_mv_same(f, &length, length, len, "lengths of scan inputs"));
+            else length = len;
+            for (int a = 0; a < rank; a++) if (a != axis) d[k++] = fy_in_dim(f, s.n + i, a);
+            t.rank = k;
+            t.dim = d;
+        }
+        FY_TRY(keep(f, &kept, &t));
+        set_type(g->in.at[s.n + i], &kept);
+    }
+    FY_TRY(infer_carried(f, g, 0, 0, s.n, state));
+    for (int i = 0; i < s.n; i++) f->out[i].type = state[i];
+    for (int i = 0; i < s.nout; i++) {
+        const fy_value *row = g->out.at[s.n + i];
+        FY_NEED(f->e, row, GRAPH, "output %d of the body is missing", s.n + i);
+        int rank = row->type.kind == FY_TENSOR ? row->type.rank : -1, k = 0;
+        FY_NEED(f->e, rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank + 1, FY_MAX_RANK);
+        if (rank < 0) { FY_TRY(fy_mv_unknown(f, s.n + i, row->type.dtype, -1)); continue; }
+        FY_TRY(fy_axis(&axis, s.out_axis ? s.out_axis[i] : 0, rank + 1, f->e));
+        for (int a = 0; a <= rank; a++) d[a] = a == axis ? (length ? length : fy_mv_opaque(f)) : row->type.dim[k++];
+        FY_TRY(fy_out_set(f, s.n + i, row->type.dtype, rank + 1, d));
+    }
+    return FY_OK;
+}
+
+static fy_status run_scan(const fy_call *c, const fy_graph *g, const scan *s, loop *l) {
+    fy_call call = *c;
+    int64_t steps = -1;
+    int axis[1];
+    fy_rval **in = FY_NEWN(c->scratch, fy_rval *, c->nin), *slice = FY_NEWN(c->scratch, fy_rval, s->nin);
+    FY_NEED(c->e, in && slice, NOMEM, "out of memory");
+    for (int i = 0; i < c->nin; i++) FY_NEED(c->e, c->in[i], GRAPH, "input %d is missing", i);
+    for (int i = 0; i < s->n; i++) {
+        FY_TRY(fy_rval_copy(&l->state[i], c->in[i], c->e));
+        in[i] = &l->state[i];
+    }
+    for (int i = 0; i < s->nin; i++) {
+        const fy_tensor *x = fy_arg(c, s->n + i);
+        FY_TRY(fy_axis(axis, s->in_axis ? s->in_axis[i] : 0, x->rank, c->e));
+        FY_NEED(c->e, steps < 0 || x->dim[*axis] == steps, SHAPE, "scan inputs have %lld and %lld steps", (long long)steps,
+                (long long)x->dim[*axis]);
+        steps = x->dim[*axis];
+        in[s->n + i] = &slice[i];
+    }
+    for (int64_t k = 0; k < steps; k++) {
+        for (int i = 0; i < s->nin; i++) {
+            const fy_tensor *x = fy_arg(c, s->n + i);
+            FY_TRY(fy_axis(axis, s->in_axis ? s->in_axis[i] : 0, x->rank, c->e));
+            fy_view v = {.rank = x->rank - 1, .offset = (s->in_dir && s->in_dir[i] ? steps - 1 - k : k) * x->stride[*axis]};
+            for (int a = 0, to = 0; a < x->rank; a++) if (a != *axis) { v.dim[to] = x->dim[a]; v.stride[to++] = x->stride[a]; }
+            slice[i] = (fy_rval){.kind = FY_TENSOR, .t = fy_mv_see(x, &v)};
+            slice[i].t.own = fy_storage_ref(x->own);            /* the body may hand the slice on as a state */
+        }
+        fy_status st = c->run_graph(&call, g, c->nin, in, s->n + s->nout, l->out);
+        for (int i = 0; i < s->nin; i++) fy_rval_free(&slice[i]);
+        FY_TRY(st);
+        for (int i = 0; i < s->n; i++) {
+            fy_rval_free(&l->state[i]);
+            l->state[i] = l->out[i];
+            l->out[i] = (fy_rval){0};
+        }
+        for (int i = 0; i < s->nout; i++) FY_TRY(rows_add(&l->row[i], &l->out[s->n + i], c->e));
+    }
+    for (int i = 0; i < s->n; i++) fy_mv_give(c, i, &l->state[i]);
+    for (int i = 0; i < s->nout; i++)
+        FY_TRY(stack(c, s->n + i, &l->row[i], g->out.at[s->n + i], s->out_axis ? s->out_axis[i] : 0, s->out_dir && s->out_dir[i]));
+    return FY_OK;
+}
+
+static fy_status ref_scan(const fy_call *c) {
+    const fy_graph *g = fy_attr_graph(c->node, "body");
+    scan s;
+    loop l;
+    FY_NEED(c->e, g, ATTR, "body is missing");
+    FY_TRY(read_scan(&s, c->node, c->nin, c->nout, c->e));
+    FY_NEED(c->e, g->in.n == c->nin && g->out.n == c->nout, GRAPH, "the body takes %lld inputs and has %lld outputs", (long long)g->in.n,
+            (long long)g->out.n);
+    FY_TRY(loop_new(&l, c, s.n, s.nout));
+    fy_status st = run_scan(c, g, &s, &l);
+    loop_free(&l);
+    return st;
+}
+
+static const fy_attr_spec scan_attrs[] = {{"body", FY_ATTR_GRAPH, FY_REQUIRED, "(states..., slices...) -> (states..., rows...)"},
+    {"num_scan_inputs", FY_ATTR_INT, FY_REQUIRED, "how many of the last inputs are cut into slices"},
+    {"scan_input_axes", FY_ATTR_INTS, NULL, "axis each is cut along; 0"}, {"scan_input_directions", FY_ATTR_INTS, NULL, "1: from the end"},
+    {"scan_output_axes", FY_ATTR_INTS, NULL, "axis each is stacked along; 0"}, {"scan_output_directions", FY_ATTR_INTS, NULL,
+            "1: in reverse"}, {0}};
+const fy_op fy_op_scan = {.name = "Scan", .domain = "", .doc = "runs the body over the slices of inputs, stacking what it makes",
+    .attrs = scan_attrs,
+    .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 8, .infer = infer_scan, .ref = ref_scan,
+            .flags = FY_CONTROL};
+
+/* ---- SequenceMap --------------------------------------------------------------------------------------------------- */
+
+static fy_status infer_map(fy_infer *f) {
+    fy_graph *g = fy_attr_graph(f->node, "body");
+    FY_NEED(f->e, g, ATTR, "body is missing");
+    FY_NEED(f->e, g->in.n == f->nin && g->out.n == f->nout, GRAPH, "the body takes %lld inputs and has %lld outputs; the node %d and %d",
+            (long long)g->in.n, (long long)g->out.n, f->nin, f->nout);
+    for (int i = 0; i < f->nin; i++) {
+        const fy_type *t = &f->in[i].type;
+        fy_type kept;
+        if (t->kind == FY_SEQUENCE) t = t->elem;
+        if (!t || t->kind == FY_NOTYPE) continue;
+        FY_TRY(keep(f, &kept, t));
+        set_type(g->in.at[i], &kept);
+    }
+    forget(g);
+    FY_TRY(fy_infer_graph(g, f->e));
+    for (int i = 0; i < f->nout; i++) {
+        fy_type *elem = FY_NEW(f->arena, fy_type);
+        FY_NOMEM(f->e, elem);
+        FY_NEED(f->e, g->out.at[i], GRAPH, "output %d of the body is missing", i);
+        *elem = g->out.at[i]->type;
+        if (elem->kind == FY_TENSOR) { elem->rank = -1; elem->dim = NULL; }     /* opaque sizes of the body differ from item to item */
+        f->out[i].type = (fy_type){.kind = FY_SEQUENCE, .rank = -1, .elem = elem};
+    }
+    return FY_OK;
+}
+
+static fy_status run_map(const fy_call *c, const fy_graph *g, loop *l) {
+    fy_call call = *c;
+    fy_rval **in = FY_NEWN(c->scratch, fy_rval *, c->nin);
+    FY_NOMEM(c->e, in);
+    for (int i = 0; i < c->nin; i++) FY_NEED(c->e, c->in[i], GRAPH, "input %d is missing", i);
+    FY_NEED(c->e, c->in[0]->kind == FY_SEQUENCE, TYPE, "input 0 is not a sequence");
+    int64_t n = c->in[0]->n;
+    for (int64_t k = 0; k < n; k++) {
+        for (int i = 0; i < c->nin; i++) {
+            bool seq = c->in[i]->kind == FY_SEQUENCE;
+            FY_NEED(c->e, !seq || c->in[i]->n == n, SHAPE, "sequences of %lld and %lld items", (long long)n, (long long)c->in[i]->n);
+            in[i] = seq ? &c->in[i]->item[k] : c->in[i];
+        }
+        FY_TRY(c->run_graph(&call, g, c->nin, in, c->nout, l->out));
+        for (int i = 0; i < c->nout; i++) FY_TRY(rows_add(&l->row[i], &l->out[i], c->e));
+    }
+    for (int i = 0; i < c->nout; i++) {
+        fy_rval v = {.kind = FY_SEQUENCE, .n = l->row[i].n, .item = l->row[i].at};
+        v.elem_dtype = v.n ? v.item[0].t.dtype : g->out.at[i] && g->out.at[i]->type.dtype ? g->out.at[i]->type.dtype : FERRY_FLOAT;
+        l->row[i] = (rows){0};
+        fy_mv_give(c, i, &v);
+    }
+    return FY_OK;
+}
+
+static fy_status ref_map(const fy_call *c) {
+    const fy_graph *g = fy_attr_graph(c->node, "body");
+    loop l;
+    FY_NEED(c->e, g, ATTR, "body is missing");
+    FY_NEED(c->e, g->in.n == c->nin && g->out.n == c->nout, GRAPH, "the body takes %lld inputs and has %lld outputs", (long long)g->in.n,
+            (long long)g->out.n);
+    FY_TRY(loop_new(&l, c, 0, c->nout));
+    fy_status s = run_map(c, g, &l);
+    loop_free(&l);
+    return s;
+}
+
+static const fy_attr_spec map_attrs[] = {{"body", FY_ATTR_GRAPH, FY_REQUIRED,
+    "(item of each sequence, further inputs...) -> (item of each output)"}, {0}};
+const fy_op fy_op_sequence_map = {.name = "SequenceMap", .domain = "", .doc = "the body applied to each item of sequences",
+    .attrs = map_attrs,
+    .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1, .since = 17, .first = 17, .infer = infer_map, .ref = ref_map,
+            .flags = FY_CONTROL};
