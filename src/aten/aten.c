@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * aten.c - the operator table: aten.def (schemas), lower.def and eval.def joined by name; resolving a program against it. */
+ * aten.c - the operator table: aten.def (schemas) and lower.def joined by name; resolving a program against it. */
 #include "aten/aten.h"
 
 #include <pthread.h>
@@ -9,9 +9,6 @@
 #define LOWER(op, fn) fy_status fy_##fn(fy_lower *l);
 #include "aten/lower.def"
 #undef LOWER
-#define EVAL(op, fn) fy_status fy_##fn(fy_eval *v);
-#include "aten/eval.def"
-#undef EVAL
 
 static const char *const schemas[] = {
 #define ATEN(schema) schema,
@@ -24,12 +21,6 @@ static const struct { const char *op; fy_status (*fn)(fy_lower *l); } lowers[] =
 #define LOWER(op, fn) {op, fy_##fn},
 #include "aten/lower.def"
 #undef LOWER
-    {NULL, NULL},
-};
-static const struct { const char *op; fy_status (*fn)(fy_eval *v); } evals[] = {
-#define EVAL(op, fn) {op, fy_##fn},
-#include "aten/eval.def"
-#undef EVAL
     {NULL, NULL},
 };
 
@@ -63,17 +54,13 @@ static void build_table(void) {
         name[ns + 1 + n] = 0;
         if (!memchr(sep + 2, '.', n)) memcpy(name + ns + 1 + n, ".default", sizeof ".default");
         table[i].op.schema = text;
+        table[i].op.eval = fy_eval_find(name);
     }
     qsort(table, NOPS, sizeof(row), by_name);
     for (int i = 0; lowers[i].op; i++) {
         row *r = find_row(lowers[i].op);
         FY_ASSERT(r && "lower.def names an operator that aten.def lacks");
         if (r) r->op.lower = lowers[i].fn;
-    }
-    for (int i = 0; evals[i].op; i++) {
-        row *r = find_row(evals[i].op);
-        FY_ASSERT(r && "eval.def names an operator that aten.def lacks");
-        if (r) r->op.eval = evals[i].fn;
     }
 }
 

@@ -33,7 +33,7 @@ typedef struct fy_eval  fy_eval;         /* aten/eval.h: the evaluation in progr
 typedef struct fy_aten_op {
     const char *schema;                  /* "aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor" */
     fy_status (*lower)(fy_lower *l);     /* NULL: only functionalise may meet it */
-    fy_status (*eval)(fy_eval *v);
+    fy_status (*eval)(fy_eval *v);       /* NULL: cannot be verified */
 } fy_aten_op;
 const fy_aten_op *fy_aten_find(const char *op);              /* "aten.add.Tensor"; NULL if unknown */
 int               fy_aten_count(void);
@@ -92,6 +92,7 @@ typedef struct fy_eval_options {
     void   (*seen)(void *ctx, const fy_pvalue *v, const fy_tensor *t);
     void    *ctx;
 } fy_eval_options;
+fy_status (*fy_eval_find(const char *op))(fy_eval *v);       /* what evaluates "aten.add_.Tensor", or NULL */
 FY_CHECKED fy_status fy_aten_eval(const fy_program *p, const fy_tensor *in, int nin, fy_tensor *out, int nout, const fy_eval_options *o, ferry_error *e);
 
 #endif
