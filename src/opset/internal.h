@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * internal.h - what an adapter sees: one node, a builder that emits before it, and whether anything may be changed. */
+#ifndef FY_OPSET_INTERNAL_H
+#define FY_OPSET_INTERNAL_H
+
+#include "opset/opset.h"
+
+#define FY_OPSET_MIN_READ 7
+#define FY_OPSET_MIN_WRITE 13
+
+/* An adapter changes the form of one node between version v-1 and v of its operator.
+ *   Raising: the node is in form v-1, afterwards in form v, or it is replaced by nodes in canonical form.
+ *   Lowering: the node is in form v, afterwards in form v-1, or it is replaced by nodes in canonical form, which are lowered
+ *   in their turn. With `dry` set nothing may be changed: the adapter checks, then returns at FY_OPSET_CHECKED. */
+typedef struct fy_step_ctx {
+    fy_model    *m;
+    fy_node     *n;
+    fy_build     b;                      /* emits before the node */
+    ferry_error *e;
+    int64_t      target;                 /* opset that the model is brought to */
+    bool         dry;
+    bool         replaced;               /* the node is gone, or in dry mode would be */
+} fy_step_ctx;
+
+typedef fy_status (*fy_step_fn)(fy_step_ctx *x);
+
+/* Refuses with the node's description. */
+FY_CHECKED fy_status fy_step_refuse(fy_step_ctx *x, const char *fmt, ...) FY_PRINTF(2, 3);
+#define FY_STEP_NEED(x, cond, ...) do { if (!(cond)) return fy_step_refuse(x, __VA_ARGS__); } while (0)
+#define FY_OPSET_CHECKED(x) do { if ((x)->dry) return FY_OK; } while (0)
+/* The same for adapters that replace the node. */
+#define FY_OPSET_REPLACES(x) do { if ((x)->dry) { (x)->replaced = true; return FY_OK; } } while (0)
+
+/* Output i of the node is `v` from here on. */
+FY_CHECKED fy_status fy_step_put(fy_step_ctx *x, int i, fy_value *v);
+/* Removes the node; its outputs have been put. */
+FY_CHECKED fy_status fy_step_done(fy_step_ctx *x);
+/* fy_step_put(0) and fy_step_done. */
+FY_CHECKED fy_status fy_step_replace(fy_step_ctx *x, fy_value *v);
+
+/* Facts about the node, whatever its form. */
+int64_t       fy_step_int(const fy_step_ctx *x, const char *attr, int64_t def);
+double        fy_step_float(const fy_step_ctx *x, const char *attr, double def);
+bool          fy_step_text(const fy_step_ctx *x, const char *attr, const char *is, const char *def);
+bool          fy_step_has(const fy_step_ctx *x, int in);
+int           fy_step_rank(const fy_step_ctx *x, int in);                /* -1 unknown */
+fy_dtype      fy_step_dtype(const fy_step_ctx *x, int in);
+const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int axis);       /* NULL unknown */
+/* The contents of a constant integer input; false if not constant or more than max. */
+bool          fy_step_ints(const fy_step_ctx *x, int in, int64_t *v, int64_t max, int64_t *n);
+FY_CHECKED fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a);
+/* Sets input i, extending the node with left-out inputs where needed; NULL at the end shortens it. */
+FY_CHECKED fy_status fy_step_set_in(fy_step_ctx *x, int i, fy_value *v);
+FY_CHECKED fy_status fy_step_rename(fy_step_ctx *x, const char *op);
+
+typedef struct fy_step { const char *op; int version; fy_step_fn raise, lower; const char *attr, *keep; } fy_step;
+const fy_step *fy_steps(int *n);
+
+/* May the node's values have the types they have in the form of `opset`? On false *why says what not. Casts that make it so
+ * are inserted by fy_types_fit. */
+bool fy_types_ok(const fy_node *n, int64_t opset, char *why, size_t nwhy);
+FY_CHECKED fy_status fy_types_fit(fy_step_ctx *x);
+/* The version of the operator in force at an opset: 0 if it is not in the table at all, -1 if it does not exist yet. */
+int  fy_types_version(const char *op, int64_t opset);
+
+#define RAISE(name) fy_status fy_raise_##name(fy_step_ctx *x);
+#define LOWER(name) fy_status fy_lower_##name(fy_step_ctx *x);
+#include "opset/adapters.def"
+#undef RAISE
+#undef LOWER
+
+#endif

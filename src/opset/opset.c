@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * opset.c - the driver: walks the nodes and applies the steps of opset.def between the opset that a model has and the one
+ * that it shall have. A model is checked as a whole before lowering changes anything. */
+#include "opset/internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_DEPTH 64                     /* graphs inside graphs */
+
+static const fy_step steps[] = {
+#define STEP(op_, version_, raise_, lower_) {#op_, version_, fy_##raise_, fy_##lower_, NULL, NULL},
+#define ADDED(op_, version_, attr_, keep_) {#op_, version_, NULL, NULL, attr_, keep_},
+#define fy_NULL NULL
+#include "opset/opset.def"
+#undef fy_NULL
+#undef STEP
+#undef ADDED
+};
+
+const fy_step *fy_steps(int *n) { *n = FY_COUNT(steps); return steps; }
+
+/* onnx/docs/Versioning.md: the IR version that was released with each opset, from 7 on. */
+int64_t fy_ir_version(int64_t opset) {
+    static const int8_t ir[] = {3, 3, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
+    if (opset < 7) return 3;
+    return ir[opset - 7 < FY_COUNT(ir) ? opset - 7 : FY_COUNT(ir) - 1];
+}
+
+/* ---- what adapters use ------------------------------------------------------------------------------------------- */
+
+fy_status fy_step_refuse(fy_step_ctx *x, const char *fmt, ...) {
+    char words[256], node[160];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(words, sizeof words, fmt, ap);
+    va_end(ap);
+    fy_node_describe(node, sizeof node, x->n);
+    return fy_fail(x->e, FY_E_OPSET, "opset %lld: %s: %s", (long long)x->target, node, words);
+}
+
+fy_status fy_step_put(fy_step_ctx *x, int i, fy_value *v) {
+    fy_value *old = fy_outv(x->n, i);
+    FY_TRY(x->b.status);
+    FY_NEED(x->e, v, INTERNAL, "an adapter of %s made no value", x->n->op->name);
+    if (!old || old == v) return FY_OK;
+    if (v->def && !v->nuses && !v->is_output) {       /* fresh: it takes over the name and what was known */
+        v->name = old->name;
+        old->name = NULL;
+        if (old->type.kind != FY_NOTYPE && (v->type.kind == FY_NOTYPE || (v->type.kind == FY_TENSOR && v->type.rank < 0))) v->type = old->type;
+        if (!v->doc) v->doc = old->doc;
+    } else if (old->is_output) {         /* an output must keep its name: through an Identity of its own */
+        v = fy_emit(&x->b, "Identity", FY_V(v), FY_NOATTR);
+        if (!v) return x->b.status;
+        v->name = old->name;
+        old->name = NULL;
+    }
+    fy_value_replace(old, v);
+    return FY_OK;
+}
+
+fy_status fy_step_done(fy_step_ctx *x) {
+    FY_TRY(x->b.status);
+    fy_node_remove(x->n);
+    x->replaced = true;
+    return FY_OK;
+}
+
+fy_status fy_step_replace(fy_step_ctx *x, fy_value *v) { FY_TRY(fy_step_put(x, 0, v)); return fy_step_done(x); }
+
+int64_t fy_step_int(const fy_step_ctx *x, const char *attr, int64_t def) {
+    const fy_attr *a = fy_attr_get(x->n, attr);
+    return a && a->kind == FY_ATTR_INT ? a->i : def;
+}
+
+double fy_step_float(const fy_step_ctx *x, const char *attr, double def) {
+    const fy_attr *a = fy_attr_get(x->n, attr);
+    return a && a->kind == FY_ATTR_FLOAT ? a->f : def;
+}
+
+bool fy_step_text(const fy_step_ctx *x, const char *attr, const char *is, const char *def) {
+    const fy_attr *a = fy_attr_get(x->n, attr);
+    if (!a || a->kind != FY_ATTR_STRING) return !strcmp(def, is);
+    return a->s.n == strlen(is) && !memcmp(a->s.at, is, a->s.n);
+}
+
+bool fy_step_has(const fy_step_ctx *x, int in) { return fy_in(x->n, in) != NULL; }
+
+int fy_step_rank(const fy_step_ctx *x, int in) {
+    const fy_value *v = fy_in(x->n, in);
+    return v && v->type.kind == FY_TENSOR ? v->type.rank : -1;
+}
+
+fy_dtype fy_step_dtype(const fy_step_ctx *x, int in) {
+    const fy_value *v = fy_in(x->n, in);
+    return v && v->type.kind == FY_TENSOR ? v->type.dtype : FERRY_UNDEFINED;
+}
+
+const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int axis) {
+    int rank = fy_step_rank(x, in);
+    if (axis < 0) axis += rank;
+    return rank < 0 || axis < 0 || axis >= rank ? NULL : fy_in(x->n, in)->type.dim[axis];
+}
+
+bool fy_step_ints(const fy_step_ctx *x, int in, int64_t *v, int64_t max, int64_t *n) {
+    const fy_value *u = fy_in(x->n, in);
+    if (!u) return false;
+    if (u->constant) {
+        if (u->constant->count > max) return false;
+        *n = u->constant->count;
+        for (int64_t i = 0; i < *n; i++)
+            if (!fy_const_i64(u->constant, i, &v[i])) return false;
+        return true;
+    }
+    const fy_attr *a = u->def && !strcmp(u->def->op->name, "Constant") ? fy_attr_get(u->def, "value") : NULL;
+    if (a && a->kind == FY_ATTR_TENSOR && a->tensor && a->tensor->count <= max) {
+        *n = a->tensor->count;
+        for (int64_t i = 0; i < *n; i++)
+            if (!fy_const_i64(a->tensor, i, &v[i])) return false;
+        return true;
+    }
+    if (!u->elem || u->nelem > max) return false;
+    *n = u->nelem;
+    for (int64_t i = 0; i < *n; i++)
+        if (!u->elem[i] || !fy_dim_known(u->elem[i], &v[i])) return false;
+    return true;
+}
+
+fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a) {
+    FY_NEED(x->e, fy_node_set_attr(x->n, &a), NOMEM, "out of memory");
+    return FY_OK;
+}
+
+fy_status fy_step_set_in(fy_step_ctx *x, int i, fy_value *v) {
+    FY_TRY(x->b.status);
+    while (v && x->n->nin <= i) FY_NEED(x->e, fy_node_add_input(x->n, NULL), NOMEM, "out of memory");
+    if (i < x->n->nin) fy_node_set_input(x->n, i, v);
+    while (x->n->nin && !x->n->in[x->n->nin - 1].value) x->n->nin--;
+    return FY_OK;
+}
+
+fy_status fy_step_rename(fy_step_ctx *x, const char *op) {
+    const fy_op *to = fy_op_find(x->m->registry, "", op);
+    if (!to) to = fy_op_opaque(x->m, "", op);
+    FY_NOMEM(x->e, to);
+    x->n->op = to;
+    return FY_OK;
+}
+
+/* ---- one node ---------------------------------------------------------------------------------------------------- */
+
+static bool keeps(const fy_attr *a, const char *value) {
+    if (!strcmp(value, "*")) return true;
+    if (a->kind == FY_ATTR_INTS && !strcmp(value, "ones")) {
+        for (int64_t i = 0; i < a->n; i++)
+            if (a->ints[i] != 1) return false;
+        return true;
+    }
+    if (a->kind == FY_ATTR_INT) return a->i == (*value == '0' ? 0 : 1);
+    return a->kind == FY_ATTR_STRING && a->s.n == strlen(value) && !memcmp(a->s.at, value, a->s.n);
+}
+
+static fy_status drop(fy_step_ctx *x, const fy_step *s) {
+    const fy_attr *a = fy_attr_get(x->n, s->attr);
+    if (!a) return FY_OK;
+    FY_STEP_NEED(x, keeps(a, s->keep), "attribute %s other than %s came with opset %d", s->attr, s->keep, s->version);
+    if (!x->dry) fy_node_del_attr(x->n, s->attr);
+    return FY_OK;
+}
+
+typedef struct walk {
+    fy_model    *m;
+    ferry_error *e;
+    fy_map       first;                  /* operator -> its first step + 1 in steps[] */
+    int64_t      from, to;
+    bool         dry;
+} walk;
+
+static bool walk_init(walk *w) {
+    for (int i = FY_COUNT(steps) - 1; i >= 0; i--)
+        if (!fy_map_puts(&w->first, steps[i].op, (void *)(intptr_t)(i + 1))) return false;
+    return true;
+}
+
+static fy_step_ctx context(const walk *w, fy_node *n) {
+    return (fy_step_ctx){.m = w->m, .n = n, .e = w->e, .target = w->to, .dry = w->dry,
+                         .b = {.g = n->graph, .before = n, .e = w->e, .scope = n->scope, .source = n->source}};
+}
+
+/* The steps of an operator lie in a few runs of the table: its version is looked for in all of them. */
+static fy_status lower_node(const walk *w, fy_step_ctx *x) {
+    intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);
+    for (int64_t v = w->from; at && v > w->to && !x->replaced; v--)
+        for (int i = (int)at - 1; i < FY_COUNT(steps) && !x->replaced; i++) {
+            const fy_step *s = &steps[i];
+            if (s->version != v || strcmp(s->op, x->n->op->name)) continue;
+            if (s->attr) FY_TRY(drop(x, s));
+            else if (s->lower) FY_TRY(s->lower(x));
+        }
+    if (x->replaced) return FY_OK;
+    if (!x->dry) return fy_types_fit(x);
+    char why[120];
+    if (!fy_types_ok(x->n, w->to, why, sizeof why)) return fy_step_refuse(x, "%s", why);
+    return FY_OK;
+}
+
+static fy_status raise_node(const walk *w, fy_step_ctx *x) {
+    for (int64_t v = w->from + 1; v <= w->to && !x->replaced; v++) {
+        intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);      /* a step may rename the node */
+        for (int i = (int)at - 1; at && i < FY_COUNT(steps) && !x->replaced; i++)
+            if (steps[i].version == v && steps[i].raise && !strcmp(steps[i].op, x->n->op->name)) FY_TRY(steps[i].raise(x));
+    }
+    if (x->replaced) return FY_OK;
+    ferry_error quiet;                   /* faults are reported by the inference of the whole model */
+    (void)!fy_infer_node(x->n, &quiet);
+    return FY_OK;
+}
+
+static fy_status graph(const walk *w, fy_graph *g, int depth);
+
+static fy_status bodies(const walk *w, fy_node *n, int depth) {
+    for (int i = 0; i < n->nattr; i++) {
+        const fy_attr *a = &n->attr[i];
+        if (a->kind == FY_ATTR_GRAPH && a->graph) FY_TRY(graph(w, a->graph, depth + 1));
+        for (int64_t k = 0; a->kind == FY_ATTR_GRAPHS && k < a->n; k++) FY_TRY(graph(w, a->graphs[k], depth + 1));
+    }
+    if (n->ncap || n->nattr) {
+        bool body = false;
+        for (int i = 0; i < n->nattr; i++) body |= n->attr[i].kind == FY_ATTR_GRAPH || n->attr[i].kind == FY_ATTR_GRAPHS;
+        if (body && !w->dry) FY_NEED(w->e, fy_node_collect_captures(n), NOMEM, "out of memory");
+    }
+    return FY_OK;
+}
+
+static fy_status graph(const walk *w, fy_graph *g, int depth) {
+    FY_NEED(w->e, depth < MAX_DEPTH, LIMIT, "graphs are nested more than %d deep", MAX_DEPTH);
+    bool up = w->to > w->from;
+    for (fy_node *n = g->first; n && !w->dry; n = n->next) n->mark = 0;
+    for (fy_node *n = g->first, *next; n; n = next) {
+        fy_node *before = n->prev;
+        next = n->next;
+        if (!w->dry && n->mark) continue;
+        FY_TRY(bodies(w, n, depth));
+        if (n->op->domain && *n->op->domain) continue;
+        fy_step_ctx x = context(w, n);
+        FY_TRY(up ? raise_node(w, &x) : lower_node(w, &x));
+        FY_TRY(x.b.status);
+        if (up || w->dry) continue;
+        if (!x.replaced) n->mark = 1;    /* done */
+        if (x.replaced || n->prev != before) next = before ? before->next : g->first;      /* what was put before it is canonical: lowered next */
+    }
+    return FY_OK;
+}
+
+static fy_status whole(walk *w) {
+    FY_NEED(w->e, walk_init(w), NOMEM, "out of memory");
+    FY_TRY(graph(w, w->m->graph, 0));
+    for (int64_t i = 0; i < w->m->functions.n; i++) FY_TRY(graph(w, w->m->functions.at[i].body, 0));
+    return FY_OK;
+}
+
+static fy_status run(fy_model *m, int64_t from, int64_t to, bool dry, ferry_error *e) {
+    walk w = {.m = m, .e = e, .from = from, .to = to, .dry = dry};
+    fy_status s = whole(&w);
+    fy_map_free(&w.first);
+    return s;
+}
+
+/* ---- the models --------------------------------------------------------------------------------------------------- */
+
+static fy_status import(fy_model *m, int64_t opset, ferry_error *e) {
+    bool found = false;
+    for (int64_t i = 0; i < m->imports.n; i++)
+        if (!*m->imports.at[i].domain) { m->imports.at[i].version = opset; found = true; }
+    for (int64_t k = 0; k < m->functions.n; k++)
+        for (int64_t i = 0; i < m->functions.at[k].imports.n; i++)
+            if (!*m->functions.at[k].imports.at[i].domain) m->functions.at[k].imports.at[i].version = opset;
+    if (!found) FY_PUSH(e, m->imports, (fy_import){"", opset});
+    m->opset = opset;
+    return FY_OK;
+}
+
+fy_status fy_opset_raise(fy_model *m, ferry_error *e) {
+    int64_t from = m->opset ? m->opset : FY_CANONICAL_OPSET;
+    FY_NEED(e, from <= FY_CANONICAL_OPSET, OPSET, "the model is of opset %lld; the newest known is %d", (long long)from, FY_CANONICAL_OPSET);
+    FY_NEED(e, from >= FY_OPSET_MIN_READ, OPSET, "the model is of opset %lld; the oldest supported is %d", (long long)from, FY_OPSET_MIN_READ);
+    if (from < FY_CANONICAL_OPSET) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, e));
+    return import(m, FY_CANONICAL_OPSET, e);
+}
+
+int64_t fy_opset_lowest(const fy_model *m) {
+    union { const fy_model *c; fy_model *v; } u = {.c = m};      /* a dry run changes nothing */
+    ferry_error quiet;
+    int64_t best = -1;
+    for (int64_t to = FY_CANONICAL_OPSET; to >= FY_OPSET_MIN_WRITE; to--) {
+        if (to < FY_CANONICAL_OPSET && run(u.v, FY_CANONICAL_OPSET, to, true, &quiet)) break;
+        best = to;
+    }
+    return best;
+}
+
+fy_status fy_opset_lower(fy_model *m, int64_t opset, ferry_error *e) {
+    FY_NEED(e, opset >= FY_OPSET_MIN_WRITE && opset <= FY_CANONICAL_OPSET, USAGE, "opset %lld is not between %d and %d", (long long)opset, FY_OPSET_MIN_WRITE, FY_CANONICAL_OPSET);
+    if (opset < FY_CANONICAL_OPSET) {
+        fy_status s = run(m, FY_CANONICAL_OPSET, opset, true, e);
+        if (s == FY_E_OPSET) return fy_help(e, s, "The lowest opset that can express this model is %lld.", (long long)fy_opset_lowest(m));
+        FY_TRY(s);
+        FY_TRY(run(m, FY_CANONICAL_OPSET, opset, false, e));
+    }
+    m->ir_version = fy_ir_version(opset);
+    return import(m, opset, e);
+}
