@@ -57,7 +57,7 @@ typedef struct fy_attr {
     fy_graph     *graph;
     fy_graph    **graphs;
     const fy_type *type;
-    const char  *ref;                    /* in a function body: the function's attribute that it stands for, or NULL */
+    const char  *ref;                    /* in a function body: the function attribute that it stands for, or NULL; kind is NONE, i the kind to be */
 } fy_attr;
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */

@@ -213,7 +213,11 @@ static fy_status attribute(fy_attr *a, reader *rd, scope *s, fy_pb *c) {
     for (int i = 0; !a->kind && !a->ref && i < FY_COUNT(kinds); i++)      /* files before IR version 2 leave the type out */
         if (n[kinds[i].field]) a->kind = kinds[i].kind;
     FY_PB_NEED(c, a->kind || a->ref, ATTR, "attribute %.60s has no value", a->name);
-    if (a->ref) return FY_OK;
+    if (a->ref) {                        /* has no contents: the kind that it will have is kept in i */
+        a->i = a->kind;
+        a->kind = FY_ATTR_NONE;
+        return FY_OK;
+    }
     uint32_t field = 0;
     for (int i = 0; i < FY_COUNT(kinds); i++)
         if (kinds[i].kind == a->kind) field = kinds[i].field;
@@ -445,9 +449,7 @@ static fy_status graph_body(reader *rd, scope *s, fy_pb *c) {
 
 /* ---- functions and the model ------------------------------------------------------------------------------------- */
 
-typedef struct imports { fy_import *at; int64_t n, cap; } imports;
-
-static fy_status import(imports *to, reader *rd, fy_pb *c) {
+static fy_status import(fy_import **at, int64_t *n, int64_t *cap, reader *rd, fy_pb *c) {
     fy_pb in;
     fy_import im = {.domain = ""};
     fy_pb_open_sub(&in, c);
@@ -455,21 +457,20 @@ static fy_status import(imports *to, reader *rd, fy_pb *c) {
         if (in.f->num == OPSET_version) im.version = (int64_t)in.u;
         else FY_TRY(domain_of(&im.domain, rd, &in));
     FY_TRY(in.status);
-    FY_PB_NEED(c, to->n < MAX_PAIRS, LIMIT, "more than %d operator sets", MAX_PAIRS);
+    FY_PB_NEED(c, *n < MAX_PAIRS, LIMIT, "more than %d operator sets", MAX_PAIRS);
     FY_PB_NEED(c, im.version > 0 && im.version <= INT32_MAX, OPSET, "operator set \"%.60s\" has version %lld", im.domain, (long long)im.version);
-    for (int64_t i = 0; i < to->n; i++)
-        if (!strcmp(to->at[i].domain, im.domain)) {
-            FY_PB_NEED(c, to->at[i].version == im.version, OPSET, "operator set \"%.60s\" is imported in two versions", im.domain);
+    for (int64_t i = 0; i < *n; i++)
+        if (!strcmp((*at)[i].domain, im.domain)) {
+            FY_PB_NEED(c, (*at)[i].version == im.version, OPSET, "operator set \"%.60s\" is imported in two versions", im.domain);
             return FY_OK;
         }
-    FY_PB_NEED(c, fy_vec_grow((void **)&to->at, &to->cap, to->n + 1, sizeof *to->at), NOMEM, "out of memory");
-    to->at[to->n++] = im;
+    FY_PB_NEED(c, fy_vec_grow((void **)at, cap, *n + 1, sizeof **at), NOMEM, "out of memory");
+    (*at)[(*n)++] = im;
     return FY_OK;
 }
 
 static fy_status function_parts(fy_function *f, reader *rd, scope *s, fy_pb *c) {
     const fy_pb whole = *c;
-    imports im = {0};
     fy_status st = FY_OK;
     while (!st && fy_pb_next(c)) {       /* names first: the body may come before them */
         const char *name;
@@ -478,7 +479,7 @@ static fy_status function_parts(fy_function *f, reader *rd, scope *s, fy_pb *c) 
         case FUNCTION_domain: st = domain_of(&f->domain, rd, c); break;
         case FUNCTION_doc_string: st = text(&f->doc, rd, c); break;
         case FUNCTION_overload: if (c->n) st = fy_pb_fail(c, FY_E_UNSUPPORTED, "overloaded functions are not supported"); break;
-        case FUNCTION_opset_import: st = import(&im, rd, c); break;
+        case FUNCTION_opset_import: st = import(&f->imports.at, &f->imports.n, &f->imports.cap, rd, c); break;
         case FUNCTION_attribute:
             FY_TRY(name_of(&name, rd, c));
             FY_PB_NEED(c, f->attrs.n < MAX_ATTRS && FY_RESERVE(f->attrs, f->attrs.n + 1), LIMIT, "a function has too many attributes");
@@ -504,7 +505,6 @@ static fy_status function_parts(fy_function *f, reader *rd, scope *s, fy_pb *c) 
         default: break;
         }
     }
-    f->imports.at = im.at, f->imports.n = im.n, f->imports.cap = im.cap;
     FY_TRY(st);
     FY_TRY(c->status);
     FY_PB_NEED(c, f->name && *f->name, GRAPH, "a function has no name");
@@ -552,7 +552,7 @@ static fy_status model_meta(reader *rd, fy_pb *c) {
 static fy_status model(reader *rd, fy_pb *c) {
     fy_model *m = rd->m;
     const fy_pb whole = *c;
-    imports im = {0};
+    m->imports.n = 0;
     bool graph = false;
     fy_status st = FY_OK;
     while (!st && fy_pb_next(c)) {
@@ -563,20 +563,18 @@ static fy_status model(reader *rd, fy_pb *c) {
         case MODEL_domain: st = text(&m->domain, rd, c); break;
         case MODEL_model_version: m->model_version = (int64_t)c->u; break;
         case MODEL_doc_string: st = text(&m->doc, rd, c); break;
-        case MODEL_opset_import: st = import(&im, rd, c); break;
+        case MODEL_opset_import: st = import(&m->imports.at, &m->imports.n, &m->imports.cap, rd, c); break;
         case MODEL_metadata_props: st = model_meta(rd, c); break;
         case MODEL_graph: graph = true; break;
         default: break;
         }
     }
-    fy_free(m->imports.at);
-    m->imports.at = im.at, m->imports.n = im.n, m->imports.cap = im.cap;
     FY_TRY(st);
     FY_TRY(c->status);
     FY_NEED(rd->e, graph && m->ir_version > 0, FORMAT, "%s is not an ONNX model: it has no %s", c->file->name, graph ? "IR version" : "graph");
     m->opset = m->ir_version < 3 ? 1 : 0;
-    for (int64_t i = 0; i < im.n; i++)
-        if (!*im.at[i].domain) m->opset = im.at[i].version;
+    for (int64_t i = 0; i < m->imports.n; i++)
+        if (!*m->imports.at[i].domain) m->opset = m->imports.at[i].version;
     scope s = {.g = m->graph};
     graph = false;
     *c = whole;

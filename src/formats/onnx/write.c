@@ -213,7 +213,7 @@ static void attribute(writer *w, uint32_t field, const fy_attr *a) {
         fail(w, fy_fail(p->e, FY_E_UNSUPPORTED, "attribute %s has a type that cannot be written", a->name));
         break;
     }
-    if (a->kind) fy_pbw_int(p, ATTR_type, (uint64_t)a->kind);
+    if (a->kind || a->ref) fy_pbw_int(p, ATTR_type, (uint64_t)(a->ref ? a->i : (int64_t)a->kind));
     fy_pbw_str(p, ATTR_ref_attr_name, a->ref);
     fy_pbw_end(p);
 }
