@@ -4,6 +4,8 @@
 #include "program/program.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_NESTING 64
@@ -17,6 +19,17 @@ static void text(fy_buf *b, const char *s) {
         else if ((unsigned char)*s < 0x20) fy_buf_fmt(b, "\\x%02x", (unsigned char)*s);
         else fy_buf_char(b, *s);
     fy_buf_char(b, '"');
+}
+
+/* The shortest form that reads back. */
+static void real(fy_buf *b, double v) {
+    char t[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(t, sizeof t, "%.*g", digits, v);
+        if (strtod(t, NULL) == v) break;
+    }
+    fy_buf_str(b, t);
+    if (!strpbrk(t, ".en")) fy_buf_char(b, '.');
 }
 
 static void name(fy_buf *b, const fy_pvalue *v) { fy_buf_str(b, v && v->name ? v->name : v ? "?" : "None"); }
@@ -50,7 +63,7 @@ static void arg(fy_buf *b, const fy_parg *a, bool types, int depth) {
     case FY_ARG_TENSOR: case FY_ARG_SYMBOOL: case FY_ARG_SYMFLOAT: if (types) typed(b, a->value); else name(b, a->value); return;
     case FY_ARG_SYM: if (types && a->sym.value) typed(b, a->sym.value); else sym(b, &a->sym); return;
     case FY_ARG_INT: fy_buf_fmt(b, "%" PRId64, a->i); return;
-    case FY_ARG_FLOAT: fy_buf_fmt(b, "%.17g", a->f); if (a->f < 1e15 && a->f > -1e15 && a->f == (double)(int64_t)a->f) fy_buf_char(b, '.'); return;
+    case FY_ARG_FLOAT: real(b, a->f); return;
     case FY_ARG_COMPLEX: fy_buf_fmt(b, "(%.17g%+.17gj)", a->f, a->im); return;
     case FY_ARG_BOOL: fy_buf_str(b, a->i ? "True" : "False"); return;
     case FY_ARG_STRING: text(b, a->s); return;
@@ -74,7 +87,7 @@ static void arg(fy_buf *b, const fy_parg *a, bool types, int depth) {
         if (i) fy_buf_str(b, ", ");
         if (a->kind == FY_ARG_TENSORS) { if (types) typed(b, a->values[i]); else name(b, a->values[i]); }
         else if (a->kind == FY_ARG_INTS) fy_buf_fmt(b, "%" PRId64, a->ints[i]);
-        else if (a->kind == FY_ARG_FLOATS) fy_buf_fmt(b, "%.17g", a->floats[i]);
+        else if (a->kind == FY_ARG_FLOATS) real(b, a->floats[i]);
         else if (a->kind == FY_ARG_BOOLS) fy_buf_str(b, a->ints[i] ? "True" : "False");
         else if (a->kind == FY_ARG_STRINGS) text(b, a->strings[i]);
         else sym(b, &a->syms[i]);

@@ -33,6 +33,8 @@ static fy_status scope(fy_pt2 *r, fy_pnode *n, const char *s, size_t len) {
     }
     const char *at = memchr(a, '@', (size_t)(b - a));        /* "block@1": the second call of one module */
     if (at) b = at;
+    static const char filler[] = "_empty_nn_module_stack";   /* nodes that torch itself adds */
+    if ((size_t)(b - a) >= sizeof filler - 1 && !memcmp(a, filler, sizeof filler - 1)) return FY_OK;
     return fy_pt2_intern(r, &n->scope, a, (size_t)(b - a));
 }
 
@@ -67,16 +69,30 @@ static const char *base(const char *s, const char *end) {
     return s;
 }
 
-/* The innermost line outside of PyTorch itself, else the innermost. */
+/* Does the path have these folders, at the start or after a separator? */
+static bool within(const frame *f, const char *folders) {
+    for (const char *p = f->path; p && p < f->path_end; p++) {
+        p = search(p, f->path_end, folders);
+        if (!p) return false;
+        if (p == f->path || p[-1] == '/' || p[-1] == '\\') return true;
+    }
+    return false;
+}
+
+static bool absolute(const frame *f) {
+    return f->path_end > f->path && (*f->path == '/' || *f->path == '\\' || (f->path_end - f->path > 2 && f->path[1] == ':'));
+}
+
+/* The innermost line outside of PyTorch itself and of generated code; else the innermost in torch.nn. */
 static fy_status source(fy_pt2 *r, fy_pnode *n, const char *s, size_t len) {
     const char *end = s + len;
     frame f, best = {0};
     bool user = false, folder = false;
     while (next_frame(&s, end, &f)) {
-        bool own = !search(f.path, f.path_end, "/torch/") && !search(f.path, f.path_end, "\\torch\\");
-        if (own || !user) best = f;
+        bool own = *f.path != '<' && !within(&f, "torch/") && !within(&f, "torch\\");
+        if (own || (!user && (within(&f, "torch/nn/") || within(&f, "torch\\nn\\")))) best = f;
         user |= own;
-        folder |= base(f.path, f.path_end) != f.path;
+        folder |= absolute(&f);
     }
     r->p->traces += folder;
     if (!best.path) return FY_OK;
