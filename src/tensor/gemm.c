@@ -40,6 +40,30 @@ static void store(const fy_product *p, const double *sums, int64_t ld, int64_t b
     else STORE(double);
 }
 
+/* One row of C: B is read once, so packing it would cost more than the sums. */
+typedef struct one_row { fy_product p; const gemm *g; const double *a; } one_row;
+
+static void some_columns(void *arg, int64_t begin, int64_t end) {
+    const one_row *r = arg;
+    const fy_mat *b = &r->g->b;
+    double sums[FY_COLS];
+    int n = (int)(end - begin);
+    if (b->dtype == FERRY_FLOAT) r->p.kernels->row_f32(sums, r->a, (const float *)b->at + begin * b->col, b->col, b->row, n, r->p.k);
+    else r->p.kernels->row_f64(sums, r->a, (const double *)b->at + begin * b->col, b->col, b->row, n, r->p.k);
+    store(&r->p, sums, FY_COLS, 0, 0, 1, begin, n);
+}
+
+static fy_status run_row(const fy_product *p, const gemm *g, fy_pool *pool, ferry_error *e) {
+    if (p->n <= 0) return FY_OK;
+    double *a = fy_malloc_aligned((size_t)p->k * sizeof *a);
+    FY_NOMEM(e, a);
+    pack_a(p, a, 0, 0, 1, 0, p->k);
+    one_row r = { *p, g, a };
+    fy_for((double)p->n * (double)p->k < 65536.0 ? NULL : pool, p->n, p->n < 8 * FY_COLS ? FY_COLS / 4 : FY_COLS, some_columns, &r);
+    fy_free_aligned(a);
+    return FY_OK;
+}
+
 static int64_t padded(int64_t n) { return (n + FY_NR - 1) / FY_NR * FY_NR; }
 
 fy_status fy_gemm_with(const fy_gemm_kernels *kernels, fy_mat c, fy_mat a, fy_mat b, int64_t m, int64_t n, int64_t k, double alpha, double beta,
@@ -56,7 +80,7 @@ fy_status fy_gemm_with(const fy_gemm_kernels *kernels, fy_mat c, fy_mat a, fy_ma
         n = t;
     }
     fy_product p = { .kernels = kernels, .batch = 1, .m = m, .n = n, .k = k, .args = &g, .pack_a = pack_a, .pack_b = pack_b, .store = store };
-    return fy_product_run(&p, pool, e);
+    return m == 1 ? run_row(&p, &g, pool, e) : fy_product_run(&p, pool, e);
 }
 
 fy_status fy_gemm(fy_mat c, fy_mat a, fy_mat b, int64_t m, int64_t n, int64_t k, double alpha, double beta, fy_pool *pool, ferry_error *e) {

@@ -43,6 +43,15 @@ FY_INLINE void transpose(double *dst, int width, __m256d a, __m256d b, __m256d c
     _mm256_storeu_pd(dst + 3 * width, _mm256_permute2f128_pd(ab1, cd1, 0x31));
 }
 
+/* The same four columns of four elements, each times its a[k], onto the sums. */
+FY_INLINE __m256d four_steps(__m256d sum, const double *w, __m256d a, __m256d b, __m256d c, __m256d d) {
+    __m256d ab0 = _mm256_unpacklo_pd(a, b), ab1 = _mm256_unpackhi_pd(a, b), cd0 = _mm256_unpacklo_pd(c, d), cd1 = _mm256_unpackhi_pd(c, d);
+    sum = _mm256_fmadd_pd(_mm256_broadcast_sd(w), _mm256_permute2f128_pd(ab0, cd0, 0x20), sum);
+    sum = _mm256_fmadd_pd(_mm256_broadcast_sd(w + 1), _mm256_permute2f128_pd(ab1, cd1, 0x20), sum);
+    sum = _mm256_fmadd_pd(_mm256_broadcast_sd(w + 2), _mm256_permute2f128_pd(ab0, cd0, 0x31), sum);
+    return _mm256_fmadd_pd(_mm256_broadcast_sd(w + 3), _mm256_permute2f128_pd(ab1, cd1, 0x31), sum);
+}
+
 /* Panels of eight full columns have two quick ways: columns side by side, and k side by side. Panels of rows (width 6 or
  * less) take the first four by fours. The rest goes one by one. */
 #define KERNELS(T, name) \
@@ -75,9 +84,49 @@ FY_INLINE void transpose(double *dst, int width, __m256d a, __m256d b, __m256d c
         __m256d v = _mm256_set1_pd(w); \
         for (; step == 1 && i + 4 <= n; i += 4) _mm256_storeu_pd(acc + i, _mm256_fmadd_pd(v, four_##name(x + i), _mm256_loadu_pd(acc + i))); \
         for (; i < n; i++) acc[i] = __builtin_fma(w, (double)x[i * step], acc[i]); \
+    } \
+    /* Columns side by side: four rows of b at a time onto the sums. Rows side by side (a column is a run): sixteen columns, \
+     * then four, at a time. */ \
+    static void row_##name(double *sums, const double *a, const T *b, int64_t outer, int64_t step, int count, int64_t k) { \
+        int j = 0; \
+        for (int i = 0; i < count; i++) sums[i] = 0; \
+        if (outer == 1) { \
+            int64_t i = 0; \
+            for (; i + 4 <= k; i += 4) { \
+                const T *p = b + i * step, *q = p + step, *r = q + step, *s = r + step; \
+                __m256d v = _mm256_set1_pd(a[i]), w = _mm256_set1_pd(a[i + 1]), x = _mm256_set1_pd(a[i + 2]), y = _mm256_set1_pd(a[i + 3]); \
+                for (j = 0; j + 4 <= count; j += 4) { \
+                    __m256d t = _mm256_fmadd_pd(v, four_##name(p + j), _mm256_loadu_pd(sums + j)); \
+                    t = _mm256_fmadd_pd(w, four_##name(q + j), t); \
+                    t = _mm256_fmadd_pd(x, four_##name(r + j), t); \
+                    _mm256_storeu_pd(sums + j, _mm256_fmadd_pd(y, four_##name(s + j), t)); \
+                } \
+                for (; j < count; j++) \
+                    for (int64_t n = 0; n < 4; n++) sums[j] = __builtin_fma(a[i + n], (double)p[n * step + j], sums[j]); \
+            } \
+            for (; i < k; i++) axpy_##name(sums, a[i], b + i * step, 1, count); \
+            return; \
+        } \
+        for (int wide = 16; step == 1 && wide >= 4; wide -= 12) \
+            for (; j + wide <= count; j += wide) { \
+                const T *s = b + j * outer; \
+                __m256d t[4] = { _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd() }; \
+                int64_t i = 0; \
+                for (; i + 16 <= k; i += 16)                           /* whole cache lines: rows a page apart share few places in the cache */ \
+                    for (int g = 0; 4 * g < wide; g++) \
+                        for (int64_t n = i; n < i + 16; n += 4) { \
+                            const T *p = s + 4 * g * outer + n; \
+                            t[g] = four_steps(t[g], a + n, four_##name(p), four_##name(p + outer), four_##name(p + 2 * outer), four_##name(p + 3 * outer)); \
+                        } \
+                for (int g = 0; 4 * g < wide; g++) _mm256_storeu_pd(sums + j + 4 * g, t[g]); \
+                for (; i < k; i++) \
+                    for (int g = 0; g < wide; g++) sums[j + g] = __builtin_fma(a[i], (double)s[g * outer + i], sums[j + g]); \
+            } \
+        for (; j < count; j++) \
+            for (int64_t i = 0; i < k; i++) sums[j] = __builtin_fma(a[i], (double)b[j * outer + i * step], sums[j]); \
     }
 KERNELS(float, f32)
 KERNELS(double, f64)
 
-const fy_gemm_kernels fy_gemm_kernels_avx2 = { tile, pack_f32, pack_f64, axpy_f32, axpy_f64 };
+const fy_gemm_kernels fy_gemm_kernels_avx2 = { tile, pack_f32, pack_f64, axpy_f32, axpy_f64, row_f32, row_f64 };
 #endif

@@ -28,8 +28,13 @@ static void tile(int rows, int64_t kc, const double *a, const double *b, double 
     } \
     static void axpy_##name(double *acc, double w, const T *x, int64_t step, int64_t n) { \
         for (int64_t i = 0; i < n; i++) acc[i] += w * (double)x[i * step]; \
+    } \
+    static void row_##name(double *sums, const double *a, const T *b, int64_t outer, int64_t step, int count, int64_t k) { \
+        memset(sums, 0, (size_t)count * sizeof *sums); \
+        if (outer == 1) for (int64_t i = 0; i < k; i++) axpy_##name(sums, a[i], b + i * step, 1, count); \
+        else for (int j = 0; j < count; j++) for (int64_t i = 0; i < k; i++) sums[j] += a[i] * (double)b[j * outer + i * step]; \
     }
 KERNELS(float, f32)
 KERNELS(double, f64)
 
-const fy_gemm_kernels fy_gemm_kernels_generic = { tile, pack_f32, pack_f64, axpy_f32, axpy_f64 };
+const fy_gemm_kernels fy_gemm_kernels_generic = { tile, pack_f32, pack_f64, axpy_f32, axpy_f64, row_f32, row_f64 };

@@ -13,6 +13,7 @@
 #define FY_MR 6
 #define FY_NR 8
 #define FY_KC 240
+#define FY_COLS 256
 
 /* One level of instruction set. */
 typedef struct fy_gemm_kernels {
@@ -24,6 +25,9 @@ typedef struct fy_gemm_kernels {
     /* acc[i] += w * x[i*step] */
     void (*axpy_f32)(double *acc, double w, const float *x, int64_t step, int64_t n);
     void (*axpy_f64)(double *acc, double w, const double *x, int64_t step, int64_t n);
+    /* sums[j] = sum over k, in order, of a[k] * b[j*outer + k*step]; j < count, at most FY_COLS: a product with one row */
+    void (*row_f32)(double *sums, const double *a, const float *b, int64_t outer, int64_t step, int count, int64_t k);
+    void (*row_f64)(double *sums, const double *a, const double *b, int64_t outer, int64_t step, int count, int64_t k);
 } fy_gemm_kernels;
 
 extern const fy_gemm_kernels fy_gemm_kernels_generic;
