@@ -60,8 +60,10 @@ static fy_status take(fy_map_file *f, int fd, const char *path, bool below, ferr
     else if (info.folder) s = fy_fail(e, FY_E_FORMAT, "'%s' is a folder, not a file", path);
     else if (!info.regular) s = fy_fail(e, FY_E_FORMAT, "'%s' is a device or pipe, not a file", path);
     else if (below && info.links > 1)
-        s = fy_fail(e, FY_E_PATH, "'%s' has %llu hard links; a model may only name a file of its own", path, (unsigned long long)info.links);
-    else if ((uint64_t)info.size > SIZE_MAX / 2) s = fy_fail(e, FY_E_LIMIT, "'%s' has %lld bytes, too many for this machine", path, (long long)info.size);
+        s = fy_fail(e, FY_E_PATH, "'%s' has %llu hard links; a model may only name a file of its own", path,
+            (unsigned long long)info.links);
+    else if ((uint64_t)info.size > SIZE_MAX / 2)
+        s = fy_fail(e, FY_E_LIMIT, "'%s' has %lld bytes, too many for this machine", path, (long long)info.size);
     if (s == FY_OK && !(f->path = copy_str(path))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
     if (s == FY_OK) {
         f->n = (size_t)info.size;
@@ -88,7 +90,8 @@ fy_status fy_file_unchanged(const fy_map_file *f, ferry_error *e) {
     if (f->fd < 0) return FY_OK;
     fy_os_info now;
     FY_NEED(e, fy_os_stat(f->fd, &now) == 0, READ, "'%s': %s", f->path, cause(errno));
-    FY_NEED(e, (uint64_t)now.size == f->n, READ, "'%s' changed while it was read: it had %zu bytes, now %lld", f->path, f->n, (long long)now.size);
+    FY_NEED(e, (uint64_t)now.size == f->n, READ, "'%s' changed while it was read: it had %zu bytes, now %lld", f->path, f->n,
+        (long long)now.size);
     FY_NEED(e, now.mtime_ns == f->mtime_ns, READ, "'%s' changed while it was read", f->path);
     return FY_OK;
 }
@@ -127,8 +130,10 @@ fy_status fy_file_open_below(fy_map_file *f, const char *dir, const char *name, 
             part[n] = 0;
             int next = fy_os_openat(at, part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | (last ? 0 : O_DIRECTORY), 0);
             int error = errno;
-            if (next < 0 && (error == ELOOP || error == EMLINK)) s = fy_fail(e, FY_E_PATH, "'%s' below '%s' goes through a link", name, dir);
-            else if (next < 0 && error == ENOTDIR && !last) s = fy_fail(e, FY_E_PATH, "'%s' below '%s': '%s' is a link or not a folder", name, dir, part);
+            if (next < 0 && (error == ELOOP || error == EMLINK))
+                s = fy_fail(e, FY_E_PATH, "'%s' below '%s' goes through a link", name, dir);
+            else if (next < 0 && error == ENOTDIR && !last)
+                s = fy_fail(e, FY_E_PATH, "'%s' below '%s': '%s' is a link or not a folder", name, dir, part);
             else if (next < 0) s = fy_fail(e, FY_E_NOFILE, "cannot open '%s' below '%s': %s", name, dir, cause(error));
             else if (last) file = next;
             else {
@@ -153,8 +158,10 @@ fy_status fy_file_open_below(fy_map_file *f, const char *dir, const char *name, 
 }
 
 static fy_status write_error(const fy_out *o, int error, ferry_error *e) {
-    fy_status s = fy_fail(e, FY_E_WRITE, "cannot write '%s' (%llu bytes written): %s", o->path, (unsigned long long)o->written, cause(error));
-    if (error == ENOSPC || error == EDQUOT) return fy_help(e, s, "Free space on the device, or choose another place with -o. The old file, if any, is untouched.");
+    fy_status s = fy_fail(e, FY_E_WRITE, "cannot write '%s' (%llu bytes written): %s", o->path, (unsigned long long)o->written,
+        cause(error));
+    if (error == ENOSPC || error == EDQUOT)
+        return fy_help(e, s, "Free space on the device, or choose another place with -o. The old file, if any, is untouched.");
     if (error == EFBIG) return fy_help(e, s, "Raise `ulimit -f`, choose another file system, or store the weights in several files.");
     return s;
 }
@@ -254,7 +261,8 @@ fy_status fy_out_commit(fy_out *o, ferry_error *e) {
         fy_free(o->tmp);
         o->tmp = NULL;
         if (dir >= 0 && fy_os_fsync(dir) < 0 && errno != EINVAL && errno != ENOTSUP)
-            s = fy_fail(e, FY_E_WRITE, "'%s' is written, but its folder could not be flushed (%s): a power cut may undo it", o->path, cause(errno));
+            s = fy_fail(e, FY_E_WRITE, "'%s' is written, but its folder could not be flushed (%s): a power cut may undo it", o->path,
+                cause(errno));
     }
     if (dir >= 0) (void)fy_os_close(dir);
     fy_out_abort(o);

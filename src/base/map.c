@@ -41,8 +41,10 @@ uint64_t fy_hash(const void *p, size_t n) {
 /* The slot that holds the key, or the empty one where it belongs. cap is a power of two and never full. */
 static size_t find(const fy_map *m, const char *key, size_t n, uint64_t hash) {
     size_t i = (size_t)hash & (m->cap - 1);
-    while (m->slot[i].key && !(m->slot[i].hash == hash && m->slot[i].n == n && memcmp(m->slot[i].key, key, n) == 0)) i = (i + 1) & (m->cap - 1);
-    return i;
+    for (;; i = (i + 1) & (m->cap - 1)) {
+        const fy_map_slot *s = &m->slot[i];
+        if (!s->key || (s->hash == hash && s->n == n && memcmp(s->key, key, n) == 0)) return i;
+    }
 }
 
 static bool grow(fy_map *m) {

@@ -50,7 +50,7 @@ size_t fy_os_peak_bytes(bool reset) {
 static void account(size_t more, size_t less) {
     size_t now = atomic_fetch_add_explicit(&bytes_now, more - less, memory_order_relaxed) + (more - less);
     size_t peak = atomic_load_explicit(&bytes_peak, memory_order_relaxed);
-    while (more > less && now > peak && !atomic_compare_exchange_weak_explicit(&bytes_peak, &peak, now, memory_order_relaxed, memory_order_relaxed)) { }
+    while (more > less && now > peak && !atomic_compare_exchange_weak(&bytes_peak, &peak, now)) { }
 }
 
 /* Bytes with the head; false if no machine has that much. */

@@ -84,7 +84,10 @@ void fy_compare(fy_diff *d, const fy_tensor *got, const fy_tensor *ref, bool any
             double a[CHUNK], b[CHUNK];
             fy_load_f64(a, got, first, n);
             fy_load_f64(b, ref, first, n);
-            for (int64_t i = 0; i < n; i++) pair(d, &s, first + i, a[i], b[i], fabs(a[i] - b[i]), a[i] == b[i] || (isnan(a[i]) && isnan(b[i])));
+            for (int64_t i = 0; i < n; i++) {
+                bool same = a[i] == b[i] || (isnan(a[i]) && isnan(b[i]));
+                pair(d, &s, first + i, a[i], b[i], fabs(a[i] - b[i]), same);
+            }
         } else if (c == FY_CLASS_C) {
             double a[2 * CHUNK], b[2 * CHUNK];
             fy_load_c128(a, got, first, n);

@@ -16,11 +16,14 @@ typedef struct conv {
     bool    dense_w;                       /* w of one output is one run of cin*taps elements */
 } conv;
 
-static double element(const void *at, fy_dtype t, int64_t i) { return t == FERRY_FLOAT ? (double)((const float *)at)[i] : ((const double *)at)[i]; }
+static double element(const void *at, fy_dtype t, int64_t i) {
+    return t == FERRY_FLOAT ? (double)((const float *)at)[i] : ((const double *)at)[i];
+}
 
 static int64_t w_offset(const conv *v, int64_t k) {
     const fy_conv_args *c = &v->c;
-    int64_t x = k % c->kernel[2], y = k / c->kernel[2] % c->kernel[1], z = k / (c->kernel[2] * c->kernel[1]) % c->kernel[0], in = k / v->taps;
+    int64_t x = k % c->kernel[2], y = k / c->kernel[2] % c->kernel[1], z = k / (c->kernel[2] * c->kernel[1]) % c->kernel[0],
+        in = k / v->taps;
     return in * c->w_in + z * c->w_dim[0] + y * c->w_dim[1] + x * c->w_dim[2];
 }
 
@@ -54,7 +57,8 @@ static void panel_init(panel *q, const conv *v, int64_t col, int n) {
         q->z[j] = col / (c->out[2] * c->out[1]) * c->step[0] - c->pad[0];
         q->at[j] = q->z[j] * c->x_dim[0] + q->y[j] * c->x_dim[1] + q->x[j] * c->x_dim[2];
         q->inside = q->inside && q->x[j] >= 0 && q->x[j] + (c->kernel[2] - 1) * c->dilation[2] < c->in[2] && q->y[j] >= 0 &&
-                    q->y[j] + (c->kernel[1] - 1) * c->dilation[1] < c->in[1] && q->z[j] >= 0 && q->z[j] + (c->kernel[0] - 1) * c->dilation[0] < c->in[0];
+                    q->y[j] + (c->kernel[1] - 1) * c->dilation[1] < c->in[1] && q->z[j] >= 0 &&
+                        q->z[j] + (c->kernel[0] - 1) * c->dilation[0] < c->in[0];
         q->run = q->run && q->at[j] == q->at[0] + j;
     }
 }
@@ -65,7 +69,8 @@ static bool within(int64_t a, int64_t n) { return (uint64_t)a < (uint64_t)n; }
 #define PATCHES(T, name) \
     static void patches_##name(const conv *v, double *dst, const T *x, const panel *q, int64_t k0, int64_t kc) { \
         const fy_conv_args *c = &v->c; \
-        int64_t kx = k0 % c->kernel[2], ky = k0 / c->kernel[2] % c->kernel[1], kz = k0 / (c->kernel[2] * c->kernel[1]) % c->kernel[0], in = k0 / v->taps; \
+        int64_t kx = k0 % c->kernel[2], ky = k0 / c->kernel[2] % c->kernel[1], kz = k0 / (c->kernel[2] * c->kernel[1]) % c->kernel[0], \
+            in = k0 / v->taps; \
         for (int64_t k = 0; k < kc; k++, dst += FY_NR) { \
             int64_t dz = kz * c->dilation[0], dy = ky * c->dilation[1], dx = kx * c->dilation[2]; \
             int64_t tap = in * c->x_channel + dz * c->x_dim[0] + dy * c->x_dim[1] + dx * c->x_dim[2]; \
@@ -109,7 +114,8 @@ static int64_t y_offset(const fy_conv_args *c, int64_t col) {
     return col / (c->out[2] * c->out[1]) * c->y_dim[0] + col / c->out[2] % c->out[1] * c->y_dim[1] + col % c->out[2] * c->y_dim[2];
 }
 
-static void store(const fy_product *p, const double *sums, int64_t ld, int64_t batch, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+static void store(const fy_product *p, const double *sums, int64_t ld, int64_t batch, int64_t row, int64_t rows, int64_t col,
+    int64_t cols) {
     const conv *v = p->args;
     const fy_conv_args *c = &v->c;
     int64_t at[COLS], group = batch % c->groups, base = batch / c->groups * c->y_batch + group * c->cout * c->y_channel;
@@ -136,7 +142,8 @@ static void direct_rows(void *arg, int64_t begin, int64_t end) {
     int64_t rows = c->out[0] * c->out[1];
     double acc[COLS];
     for (int64_t i = begin; i < end; i++) {
-        int64_t oy = i % rows % c->out[1], oz = i % rows / c->out[1], channel = i / rows % (c->groups * c->cout), batch = i / rows / (c->groups * c->cout);
+        int64_t oy = i % rows % c->out[1], oz = i % rows / c->out[1], channel = i / rows % (c->groups * c->cout),
+            batch = i / rows / (c->groups * c->cout);
         int64_t x_base = batch * c->x_batch + channel / c->cout * c->x_channel;
         double bias = c->bias ? element(c->bias, c->bias_dtype, channel) : 0.0;
         for (int64_t first = 0; first < c->out[2]; first += COLS) {
@@ -152,11 +159,13 @@ static void direct_rows(void *arg, int64_t begin, int64_t end) {
                 if (hi > first + n) hi = first + n;
                 if (lo >= hi) continue;
                 double w = element(c->w, c->w_dtype, channel * c->w_out + w_offset(v, k));
-                int64_t at = x_base + z * c->x_dim[0] + y * c->x_dim[1] + (lo * c->step[2] + x0) * c->x_dim[2], step = c->step[2] * c->x_dim[2];
+                int64_t at = x_base + z * c->x_dim[0] + y * c->x_dim[1] + (lo * c->step[2] + x0) * c->x_dim[2],
+                    step = c->step[2] * c->x_dim[2];
                 if (c->x_dtype == FERRY_FLOAT) d->kernels->axpy_f32(acc + (lo - first), w, (const float *)c->x + at, step, hi - lo);
                 else d->kernels->axpy_f64(acc + (lo - first), w, (const double *)c->x + at, step, hi - lo);
             }
-            int64_t to = batch * c->y_batch + channel * c->y_channel + oz * c->y_dim[0] + oy * c->y_dim[1] + first * c->y_dim[2], s = c->y_dim[2];
+            int64_t to = batch * c->y_batch + channel * c->y_channel + oz * c->y_dim[0] + oy * c->y_dim[1] + first * c->y_dim[2],
+                s = c->y_dim[2];
             if (c->y_dtype == FERRY_FLOAT) for (int64_t j = 0; j < n; j++) ((float *)c->y)[to + j * s] = (float)(acc[j] + bias);
             else for (int64_t j = 0; j < n; j++) ((double *)c->y)[to + j * s] = acc[j] + bias;
         }
@@ -203,4 +212,6 @@ fy_status fy_conv_with(const fy_gemm_kernels *kernels, const fy_conv_args *args,
     return fy_product_run(&p, pool, e);
 }
 
-fy_status fy_conv(const fy_conv_args *c, fy_pool *pool, ferry_error *e) { return fy_conv_with(fy_gemm_kernels_for(fy_cpu_isa()), c, pool, e); }
+fy_status fy_conv(const fy_conv_args *c, fy_pool *pool, ferry_error *e) {
+    return fy_conv_with(fy_gemm_kernels_for(fy_cpu_isa()), c, pool, e);
+}

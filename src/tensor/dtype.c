@@ -48,8 +48,9 @@ static bool same_word(const char *a, const char *b, size_t n) {
 
 fy_dtype fy_dtype_find(const char *name, size_t n) {
     static const struct { const char *name; fy_dtype t; } others[] = {         /* numpy, ml_dtypes, torch */
-        { "float32", FERRY_FLOAT }, { "float64", FERRY_DOUBLE }, { "half", FERRY_FLOAT16 }, { "bool_", FERRY_BOOL }, { "boolean", FERRY_BOOL },
-        { "str_", FERRY_STRING }, { "object", FERRY_STRING }, { "float8_e4m3fn", FERRY_FLOAT8E4M3FN }, { "float8_e4m3fnuz", FERRY_FLOAT8E4M3FNUZ },
+        { "float32", FERRY_FLOAT }, { "float64", FERRY_DOUBLE }, { "half", FERRY_FLOAT16 }, { "bool_", FERRY_BOOL },
+        { "boolean", FERRY_BOOL }, { "str_", FERRY_STRING }, { "object", FERRY_STRING }, { "float8_e4m3fn", FERRY_FLOAT8E4M3FN },
+        { "float8_e4m3fnuz", FERRY_FLOAT8E4M3FNUZ },
         { "float8_e5m2", FERRY_FLOAT8E5M2 }, { "float8_e5m2fnuz", FERRY_FLOAT8E5M2FNUZ }, { "float4_e2m1fn", FERRY_FLOAT4E2M1 },
         { "float8_e8m0fnu", FERRY_FLOAT8E8M0 }, { "int", FERRY_INT32 }, { "long", FERRY_INT64 },
     };
@@ -76,5 +77,9 @@ ferry_tensor ferry_view(int32_t dtype, void *data, int32_t rank, const int64_t *
 }
 
 /* Inputs are only read: the struct is one for both directions. */
-ferry_tensor ferry_f32(const float *data, int32_t rank, const int64_t *dim) { return ferry_view(FERRY_FLOAT, (void *)(uintptr_t)data, rank, dim); }
-ferry_tensor ferry_i64(const int64_t *data, int32_t rank, const int64_t *dim) { return ferry_view(FERRY_INT64, (void *)(uintptr_t)data, rank, dim); }
+ferry_tensor ferry_f32(const float *data, int32_t rank, const int64_t *dim) {
+    return ferry_view(FERRY_FLOAT, (void *)(uintptr_t)data, rank, dim);
+}
+ferry_tensor ferry_i64(const int64_t *data, int32_t rank, const int64_t *dim) {
+    return ferry_view(FERRY_INT64, (void *)(uintptr_t)data, rank, dim);
+}

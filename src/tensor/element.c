@@ -80,8 +80,9 @@ static int64_t extend(uint8_t v, int bits) { return (int64_t)((v & ((1 << bits) 
 /* X(ONNX name, storage type, family): all numeric dtypes but complex. */
 #define TYPES(X) X(FLOAT, float, P) X(DOUBLE, double, P) X(INT64, int64_t, I) X(INT32, int32_t, I) X(UINT8, uint8_t, U) X(INT8, int8_t, I) \
     X(UINT16, uint16_t, U) X(INT16, int16_t, I) X(UINT32, uint32_t, U) X(UINT64, uint64_t, U) X(BOOL, uint8_t, B) X(FLOAT16, uint16_t, H) \
-    X(BFLOAT16, uint16_t, G) X(FLOAT8E4M3FN, uint8_t, E) X(FLOAT8E4M3FNUZ, uint8_t, E) X(FLOAT8E5M2, uint8_t, E) X(FLOAT8E5M2FNUZ, uint8_t, E) \
-    X(FLOAT4E2M1, uint8_t, E) X(FLOAT8E8M0, uint8_t, E) X(UINT4, uint8_t, U4) X(INT4, uint8_t, I4) X(UINT2, uint8_t, U2) X(INT2, uint8_t, I2)
+    X(BFLOAT16, uint16_t, G) X(FLOAT8E4M3FN, uint8_t, E) X(FLOAT8E4M3FNUZ, uint8_t, E) X(FLOAT8E5M2, uint8_t, E) \
+    X(FLOAT8E5M2FNUZ, uint8_t, E) X(FLOAT4E2M1, uint8_t, E) X(FLOAT8E8M0, uint8_t, E) X(UINT4, uint8_t, U4) X(INT4, uint8_t, I4) \
+    X(UINT2, uint8_t, U2) X(INT2, uint8_t, I2)
 
 /* value v of dtype t, family by the last letters: as double, int64, uint64 */
 #define F64_P(t, v) ((double)(v))

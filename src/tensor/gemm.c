@@ -5,7 +5,8 @@
 typedef struct gemm { fy_mat c, a, b; double alpha, beta; } gemm;
 
 /* dst[k*width + i] = element [i, k] of a matrix whose first index has stride `outer`, the second `step`. */
-static void pack(const fy_gemm_kernels *g, double *dst, int width, const fy_mat *x, int64_t at, int64_t outer, int64_t step, int count, int64_t kc) {
+static void pack(const fy_gemm_kernels *g, double *dst, int width, const fy_mat *x, int64_t at, int64_t outer, int64_t step, int count,
+    int64_t kc) {
     if (x->dtype == FERRY_FLOAT) g->pack_f32(dst, width, (const float *)x->at + at, outer, step, count, kc);
     else g->pack_f64(dst, width, (const double *)x->at + at, outer, step, count, kc);
 }
@@ -20,7 +21,8 @@ static void pack_b(const fy_product *p, double *dst, int64_t batch, int64_t col,
     const fy_mat *b = &((const gemm *)p->args)->b;
     (void)batch;
     for (int64_t j = 0; j < cols; j += FY_NR)
-        pack(p->kernels, dst + j * kc, FY_NR, b, (col + j) * b->col + k0 * b->row, b->col, b->row, (int)(cols - j < FY_NR ? cols - j : FY_NR), kc);
+        pack(p->kernels, dst + j * kc, FY_NR, b, (col + j) * b->col + k0 * b->row, b->col, b->row,
+            (int)(cols - j < FY_NR ? cols - j : FY_NR), kc);
 }
 
 #define STORE(T) do { \
@@ -31,7 +33,8 @@ static void pack_b(const fy_product *p, double *dst, int64_t batch, int64_t col,
         else for (int64_t j = 0; j < cols; j++) c[j * step] = (T)(alpha * sums[j] + beta * (double)c[j * step]); \
     } } while (0)
 
-static void store(const fy_product *p, const double *sums, int64_t ld, int64_t batch, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+static void store(const fy_product *p, const double *sums, int64_t ld, int64_t batch, int64_t row, int64_t rows, int64_t col,
+    int64_t cols) {
     const gemm *g = p->args;
     double alpha = g->alpha, beta = g->beta;
     int64_t step = g->c.col;
@@ -66,8 +69,8 @@ static fy_status run_row(const fy_product *p, const gemm *g, fy_pool *pool, ferr
 
 static int64_t padded(int64_t n) { return (n + FY_NR - 1) / FY_NR * FY_NR; }
 
-fy_status fy_gemm_with(const fy_gemm_kernels *kernels, fy_mat c, fy_mat a, fy_mat b, int64_t m, int64_t n, int64_t k, double alpha, double beta,
-                       fy_pool *pool, ferry_error *e) {
+fy_status fy_gemm_with(const fy_gemm_kernels *kernels, fy_mat c, fy_mat a, fy_mat b, int64_t m, int64_t n, int64_t k,
+                       double alpha, double beta, fy_pool *pool, ferry_error *e) {
     FY_ASSERT((a.dtype == FERRY_FLOAT || a.dtype == FERRY_DOUBLE) && (b.dtype == FERRY_FLOAT || b.dtype == FERRY_DOUBLE));
     FY_ASSERT(c.dtype == FERRY_FLOAT || c.dtype == FERRY_DOUBLE);
     gemm g = { c, a, b, alpha, beta };
@@ -79,7 +82,8 @@ fy_status fy_gemm_with(const fy_gemm_kernels *kernels, fy_mat c, fy_mat a, fy_ma
         m = n;
         n = t;
     }
-    fy_product p = { .kernels = kernels, .batch = 1, .m = m, .n = n, .k = k, .args = &g, .pack_a = pack_a, .pack_b = pack_b, .store = store };
+    fy_product p = { .kernels = kernels, .batch = 1, .m = m, .n = n, .k = k, .args = &g, .pack_a = pack_a, .pack_b = pack_b,
+        .store = store };
     return m == 1 ? run_row(&p, &g, pool, e) : fy_product_run(&p, pool, e);
 }
 

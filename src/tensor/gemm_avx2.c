@@ -9,7 +9,8 @@
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #define LOAD(i)  __m256d l##i = _mm256_setzero_pd(), h##i = l##i; \
                  if (ROWS > i && !first) { l##i = _mm256_loadu_pd(c + i * ld); h##i = _mm256_loadu_pd(c + i * ld + 4); }
-#define STEP(i)  if (ROWS > i) { __m256d w = _mm256_broadcast_sd(a + i); l##i = _mm256_fmadd_pd(w, x, l##i); h##i = _mm256_fmadd_pd(w, y, h##i); }
+#define STEP(i)  if (ROWS > i) { __m256d w = _mm256_broadcast_sd(a + i); \
+                                 l##i = _mm256_fmadd_pd(w, x, l##i); h##i = _mm256_fmadd_pd(w, y, h##i); }
 #define STORE(i) if (ROWS > i) { _mm256_storeu_pd(c + i * ld, l##i); _mm256_storeu_pd(c + i * ld + 4, h##i); }
 FY_INLINE void rows_n(const int ROWS, int64_t kc, const double *a, const double *b, double *c, int64_t ld, bool first) {
     EACH(LOAD)
@@ -82,7 +83,8 @@ FY_INLINE __m256d four_steps(__m256d sum, const double *w, __m256d a, __m256d b,
     static void axpy_##name(double *acc, double w, const T *x, int64_t step, int64_t n) { \
         int64_t i = 0; \
         __m256d v = _mm256_set1_pd(w); \
-        for (; step == 1 && i + 4 <= n; i += 4) _mm256_storeu_pd(acc + i, _mm256_fmadd_pd(v, four_##name(x + i), _mm256_loadu_pd(acc + i))); \
+        for (; step == 1 && i + 4 <= n; i += 4) \
+            _mm256_storeu_pd(acc + i, _mm256_fmadd_pd(v, four_##name(x + i), _mm256_loadu_pd(acc + i))); \
         for (; i < n; i++) acc[i] = __builtin_fma(w, (double)x[i * step], acc[i]); \
     } \
     /* Columns side by side: four rows of b at a time onto the sums. Rows side by side (a column is a run): sixteen columns, \
@@ -94,7 +96,8 @@ FY_INLINE __m256d four_steps(__m256d sum, const double *w, __m256d a, __m256d b,
             int64_t i = 0; \
             for (; i + 4 <= k; i += 4) { \
                 const T *p = b + i * step, *q = p + step, *r = q + step, *s = r + step; \
-                __m256d v = _mm256_set1_pd(a[i]), w = _mm256_set1_pd(a[i + 1]), x = _mm256_set1_pd(a[i + 2]), y = _mm256_set1_pd(a[i + 3]); \
+                __m256d v = _mm256_set1_pd(a[i]), w = _mm256_set1_pd(a[i + 1]), x = _mm256_set1_pd(a[i + 2]), \
+                    y = _mm256_set1_pd(a[i + 3]); \
                 for (j = 0; j + 4 <= count; j += 4) { \
                     __m256d t = _mm256_fmadd_pd(v, four_##name(p + j), _mm256_loadu_pd(sums + j)); \
                     t = _mm256_fmadd_pd(w, four_##name(q + j), t); \
@@ -112,11 +115,12 @@ FY_INLINE __m256d four_steps(__m256d sum, const double *w, __m256d a, __m256d b,
                 const T *s = b + j * outer; \
                 __m256d t[4] = { _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd() }; \
                 int64_t i = 0; \
-                for (; i + 16 <= k; i += 16)                           /* whole cache lines: rows a page apart share few places in the cache */ \
+                for (; i + 16 <= k; i += 16) /* whole cache lines: columns a page apart share few places in the cache */ \
                     for (int g = 0; 4 * g < wide; g++) \
                         for (int64_t n = i; n < i + 16; n += 4) { \
                             const T *p = s + 4 * g * outer + n; \
-                            t[g] = four_steps(t[g], a + n, four_##name(p), four_##name(p + outer), four_##name(p + 2 * outer), four_##name(p + 3 * outer)); \
+                            t[g] = four_steps(t[g], a + n, four_##name(p), four_##name(p + outer), four_##name(p + 2 * outer), \
+                                four_##name(p + 3 * outer)); \
                         } \
                 for (int g = 0; 4 * g < wide; g++) _mm256_storeu_pd(sums + j + 4 * g, t[g]); \
                 for (; i < k; i++) \

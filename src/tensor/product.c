@@ -63,7 +63,8 @@ fy_status fy_product_run(fy_product *p, fy_pool *pool, ferry_error *e) {
     p->mc = least(mc, round_up(p->m, FY_MR));
     p->nc = least(nc, round_up(p->n, FY_NR));
     int64_t kc = least(FY_KC, p->k);
-    run r = { .p = p, .tiles_m = (p->m - 1) / p->mc + 1, .tiles_n = (p->n - 1) / p->nc + 1, .a_len = round_up(kc * p->mc, FY_NR), .b_len = kc * p->nc, .ld = p->nc };
+    run r = { .p = p, .tiles_m = (p->m - 1) / p->mc + 1, .tiles_n = (p->n - 1) / p->nc + 1, .a_len = round_up(kc * p->mc, FY_NR),
+        .b_len = kc * p->nc, .ld = p->nc };
     int64_t tiles = p->batch * r.tiles_m * r.tiles_n;
     if ((double)p->m * (double)p->n * (double)(p->k + 1) * (double)p->batch < SMALL) pool = NULL;
     r.nslots = (int)least(fy_pool_threads(pool), tiles);
@@ -73,7 +74,8 @@ fy_status fy_product_run(fy_product *p, fy_pool *pool, ferry_error *e) {
     r.taken = fy_calloc((size_t)r.nslots, sizeof *r.taken);
     if (!r.slot || !r.taken) s = fy_fail(e, FY_E_NOMEM, "out of memory");
     for (int i = 0; s == FY_OK && i < r.nslots; i++)
-        if (!(r.slot[i] = fy_malloc_aligned(len))) s = fy_fail(e, FY_E_NOMEM, "out of memory: a matrix product needs %zu bytes for each thread", len);
+        if (!(r.slot[i] = fy_malloc_aligned(len)))
+            s = fy_fail(e, FY_E_NOMEM, "out of memory: a matrix product needs %zu bytes for each thread", len);
     if (s == FY_OK) fy_for(pool, tiles, 1, some_tiles, &r);
     for (int i = 0; r.slot && i < r.nslots; i++) fy_free_aligned(r.slot[i]);
     fy_free(r.slot);

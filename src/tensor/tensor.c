@@ -83,7 +83,8 @@ fy_status fy_tensor_new(fy_tensor *t, fy_dtype dtype, int rank, const int64_t *d
     size_t bytes = 0;
     FY_NEED(e, elem > 0, TYPE, "there are no tensors of element type %d", (int)dtype);
     FY_NEED(e, rank >= 0 && rank <= FY_MAX_RANK, LIMIT, "rank %d is outside 0..%d", rank, FY_MAX_RANK);
-    FY_NEED(e, fy_count_dims(&count, rank, dim) && fy_mul_size(&bytes, (size_t)count, (size_t)elem), LIMIT, "a %s tensor of rank %d is too large to address",
+    FY_NEED(e, fy_count_dims(&count, rank, dim) && fy_mul_size(&bytes, (size_t)count, (size_t)elem), LIMIT,
+        "a %s tensor of rank %d is too large to address",
         fy_dtype_name(dtype), rank);
     fy_storage *s = fy_storage_new(bytes);
     FY_NEED(e, s, NOMEM, "out of memory: a tensor needs %zu bytes", bytes);
@@ -118,7 +119,8 @@ fy_status fy_tensor_clone(fy_tensor *dst, const fy_tensor *src, ferry_error *e) 
 
 fy_status fy_tensor_cast(fy_tensor *dst, const fy_tensor *src, fy_dtype dtype, ferry_error *e) {
     *dst = (fy_tensor){ 0 };
-    FY_NEED(e, (src->dtype == FERRY_STRING) == (dtype == FERRY_STRING), TYPE, "%s cannot be converted to %s here", fy_dtype_name(src->dtype), fy_dtype_name(dtype));
+    FY_NEED(e, (src->dtype == FERRY_STRING) == (dtype == FERRY_STRING), TYPE, "%s cannot be converted to %s here",
+        fy_dtype_name(src->dtype), fy_dtype_name(dtype));
     FY_TRY(fy_tensor_new(dst, dtype, src->rank, src->dim, e));
     fy_tensor_copy(dst, src);
     return FY_OK;

@@ -60,7 +60,8 @@ fy_tensor fy_tensor_ref(const fy_tensor *t);                 /* same view, one m
 void      fy_tensor_free(fy_tensor *t);                      /* drops the reference, zeroes the struct */
 /* dst gets dtype and dims of src, contiguous, own storage. */
 FY_CHECKED fy_status fy_tensor_clone(fy_tensor *dst, const fy_tensor *src, ferry_error *e);
-/* Converts every element as ONNX Cast does, complex to its real part; strings only to strings, else TYPE (float to int truncates, out of range saturates, NaN gives 0; bool is != 0). */
+/* Converts every element as ONNX Cast does (float to int truncates, out of range saturates, NaN gives 0; bool is != 0),
+ * complex to its real part; strings only to strings, else TYPE. */
 FY_CHECKED fy_status fy_tensor_cast(fy_tensor *dst, const fy_tensor *src, fy_dtype dtype, ferry_error *e);
 /* Element-wise copy between any two views of equal dims; dtypes may differ (then as fy_tensor_cast). */
 void      fy_tensor_copy(fy_tensor *dst, const fy_tensor *src);

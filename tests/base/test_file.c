@@ -255,7 +255,8 @@ static void names_in_models_stay_below(void **state) {
     assert_int_equal(symlink("w", in_dir(0, "sub/link")), 0);
     assert_int_equal(symlink("sub", in_dir(0, "sublink")), 0);
     assert_int_equal(symlink("/etc", in_dir(0, "etc")), 0);
-    const char *const bad[] = { "", "/etc/passwd", "../x", "sub/../top", "sub/..", "sub//w", "sub/", ".", "sub/.", "sub/link", "sublink/w", "etc/passwd", ".." };
+    const char *const bad[] = { "", "/etc/passwd", "../x", "sub/../top", "sub/..", "sub//w", "sub/", ".", "sub/.", "sub/link",
+        "sublink/w", "etc/passwd", ".." };
     for (int i = 0; i < FY_COUNT(bad); i++) assert_fails(fy_file_open_below(&f, dir, bad[i], &e), PATH);
     assert_fails(fy_file_open_below(&f, dir, "absent", &e), NOFILE);
     assert_fails(fy_file_open_below(&f, dir, "sub", &e), FORMAT);

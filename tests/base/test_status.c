@@ -261,7 +261,8 @@ static void cpu_levels_have_names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(error_carries_code_text_help_frames), cmocka_unit_test(long_texts_are_cut_between_characters),
-        cmocka_unit_test(codes_are_found_by_name), cmocka_unit_test(arena_memory_is_zeroed_aligned_apart), cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(codes_are_found_by_name), cmocka_unit_test(arena_memory_is_zeroed_aligned_apart),
+            cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(peak_bytes_are_known), cmocka_unit_test(buffers_grow_and_pad), cmocka_unit_test(sizes_do_not_wrap),
         cmocka_unit_test(log_rules_choose_by_topic), cmocka_unit_test(knobs_fall_back), cmocka_unit_test(cpu_levels_have_names),
     };

@@ -15,8 +15,9 @@ static uint32_t rnd(uint32_t n) {
 }
 
 static const fy_dtype numeric[] = {
-    FERRY_FLOAT, FERRY_UINT8, FERRY_INT8, FERRY_UINT16, FERRY_INT16, FERRY_INT32, FERRY_INT64, FERRY_BOOL, FERRY_FLOAT16, FERRY_DOUBLE, FERRY_UINT32,
-    FERRY_UINT64, FERRY_COMPLEX64, FERRY_COMPLEX128, FERRY_BFLOAT16, FERRY_FLOAT8E4M3FN, FERRY_FLOAT8E4M3FNUZ, FERRY_FLOAT8E5M2, FERRY_FLOAT8E5M2FNUZ,
+    FERRY_FLOAT, FERRY_UINT8, FERRY_INT8, FERRY_UINT16, FERRY_INT16, FERRY_INT32, FERRY_INT64, FERRY_BOOL, FERRY_FLOAT16, FERRY_DOUBLE,
+    FERRY_UINT32, FERRY_UINT64, FERRY_COMPLEX64, FERRY_COMPLEX128, FERRY_BFLOAT16, FERRY_FLOAT8E4M3FN, FERRY_FLOAT8E4M3FNUZ,
+    FERRY_FLOAT8E5M2, FERRY_FLOAT8E5M2FNUZ,
     FERRY_UINT4, FERRY_INT4, FERRY_FLOAT4E2M1, FERRY_FLOAT8E8M0, FERRY_UINT2, FERRY_INT2
 };
 
@@ -117,8 +118,8 @@ static void copies_match(void **state) {
         dst.data = to;
         fy_tensor_copy(&dst, &src);
         for (int64_t i = 0; i < fy_count(&src); i++) {
-            double want = fy_dtype_class(b) == FY_CLASS_B ? 1.0 : b == FERRY_INT2 && fy_get_f64(&src, i) == 2 ? fy_get_f64(&dst, i) : fy_get_f64(&src, i);
-            assert_true(fy_get_f64(&dst, i) == want);
+            double got = fy_get_f64(&dst, i), want = fy_dtype_class(b) == FY_CLASS_B ? 1.0 : fy_get_f64(&src, i);
+            assert_true(got == want || (b == FERRY_INT2 && want == 2));        /* 2 does not fit: see the tests of casts */
         }
     }
 }
@@ -134,15 +135,17 @@ static void floats_to_integers_saturate(void **state) {
     (void)state;
     const double inf = (double)INFINITY, nan = (double)NAN;
     const struct { fy_dtype t; double lo, hi; } range[] = {
-        { FERRY_INT8, -128, 127 }, { FERRY_UINT8, 0, 255 }, { FERRY_INT16, -32768, 32767 }, { FERRY_UINT16, 0, 65535 }, { FERRY_INT32, -0x1p31, 0x1p31 - 1 },
-        { FERRY_UINT32, 0, 0x1p32 - 1 }, { FERRY_INT4, -8, 7 }, { FERRY_UINT4, 0, 15 }, { FERRY_INT2, -2, 1 }, { FERRY_UINT2, 0, 3 },
+        { FERRY_INT8, -128, 127 }, { FERRY_UINT8, 0, 255 }, { FERRY_INT16, -32768, 32767 }, { FERRY_UINT16, 0, 65535 },
+        { FERRY_INT32, -0x1p31, 0x1p31 - 1 }, { FERRY_UINT32, 0, 0x1p32 - 1 }, { FERRY_INT4, -8, 7 }, { FERRY_UINT4, 0, 15 },
+        { FERRY_INT2, -2, 1 }, { FERRY_UINT2, 0, 3 },
         { FERRY_INT64, -0x1p63, 0x1p63 }, { FERRY_UINT64, 0, 0x1p64 },
     };
     for (int i = 0; i < FY_COUNT(range); i++) {
-        assert_true(cast1(range[i].lo - 1, range[i].t) == range[i].lo && cast1(-inf, range[i].t) == range[i].lo && cast1(-1e300, range[i].t) == range[i].lo);
-        assert_true(cast1(range[i].hi + 1, range[i].t) == range[i].hi && cast1(inf, range[i].t) == range[i].hi && cast1(1e300, range[i].t) == range[i].hi);
-        assert_true(cast1(nan, range[i].t) == 0 && cast1(0.99, range[i].t) == 0 && cast1(-0.99, range[i].t) == 0);
-        assert_true(cast1(1.99, range[i].t) == 1 && cast1(range[i].lo, range[i].t) == range[i].lo);
+        fy_dtype t = range[i].t;
+        double lo = range[i].lo, hi = range[i].hi;
+        assert_true(cast1(lo - 1, t) == lo && cast1(-inf, t) == lo && cast1(-1e300, t) == lo && cast1(lo, t) == lo);
+        assert_true(cast1(hi + 1, t) == hi && cast1(inf, t) == hi && cast1(1e300, t) == hi && cast1(hi, t) == hi);
+        assert_true(cast1(nan, t) == 0 && cast1(0.99, t) == 0 && cast1(-0.99, t) == 0 && cast1(1.99, t) == 1);
     }
     assert_true(cast1(nan, FERRY_BOOL) == 1 && cast1(-0.0, FERRY_BOOL) == 0 && cast1(0.1, FERRY_BOOL) == 1);
     double d = nan;
@@ -161,8 +164,9 @@ static void integers_wrap(void **state) {
         if (rnd(2)) v = -v;
         int64_t cell = 0;
         const struct { fy_dtype t; int64_t want; } wrap[] = {
-            { FERRY_INT8, (int8_t)v }, { FERRY_UINT8, (uint8_t)v }, { FERRY_INT16, (int16_t)v }, { FERRY_UINT16, (uint16_t)v }, { FERRY_INT32, (int32_t)v },
-            { FERRY_UINT32, (uint32_t)v }, { FERRY_INT64, v }, { FERRY_UINT64, v }, { FERRY_BOOL, v != 0 }, { FERRY_UINT4, v & 15 },
+            { FERRY_INT8, (int8_t)v }, { FERRY_UINT8, (uint8_t)v }, { FERRY_INT16, (int16_t)v }, { FERRY_UINT16, (uint16_t)v },
+            { FERRY_INT32, (int32_t)v }, { FERRY_UINT32, (uint32_t)v }, { FERRY_INT64, v }, { FERRY_UINT64, v },
+            { FERRY_BOOL, v != 0 }, { FERRY_UINT4, v & 15 },
             { FERRY_INT4, ((v & 15) ^ 8) - 8 }, { FERRY_UINT2, v & 3 }, { FERRY_INT2, ((v & 3) ^ 2) - 2 },
         };
         for (int j = 0; j < FY_COUNT(wrap); j++) {

@@ -80,7 +80,8 @@ static void one_gemm(int64_t m, int64_t n, int64_t k, double alpha, double beta)
             memcpy(got, start, bytes);
             c.at = (char *)got + GUARD * (tc == FERRY_FLOAT ? 4 : 8);
             assert_ok(fy_gemm_with(fy_gemm_kernels_for((fy_isa)isa), c, a, b, m, n, k, alpha, beta, pools[p], &e), e);
-            if (memcmp(got, want, bytes)) fail_msg("m %d n %d k %d isa %d threads %d", (int)m, (int)n, (int)k, isa, fy_pool_threads(pools[p]));
+            if (memcmp(got, want, bytes))
+                fail_msg("m %d n %d k %d isa %d threads %d", (int)m, (int)n, (int)k, isa, fy_pool_threads(pools[p]));
         }
     }
     free(a.at);
@@ -197,7 +198,8 @@ static void random_conv(int nd, int64_t cin, int64_t cout, int64_t groups, int64
     int ye = c.y_dtype == FERRY_FLOAT ? 4 : 8;
     for (int i = 0; i < nd; i++) pixels *= c.out[i];
     void *x = filled(c.x_dtype, xn), *w = filled(c.w_dtype, wn), *bias = filled(c.bias_dtype, all_out);
-    char *start = filled(c.y_dtype, yn + 2 * GUARD), *got = malloc((size_t)(yn + 2 * GUARD) * 8), *want = malloc((size_t)(yn + 2 * GUARD) * 8);
+    char *start = filled(c.y_dtype, yn + 2 * GUARD), *got = malloc((size_t)(yn + 2 * GUARD) * 8),
+        *want = malloc((size_t)(yn + 2 * GUARD) * 8);
     assert_true(got && want);
     size_t bytes = (size_t)((yn + 2 * GUARD) * ye);
     c.x = x;
@@ -218,7 +220,8 @@ static void random_conv(int nd, int64_t cin, int64_t cout, int64_t groups, int64
             memcpy(got, start, bytes);
             c.y = got + GUARD * ye;
             assert_ok(fy_conv_with(fy_gemm_kernels_for((fy_isa)isa), &c, pools[p], &e), e);
-            if (memcmp(got, want, bytes)) fail_msg("conv nd %d cin %d cout %d groups %d isa %d pool %d", nd, (int)cin, (int)cout, (int)groups, isa, p);
+            if (memcmp(got, want, bytes))
+                fail_msg("conv nd %d cin %d cout %d groups %d isa %d pool %d", nd, (int)cin, (int)cout, (int)groups, isa, p);
         }
     }
     free(x);
@@ -250,14 +253,16 @@ static void bits_do_not_depend_on_the_batch(void **state) {
     fy_mat B = { b, FERRY_DOUBLE, N, 1 };
     assert_ok(fy_gemm((fy_mat){ all, FERRY_DOUBLE, N, 1 }, (fy_mat){ a, FERRY_DOUBLE, K, 1 }, B, M, N, K, 1, 0, pools[1], &e), e);
     for (int i = 0; i < M; i++) {
-        assert_ok(fy_gemm((fy_mat){ one, FERRY_DOUBLE, N, 1 }, (fy_mat){ a + i * K, FERRY_DOUBLE, K, 1 }, B, 1, N, K, 1, 0, pools[1], &e), e);
+        assert_ok(fy_gemm((fy_mat){ one, FERRY_DOUBLE, N, 1 }, (fy_mat){ a + i * K, FERRY_DOUBLE, K, 1 }, B, 1, N, K, 1, 0, pools[1],
+            &e), e);
         assert_memory_equal(one, all + i * N, sizeof one);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_have_the_bits_of_plain_loops), cmocka_unit_test(nan_is_not_read_when_beta_is_zero), cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(products_have_the_bits_of_plain_loops), cmocka_unit_test(nan_is_not_read_when_beta_is_zero),
+            cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(convolutions_have_the_bits_of_plain_loops), cmocka_unit_test(bits_do_not_depend_on_the_batch),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
