@@ -110,7 +110,7 @@ static fy_status ref_isinf(const fy_call *c) {
 }
 static const fy_attr_spec isinf_attrs[] = {{"detect_negative", FY_ATTR_INT, "1", "-inf counts"}, {"detect_positive", FY_ATTR_INT, "1", "+inf counts"}, {0}};
 #define T_TEST "T=" FY_T_FLOAT "," FY_T_F8 "|T|bool"
-const fy_op fy_op_is_na_n = {.name = "IsNaN", .domain = "", .doc = "y = x is not a number", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 9,
+const fy_op fy_op_is_nan = {.name = "IsNaN", .domain = "", .doc = "y = x is not a number", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 9,
     .since = 9, .types = T_TEST, .infer = infer_test, .ref = ref_isnan, .flags = CMP};
 const fy_op fy_op_is_inf = {.name = "IsInf", .domain = "", .doc = "y = x is infinite", .attrs = isinf_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
     .max_out = 1, .first = 10, .since = 10, .types = T_TEST, .infer = infer_test, .ref = ref_isinf, .flags = CMP};

@@ -376,7 +376,7 @@ static fy_status infer_prelu(fy_infer *f) {
     }
     return fy_k_like(f);
 }
-const fy_op fy_op_p_relu = {.name = "PRelu", .domain = "", .doc = "y = x < 0 ? slope x : x", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+const fy_op fy_op_prelu = {.name = "PRelu", .domain = "", .doc = "y = x < 0 ? slope x : x", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .first = 1, .since = 9, .types = "T=" FY_T_FLOAT ",i32,i64,u32,u64|T,T|T", .infer = infer_prelu, .ref = ref_prelu, .flags = EW};
 
 /* ---- logic and bits ------------------------------------------------------------------------------------------------ */
