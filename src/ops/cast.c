@@ -53,7 +53,7 @@ static int print(char *text, size_t room, const fy_tensor *x, int64_t i) {
         if (fy_round_to(x->dtype, strtod(text, NULL)) == v) break;
     }
     snprintf(text, room, "%.*e", digits - 1, v);
-    int exponent = atoi(strchr(text, 'e') + 1);
+    int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
     if (v != 0 && (exponent < -4 || exponent >= 16)) return (int)strlen(text);
     int decimals = digits - 1 - exponent;
     return snprintf(text, room, "%.*f", decimals < 1 ? 1 : decimals, v);
