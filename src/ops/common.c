@@ -201,13 +201,13 @@ fy_status fy_k_gemm_ready(const fy_call *c, const fy_tensor *x, bool dense, fy_t
     return FY_OK;
 }
 
-double *fy_k_f64(const fy_call *c, const fy_tensor *x) {
+double *fy_k_as_f64(const fy_call *c, const fy_tensor *x) {
     double *p = FY_NEWN(c->scratch, double, fy_count(x));
     if (p && fy_count(x)) fy_load_f64(p, x, 0, fy_count(x));
     return p;
 }
 
-int64_t *fy_k_i64(const fy_call *c, const fy_tensor *x) {
+int64_t *fy_k_as_i64(const fy_call *c, const fy_tensor *x) {
     int64_t *p = FY_NEWN(c->scratch, int64_t, fy_count(x));
     if (p && fy_count(x)) fy_load_i64(p, x, 0, fy_count(x));
     return p;

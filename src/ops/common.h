@@ -62,8 +62,8 @@ FY_CHECKED fy_status fy_k_unary(const fy_call *c, const fy_maps *m);    /* par: 
  * contiguous). f16, bf16 and integers of up to 24 bits become f32, which holds them exactly. */
 FY_CHECKED fy_status fy_k_gemm_ready(const fy_call *c, const fy_tensor *x, bool dense, fy_tensor *out);
 /* n elements of a tensor of any numeric dtype, dense, in scratch. NULL: out of memory. */
-double  *fy_k_f64(const fy_call *c, const fy_tensor *x);
-int64_t *fy_k_i64(const fy_call *c, const fy_tensor *x);
+double  *fy_k_as_f64(const fy_call *c, const fy_tensor *x);
+int64_t *fy_k_as_i64(const fy_call *c, const fy_tensor *x);
 /* Elements [first, first + n) of t as their bytes: in place where they follow each other, else gathered into `room`. */
 const void *fy_k_bytes(const fy_tensor *t, int64_t first, int64_t n, void *room);
 const fy_str *fy_k_str(const fy_tensor *t, int64_t i);                  /* element of a string tensor by row-major index */

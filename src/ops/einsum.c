@@ -230,7 +230,7 @@ static fy_status ref_einsum(const fy_call *c) {
         }
     for (int i = 0; i < q.n; i++) {
         const fy_tensor *x = fy_arg(c, i);
-        op[i].data = w.integer ? (const void *)fy_k_i64(c, x) : (const void *)fy_k_f64(c, x);
+        op[i].data = w.integer ? (const void *)fy_k_as_i64(c, x) : (const void *)fy_k_as_f64(c, x);
         FY_NOMEM(c->e, op[i].data);
         int64_t stride = 1;
         for (int k = x->rank - 1; k >= 0; k--) {                        /* a label twice in one operand: its diagonal */

@@ -130,7 +130,7 @@ static fy_status ref_matmul(const fy_call *c) {
     if (!y || !fy_count(y)) return FY_OK;
     if (!fy_dtype_float(y->dtype)) {
         FY_NEED(c->e, fy_dtype_int(y->dtype), TYPE, "no product of %s", fy_dtype_name(y->dtype));
-        int64_t *ia = fy_k_i64(c, fy_arg(c, 0)), *ib = fy_k_i64(c, fy_arg(c, 1));
+        int64_t *ia = fy_k_as_i64(c, fy_arg(c, 0)), *ib = fy_k_as_i64(c, fy_arg(c, 1));
         FY_NEED(c->e, ia && ib, NOMEM, "out of memory");
         return multiply_integers(c, ia, fy_arg(c, 0), ib, fy_arg(c, 1), y);
     }
@@ -204,7 +204,7 @@ static fy_status infer_integer(fy_infer *f) { return infer_product(f, FERRY_INT3
 /* Subtracts a zero point: one for all, or one for each row of a (column of b), then `inner` elements apart. */
 static fy_status subtract(const fy_call *c, int64_t *v, const fy_tensor *t, const fy_tensor *zero, bool rows) {
     if (!zero || !fy_count(t)) return FY_OK;
-    int64_t nz = fy_count(zero), *z = fy_k_i64(c, zero);
+    int64_t nz = fy_count(zero), *z = fy_k_as_i64(c, zero);
     FY_NOMEM(c->e, z);
     int axis = rows ? t->rank - 2 : t->rank - 1;
     int64_t want = axis < 0 ? 1 : t->dim[axis], inner = rows && t->rank ? t->dim[t->rank - 1] : 1, n = fy_count(t);
@@ -219,7 +219,7 @@ static fy_status ref_integer(const fy_call *c) {
     const fy_tensor *a = fy_arg(c, 0), *b = fy_arg(c, 1);
     if (!y || !fy_count(y)) return FY_OK;
     FY_NEED(c->e, fy_dtype_int(a->dtype) && fy_dtype_int(b->dtype), TYPE, "MatMulInteger of %s and %s", fy_dtype_name(a->dtype), fy_dtype_name(b->dtype));
-    int64_t *ia = fy_k_i64(c, a), *ib = fy_k_i64(c, b);
+    int64_t *ia = fy_k_as_i64(c, a), *ib = fy_k_as_i64(c, b);
     FY_NEED(c->e, ia && ib, NOMEM, "out of memory");
     FY_TRY(subtract(c, ia, a, fy_arg(c, 2), true));
     FY_TRY(subtract(c, ib, b, fy_arg(c, 3), false));

@@ -83,7 +83,7 @@ static fy_status ref_batch(const fy_call *c) {
     FY_TRY(floats_only(c));
     int64_t n = x->dim[0], ch = x->rank > 1 ? x->dim[1] : 1, plane = 1;
     for (int i = 2; i < x->rank; i++) plane *= x->dim[i];
-    double *scale = fy_k_f64(c, fy_arg(c, 1)), *bias = fy_k_f64(c, fy_arg(c, 2)), *mean = fy_k_f64(c, fy_arg(c, 3)), *var = fy_k_f64(c, fy_arg(c, 4));
+    double *scale = fy_k_as_f64(c, fy_arg(c, 1)), *bias = fy_k_as_f64(c, fy_arg(c, 2)), *mean = fy_k_as_f64(c, fy_arg(c, 3)), *var = fy_k_as_f64(c, fy_arg(c, 4));
     FY_NEED(c->e, scale && bias && mean && var, NOMEM, "out of memory");
     if (fy_attr_i(c->node, "training_mode")) {
         double keep = fy_attr_f(c->node, "momentum"), *m = FY_NEWN(c->scratch, double, ch), *v = FY_NEWN(c->scratch, double, ch);
@@ -223,7 +223,7 @@ static void group_rows(void *arg, int64_t begin, int64_t end) {
 
 static fy_status ref_group(const fy_call *c) {
     const fy_tensor *x = fy_arg(c, 0);
-    group w = {x, fy_res(c, 0), fy_k_f64(c, fy_arg(c, 1)), fy_k_f64(c, fy_arg(c, 2)), 0, 0, 1, fy_attr_f(c->node, "epsilon")};
+    group w = {x, fy_res(c, 0), fy_k_as_f64(c, fy_arg(c, 1)), fy_k_as_f64(c, fy_arg(c, 2)), 0, 0, 1, fy_attr_f(c->node, "epsilon")};
     FY_TRY(floats_only(c));
     FY_NEED(c->e, w.scale && w.bias, NOMEM, "out of memory");
     if (!w.y || !fy_count(w.y)) return FY_OK;
@@ -274,7 +274,7 @@ static void lrn_planes(void *arg, int64_t begin, int64_t end) {
 static fy_status ref_lrn(const fy_call *c) {
     const fy_tensor *x = fy_arg(c, 0);
     int64_t size = fy_attr_i(c->node, "size");
-    lrn w = {fy_k_f64(c, x), fy_res(c, 0), x->dim[1], 1, (size - 1) / 2, size / 2, fy_attr_f(c->node, "alpha") / (double)size, fy_attr_f(c->node, "beta"),
+    lrn w = {fy_k_as_f64(c, x), fy_res(c, 0), x->dim[1], 1, (size - 1) / 2, size / 2, fy_attr_f(c->node, "alpha") / (double)size, fy_attr_f(c->node, "beta"),
              fy_attr_f(c->node, "bias")};
     FY_TRY(floats_only(c));
     FY_NOMEM(c->e, w.x);

@@ -117,7 +117,7 @@ static fy_status run_pool(const fy_call *c, const fy_window *w) {
         if (!strcmp(a->name, "storage_order")) p.column_major = fy_attr_i(c->node, "storage_order") != 0;
     }
     FY_NEED(c->e, p.k != LP || p.p >= 1, ATTR, "p is %g", p.p);
-    FY_NOMEM(c->e, p.x = fy_k_f64(c, x));
+    FY_NOMEM(c->e, p.x = fy_k_as_f64(c, x));
     int64_t planes = x->dim[0] * x->dim[1], grain = 16384 / p.plane_out;
     fy_k_for(c, planes, grain < 1 ? 1 : grain, pool_planes, &p);
     return FY_OK;

@@ -103,8 +103,8 @@ static fy_status ref_quantize(const fy_call *c) {
     if (!w.precision) w.precision = fy_dtype_float(scale->dtype) && scale->dtype != FERRY_FLOAT8E8M0 ? scale->dtype : FERRY_FLOAT;
     FY_TRY(check_zero(scale, zero, c->e));
     FY_TRY(grid_of(&w.g, c->node, x, scale, c->e));
-    FY_NOMEM(c->e, w.scale = fy_k_f64(c, scale));
-    if (zero) FY_NOMEM(c->e, w.zero = fy_k_f64(c, zero));
+    FY_NOMEM(c->e, w.scale = fy_k_as_f64(c, scale));
+    if (zero) FY_NOMEM(c->e, w.zero = fy_k_as_f64(c, zero));
     limits(y->dtype, &w.lo, &w.hi);
     fy_k_for(c, fy_count(y), FY_K_GRAIN, quantize_range, &w);
     return FY_OK;
@@ -151,8 +151,8 @@ static fy_status ref_dequantize(const fy_call *c) {
     job w = {.x = x, .y = y};
     FY_TRY(check_zero(scale, zero, c->e));
     FY_TRY(grid_of(&w.g, c->node, x, scale, c->e));
-    FY_NOMEM(c->e, w.scale = fy_k_f64(c, scale));
-    if (zero) FY_NOMEM(c->e, w.zero = fy_k_f64(c, zero));
+    FY_NOMEM(c->e, w.scale = fy_k_as_f64(c, scale));
+    if (zero) FY_NOMEM(c->e, w.zero = fy_k_as_f64(c, zero));
     fy_k_for(c, fy_count(y), FY_K_GRAIN, dequantize_range, &w);
     return FY_OK;
 }
