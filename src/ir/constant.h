@@ -31,6 +31,7 @@ struct fy_const {
     const double  *factor;               /* SCALE: dim[axis] of them */
     const int64_t *stride;               /* STRIDED: in elements of src[0] */
     int64_t        offset;
+    int            depth;                /* of the recipe, 1 for BYTES; never above 16 */
 };
 
 /* All allocate in `a` and return NULL when out of memory. Checked sizes are the caller's business. */

@@ -2,7 +2,9 @@
  * dim.h - symbolic sizes. A dim is a constant, a symbol, or an integer expression over them.
  *
  * Dims are hash-consed in one fy_dims and kept canonical (sums of products with integer coefficients over atoms; an atom
- * is a symbol or a non-polynomial expression), so two dims of one pool are equal exactly when their pointers are.
+ * is a symbol or a non-polynomial expression), so polynomials of one pool are equal exactly when their pointers are, and
+ * other expressions are when our rules bring them to one form. Division by zero has no value; simplification assumes that
+ * it does not happen. Ceiling division by a constant and SCALE are turned into FLOORDIV, small constant powers into products.
  * Every constructor takes NULL operands and then gives NULL; NULL otherwise means out of memory. */
 #ifndef FY_DIM_H
 #define FY_DIM_H
@@ -27,7 +29,9 @@ struct fy_dim {
     int64_t        den;                  /* SCALE */
     const char    *name;                 /* SYM, OPAQUE: name; OPAQUE: arg of print */
     const fy_dim *const *arg;            /* SUM: terms (PROD, or atoms with coefficient 1); PROD: atoms */
-    int64_t        lo, hi;               /* known bounds, inclusive; hi = INT64_MAX when unbounded. Symbols: settable */
+    int64_t        lo, hi;               /* known bounds, inclusive; hi = INT64_MAX, lo = INT64_MIN when unbounded. Symbols: settable */
+    int64_t        mult;                 /* symbols: known to be a multiple of this; 1 otherwise */
+    int            depth, weight;        /* of the expression as a tree; what passes 64 or 4096 becomes opaque, so walks are bounded */
 };
 
 typedef struct fy_dims fy_dims;
@@ -57,6 +61,7 @@ bool fy_dim_ge(const fy_dim *d, int64_t v);                       /* proved >= v
 bool fy_dim_divisible(const fy_dim *d, int64_t by);               /* proved */
 /* Range and divisibility of a symbol; expressions built later use them. */
 void fy_dim_bound(fy_dims *p, const fy_dim *sym, int64_t lo, int64_t hi);
+void fy_dim_multiple(fy_dims *p, const fy_dim *sym, int64_t of);
 /* Records a == b: later constructors replace one symbol by the other (or by a constant). False when it contradicts. */
 bool fy_dim_equate(fy_dims *p, const fy_dim *a, const fy_dim *b);
 const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d);        /* d under the equalities recorded since it was made */

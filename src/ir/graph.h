@@ -62,8 +62,9 @@ typedef struct fy_attr {
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
-/* One use: value v is input (or capture) number `slot` of `user`. Graph outputs are uses with user == NULL. */
-typedef struct fy_use { fy_value *value; fy_node *user; int slot; struct fy_use *next, *prev; } fy_use;
+/* One use: value v is input (or capture) number `slot` of `user`. Output number `slot` of `graph` is a use with user == NULL.
+ * Nodes in bodies that read v are uses of it as well, beside the capture of the node that owns the body. */
+typedef struct fy_use { fy_value *value; fy_node *user; int slot; bool capture; struct fy_use *next, *prev; fy_graph *graph; } fy_use;
 
 struct fy_value {
     uint32_t     id;
@@ -112,6 +113,7 @@ struct fy_graph {
     FY_VEC(fy_value *) in, out;          /* out: the same value may appear twice */
     FY_VEC(fy_value *) constants;        /* initialisers, in order; may hold unused ones until the dead-code pass */
     FY_VEC(fy_state) state;              /* (input, output) pairs that share a buffer across runs; main graph only */
+    FY_VEC(fy_use *) out_use;            /* the uses that the outputs are */
 };
 
 typedef struct fy_pair { const char *key, *val; } fy_pair;
@@ -139,7 +141,10 @@ struct fy_model {
     const char  *producer, *producer_version, *domain, *doc;
     int64_t      model_version;
     uint32_t     nvalues, nnodes;        /* ids given out */
-    FY_VEC(struct fy_map_file *) files;  /* mapped files that constants point into; closed with the model */
+    FY_VEC(struct fy_map_file *) files;  /* mapped files that constants point into (structs in the arena); closed with the model */
+    FY_VEC(fy_graph *) graphs;           /* every graph ever made */
+    fy_map       opaque;                 /* operators of fy_op_opaque by "domain::name" */
+    fy_map       merged;                 /* build.c: small constants, and sizes built from inputs */
 };
 
 fy_model *fy_model_new(const fy_registry *r);                /* with an empty main graph; NULL: out of memory */
@@ -168,6 +173,12 @@ void      fy_node_move(fy_node *n, fy_node *before);         /* within its graph
 void      fy_value_replace(fy_value *v, fy_value *by);       /* every use, also as graph output */
 /* Values of `g` read by its subgraphs change when nodes are added there: call for the owner node afterwards. */
 bool      fy_node_collect_captures(fy_node *n);
+/* Subgraph number k of a node over all its attributes, or NULL. The graph after g, bodies before what follows their node,
+ * among those below `root` (NULL: of the main graph or function that g is in); NULL after the last. No recursion needed. */
+fy_graph *fy_node_body(const fy_node *n, int64_t k);
+fy_graph *fy_graph_next(const fy_node *root, const fy_graph *g);
+/* Is v made in g itself or in a graph around it? */
+bool      fy_value_visible(const fy_value *v, const fy_graph *g);
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
