@@ -31,7 +31,7 @@ static double decimal(const char *s) {
         m = m * 10 + (*s - '0');
         if (frac) exp--;
     }
-    if (*s == 'e' || *s == 'E') exp += atoi(s + 1);
+    if (*s == 'e' || *s == 'E') exp += (int)strtol(s + 1, NULL, 10);
     for (int i = exp < 0 ? -exp : exp; i > 0; i--) p *= 10;
     m = exp < 0 ? m / p : m * p;
     return neg ? -m : m;

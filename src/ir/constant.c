@@ -134,7 +134,7 @@ static bool dense_strides(int rank, const int64_t *dim, const int64_t *stride) {
 /* Outer view over the row-major order of `in`, itself a view: each outer stride must walk whole steps of one inner axis
  * (or of several that follow each other in memory) without leaving it. Gives strides in the innermost constant. */
 static bool collapse(const fy_const *in, int rank, const int64_t *dim, const int64_t *stride, int64_t offset, int64_t *out_stride, int64_t *out_offset) {
-    int64_t row[FY_MAX_RANK], at[FY_MAX_RANK], rest = offset;
+    int64_t row[FY_MAX_RANK], at[FY_MAX_RANK] = { 0 }, rest = offset;
     if (in->rank == 0) {
         for (int i = 0; i < rank; i++) out_stride[i] = 0;
         *out_offset = in->offset;

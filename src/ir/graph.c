@@ -69,7 +69,11 @@ void fy_model_free(fy_model *m) {
         fy_free(g->state.at);
         fy_free(g->out_use.at);
     }
-    for (int64_t i = 0; i < m->functions.n; i++) fy_free(m->functions.at[i].attrs.at);
+    for (int64_t i = 0; i < m->functions.n; i++) {
+        fy_free(m->functions.at[i].attrs.at);
+        fy_free(m->functions.at[i].defaults.at);
+        fy_free(m->functions.at[i].imports.at);
+    }
     for (int64_t i = 0; i < m->files.n; i++) fy_file_close(m->files.at[i]);
     fy_free(m->graphs.at);
     fy_free(m->functions.at);
@@ -385,6 +389,7 @@ static bool copy_attr(fy_arena *a, fy_attr *to, const fy_attr *from) {
     *to = *from;
     to->name = fy_arena_str(a, from->name);
     bool ok = to->name != NULL;
+    if (from->ref) ok = (to->ref = fy_arena_str(a, from->ref)) != NULL && ok;
     if (from->s.at) {
         to->s.at = fy_arena_strn(a, from->s.at, from->s.n);
         ok = ok && to->s.at;

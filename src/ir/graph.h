@@ -98,6 +98,7 @@ struct fy_node {
     const char  *source;                 /* "model.py:57 in forward", or NULL */
     const char  *doc;
     uint64_t     mark;                   /* scratch for passes */
+    bool         head;                   /* computes a size from graph inputs: build.c keeps such nodes at the start of the graph */
 };
 
 typedef struct fy_state { fy_value *in, *out; const fy_const *init; const char *name; } fy_state;

@@ -1,76 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0
- * infer.c - one node's types from its inputs: the readers and writers that operators use, the dtype table of an operator checked,
- * the result merged into what is known already. */
-#include "base/checked.h"
+ * infer.c - what an operator's inference reads and writes, broadcasting, and inference of one node into the graph. */
 #include "ir/op.h"
 
-#include <stdio.h>
+#include "base/checked.h"
+
 #include <string.h>
 
 /* ---- readers ------------------------------------------------------------------------------------------------------- */
 
-static const fy_fact *fact(const fy_infer *f, int i) { return i >= 0 && i < f->nin && f->in[i].type.kind != FY_NOTYPE ? &f->in[i] : NULL; }
+static const fy_fact nothing = { .type = { .rank = -1 } };
+static const fy_fact *fact(const fy_infer *f, int i) { return i >= 0 && i < f->nin ? &f->in[i] : &nothing; }
 
-bool fy_in_has(const fy_infer *f, int i) { return fy_in(f->node, i) != NULL || fact(f, i) != NULL; }
+bool fy_in_has(const fy_infer *f, int i) { return i >= 0 && i < f->nin && i < f->node->nin && f->node->in[i].value; }
+fy_dtype fy_in_dtype(const fy_infer *f, int i) { return fact(f, i)->type.kind == FY_TENSOR ? fact(f, i)->type.dtype : FERRY_UNDEFINED; }
+int fy_in_rank(const fy_infer *f, int i) { return fact(f, i)->type.kind == FY_TENSOR ? fact(f, i)->type.rank : -1; }
 
-fy_dtype fy_in_dtype(const fy_infer *f, int i) {
-    const fy_fact *x = fact(f, i);
-    return x && x->type.kind == FY_TENSOR ? x->type.dtype : FERRY_UNDEFINED;
+const fy_dim *const *fy_in_dims(const fy_infer *f, int i) {
+    static const fy_dim *const none[1];
+    int rank = fy_in_rank(f, i);
+    return rank < 0 ? NULL : rank == 0 ? none : fact(f, i)->type.dim;
 }
-
-int fy_in_rank(const fy_infer *f, int i) {
-    const fy_fact *x = fact(f, i);
-    return x && x->type.kind == FY_TENSOR ? x->type.rank : -1;
-}
-
-const fy_dim *const *fy_in_dims(const fy_infer *f, int i) { return fy_in_rank(f, i) >= 0 ? fact(f, i)->type.dim : NULL; }
 
 const fy_dim *fy_in_dim(const fy_infer *f, int i, int axis) {
     int rank = fy_in_rank(f, i);
     if (axis < 0) axis += rank;
-    return rank >= 0 && axis >= 0 && axis < rank ? fact(f, i)->type.dim[axis] : NULL;
+    return rank < 0 || axis < 0 || axis >= rank ? NULL : fact(f, i)->type.dim[axis];
 }
 
-static bool integer(fy_dtype t) { return fy_dtype_int(t) || t == FERRY_BOOL; }
+static bool integral(fy_dtype t) { return fy_dtype_int(t) || t == FERRY_BOOL; }
+
+/* Elements of a small integer tensor as dims, in `a`; NULL: not small, not integers, or out of memory. */
+static const fy_dim *const *elems_of(fy_dims *p, fy_arena *a, const fy_const *c, const fy_tensor *t, int64_t *n) {
+    fy_dtype type = t ? t->dtype : c->dtype;
+    int64_t count = t ? fy_count(t) : c->count, v;
+    if (!integral(type) || count > FY_MAX_ELEM) return NULL;
+    const fy_dim **d = FY_NEWN(a, const fy_dim *, count);
+    for (int64_t i = 0; d && i < count; i++) {
+        if (t) v = fy_get_i64(t, i);
+        else if (!fy_const_i64(c, i, &v)) return NULL;
+        if (!(d[i] = fy_dim_const(p, v))) return NULL;
+    }
+    *n = count;
+    return d;
+}
 
 const fy_dim *const *fy_in_elems(const fy_infer *f, int i, int64_t *n) {
     const fy_fact *x = fact(f, i);
     *n = 0;
-    if (!x || x->type.kind != FY_TENSOR || !integer(x->type.dtype)) return NULL;
     if (x->elem) {
         *n = x->nelem;
         return x->elem;
     }
-    int64_t count = x->data ? fy_count(x->data) : x->constant ? x->constant->count : -1, v;
-    if (count < 0 || count > FY_MAX_ELEM) return NULL;
-    const fy_dim **elem = FY_NEWN(f->arena, const fy_dim *, count);
-    for (int64_t k = 0; elem && k < count; k++) {
-        if (x->data) v = fy_get_i64(x->data, k);
-        else if (!fy_const_i64(x->constant, k, &v)) return NULL;
-        if (!(elem[k] = fy_dim_const(f->dims, v))) return NULL;
-    }
-    *n = elem ? count : 0;
-    return elem;
+    if (x->data) return elems_of(f->dims, f->arena, NULL, x->data, n);
+    return x->constant ? elems_of(f->dims, f->arena, x->constant, NULL, n) : NULL;
 }
 
 bool fy_in_ints(const fy_infer *f, int i, int64_t *dst, int64_t max, int64_t *n) {
-    int64_t count;
-    const fy_dim *const *elem = fy_in_elems(f, i, &count);
-    *n = 0;
-    if (!elem || count > max) return false;
-    for (int64_t k = 0; k < count; k++)
-        if (!fy_dim_known(elem[k], &dst[k])) return false;
+    const fy_fact *x = fact(f, i);
+    if (x->elem) {
+        if (x->nelem > max) return false;
+        for (int64_t k = 0; k < x->nelem; k++)
+            if (!fy_dim_known(x->elem[k], &dst[k])) return false;
+        *n = x->nelem;
+        return true;
+    }
+    fy_dtype t = x->data ? x->data->dtype : x->constant ? x->constant->dtype : FERRY_UNDEFINED;
+    int64_t count = x->data ? fy_count(x->data) : x->constant ? x->constant->count : 0;
+    if (!integral(t) || count > max) return false;
+    if (x->data) fy_load_i64(dst, x->data, 0, count);
+    for (int64_t k = 0; !x->data && k < count; k++)
+        if (!fy_const_i64(x->constant, k, &dst[k])) return false;
     *n = count;
     return true;
 }
 
 bool fy_in_f64(const fy_infer *f, int i, int64_t k, double *v) {
     const fy_fact *x = fact(f, i);
-    if (x && x->data && k >= 0 && k < fy_count(x->data) && fy_dtype_class(x->data->dtype) != FY_CLASS_S) {
+    if (k < 0) return false;
+    if (x->data) {
+        if (k >= fy_count(x->data) || x->data->dtype == FERRY_STRING) return false;
         *v = fy_get_f64(x->data, k);
         return true;
     }
-    return x && x->constant && fy_const_f64(x->constant, k, v);
+    return x->constant && fy_const_f64(x->constant, k, v);
 }
 
 fy_status fy_axis(int *axis, int64_t given, int rank, ferry_error *e) {
@@ -82,27 +94,30 @@ fy_status fy_axis(int *axis, int64_t given, int rank, ferry_error *e) {
 /* ---- writers ------------------------------------------------------------------------------------------------------- */
 
 fy_status fy_out_set(fy_infer *f, int i, fy_dtype t, int rank, const fy_dim *const *dim) {
-    FY_NEED(f->e, rank <= FY_MAX_RANK, LIMIT, "a result of rank %d; at most %d is supported", rank, FY_MAX_RANK);
-    if (i >= f->nout) return FY_OK;                          /* an optional output that nobody asked for */
-    fy_fact *o = &f->out[i];
-    *o = (fy_fact){.type = {.kind = FY_TENSOR, .dtype = t, .rank = rank < 0 ? -1 : rank}};
-    for (int k = 0; k < rank; k++) FY_NOMEM(f->e, dim[k]);
-    if (rank >= 0) {
-        o->type.dim = fy_arena_copy(f->arena, dim, (size_t)rank, sizeof *dim);
-        FY_NOMEM(f->e, o->type.dim);
+    if (i >= f->nout) return FY_OK;
+    FY_NEED(f->e, rank <= FY_MAX_RANK, LIMIT, "output %d would have rank %d; most is %d", i, rank, FY_MAX_RANK);
+    fy_type *o = &f->out[i].type;
+    *o = (fy_type){ .kind = FY_TENSOR, .dtype = t, .rank = rank < 0 ? -1 : rank };
+    if (rank <= 0) return FY_OK;
+    for (int k = 0; k < rank; k++) {
+        FY_NOMEM(f->e, dim[k]);
+        FY_NEED(f->e, dim[k]->hi >= 0, SHAPE, "output %d would have a negative size on axis %d", i, k);
     }
+    o->dim = fy_arena_copy(f->arena, dim, (size_t)rank, sizeof *dim);
+    FY_NOMEM(f->e, o->dim);
     return FY_OK;
 }
 
 fy_status fy_out_like(fy_infer *f, int i, int in) {
-    const fy_fact *x = fact(f, in);
-    if (!x || i >= f->nout) return FY_OK;
-    f->out[i] = (fy_fact){.type = x->type};
+    if (i >= f->nout) return FY_OK;
+    const fy_type *t = &fact(f, in)->type;
+    if (t->kind == FY_TENSOR) return fy_out_set(f, i, t->dtype, t->rank, t->dim);
+    f->out[i].type = *t;
     return FY_OK;
 }
 
 fy_status fy_out_elems(fy_infer *f, int i, int64_t n, const fy_dim *const *elem) {
-    if (i >= f->nout || n > FY_MAX_ELEM) return FY_OK;
+    if (i >= f->nout || !elem || n > FY_MAX_ELEM) return FY_OK;
     for (int64_t k = 0; k < n; k++) FY_NOMEM(f->e, elem[k]);
     f->out[i].elem = fy_arena_copy(f->arena, elem, (size_t)n, sizeof *elem);
     FY_NOMEM(f->e, f->out[i].elem);
@@ -110,188 +125,289 @@ fy_status fy_out_elems(fy_infer *f, int i, int64_t n, const fy_dim *const *elem)
     return FY_OK;
 }
 
-/* One axis of a broadcast. 1 gives way; a constant stands against a symbol (which then must be it, or 1: ONNX practice); two
- * different sizes that are not constants are taken for equal where neither can be proved above 1. */
-static fy_status join(fy_infer *f, const fy_dim **to, const fy_dim *d, int axis) {
-    const fy_dim *a = *to;
-    int64_t va, vd;
-    if (!a || a == d || fy_dim_is(a, 1)) { *to = d; return FY_OK; }
-    if (fy_dim_is(d, 1)) return FY_OK;
-    bool ka = fy_dim_known(a, &va), kd = fy_dim_known(d, &vd);
-    FY_NEED(f->e, !ka || !kd, SHAPE, "shapes do not broadcast: axis %d is %lld in one input and %lld in another", axis, (long long)va, (long long)vd);
-    if (kd) { *to = d; return FY_OK; }
-    if (ka) return FY_OK;
-    const fy_dim *ra = fy_dim_resolve(f->dims, a), *rd = fy_dim_resolve(f->dims, d);
-    FY_NEED(f->e, ra && rd, NOMEM, "out of memory");
-    if (ra == rd) return FY_OK;
-    if (fy_dim_ge(ra, 2) && !fy_dim_ge(rd, 2)) return FY_OK;
-    if (fy_dim_ge(rd, 2)) { *to = d; return FY_OK; }
-    *to = fy_dim_opaque(f->dims, "broadcast");
-    FY_NOMEM(f->e, *to);
-    return FY_OK;
+/* Two sizes that meet in a broadcast; NULL: out of memory, or *bad. */
+static const fy_dim *meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *bad) {
+    int64_t x, y;
+    if (a == b || fy_dim_is(b, 1)) return a;
+    if (fy_dim_is(a, 1)) return b;
+    bool ka = fy_dim_known(a, &x), kb = fy_dim_known(b, &y);
+    if (ka && kb) {
+        *bad = true;
+        return NULL;
+    }
+    if (ka) return a;                    /* a symbol beside a constant that is not 1 is that constant, or 1 */
+    if (kb) return b;
+    if (fy_dim_ge(a, 2)) return a;
+    if (fy_dim_ge(b, 2)) return b;
+    if (fy_dim_ge(a, 1) && fy_dim_ge(b, 1)) return fy_dim_max(f->dims, a, b);    /* one of them is 1, or they are equal */
+    return fy_dim_opaque(f->dims, "broadcast");
 }
 
 fy_status fy_broadcast(fy_infer *f, int n, const int *inputs, int *rank, const fy_dim **dim) {
     *rank = 0;
     for (int i = 0; i < n; i++) {
         int r = fy_in_rank(f, inputs[i]);
-        if (r < 0) { *rank = -1; return FY_OK; }
+        if (r < 0) {
+            *rank = -1;
+            return FY_OK;
+        }
+        FY_NEED(f->e, r <= FY_MAX_RANK, LIMIT, "input %d has rank %d; most is %d", inputs[i], r, FY_MAX_RANK);
         if (r > *rank) *rank = r;
     }
     for (int k = 0; k < *rank; k++) {
-        dim[k] = NULL;
+        const fy_dim *d = NULL;
+        int from = 0;
         for (int i = 0; i < n; i++) {
-            int r = fy_in_rank(f, inputs[i]), at = k - (*rank - r);
-            if (at >= 0) FY_TRY(join(f, &dim[k], fy_in_dims(f, inputs[i])[at], k));
+            int r = fy_in_rank(f, inputs[i]), axis = k - (*rank - r);
+            if (axis < 0) continue;
+            const fy_dim *x = fy_in_dims(f, inputs[i])[axis];
+            bool bad = false;
+            if (!d) from = inputs[i];
+            d = d ? meet(f, d, x, &bad) : x;
+            if (bad) {
+                fy_buf b = { 0 };
+                fy_type_print(&b, &f->in[from].type);
+                fy_buf_str(&b, " and ");
+                fy_type_print(&b, &f->in[inputs[i]].type);
+                fy_status s = fy_fail(f->e, FY_E_SHAPE, "%.300s cannot be broadcast together", b.oom || !b.at ? "shapes" : b.at);
+                fy_buf_free(&b);
+                return s;
+            }
+            FY_NOMEM(f->e, d);
         }
+        dim[k] = d;
     }
     return FY_OK;
 }
 
-/* ---- the dtype table: "T=f32,f64;I=i64|T,I,...|T" -------------------------------------------------------------------- */
+/* ---- arity, attributes, dtypes against the operator's table ---------------------------------------------------------- */
 
-typedef struct span { const char *at; size_t n; } span;
-
-/* Word number `i` of a list separated by commas; a final "..." repeats the word before it, as does the end of the list. */
-static span word(span list, int i) {
-    span last = {list.at, 0};
-    for (const char *p = list.at, *end = list.at + list.n; p < end;) {
-        size_t n = 0;
-        while (p + n < end && p[n] != ',') n++;
-        if (n == 3 && !memcmp(p, "...", 3)) return last;
-        last = (span){p, n};
-        if (i-- == 0) return last;
-        p += n + 1;
+static fy_status check_attrs(const fy_node *n, ferry_error *e) {
+    for (const fy_attr_spec *s = n->op->attrs; s && s->name; s++) {
+        const fy_attr *a = fy_attr_get(n, s->name);
+        FY_NEED(e, a || !s->def || strcmp(s->def, FY_REQUIRED) != 0, ATTR, "%s needs attribute %s", n->op->name, s->name);
+        FY_NEED(e, !a || a->ref || a->kind == s->kind || s->kind == FY_ATTR_NONE, ATTR, "attribute %s of %s has kind %d instead of %d", s->name,
+                n->op->name, (int)a->kind, (int)s->kind);
     }
-    return last;
+    return FY_OK;
 }
 
-static bool among(span list, fy_dtype t) {
-    const char *name = fy_dtype_name(t);
-    size_t len = strlen(name);
-    for (const char *p = list.at, *end = list.at + list.n; p < end;) {
-        size_t n = 0;
-        while (p + n < end && p[n] != ',') n++;
-        if (n == len && !memcmp(p, name, n)) return true;
-        p += n + 1;
+static fy_status check_arity(const fy_node *n, ferry_error *e) {
+    const fy_op *op = n->op;
+    FY_NEED(e, n->nin >= op->min_in && (op->max_in < 0 || n->nin <= op->max_in), GRAPH, "%s has %d inputs", op->name, n->nin);
+    FY_NEED(e, n->nout >= op->min_out && (op->max_out < 0 || n->nout <= op->max_out), GRAPH, "%s has %d outputs", op->name, n->nout);
+    for (int i = 0; i < op->min_in; i++) FY_NEED(e, n->in[i].value, GRAPH, "input %d of %s is left out", i, op->name);
+    return FY_OK;
+}
+
+typedef struct bound { const char *var; size_t n; fy_dtype t; } bound;
+typedef struct types { const char *defs, *defs_end; bound var[8]; int nvar; } types;
+
+/* Is dtype `t` in the comma-separated list at s? */
+static bool listed(const char *s, const char *end, fy_dtype t) {
+    while (s < end) {
+        const char *c = memchr(s, ',', (size_t)(end - s)), *stop = c ? c : end;
+        if ((stop - s == 1 && *s == '*') || fy_dtype_find(s, (size_t)(stop - s)) == t) return true;
+        s = c ? c + 1 : end;
     }
     return false;
 }
 
-/* What the variable `v` may be: the list behind "v=", or the word itself where it names a dtype. */
-static span allowed(span vars, span v) {
-    for (const char *p = vars.at, *end = vars.at + vars.n; p < end;) {
-        size_t n = 0;
-        while (p + n < end && p[n] != ';') n++;
-        if (n > v.n && p[v.n] == '=' && !memcmp(p, v.at, v.n)) return (span){p + v.n + 1, n - v.n - 1};
-        p += n + 1;
-    }
-    return v;
-}
-
-static span part(const char *types, int i) {
-    while (i-- > 0) {
-        types += strcspn(types, "|");
-        if (*types) types++;
-    }
-    return (span){types, strcspn(types, "|")};
-}
-
-/* Each input's dtype is allowed, and inputs of one variable agree. */
-static fy_status check_dtypes(const fy_infer *f, const fy_op *op) {
-    if (!op->types) return FY_OK;
-    span vars = part(op->types, 0), ins = part(op->types, 1);
-    for (int i = 0; i < f->nin; i++) {
-        fy_dtype t = fy_in_dtype(f, i);
-        span v = word(ins, i);
-        if (!t || !v.n) continue;
-        span ok = allowed(vars, v);
-        FY_NEED(f->e, among(ok, t), TYPE, "input %d is %s; %s takes %.*s", i, fy_dtype_name(t), op->name, (int)(ok.n < 120 ? ok.n : 120), ok.at);
-        if (ok.at == v.at) continue;
-        for (int k = 0; k < i; k++) {
-            span w = word(ins, k);
-            fy_dtype other = fy_in_dtype(f, k);
-            FY_NEED(f->e, !other || other == t || w.n != v.n || memcmp(w.at, v.at, v.n), TYPE, "input %d is %s, input %d is %s; %s takes one type for both", k,
-                fy_dtype_name(other), i, fy_dtype_name(t), op->name);
+/* The definition of variable `name`: its list. */
+static const char *define(const types *g, const char *name, size_t n, const char **end) {
+    for (const char *s = g->defs; s < g->defs_end;) {
+        const char *semi = memchr(s, ';', (size_t)(g->defs_end - s)), *stop = semi ? semi : g->defs_end, *eq = memchr(s, '=', (size_t)(stop - s));
+        if (eq && (size_t)(eq - s) == n && memcmp(s, name, n) == 0) {
+            *end = stop;
+            return eq + 1;
         }
-        if (i > 64 && word(ins, i - 1).at == v.at) continue;
+        s = semi ? semi + 1 : g->defs_end;
     }
-    return FY_OK;
+    return NULL;
 }
 
-/* ---- one node ------------------------------------------------------------------------------------------------------ */
-
-/* Symbolic against constant: the constant is more exact. A symbol that was recorded keeps its name against a computed expression
- * of unknown origin. */
-static fy_status merge_dim(fy_dims *dims, const fy_dim **known, const fy_dim *found, const fy_value *v, int axis, ferry_error *e) {
-    int64_t a, b;
-    if (!*known || *known == found) { *known = found; return FY_OK; }
-    bool ka = fy_dim_known(*known, &a), kb = fy_dim_known(found, &b);
-    FY_NEED(e, !ka || !kb || a == b, SHAPE, "axis %d of '%s' is declared %lld and computed %lld", axis, v->name ? v->name : "", (long long)a, (long long)b);
-    if (kb) *known = found;
-    else if (!ka && (*known)->kind == FY_DIM_OPAQUE && found->kind != FY_DIM_OPAQUE) *known = found;
-    (void)dims;
-    return FY_OK;
-}
-
-static fy_status merge_value(fy_value *v, const fy_fact *found, ferry_error *e) {
-    fy_model *m = v->graph->model;
-    fy_type *t = &v->type;
-    if (found->type.kind == FY_NOTYPE) return FY_OK;
-    if (t->kind == FY_NOTYPE) {
-        *t = found->type;
-        if (t->kind == FY_TENSOR && t->rank < 0) t->rank = -1;
-    } else if (t->kind == FY_TENSOR && found->type.kind == FY_TENSOR) {
-        FY_NEED(e, !t->dtype || !found->type.dtype || t->dtype == found->type.dtype, TYPE, "'%s' is declared %s and computed %s", v->name ? v->name : "",
-            fy_dtype_name(t->dtype), fy_dtype_name(found->type.dtype));
-        if (!t->dtype) t->dtype = found->type.dtype;
-        if (t->rank < 0) {
-            t->rank = found->type.rank;
-            t->dim = found->type.dim;
-        } else if (found->type.rank >= 0) {
-            FY_NEED(e, t->rank == found->type.rank, SHAPE, "'%s' is declared of rank %d and computed of rank %d", v->name ? v->name : "", t->rank, found->type.rank);
-            const fy_dim **dim = t->rank ? fy_arena_copy(&m->arena, t->dim, (size_t)t->rank, sizeof *dim) : NULL;
-            FY_NEED(e, dim || !t->rank, NOMEM, "out of memory");
-            for (int k = 0; k < t->rank; k++) FY_TRY(merge_dim(m->dims, &dim[k], found->type.dim[k], v, k, e));
-            if (dim) t->dim = dim;
+static fy_status check_one(types *g, const fy_node *n, bool output, int i, const char *entry, size_t len, fy_dtype t, ferry_error *e) {
+    const char *side = output ? "output" : "input", *end, *list;
+    if (len && entry[len - 1] == '?') len--;
+    if ((len == 1 && *entry == '*') || !t) return FY_OK;
+    list = define(g, entry, len, &end);
+    if (!list) {
+        FY_NEED(e, fy_dtype_find(entry, len) == t, TYPE, "%s %d of %s is %s instead of %.*s", side, i, n->op->name, fy_dtype_name(t), (int)len, entry);
+        return FY_OK;
+    }
+    for (int k = 0; k < g->nvar; k++)
+        if (g->var[k].n == len && memcmp(g->var[k].var, entry, len) == 0) {
+            FY_NEED(e, g->var[k].t == t, TYPE, "%s %d of %s is %s where %s is expected", side, i, n->op->name, fy_dtype_name(t), fy_dtype_name(g->var[k].t));
+            return FY_OK;
         }
-    } else
-        FY_NEED(e, t->kind == found->type.kind, TYPE, "'%s' is declared another kind of value than is computed", v->name ? v->name : "");
-    if (found->elem && !v->elem) {
-        v->elem = found->elem;
-        v->nelem = found->nelem;
+    FY_NEED(e, listed(list, end, t), TYPE, "%s %d of %s is %s; allowed: %.*s", side, i, n->op->name, fy_dtype_name(t), (int)(end - list > 200 ? 200 : end - list), list);
+    if (g->nvar < FY_COUNT(g->var)) g->var[g->nvar++] = (bound){ entry, len, t };
+    return FY_OK;
+}
+
+/* One side of the grammar ("T,U,...") against n dtypes. */
+static fy_status check_side(types *g, const fy_node *node, bool output, const char *s, const char *end, int n, const fy_fact *x, ferry_error *e) {
+    const char *entry = NULL;
+    size_t len = 0;
+    for (int i = 0; i < n; i++) {
+        if (s < end) {
+            const char *c = memchr(s, ',', (size_t)(end - s)), *stop = c ? c : end;
+            if (!(stop - s == 3 && memcmp(s, "...", 3) == 0)) {
+                entry = s;
+                len = (size_t)(stop - s);
+                s = c ? c + 1 : end;
+            }
+        } else entry = NULL;
+        if (entry && x[i].type.kind == FY_TENSOR) FY_TRY(check_one(g, node, output, i, entry, len, x[i].type.dtype, e));
     }
     return FY_OK;
 }
 
-static fy_status infer(fy_node *n, fy_fact *in, fy_fact *out, ferry_error *e) {
+/* Inputs, then (with out) outputs. */
+static fy_status check_types(const fy_node *n, int nin, const fy_fact *in, int nout, const fy_fact *out, ferry_error *e) {
+    const char *t = n->op->types, *bar = t ? strchr(t, '|') : NULL;
+    if (!bar) return FY_OK;
+    types g = { .defs = t, .defs_end = bar };
+    const char *second = strchr(bar + 1, '|'), *end = t + strlen(t);
+    FY_TRY(check_side(&g, n, false, bar + 1, second ? second : end, nin, in, e));
+    if (!second || !out) return FY_OK;
+    return check_side(&g, n, true, second + 1, end, nout, out, e);
+}
+
+/* ---- merging into the graph ------------------------------------------------------------------------------------------ */
+
+/* Which of two accounts of one size to keep: a constant, else what was derived now, else what was recorded, and a fresh
+ * unknown last. */
+static const fy_dim *better(const fy_dim *was, const fy_dim *now) {
+    if (!was || was == now) return now;
+    if (was->kind == FY_DIM_CONST || now->kind == FY_DIM_OPAQUE) return was;
+    return now;
+}
+
+static bool clash(const fy_dim *a, const fy_dim *b) {
+    return a->kind == FY_DIM_CONST && b->kind == FY_DIM_CONST && a != b;
+}
+
+static fy_type *copy_chain(fy_arena *a, const fy_type *t) {
+    fy_type *head = NULL, **at = &head;
+    for (; t; t = t->elem) {
+        fy_type *c = fy_arena_copy(a, t, 1, sizeof *t);
+        if (!c || (t->rank > 0 && t->dim && !(c->dim = fy_arena_copy(a, t->dim, (size_t)t->rank, sizeof *t->dim)))) return NULL;
+        *at = c;
+        if (!t->elem) break;
+        at = (fy_type **)(uintptr_t)&c->elem;            /* our own copy, not shared yet */
+    }
+    return head;
+}
+
+static fy_status contradiction(const fy_value *v, const fy_type *now, fy_code code, ferry_error *e) {
+    fy_buf b = { 0 };
+    fy_type_print(&b, &v->type);
+    fy_buf_str(&b, " but is ");
+    fy_type_print(&b, now);
+    fy_status s = fy_fail(e, code, "output %d \"%.80s\" is declared as %.300s", v->def_slot, v->name ? v->name : "", b.oom || !b.at ? "another type" : b.at);
+    fy_buf_free(&b);
+    return s;
+}
+
+static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error *e) {
+    const fy_type *t = &now->type;
+    if (t->kind == FY_NOTYPE) return FY_OK;
+    fy_type *was = &v->type;
+    if (was->kind != FY_NOTYPE && was->kind != t->kind) return contradiction(v, t, FY_E_TYPE, e);
+    if (t->kind != FY_TENSOR) {
+        if (was->kind != FY_NOTYPE && was->elem && (!t->elem || t->elem->dtype == 0 || fy_type_equal(was, t))) return FY_OK;
+        if (was->kind != FY_NOTYPE && was->dtype && !t->dtype) return FY_OK;
+        fy_type *c = copy_chain(&m->arena, t);
+        FY_NOMEM(e, c);
+        *was = *c;
+        return FY_OK;
+    }
+    if (was->kind == FY_NOTYPE) *was = (fy_type){ .kind = FY_TENSOR, .rank = -1 };
+    if (was->dtype && t->dtype && was->dtype != t->dtype) return contradiction(v, t, FY_E_TYPE, e);
+    if (t->dtype) was->dtype = t->dtype;
+    if (t->rank >= 0) {
+        if (was->rank >= 0 && was->rank != t->rank) return contradiction(v, t, FY_E_SHAPE, e);
+        bool fresh = was->rank < 0, news = fresh;
+        const fy_dim *dim[FY_MAX_RANK];
+        for (int i = 0; i < t->rank; i++) {
+            if (!fresh && clash(was->dim[i], t->dim[i])) return contradiction(v, t, FY_E_SHAPE, e);
+            dim[i] = better(fresh ? NULL : was->dim[i], t->dim[i]);
+            if (!fresh && dim[i] != was->dim[i]) news = true;
+        }
+        if (news && t->rank) {
+            const fy_dim **d = fy_arena_copy(&m->arena, dim, (size_t)t->rank, sizeof *d);
+            FY_NOMEM(e, d);
+            was->dim = d;
+        }
+        was->rank = t->rank;
+    }
+    if (!now->elem) return FY_OK;
+    bool same = v->elem && v->nelem == now->nelem, changed = !same;
+    for (int64_t i = 0; same && i < now->nelem && !changed; i++) changed = better(v->elem[i], now->elem[i]) != v->elem[i];
+    if (!changed) return FY_OK;
+    const fy_dim **d = FY_NEWN(&m->arena, const fy_dim *, now->nelem);
+    FY_NOMEM(e, d);
+    for (int64_t i = 0; i < now->nelem; i++) d[i] = better(same ? v->elem[i] : NULL, now->elem[i]);
+    v->elem = d;
+    v->nelem = now->nelem;
+    return FY_OK;
+}
+
+/* Small integer constants show their contents as dims, made once. */
+static void describe(fy_model *m, fy_value *v, fy_fact *f) {
+    f->type = v->type;
+    if (v->type.kind == FY_NOTYPE) f->type.rank = -1;
+    f->constant = v->constant;
+    if (v->constant && !v->elem) {
+        const fy_dim *const *d = elems_of(m->dims, &m->arena, v->constant, NULL, &v->nelem);
+        v->elem = d;
+    }
+    f->elem = v->elem;
+    f->nelem = v->nelem;
+}
+
+fy_status fy_node_check(const fy_node *n, ferry_error *e) {
+    if (n->op->flags & FY_OPAQUE_OP) return FY_OK;
+    FY_TRY(check_arity(n, e));
+    FY_TRY(check_attrs(n, e));
+    if (!n->op->types) return FY_OK;
+    fy_arena scratch = { 0 };
+    fy_fact *x = FY_NEWN(&scratch, fy_fact, n->nin + n->nout);
+    for (int i = 0; x && i < n->nin; i++)
+        if (n->in[i].value) x[i].type = n->in[i].value->type;
+    for (int i = 0; x && i < n->nout; i++)
+        if (n->out[i]) x[n->nin + i].type = n->out[i]->type;
+    fy_status s = x ? check_types(n, n->nin, x, n->nout, x + n->nin, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_arena_free(&scratch);
+    return s;
+}
+
+static fy_status infer(fy_node *n, fy_arena *scratch, ferry_error *e) {
     fy_model *m = n->graph->model;
+    bool known = !(n->op->flags & FY_OPAQUE_OP);
+    if (known) FY_TRY(check_arity(n, e));
+    if (known) FY_TRY(check_attrs(n, e));
+    fy_fact *in = FY_NEWN(scratch, fy_fact, n->nin + n->nout), *out = in + n->nin;
+    FY_NOMEM(e, in);
     for (int i = 0; i < n->nin; i++) {
-        const fy_value *v = fy_in(n, i);
-        if (v) in[i] = (fy_fact){.type = v->type, .constant = v->constant, .elem = v->elem, .nelem = v->nelem};
+        in[i].type.rank = -1;
+        if (n->in[i].value) describe(m, n->in[i].value, &in[i]);
     }
-    fy_infer f = {.node = n, .dims = m->dims, .arena = &m->arena, .e = e, .nin = n->nin, .nout = n->nout, .in = in, .out = out};
-    FY_TRY(check_dtypes(&f, n->op));
+    for (int i = 0; i < n->nout; i++) out[i].type.rank = -1;
+    FY_TRY(check_types(n, n->nin, in, 0, NULL, e));
+    if (!n->op->infer) return FY_OK;
+    fy_infer f = { .node = n, .dims = m->dims, .arena = scratch, .e = e, .nin = n->nin, .nout = n->nout, .in = in, .out = out };
     FY_TRY(n->op->infer(&f));
+    FY_TRY(check_types(n, n->nin, in, n->nout, out, e));
     for (int i = 0; i < n->nout; i++)
-        if (n->out[i]) FY_TRY(merge_value(n->out[i], &out[i], e));
+        if (n->out[i]) FY_TRY(merge(m, n->out[i], &out[i], e));
     return FY_OK;
 }
 
 fy_status fy_infer_node(fy_node *n, ferry_error *e) {
-    fy_fact few[16] = {{.type = {.kind = FY_NOTYPE}}}, *in = few;
-    int total = n->nin + n->nout;
-    if (!n->op->infer) return FY_OK;
-    if (total > FY_COUNT(few)) {
-        in = fy_calloc((size_t)total, sizeof *in);
-        FY_NOMEM(e, in);
-    }
-    fy_status s = infer(n, in, in + n->nin, e);
-    if (in != few) fy_free(in);
-    if (s) {
-        char who[200];
-        fy_node_describe(who, sizeof who, n);
-        return fy_frame(e, s, "%s", who);
-    }
-    return FY_OK;
+    fy_arena scratch = { 0 };
+    fy_status s = infer(n, &scratch, e);
+    fy_arena_free(&scratch);
+    return s;
 }

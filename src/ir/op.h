@@ -103,7 +103,10 @@ struct fy_op {
     int8_t      min_out, max_out;
     int         since;                   /* opset that introduced the canonical form (no adapter needed at or above) */
     int         first;                   /* opset in which the operator first appeared */
-    const char *types;                   /* allowed dtypes: "T=f32,f64,f16;I=i64,i32|T,I,...|T" (ops/README.md); NULL: any */
+    const char *types;                   /* allowed dtypes, or NULL: any. "T=f32,f64;I=i64,i32|T,I,...|T": variables with their
+                                            short dtype names ("*": all), then one entry for each input, then for each output. An
+                                            entry is a variable (one dtype for all its places), a dtype, or "*"; "..." repeats the
+                                            last one. Only tensors of known dtype are looked at. */
     fy_status (*infer)(fy_infer *f);
     fy_status (*ref)(const fy_call *c);
     fy_status (*grad)(fy_grad *g);
@@ -123,5 +126,7 @@ const fy_op *fy_registry_at(const fy_registry *r, int i);
 /* Infers the types (and small integer contents) of one node's outputs from its inputs' values, writes them into the output
  * values (keeping what was known and is more exact; TYPE or SHAPE if they contradict). */
 FY_CHECKED fy_status fy_infer_node(fy_node *n, ferry_error *e);
+/* One node as it stands against its operator's table: arity, required inputs and attributes, attribute kinds, dtypes. */
+FY_CHECKED fy_status fy_node_check(const fy_node *n, ferry_error *e);
 
 #endif

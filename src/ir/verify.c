@@ -1,115 +1,144 @@
 /* SPDX-License-Identifier: Apache-2.0
- * verify.c - is the graph well formed? Order, use lists both ways, arity, captures, types of constants. Linear in nodes and uses. */
+ * verify.c - is the graph what everyone takes it for? Single definition, order, use lists, captures, operator tables.
+ *
+ * Order across bodies is decided by climbing from the reader to the node, in the graph where the value was made, that holds
+ * it; so one numbering of the nodes is enough and nothing recurses. */
 #include "ir/op.h"
 
-#include <stdio.h>
+#include <string.h>
 
-static fy_status node_fault(const fy_node *n, ferry_error *e, fy_code code, const char *text) {
-    char who[200];
-    fy_node_describe(who, sizeof who, n);
-    return fy_fail(e, code, "%s: %s", who, text);
-}
+#define MAX_CLIMB 64
 
-/* Is this use in the list of its value? Neighbours agree, and a head is the list's head. */
-static bool linked(const fy_use *u) {
-    const fy_value *v = u->value;
-    return !v || ((u->prev ? u->prev->next == u : v->uses == u) && (!u->next || u->next->prev == u));
-}
+typedef struct verifier {
+    const fy_model *m;
+    ferry_error    *e;
+    fy_arena        arena;
+    int64_t        *place;               /* by node id: position, 0: not in a graph */
+    unsigned char  *made;                /* by value id */
+    fy_map          caps;                /* (owner id, value id) of every capture */
+} verifier;
 
-/* Made before `n` in its own graph, or visible from around it. `seen` marks values made so far. */
-static bool available(const fy_value *v, const fy_node *n, const unsigned char *seen) {
-    return v->id < n->graph->model->nvalues && seen[v->id] && fy_value_visible(v, n->graph);
-}
+typedef struct pair { uint32_t owner, value; } pair;
 
-static fy_status check_arity(const fy_node *n, ferry_error *e) {
-    const fy_op *op = n->op;
-    char text[160];
-    int given = n->nin;
-    if (op->flags & FY_OPAQUE_OP) return FY_OK;
-    while (given && !fy_in(n, given - 1)) given--;
-    if (given < op->min_in || (op->max_in >= 0 && given > op->max_in)) {
-        snprintf(text, sizeof text, "%d inputs; %s takes %d to %d", given, op->name, op->min_in, op->max_in);
-        return node_fault(n, e, FY_E_GRAPH, text);
-    }
-    if (n->nout < op->min_out || (op->max_out >= 0 && n->nout > op->max_out)) {
-        snprintf(text, sizeof text, "%d outputs; %s gives %d to %d", n->nout, op->name, op->min_out, op->max_out);
-        return node_fault(n, e, FY_E_GRAPH, text);
-    }
+static const char *name_of(const fy_value *v) { return v->name && *v->name ? v->name : "(nameless)"; }
+
+static fy_status make(verifier *x, const fy_value *v, const fy_graph *g, const fy_node *def) {
+    FY_NEED(x->e, v->id < x->m->nvalues, GRAPH, "value %u has an id beyond the model's", (unsigned)v->id);
+    FY_NEED(x->e, !x->made[v->id], GRAPH, "value %u \"%.80s\" is made twice", (unsigned)v->id, name_of(v));
+    FY_NEED(x->e, v->graph == g && v->def == def, GRAPH, "value %u \"%.80s\" does not know its producer", (unsigned)v->id, name_of(v));
+    x->made[v->id] = 1;
     return FY_OK;
 }
 
-static fy_status check_node(const fy_node *n, unsigned char *seen, ferry_error *e) {
-    if (n->next && n->next->prev != n) return node_fault(n, e, FY_E_INTERNAL, "the list of nodes is broken");
-    FY_TRY(check_arity(n, e));
+static fy_status collect(verifier *x, const fy_graph *g) {
+    int64_t n = 0, count = 0;
+    for (int64_t i = 0; i < g->in.n; i++) FY_TRY(make(x, g->in.at[i], g, NULL));
+    for (int64_t i = 0; i < g->constants.n; i++)
+        if (!g->constants.at[i]->is_input) FY_TRY(make(x, g->constants.at[i], g, NULL));
+    const fy_node *prev = NULL;
+    for (const fy_node *k = g->first; k; prev = k, k = k->next) {
+        FY_NEED(x->e, k->graph == g && k->prev == prev && k->id < x->m->nnodes && !x->place[k->id], GRAPH, "the node list is broken at node %u", (unsigned)k->id);
+        x->place[k->id] = ++n;
+        count++;
+        for (int i = 0; i < k->nout; i++)
+            if (k->out[i]) {
+                FY_TRY(make(x, k->out[i], g, k));
+                FY_NEED(x->e, k->out[i]->def_slot == i, GRAPH, "output %d of node %u has another number", i, (unsigned)k->id);
+            }
+        for (int i = 0; i < k->ncap; i++) {
+            if (!k->cap[i]->value) continue;
+            pair *p = FY_NEW(&x->arena, pair);
+            FY_NOMEM(x->e, p);
+            *p = (pair){ k->id, k->cap[i]->value->id };
+            FY_NOMEM(x->e, fy_map_put(&x->caps, (const char *)p, sizeof *p, p) ? p : NULL);
+        }
+    }
+    FY_NEED(x->e, g->last == prev && g->nnodes == count, GRAPH, "the node list has %lld nodes instead of %lld", (long long)count, (long long)g->nnodes);
+    return FY_OK;
+}
+
+static bool linked(const fy_use *u) {
+    return u->value && (u->prev ? u->prev->next == u : u->value->uses == u) && (!u->next || u->next->prev == u);
+}
+
+/* May something in graph g, at node `at` (NULL: g's outputs), read v? Bodies in between must list it as a capture. */
+static fy_status reads(verifier *x, const fy_value *v, const fy_graph *g, const fy_node *at) {
+    FY_NEED(x->e, v->id < x->m->nvalues && x->made[v->id], GRAPH, "value \"%.80s\" is used but never made", name_of(v));
+    for (int climb = 0; g != v->graph; climb++) {
+        at = g->owner;
+        FY_NEED(x->e, at && climb < MAX_CLIMB, GRAPH, "value \"%.80s\" is not visible where it is used", name_of(v));
+        pair p = { at->id, v->id };
+        FY_NEED(x->e, fy_map_has(&x->caps, (const char *)&p, sizeof p), GRAPH, "value \"%.80s\" is read in a body but is no capture of node %u", name_of(v),
+                (unsigned)at->id);
+        g = at->graph;
+    }
+    FY_NEED(x->e, !v->def || !at || x->place[v->def->id] < x->place[at->id], GRAPH, "value \"%.80s\" is used before it is made", name_of(v));
+    return FY_OK;
+}
+
+static fy_status check_node(verifier *x, const fy_node *n) {
     for (int i = 0; i < n->nin; i++) {
-        const fy_value *v = fy_in(n, i);
-        if (!v) continue;
-        if (n->in[i].user != n || n->in[i].slot != i || !linked(&n->in[i])) return node_fault(n, e, FY_E_INTERNAL, "a use is not in its value's list");
-        if (available(v, n, seen)) continue;
-        char text[300];
-        snprintf(text, sizeof text, "input %d, '%.200s', is used before it is made", i, v->name ? v->name : "");
-        return node_fault(n, e, FY_E_GRAPH, text);
+        const fy_use *u = &n->in[i];
+        if (!u->value) continue;
+        FY_NEED(x->e, linked(u) && u->user == n && u->slot == i, GRAPH, "input %d is not among the uses of its value", i);
+        FY_TRY(reads(x, u->value, n->graph, n));
     }
     for (int i = 0; i < n->ncap; i++) {
-        const fy_value *v = n->cap[i]->value;
-        if (!v || !available(v, n, seen)) return node_fault(n, e, FY_E_GRAPH, "a captured value is used before it is made");
+        const fy_use *u = n->cap[i];
+        if (!u->value) continue;
+        FY_NEED(x->e, linked(u) && u->user == n && u->slot == i && u->capture, GRAPH, "capture %d is not among the uses of its value", i);
+        FY_TRY(reads(x, u->value, n->graph, n));
     }
-    for (int i = 0; i < n->nout; i++) {
-        fy_value *v = n->out[i];
-        if (!v) continue;
-        if (v->def != n || v->def_slot != i || v->graph != n->graph) return node_fault(n, e, FY_E_INTERNAL, "an output does not know its node");
-        if (seen[v->id]) return node_fault(n, e, FY_E_GRAPH, "an output is made twice");
-        seen[v->id] = 1;
+    for (int64_t k = 0;; k++) {
+        const fy_graph *b = fy_node_body(n, k);
+        if (!b) break;
+        FY_NEED(x->e, b->owner == n && b->parent == n->graph, GRAPH, "a body does not know its node");
     }
-    return FY_OK;
+    for (int i = 0; i < n->nattr; i++)
+        for (int j = 0; j < i; j++) FY_NEED(x->e, strcmp(n->attr[i].name, n->attr[j].name) != 0, ATTR, "attribute %.80s is set twice", n->attr[i].name);
+    return fy_node_check(n, x->e);
 }
 
-static fy_status check_constant(const fy_value *v, ferry_error *e) {
-    const fy_const *c = v->constant;
-    const char *name = v->name ? v->name : "";
-    FY_NEED(e, c && !v->def, INTERNAL, "constant '%s' has no data, or a producer", name);
-    if (v->type.kind != FY_TENSOR) return FY_OK;
-    FY_NEED(e, v->type.dtype == c->dtype, TYPE, "constant '%s' is declared %s and holds %s", name, fy_dtype_name(v->type.dtype), fy_dtype_name(c->dtype));
-    FY_NEED(e, v->type.rank < 0 || v->type.rank == c->rank, SHAPE, "constant '%s' is declared of rank %d and has rank %d", name, v->type.rank, c->rank);
-    for (int k = 0; k < v->type.rank; k++) {
-        int64_t d;
-        FY_NEED(e, !fy_dim_known(v->type.dim[k], &d) || d == c->dim[k], SHAPE, "constant '%s': axis %d is declared %lld and is %lld", name, k, (long long)d, (long long)c->dim[k]);
+static fy_status check_graph(verifier *x, const fy_graph *g) {
+    for (const fy_node *n = g->first; n; n = n->next) {
+        fy_status s = check_node(x, n);
+        if (s != FY_OK) {
+            char where[180];
+            fy_node_describe(where, sizeof where, n);
+            return fy_frame(x->e, s, "%s", where);
+        }
     }
-    return FY_OK;
-}
-
-static void begin_graph(const fy_graph *g, unsigned char *seen) {
-    for (int64_t i = 0; i < g->in.n; i++) seen[g->in.at[i]->id] = 1;
-    for (int64_t i = 0; i < g->constants.n; i++) seen[g->constants.at[i]->id] = 1;
-}
-
-/* Nodes of one graph in order; bodies are separate graphs and are checked when their turn comes: their owner's outputs and what
- * follows it are then marked as well, so order across a body's border rests on the owner's captures, which are checked above. */
-static fy_status check_graph(const fy_graph *g, unsigned char *seen, ferry_error *e) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < g->constants.n; i++) FY_TRY(check_constant(g->constants.at[i], e));
-    for (const fy_node *n = g->first; n; n = n->next, count++) {
-        FY_NEED(e, n->graph == g, INTERNAL, "a node is listed in a graph that is not its own");
-        FY_TRY(check_node(n, seen, e));
-    }
-    FY_NEED(e, count == g->nnodes, INTERNAL, "a graph counts %lld nodes and lists %lld", (long long)g->nnodes, (long long)count);
+    FY_NEED(x->e, g->out_use.n == g->out.n, GRAPH, "outputs were changed behind their use lists");
     for (int64_t i = 0; i < g->out.n; i++) {
-        const fy_value *v = g->out.at[i];
-        FY_NEED(e, v && seen[v->id], GRAPH, "output %lld ('%s') is never made", (long long)i, v && v->name ? v->name : "");
-        FY_NEED(e, v->is_output, INTERNAL, "output '%s' does not know that it is one", v->name ? v->name : "");
+        const fy_use *u = g->out_use.at[i];
+        FY_NEED(x->e, u->value == g->out.at[i] && linked(u) && !u->user && u->slot == i && u->graph == g && u->value->is_output, GRAPH,
+                "output %lld is not among the uses of its value", (long long)i);
+        FY_TRY(reads(x, g->out.at[i], g, NULL));
+    }
+    return FY_OK;
+}
+
+static fy_status verify(verifier *x) {
+    const fy_model *m = x->m;
+    x->place = FY_NEWN(&x->arena, int64_t, m->nnodes);
+    x->made = FY_NEWN(&x->arena, unsigned char, m->nvalues);
+    FY_NOMEM(x->e, x->place);
+    FY_NOMEM(x->e, x->made);
+    for (int64_t f = -1; f < m->functions.n; f++)
+        for (const fy_graph *g = f < 0 ? m->graph : m->functions.at[f].body; g; g = fy_graph_next(NULL, g)) FY_TRY(collect(x, g));
+    for (int64_t f = -1; f < m->functions.n; f++)
+        for (const fy_graph *g = f < 0 ? m->graph : m->functions.at[f].body; g; g = fy_graph_next(NULL, g)) FY_TRY(check_graph(x, g));
+    for (int64_t i = 0; i < m->graph->state.n; i++) {
+        const fy_state *s = &m->graph->state.at[i];
+        FY_NEED(x->e, s->in && s->out && s->in->is_input && s->out->is_output, GRAPH, "state %lld is not a pair of an input and an output", (long long)i);
     }
     return FY_OK;
 }
 
 fy_status fy_model_verify(const fy_model *m, ferry_error *e) {
-    unsigned char *seen = fy_calloc((size_t)m->nvalues + 1, 1);
-    FY_NOMEM(e, seen);
-    fy_status s = FY_OK;
-    begin_graph(m->graph, seen);
-    for (const fy_graph *g = m->graph; g && !s; g = fy_graph_next(NULL, g)) {
-        begin_graph(g, seen);
-        s = check_graph(g, seen, e);
-    }
-    fy_free(seen);
+    verifier x = { .m = m, .e = e };
+    fy_status s = verify(&x);
+    fy_map_free(&x.caps);
+    fy_arena_free(&x.arena);
     return s;
 }
