@@ -45,7 +45,7 @@ def case(name, opset, nodes, inputs, outputs, consts=None, dynamic=(), lowest=No
     ins = []
     for k, v in inputs.items():
         t = h.np_dtype_to_tensor_dtype(v.dtype)
-        ins.append(h.make_tensor_value_info(k, t, ["%s%d" % (k, i) for i in range(v.ndim)] if k in dynamic else list(v.shape)))
+        ins.append(h.make_tensor_value_info(k, t, (dynamic[k] if isinstance(dynamic, dict) else ["%s%d" % (k, i) for i in range(v.ndim)]) if k in dynamic else list(v.shape)))
     outs = [h.make_tensor_value_info(k, t, None if r is None else ["o%d_%s" % (i, k) for i in range(r)]) for k, (t, r) in outputs.items()]
     g = h.make_graph(nodes, name, ins, outs, [nh.from_array(v, k) for k, v in (consts or {}).items()])
     ir = max(r[1] for r in h.VERSION_TABLE if r[2] <= opset)
@@ -86,20 +86,21 @@ for b, hq, hk, s, t, causal, mask, scale, dyn in [
     if scale:
         kw["scale"] = scale
     case("attention4_%d%d%d%d%d%s" % (b, hq, hk, s, causal, mask or ""), 23, [n("Attention", names, ["y"], **kw)], inputs, {"y": (1, 4)},
-         dynamic=[] if not dyn else [] , tol=2e-6)
+         dynamic={"q": ["B", hq, "S", d], "k": ["B", hk, "S" if s == t else "T", d], "v": ["B", hk, "S" if s == t else "T", d]} if dyn else (), tol=2e-6)
     inputs3 = dict(inputs)
     for name, hh in (("q", hq), ("k", hk), ("v", hk)):
         inputs3[name] = np.ascontiguousarray(inputs[name].transpose(0, 2, 1, 3)).reshape(b, -1, hh * d)
-    case("attention3_%d%d%d%d%d%s" % (b, hq, hk, s, causal, mask or ""), 23, [n("Attention", names, ["y"], q_num_heads=hq, kv_num_heads=hk, **kw)], inputs3, {"y": (1, 3)}, tol=2e-6)
+    case("attention3_%d%d%d%d%d%s" % (b, hq, hk, s, causal, mask or ""), 23, [n("Attention", names, ["y"], q_num_heads=hq, kv_num_heads=hk, **kw)], inputs3, {"y": (1, 3)}, tol=2e-6,
+         dynamic={"q": ["B", "S", hq * d], "k": ["B", "T", hk * d], "v": ["B", "T", hk * d]} if dyn else ())
 case("attention_cache", 23, [n("Attention", ["q", "k", "v", "", "pk", "pv"], ["y", "ok", "ov"], is_causal=1)],
      {"q": f(1, 2, 3, 4), "k": f(1, 2, 3, 4), "v": f(1, 2, 3, 4), "pk": f(1, 2, 5, 4), "pv": f(1, 2, 5, 4)}, {"y": (1, 4), "ok": (1, 4), "ov": (1, 4)}, tol=2e-6)
 case("attention_softcap", 23, [n("Attention", ["q", "k", "v"], ["y", "", "", "qk"], softcap=2.0, qk_matmul_output_mode=1)], {"q": f(1, 2, 3, 4), "k": f(1, 2, 3, 4), "v": f(1, 2, 3, 4)},
      {"y": (1, 4), "qk": (1, 4)}, tol=2e-6)
 
-
-def symbols(name, *sizes):
-    return {name: sizes}
-
+case("attention_cache_dynamic", 23, [n("Attention", ["q", "k", "v", "", "pk", "pv"], ["y", "ok", "ov"], is_causal=1)],
+     {"q": f(1, 2, 3, 4), "k": f(1, 2, 3, 4), "v": f(1, 2, 3, 4), "pk": f(1, 2, 5, 4), "pv": f(1, 2, 5, 4)}, {"y": (1, 4), "ok": (1, 4), "ov": (1, 4)}, tol=2e-6,
+     dynamic={"q": ["B", 2, "S", 4], "k": ["B", 2, "S", 4], "v": ["B", 2, "S", 4], "pk": ["B", 2, "P", 4], "pv": ["B", 2, "P", 4]})
+case("attention_window", 25, [n("Attention", ["q", "k", "v"], ["y"], left_window_size=1, right_window_size=2)], {"q": f(1, 2, 6, 4), "k": f(1, 2, 6, 4), "v": f(1, 2, 6, 4)}, {"y": (1, 4)}, tol=2e-6)
 
 for inter in (0, 1):
     for part in (0, 4):
