@@ -16,7 +16,7 @@ static int convert(char **arg) {
     if (!s) s = fy_infer_model(m, &e);
     if (!s) s = fy_model_verify(m, &e);
     if (!s) printf("lowest %d\n", (int)fy_opset_lowest(m));
-    if (!s) s = fy_opset_lower(m, atoi(arg[3]), &e);
+    if (!s) s = fy_opset_lower(m, strtol(arg[3], NULL, 10), &e);
     if (!s) s = fy_onnx_write(m, arg[2], NULL, &e);
     if (s) {
         printf("error[%s]: %s\n%s\n", e.code, e.text, e.help);

@@ -289,7 +289,7 @@ static void model(writer *w) {
     p->total = 0;
     fy_pbw_int(p, MODEL_ir_version, (uint64_t)(m->ir_version ? m->ir_version : CANONICAL_IR));
     fy_pbw_str(p, MODEL_producer_name, m->producer && *m->producer ? m->producer : "ferry");
-    fy_pbw_str(p, MODEL_producer_version, m->producer && *m->producer ? m->producer_version : ferry_version());
+    fy_pbw_str(p, MODEL_producer_version, m->producer && *m->producer ? m->producer_version : FERRY_VERSION);
     fy_pbw_str(p, MODEL_domain, m->domain);
     if (m->model_version) fy_pbw_int(p, MODEL_model_version, (uint64_t)m->model_version);
     fy_pbw_str(p, MODEL_doc_string, m->doc);
