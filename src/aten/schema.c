@@ -68,6 +68,11 @@ static fy_status type(scan *s, fy_schema_arg *arg) {
         s->at++;
         NEED(s, *s->at >= 'a' && *s->at <= 'z', "an alias set is missing");
         arg->alias = *s->at++;
+        while (*s->at == '|') {                          /* "a|b": may alias either; the last is the argument's own */
+            s->at++;
+            NEED(s, *s->at >= 'a' && *s->at <= 'z', "an alias set is missing");
+            arg->alias = *s->at++;
+        }
         if (*s->at == '!') { arg->written = true; s->at++; }
         if (take(s, "->")) {
             NEED(s, take(s, "*"), "a '*' is missing");

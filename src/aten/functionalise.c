@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * functionalise.c - in-place operators and writes through views, as values.
+ *
+ * Every tensor value belongs to a memory. A view knows its parent and the step from it; a memory counts its generations.
+ * A write replaces the value written, then, step by step up to the root, the values it is a view of (slice_scatter,
+ * select_scatter, the inverse reshape or permutation), and starts a new generation. Other views of that memory are stale
+ * from then on and are made again from their parent when they are next read, so that every alias sees the write.
+ *
+ *     y = linear(x); v = y[:, 1:3]; v.mul_(2); z = relu(y)
+ *     ->  y0 = linear(x); v0 = slice(y0); v1 = mul(v0, 2); y1 = slice_scatter(y0, v1); z = relu(y1) */
+#include "aten/aten.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CHAIN_MAX = 256 };                /* views of views */
+
+typedef struct memory { fy_pvalue *root; int64_t gen; bool written; } memory;
+
+typedef enum step_kind { STEP_NONE, STEP_ALIAS, STEP_NODE, STEP_SLICE, STEP_SELECT } step_kind;
+
+/* How a view comes from its parent: the node to repeat, or a slice or element (pieces of split, chunk, unbind). */
+typedef struct step { step_kind kind; fy_pnode *node; int arg; int64_t dim, begin, end; } step;
+
+typedef struct track { memory *mem; fy_pvalue *cur, *parent; int64_t gen; step step; } track;
+
+typedef struct functional {
+    fy_program  *p;
+    fy_pgraph   *g;
+    ferry_error *e;
+    fy_arena     tmp;
+    FY_VEC(track) at;                    /* by value id */
+} functional;
+
+static fy_status room(functional *f, uint32_t id) {
+    int64_t need = (int64_t)id + 1;
+    if (need <= f->at.n) return FY_OK;
+    FY_NEED(f->e, FY_RESERVE(f->at, need + 64), NOMEM, "out of memory");
+    memset(f->at.at + f->at.n, 0, (size_t)(need - f->at.n) * sizeof(track));
+    f->at.n = need;
+    return FY_OK;
+}
+
+static fy_status fresh(functional *f, fy_pvalue *v) {
+    if (!v || v->kind != FY_PV_TENSOR) return FY_OK;
+    FY_TRY(room(f, v->id));
+    memory *m = FY_NEW(&f->tmp, memory);
+    FY_NOMEM(f->e, m);
+    m->root = v;
+    f->at.at[v->id] = (track){.mem = m, .cur = v};
+    return FY_OK;
+}
+
+static fy_status new_value(functional *f, const fy_pvalue *like, fy_pvalue **out) {
+    char name[200];
+    snprintf(name, sizeof name, "%.160s_f%u", like->name ? like->name : "value", f->p->nvalues);
+    const char *kept = fy_arena_str(&f->p->arena, name);
+    fy_pvalue *v = kept ? fy_pvalue_new(f->p, FY_PV_TENSOR, kept) : NULL;
+    FY_NOMEM(f->e, v);
+    v->has_meta = like->has_meta;
+    v->dtype = like->dtype;
+    v->rank = like->rank;
+    v->dim = like->dim;
+    v->stride = like->stride;
+    FY_TRY(room(f, v->id));
+    *out = v;
+    return FY_OK;
+}
+
+/* A node with one tensor output before `before`, resolved. */
+static fy_status new_node(functional *f, fy_pnode *before, const fy_pnode *where, const char *op, int narg, fy_pvalue *out, fy_pnode **made) {
+    const char *kept = fy_arena_str(&f->p->arena, op);
+    fy_pnode *n = kept ? fy_pnode_new(f->g, before, kept, narg, 1) : NULL;
+    FY_NOMEM(f->e, n);
+    n->out[0] = (fy_parg){.name = "", .kind = FY_ARG_TENSOR, .value = out};
+    n->scope = where->scope;
+    n->source = where->source;
+    n->source_full = where->source_full;
+    if (!n->target) n->target = kept;
+    out->def = n;
+    *made = n;
+    return FY_OK;
+}
+
+static fy_parg tensor_arg(const char *name, fy_pvalue *v) { return (fy_parg){.name = name, .kind = FY_ARG_TENSOR, .value = v}; }
+static fy_parg int_arg(const char *name, int64_t i) { return (fy_parg){.name = name, .kind = FY_ARG_INT, .i = i}; }
+
+static const char *where_text(const fy_pnode *n) { return n->source ? n->source : n->scope ? n->scope : "an unknown line"; }
+
+/* ---- bringing a value up to date -------------------------------------------------------------------------------------------- */
+
+static bool stale(const functional *f, const fy_pvalue *v) {
+    const track *t = &f->at.at[v->id];
+    return t->mem && t->gen != t->mem->gen && t->parent;
+}
+
+/* Makes a view again from its (current) parent. */
+static fy_status remake(functional *f, fy_pvalue *v, fy_pnode *before) {
+    track t = f->at.at[v->id];
+    fy_pvalue *parent = f->at.at[t.parent->id].cur, *cur = parent;
+    if (t.step.kind != STEP_ALIAS) {
+        fy_pnode *n;
+        FY_TRY(new_value(f, v, &cur));
+        if (t.step.kind == STEP_NODE) {
+            const fy_pnode *from = t.step.node;
+            FY_TRY(new_node(f, before, from, from->op, from->narg, cur, &n));
+            for (int i = 0; i < from->narg; i++) n->arg[i] = from->arg[i];
+            n->arg[t.step.arg].value = parent;
+        } else {
+            bool slice = t.step.kind == STEP_SLICE;
+            FY_TRY(new_node(f, before, t.step.node, slice ? "aten.slice.Tensor" : "aten.select.int", slice ? 4 : 3, cur, &n));
+            n->arg[0] = tensor_arg("self", parent);
+            n->arg[1] = int_arg("dim", t.step.dim);
+            n->arg[2] = int_arg(slice ? "start" : "index", t.step.begin);
+            if (slice) n->arg[3] = int_arg("end", t.step.end);
+        }
+        FY_TRY(fy_aten_resolve_node(n, NULL, f->e));
+    }
+    f->at.at[v->id].cur = cur;
+    f->at.at[v->id].gen = t.mem->gen;
+    return FY_OK;
+}
+
+static fy_status sync(functional *f, fy_pvalue *v, fy_pnode *before, fy_pvalue **now) {
+    *now = v;
+    if (!v || v->kind != FY_PV_TENSOR || v->id >= f->at.n || !f->at.at[v->id].mem) return FY_OK;
+    for (int steps = 0; stale(f, v); steps++) {
+        FY_NEED(f->e, steps < CHAIN_MAX, LIMIT, "\"%s\" is a view of more than %d views", v->name, CHAIN_MAX);
+        fy_pvalue *u = v;
+        for (int k = 0; k < CHAIN_MAX && stale(f, f->at.at[u->id].parent); k++) u = f->at.at[u->id].parent;
+        FY_TRY(remake(f, u, before));
+    }
+    *now = f->at.at[v->id].cur;
+    return FY_OK;
+}
+
+static fy_status sync_arg(functional *f, fy_parg *a, fy_pnode *before) {
+    if (a->kind == FY_ARG_TENSOR) return sync(f, a->value, before, &a->value);
+    if (a->kind != FY_ARG_TENSORS || a->n == 0) return FY_OK;
+    fy_pvalue **v = fy_arena_copy(&f->p->arena, a->values, (size_t)a->n, sizeof *v);
+    FY_NOMEM(f->e, v);
+    for (int64_t i = 0; i < a->n; i++) FY_TRY(sync(f, v[i], before, &v[i]));
+    a->values = v;
+    return FY_OK;
+}
+
+/* ---- views ------------------------------------------------------------------------------------------------------------------- */
+
+static bool named(const fy_pnode *n, const char *base) {
+    size_t k = strlen(base);
+    return strncmp(n->op, base, k) == 0 && n->op[k] == '.';
+}
+
+static const fy_schema_arg *schema_arg(const fy_pnode *n, const char *name) {
+    const fy_schema *s = n->schema;
+    for (int i = 0; s && i < s->narg; i++)
+        if (strcmp(s->arg[i].name, name) == 0) return &s->arg[i];
+    return NULL;
+}
+
+/* The argument that the results alias without writing it; -1 if none. */
+static int viewed_arg(const fy_pnode *n) {
+    const fy_schema *s = n->schema;
+    if (!s || s->nret < 1 || !s->ret[0].alias) return -1;
+    for (int i = 0; i < n->narg; i++) {
+        const fy_schema_arg *a = schema_arg(n, n->arg[i].name);
+        if (a && a->alias == s->ret[0].alias && !a->written && n->arg[i].kind == FY_ARG_TENSOR) return i;
+    }
+    return -1;
+}
+
+/* As recorded. Sizes that are symbols compare as dims. */
+static bool contiguous(const functional *f, const fy_pvalue *v) {
+    if (!v->has_meta || !v->stride) return true;         /* unknown: the common case */
+    const fy_dim *want = fy_dim_const(f->p->dims, 1);
+    for (int i = v->rank - 1; i >= 0 && want; i--) {
+        if (!fy_dim_is(v->dim[i], 1) && v->stride[i] != want) return false;
+        want = fy_dim_mul(f->p->dims, want, v->dim[i]);
+    }
+    return true;
+}
+
+/* Some operators copy only when they must. */
+static bool is_view(const functional *f, const fy_pnode *n, const fy_pvalue *self) {
+    const fy_pvalue *out = n->nout == 1 && n->out[0].kind == FY_ARG_TENSOR ? n->out[0].value : NULL;
+    if (named(n, "aten.to")) {
+        const fy_parg *copy = fy_aten_arg(n, "copy");
+        return !(copy->kind == FY_ARG_BOOL && copy->i) && out && (!out->has_meta || !self->has_meta || out->dtype == self->dtype);
+    }
+    if (named(n, "aten.contiguous") || named(n, "aten.reshape") || named(n, "aten.reshape_as") || named(n, "aten.flatten") || named(n, "aten.ravel")) return contiguous(f, self);
+    return true;
+}
+
+static bool is_alias(const fy_pnode *n) {
+    return named(n, "aten.alias") || named(n, "aten.detach") || named(n, "aten.contiguous") || named(n, "aten.to") || named(n, "aten.lift_fresh") || named(n, "aten.data")
+        || named(n, "aten.lift") || named(n, "aten.positive") || named(n, "aten.detach_");
+}
+
+static int64_t int_of(const fy_pnode *n, const char *name, bool *known) {
+    const fy_parg *a = fy_aten_arg(n, name);
+    if (a->kind != FY_ARG_INT) *known = false;
+    return a->i;
+}
+
+/* The step for piece k of a view that gives a list. False: sizes are not constant. */
+static bool piece_step(const fy_pnode *n, const fy_pvalue *self, int64_t k, step *s) {
+    bool known = true;
+    int64_t dim = int_of(n, "dim", &known), size = -1;
+    if (self->has_meta && dim >= -self->rank && dim < self->rank) (void)fy_dim_known(self->dim[dim < 0 ? dim + self->rank : dim], &size);
+    *s = (step){.kind = STEP_SLICE, .dim = dim};
+    if (named(n, "aten.unbind")) {
+        s->kind = STEP_SELECT;
+        s->begin = k;
+        return known;
+    }
+    if (named(n, "aten.split") && fy_aten_arg(n, "split_size")->kind == FY_ARG_INT) {
+        int64_t each = fy_aten_arg(n, "split_size")->i;
+        s->begin = k * each;
+        s->end = s->begin + each;
+        return known;
+    }
+    if (named(n, "aten.chunk")) {
+        int64_t chunks = int_of(n, "chunks", &known), each = chunks > 0 && size >= 0 ? (size + chunks - 1) / chunks : -1;
+        s->begin = k * each;
+        s->end = s->begin + each;
+        return known && each >= 0;
+    }
+    const fy_parg *sizes = fy_aten_arg(n, "split_sizes");
+    if (sizes->kind != FY_ARG_INTS || k >= sizes->n) return false;
+    for (int64_t i = 0; i <= k; i++) {
+        s->begin = s->end;
+        s->end += sizes->ints[i];
+    }
+    return known;
+}
+
+static fy_status add_view(functional *f, fy_pvalue *v, fy_pvalue *parent, step s) {
+    if (!v) return FY_OK;
+    FY_TRY(room(f, v->id));
+    const track *p = &f->at.at[parent->id];
+    memory *m = p->mem;
+    if (s.kind == STEP_ALIAS && p->step.kind == STEP_ALIAS && p->parent) parent = p->parent;   /* aliases of aliases stay flat */
+    f->at.at[v->id] = (track){.mem = m, .cur = v, .parent = parent, .gen = m->gen, .step = s};
+    return FY_OK;
+}
+
+static fy_status track_view(functional *f, fy_pnode *n, int arg, fy_pvalue *self) {
+    if (n->out[0].kind == FY_ARG_TENSORS) {
+        for (int64_t k = 0; k < n->out[0].n; k++) {
+            fy_pvalue *v = n->out[0].values[k];
+            step s;
+            if (!v) continue;
+            bool known = piece_step(n, self, k, &s);
+            s.node = n;
+            if (!known) s.kind = STEP_NONE;              /* fine unless something is written */
+            FY_TRY(add_view(f, v, self, s));
+        }
+        return FY_OK;
+    }
+    if (n->nout < 1 || n->out[0].kind != FY_ARG_TENSOR) return FY_OK;
+    return add_view(f, n->out[0].value, self, (step){.kind = is_alias(n) ? STEP_ALIAS : STEP_NODE, .node = n, .arg = arg});
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------------------- */
+
+static fy_status refuse(functional *f, const fy_pnode *write, const fy_pnode *view) {
+    return fy_fail(f->e, FY_E_ALIAS, "%s at %s writes through %s, which has no inverse here", write->op, where_text(write), view ? view->op : "a view of unknown size");
+}
+
+/* base with the part that the step shows replaced by w */
+static fy_status put_back(functional *f, const fy_pnode *write, const step *s, fy_pvalue *base, fy_pvalue *w, fy_pnode *before, fy_pvalue **out) {
+    fy_pnode *n;
+    if (s->kind == STEP_NONE) return refuse(f, write, s->node);
+    FY_TRY(new_value(f, base, out));
+    if (s->kind == STEP_SLICE || s->kind == STEP_SELECT) {
+        bool slice = s->kind == STEP_SLICE;
+        FY_TRY(new_node(f, before, write, slice ? "aten.slice_scatter.default" : "aten.select_scatter.default", slice ? 5 : 4, *out, &n));
+        n->arg[0] = tensor_arg("self", base);
+        n->arg[1] = tensor_arg("src", w);
+        n->arg[2] = int_arg("dim", s->dim);
+        n->arg[3] = int_arg(slice ? "start" : "index", s->begin);
+        if (slice) n->arg[4] = int_arg("end", s->end);
+        return fy_aten_resolve_node(n, NULL, f->e);
+    }
+    const fy_pnode *view = s->node;
+    static const char *const reshaping[] = {"aten.view", "aten._unsafe_view", "aten.reshape", "aten._reshape_alias", "aten.flatten", "aten.ravel", "aten.unflatten", "aten.squeeze",
+                                            "aten.unsqueeze", "aten.view_as", "aten.reshape_as"};
+    static const char *const swapping[] = {"aten.transpose", "aten.swapaxes", "aten.swapdims", "aten.t", "aten.numpy_T", "aten.mT"};
+    bool reshape = false, swap = false;
+    for (int i = 0; i < FY_COUNT(reshaping); i++) reshape = reshape || named(view, reshaping[i]);
+    for (int i = 0; i < FY_COUNT(swapping); i++) swap = swap || named(view, swapping[i]);
+    if (strcmp(view->op, "aten.view.dtype") == 0) reshape = false;
+    if (reshape) {
+        FY_TRY(new_node(f, before, write, "aten.reshape_as.default", 2, *out, &n));
+        n->arg[0] = tensor_arg("self", w);
+        n->arg[1] = tensor_arg("other", base);
+    } else if (swap || named(view, "aten.permute")) {
+        FY_TRY(new_node(f, before, write, view->op, view->narg, *out, &n));
+        for (int i = 0; i < view->narg; i++) n->arg[i] = view->arg[i];
+        n->arg[s->arg].value = w;
+        if (!swap)
+            for (int i = 0; i < n->narg; i++) {
+                const fy_parg *a = &view->arg[i];
+                if (strcmp(a->name, "dims") != 0) continue;
+                FY_NEED(f->e, a->kind == FY_ARG_INTS && a->n <= FY_MAX_RANK, ALIAS, "%s at %s writes through a permutation of %lld axes", write->op, where_text(write), (long long)a->n);
+                int64_t *inv = FY_NEWN(&f->p->arena, int64_t, a->n);
+                FY_NOMEM(f->e, inv);
+                for (int64_t k = 0; k < a->n; k++) {
+                    int64_t d = a->ints[k] < 0 ? a->ints[k] + a->n : a->ints[k];
+                    FY_NEED(f->e, d >= 0 && d < a->n, AXIS, "permute: axis %lld outside rank %lld", (long long)a->ints[k], (long long)a->n);
+                    inv[d] = k;
+                }
+                n->arg[i].ints = inv;
+            }
+    } else if (strcmp(view->op, "aten.slice.Tensor") == 0 || strcmp(view->op, "aten.select.int") == 0 || named(view, "aten.diagonal")) {
+        const char *op = named(view, "aten.slice") ? "aten.slice_scatter.default" : named(view, "aten.select") ? "aten.select_scatter.default" : "aten.diagonal_scatter.default";
+        FY_TRY(new_node(f, before, write, op, view->narg + 1, *out, &n));
+        n->arg[0] = tensor_arg("self", base);
+        n->arg[1] = tensor_arg("src", w);
+        for (int i = 0, k = 2; i < view->narg; i++)
+            if (i != s->arg) n->arg[k++] = view->arg[i];
+    } else return refuse(f, write, view);
+    return fy_aten_resolve_node(n, NULL, f->e);
+}
+
+/* t now holds w: so do, in part, the values that it is a view of. New nodes go before `before`. */
+static fy_status commit(functional *f, const fy_pnode *write, fy_pvalue *t, fy_pvalue *w, fy_pnode *before) {
+    memory *m = f->at.at[t->id].mem;
+    fy_pvalue *chain[CHAIN_MAX], *val[CHAIN_MAX];
+    int n = 0;
+    for (fy_pvalue *v = t; v; v = f->at.at[v->id].parent) {
+        FY_NEED(f->e, n < CHAIN_MAX, LIMIT, "\"%s\" is a view of more than %d views", t->name, CHAIN_MAX);
+        chain[n++] = v;
+    }
+    val[0] = w;
+    for (int i = 0; i + 1 < n; i++) {
+        step s = f->at.at[chain[i]->id].step;
+        fy_pvalue *base;
+        if (s.kind == STEP_ALIAS) { val[i + 1] = val[i]; continue; }
+        FY_TRY(sync(f, chain[i + 1], before, &base));
+        FY_TRY(put_back(f, write, &s, base, val[i], before, &val[i + 1]));
+    }
+    m->gen++;
+    m->written = true;
+    for (int i = 0; i < n; i++) {
+        f->at.at[chain[i]->id].cur = val[i];
+        f->at.at[chain[i]->id].gen = m->gen;
+    }
+    return FY_OK;
+}
+
+/* The argument that an in-place operator writes; -1 if it writes none (or is not of the in-place kind). */
+static int written_arg(const fy_pnode *n) {
+    const char *dot = strrchr(n->op, '.');
+    bool out_form = dot && strcmp(dot, ".out") == 0;
+    if (!n->schema || !dot || dot == n->op || (dot[-1] != '_' && !out_form)) return -1;
+    for (int i = 0; i < n->narg; i++) {
+        const fy_schema_arg *a = schema_arg(n, n->arg[i].name);
+        if (a && a->written && n->arg[i].kind == FY_ARG_TENSOR) return i;
+    }
+    return -1;
+}
+
+/* "aten.add_.Tensor" -> "aten.add.Tensor", arguments by the new schema's names. */
+static fy_status to_functional(functional *f, fy_pnode *n, int written) {
+    const fy_schema *old = n->schema;
+    const char *dot = strrchr(n->op, '.');
+    bool out_form = strcmp(dot, ".out") == 0;
+    const char *op = out_form ? fy_arena_fmt(&f->p->arena, "%.*s.default", (int)(dot - n->op), n->op)
+                              : fy_arena_fmt(&f->p->arena, "%.*s%s", (int)(dot - n->op - 1), n->op, dot);
+    FY_NOMEM(f->e, op);
+    static const char *const reshaping[] = {"aten.squeeze_", "aten.unsqueeze_", "aten.transpose_", "aten.t_"};
+    for (int i = 0; i < FY_COUNT(reshaping); i++)
+        FY_NEED(f->e, !named(n, reshaping[i]), ALIAS, "%s at %s changes the shape of a tensor in place", n->op, where_text(n));
+    FY_NEED(f->e, fy_aten_find(op), ALIAS, "%s at %s has no form that leaves its input alone", n->op, where_text(n));
+    n->op = op;
+    if (out_form) {
+        for (int i = written; i + 1 < n->narg; i++) n->arg[i] = n->arg[i + 1];
+        n->narg--;
+    }
+    n->schema = NULL;
+    FY_TRY(fy_aten_resolve_node(n, NULL, f->e));
+    const fy_schema *now = n->schema;
+    for (int i = 0; i < n->narg; i++) {
+        if (schema_arg(n, n->arg[i].name)) continue;
+        for (int k = 0; k < old->narg && k < now->narg; k++)
+            if (strcmp(old->arg[k].name, n->arg[i].name) == 0) n->arg[i].name = now->arg[k].name;
+    }
+    return FY_OK;
+}
+
+static fy_status write_node(functional *f, fy_pnode *n, int written, fy_pvalue *target) {
+    if (named(n, "aten.detach_")) {                      /* nothing is written: another name */
+        n->op = "aten.detach.default";
+        n->schema = NULL;
+        FY_TRY(fy_aten_resolve_node(n, NULL, f->e));
+        return n->nout == 1 && n->out[0].kind == FY_ARG_TENSOR ? add_view(f, n->out[0].value, target, (step){.kind = STEP_ALIAS, .node = n}) : FY_OK;
+    }
+    FY_TRY(to_functional(f, n, written));
+    fy_pvalue *out = n->nout > 0 && n->out[0].kind == FY_ARG_TENSOR ? n->out[0].value : NULL, *held = out;
+    if (!out) {
+        FY_TRY(new_value(f, target, &out));
+        if (n->nout == 0) {
+            n->out = FY_NEWN(&f->p->arena, fy_parg, 1);
+            FY_NOMEM(f->e, n->out);
+            n->nout = 1;
+        }
+        n->out[0] = (fy_parg){.name = "", .kind = FY_ARG_TENSOR, .value = out};
+        out->def = n;
+    }
+    FY_TRY(room(f, out->id));
+    /* the memory keeps its dtype whatever the operands promote to */
+    bool mixed = false;
+    for (int i = 0; i < n->narg; i++) mixed = mixed || (n->arg[i].kind == FY_ARG_TENSOR && n->arg[i].value->has_meta && target->has_meta && n->arg[i].value->dtype != target->dtype);
+    static const char *const tests[] = {"aten.eq", "aten.ne", "aten.lt", "aten.le", "aten.gt", "aten.ge", "aten.logical_not", "aten.logical_and", "aten.logical_or"};
+    for (int i = 0; i < FY_COUNT(tests); i++) mixed = mixed || named(n, tests[i]);
+    if (mixed && target->has_meta) {
+        fy_pvalue *raw;
+        fy_pnode *cast;
+        FY_TRY(new_value(f, out, &raw));
+        raw->has_meta = false;
+        n->out[0].value = raw;
+        raw->def = n;
+        FY_TRY(new_node(f, n->next, n, "aten.to.dtype", 2, out, &cast));
+        cast->arg[0] = tensor_arg("self", raw);
+        cast->arg[1] = (fy_parg){.name = "dtype", .kind = FY_ARG_DTYPE, .i = target->dtype};
+        FY_TRY(fy_aten_resolve_node(cast, NULL, f->e));
+        FY_TRY(commit(f, n, target, out, cast->next));
+    } else FY_TRY(commit(f, n, target, out, n->next));
+    if (held) FY_TRY(add_view(f, held, target, (step){.kind = STEP_ALIAS, .node = n}));
+    return FY_OK;
+}
+
+/* ---- graphs ---------------------------------------------------------------------------------------------------------------------- */
+
+static fy_status run_graph(functional *f, fy_pgraph *g) {
+    f->g = g;
+    for (int i = 0; i < g->nin; i++)
+        if (g->in[i].kind == FY_ARG_TENSOR) FY_TRY(fresh(f, g->in[i].value));
+    for (fy_pnode *n = g->first, *next; n; n = next) {
+        int written = written_arg(n), viewed = written < 0 ? viewed_arg(n) : -1;
+        fy_pvalue *target = written >= 0 ? n->arg[written].value : viewed >= 0 ? n->arg[viewed].value : NULL;
+        for (int i = 0; i < n->narg; i++) FY_TRY(sync_arg(f, &n->arg[i], n));
+        next = n->next;
+        bool tracked = target && target->id < f->at.n && f->at.at[target->id].mem;
+        if (written >= 0 && tracked) {
+            fy_status s = write_node(f, n, written, target);
+            if (s != FY_OK) return s;
+            continue;
+        }
+        if (viewed >= 0 && tracked && is_view(f, n, target)) {
+            FY_TRY(track_view(f, n, viewed, target));
+            continue;
+        }
+        for (int k = 0; k < n->nout; k++) {
+            if (n->out[k].kind == FY_ARG_TENSOR) FY_TRY(fresh(f, n->out[k].value));
+            if (n->out[k].kind == FY_ARG_TENSORS)
+                for (int64_t i = 0; i < n->out[k].n; i++) FY_TRY(fresh(f, n->out[k].values[i]));
+        }
+    }
+    return FY_OK;
+}
+
+static bool input_written(const functional *f, const fy_pvalue *v) {
+    return v && v->kind == FY_PV_TENSOR && v->id < f->at.n && f->at.at[v->id].mem && f->at.at[v->id].mem->written;
+}
+
+/* The last contents of inputs that were written leave as outputs. */
+static fy_status add_mutations(functional *f) {
+    fy_program *p = f->p;
+    for (int i = 0; i < p->nin; i++) {
+        const fy_pinput *in = &p->in[i];
+        if (!input_written(f, in->value)) continue;
+        bool user = in->kind == FY_PIN_USER, param = in->kind == FY_PIN_PARAMETER;
+        const char *target = user ? (in->user_name ? in->user_name : in->value->name) : in->fqn ? in->fqn : in->value->name;
+        fy_poutput *out = FY_NEWN(&p->arena, fy_poutput, p->nout + 1);
+        fy_parg *gout = FY_NEWN(&p->arena, fy_parg, p->graph->nout + 1);
+        FY_NOMEM(f->e, out);
+        FY_NOMEM(f->e, gout);
+        if (p->nout) memcpy(out, p->out, (size_t)p->nout * sizeof *out);
+        if (p->graph->nout) memcpy(gout, p->graph->out, (size_t)p->graph->nout * sizeof *gout);
+        fy_parg arg = tensor_arg("", f->at.at[in->value->id].cur);
+        out[p->nout] = (fy_poutput){.kind = user ? FY_POUT_INPUT_MUTATION : param ? FY_POUT_PARAMETER_MUTATION : FY_POUT_BUFFER_MUTATION, .arg = arg, .target = target};
+        gout[p->graph->nout] = arg;
+        p->out = out;
+        p->nout++;
+        p->graph->out = gout;
+        p->graph->nout++;
+    }
+    return FY_OK;
+}
+
+typedef FY_VEC(fy_pgraph *) graph_list;
+
+static fy_status run_all(functional *f, graph_list *todo) {
+    fy_program *p = f->p;
+    FY_PUSH(f->e, *todo, p->graph);
+    for (int64_t k = 0; k < todo->n; k++) {
+        fy_pgraph *g = todo->at[k];
+        for (const fy_pnode *n = g->first; n; n = n->next)
+            for (int i = 0; i < n->narg; i++)
+                if (n->arg[i].kind == FY_ARG_GRAPH && n->arg[i].graph) FY_PUSH(f->e, *todo, n->arg[i].graph);
+        f->at.n = 0;                                     /* values of other graphs are none of this one's business */
+        FY_TRY(room(f, p->nvalues));
+        FY_TRY(run_graph(f, g));
+        for (int i = 0; i < g->nout; i++) FY_TRY(sync_arg(f, &g->out[i], NULL));
+        if (k == 0) {
+            for (int i = 0; i < p->nout; i++) FY_TRY(sync_arg(f, &p->out[i].arg, NULL));
+            FY_TRY(add_mutations(f));
+        } else
+            for (int i = 0; i < g->nin; i++)
+                FY_NEED(f->e, g->in[i].kind != FY_ARG_TENSOR || !input_written(f, g->in[i].value), ALIAS, "a branch of cond writes its input \"%s\"", g->in[i].value->name);
+    }
+    return FY_OK;
+}
+
+fy_status fy_aten_functionalise(fy_program *p, ferry_error *e) {
+    FY_TRY(fy_aten_resolve(p, e));
+    functional f = {.p = p, .e = e};
+    graph_list todo = {0};
+    fy_status s = run_all(&f, &todo);
+    fy_free(todo.at);
+    fy_free(f.at.at);
+    fy_arena_free(&f.tmp);
+    return s == FY_OK ? fy_program_index(p, e) : s;
+}
