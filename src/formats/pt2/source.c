@@ -35,7 +35,7 @@ static fy_status scope(fy_pt2 *r, fy_pnode *n, const char *s, size_t len) {
     if (at) b = at;
     static const char filler[] = "_empty_nn_module_stack";   /* nodes that torch itself adds */
     if ((size_t)(b - a) >= sizeof filler - 1 && !memcmp(a, filler, sizeof filler - 1)) return FY_OK;
-    return fy_pt2_intern(r, &n->scope, a, (size_t)(b - a));
+    return b > a ? fy_pt2_intern(r, &n->scope, a, (size_t)(b - a)) : FY_OK;    /* empty: the outermost module */
 }
 
 /* One frame of a trace. */
