@@ -22,6 +22,10 @@ static fy_status join(fy_infer *f, fy_type *r, const fy_type *a, const fy_type *
         *r = a->kind == FY_NOTYPE ? *b : *a;
         return FY_OK;
     }
+    if (a->kind != b->kind && (a->kind == FY_OPTIONAL || b->kind == FY_OPTIONAL)) {
+        *r = (fy_type){.rank = -1};                             /* an optional and what it holds: both go where either goes */
+        return FY_OK;
+    }
     FY_NEED(f->e, a->kind == b->kind, TYPE, "%s: a tensor, a sequence or an optional, but not the same", what);
     FY_NEED(f->e, !a->dtype || !b->dtype || a->dtype == b->dtype, TYPE, "%s is %s and %s", what, fy_dtype_name(a->dtype),
             fy_dtype_name(b->dtype));
@@ -86,18 +90,29 @@ static fy_type scalar_type(fy_dtype dtype) { return (fy_type){.kind = FY_TENSOR,
 static fy_status infer_if(fy_infer *f) {
     fy_graph *g[2] = {fy_attr_graph(f->node, "then_branch"), fy_attr_graph(f->node, "else_branch")};
     int64_t n, cond = 0;
+    fy_status branch[2];
     for (int k = 0; k < 2; k++) {
         FY_NEED(f->e, g[k], ATTR, "%s is missing", k ? "else_branch" : "then_branch");
         FY_NEED(f->e, g[k]->in.n == 0, GRAPH, "a branch of If takes no inputs; this one takes %lld", (long long)g[k]->in.n);
         FY_NEED(f->e, g[k]->out.n == f->nout, GRAPH, "a branch has %lld outputs, the node %d", (long long)g[k]->out.n, f->nout);
-        FY_TRY(fy_infer_graph(g[k], f->e));
+        for (int i = 0; i < f->nout; i++) FY_NEED(f->e, g[k]->out.at[i], GRAPH, "output %d of a branch is missing", i);
     }
+    /* A branch that cannot be right is one for other ranks or sizes, not taken with these: the other one tells the types. */
+    for (int k = 1; k >= 0; k--) {
+        branch[k] = fy_infer_graph(g[k], f->e);
+        if (branch[k] == FY_OK) continue;
+        if (branch[k] == FY_E_NOMEM || branch[k] == FY_E_LIMIT || branch[k] == FY_E_INTERNAL || (k == 0
+                && branch[1] != FY_OK)) return branch[k];
+        forget(g[k]);
+    }
+    if (branch[0] != FY_OK || branch[1] != FY_OK) fy_error_clear(f->e);
     bool known = fy_in_ints(f, 0, &cond, 1, &n) && n == 1;
     for (int i = 0; i < f->nout; i++) {
-        const fy_value *a = g[0]->out.at[i], *b = g[1]->out.at[i];
-        FY_NEED(f->e, a && b, GRAPH, "output %d of a branch is missing", i);
-        if (known) f->out[i].type = cond ? a->type : b->type;
-        else FY_TRY(join(f, &f->out[i].type, &a->type, &b->type, "the result of the branches", 0));
+        const fy_type *a = &g[0]->out.at[i]->type, *b = &g[1]->out.at[i]->type;
+        if (branch[0] != FY_OK) f->out[i].type = *b;
+        else if (branch[1] != FY_OK) f->out[i].type = *a;
+        else if (known) f->out[i].type = cond ? *a : *b;
+        else FY_TRY(join(f, &f->out[i].type, a, b, "the result of the branches", 0));
     }
     return FY_OK;
 }
@@ -117,18 +132,21 @@ static fy_status ref_if(const fy_call *c) {
 static const fy_attr_spec if_attrs[] = {{"then_branch", FY_ATTR_GRAPH, FY_REQUIRED, "run if the condition holds"},
     {"else_branch", FY_ATTR_GRAPH, FY_REQUIRED, "run if not"}, {0}};
 const fy_op fy_op_if = {.name = "If", .domain = "", .doc = "y = the outputs of one of two graphs", .attrs = if_attrs, .min_in = 1,
-    .max_in = 1,
-    .min_out = 1, .max_out = -1, .since = 25, .first = 1, .infer = infer_if, .ref = ref_if, .flags = FY_CONTROL};
+    .max_in = 1, .min_out = 1, .max_out = -1, .since = 25, .first = 1, .types = "|bool", .infer = infer_if, .ref = ref_if,
+    .flags = FY_CONTROL};
 
 /* ---- bodies that carry values -------------------------------------------------------------------------------------- */
 
 /* Infers a body whose inputs first.. first+n carry outputs back.. back+n: state[] goes in as the initial types and comes out
  * as the types that hold for every iteration. The other inputs have been typed already. */
 static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, int n, fy_type *state) {
+    bool *loose = FY_NEWN(f->arena, bool, n + 1);                   /* of no one type: an optional first, then what it holds */
+    FY_NOMEM(f->e, loose);
     for (int round = 0;; round++) {
         bool stable = true;
         for (int i = 0; i < n; i++) {
             if (round == MAX_ROUNDS && state[i].kind == FY_TENSOR) { state[i].rank = -1; state[i].dim = NULL; }
+            if (loose[i]) continue;
             if (state[i].kind != FY_NOTYPE) set_type(g->in.at[first + i], &state[i]);
             else FY_TRY(keep(f, &state[i], &g->in.at[first + i]->type));
         }
@@ -138,6 +156,7 @@ static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, in
             const fy_value *out = g->out.at[back + i];
             fy_type t;
             FY_NEED(f->e, out, GRAPH, "output %d of the body is missing", back + i);
+            if (loose[i]) continue;
             FY_TRY(join(f, &t, &state[i], &out->type, "a carried value", 0));
             for (int a = 0; t.kind == FY_TENSOR && t.rank == state[i].rank && a < t.rank; a++)      /* what is unknown already stays so */
                 if (state[i].dim[a]->kind == FY_DIM_OPAQUE && t.dim[a] != state[i].dim[a]) {
@@ -147,6 +166,12 @@ static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, in
                     d[a] = state[i].dim[a];
                     t.dim = d;
                 }
+            if (t.kind == FY_NOTYPE && state[i].kind != FY_NOTYPE) {
+                loose[i] = true;
+                state[i] = t;
+                set_type(g->in.at[first + i], &t);
+                continue;
+            }
             if (t.kind == FY_TENSOR && !fy_type_equal(&t, &state[i])) stable = false;
             if (state[i].kind == FY_NOTYPE || t.kind == FY_TENSOR || round == 0) state[i] = t;
         }
@@ -328,9 +353,8 @@ static fy_status ref_loop(const fy_call *c) {
 static const fy_attr_spec loop_attrs[] = {
     {"body", FY_ATTR_GRAPH, FY_REQUIRED, "(iteration, condition, carried...) -> (condition, carried..., scan outputs...)"}, {0}};
 const fy_op fy_op_loop = {.name = "Loop", .domain = "", .doc = "runs the body until the count is reached or the condition fails",
-    .attrs = loop_attrs,
-    .min_in = 2, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 1, .infer = infer_loop, .ref = ref_loop,
-            .flags = FY_CONTROL};
+    .attrs = loop_attrs, .min_in = 2, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 1, .types = "|i64,bool",
+    .infer = infer_loop, .ref = ref_loop, .flags = FY_CONTROL};
 
 /* ---- Scan ---------------------------------------------------------------------------------------------------------- */
 

@@ -117,9 +117,9 @@ static fy_status ref_constant_of_shape(const fy_call *c) {
 static const fy_attr_spec constant_of_shape_attrs[] = {{"value", FY_ATTR_TENSOR, NULL,
     "one element: dtype and value; f32 0 if not given"}, {0}};
 const fy_op fy_op_constant_of_shape = {.name = "ConstantOfShape", .domain = "",
-    .doc = "y = a tensor of the given shape filled with one value",
-    .attrs = constant_of_shape_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 25, .first = 9,
-    .infer = infer_constant_of_shape, .ref = ref_constant_of_shape, .flags = FY_PURE};
+    .doc = "y = a tensor of the given shape filled with one value", .attrs = constant_of_shape_attrs, .min_in = 1, .max_in = 1,
+    .min_out = 1, .max_out = 1, .since = 25, .first = 9, .types = "T=*|i64|T", .infer = infer_constant_of_shape,
+    .ref = ref_constant_of_shape, .flags = FY_PURE};
 
 /* ---- Range --------------------------------------------------------------------------------------------------------- */
 
@@ -191,8 +191,8 @@ static fy_status ref_range(const fy_call *c) {
 static const fy_attr_spec range_attrs[] = {{"stash_type", FY_ATTR_INT, "1", "dtype of the sums; ferry sums in double and rounds once"},
     {0}};
 const fy_op fy_op_range = {.name = "Range", .domain = "", .doc = "y = start, start + delta, ... before limit", .attrs = range_attrs,
-    .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 27, .first = 11, .infer = infer_range, .ref = ref_range,
-            .flags = FY_PURE};
+    .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 27, .first = 11, .types = "T=f32,f64,f16,bf16,i16,i32,i64|T,T,T|T",
+    .infer = infer_range, .ref = ref_range, .flags = FY_PURE};
 
 /* ---- EyeLike ------------------------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * detect.c - what detection models need: NonMaxSuppression (keep the best of overlapping boxes) and RoiAlign (pool a feature map
  * over boxes; He et al., "Mask R-CNN", 2017). */
+#include "ops/common.h"
 #include "ops/move.h"
 
 #include <math.h>
@@ -89,9 +90,8 @@ static fy_status ref_nms(const fy_call *c) {
 static const fy_attr_spec nms_attrs[] = {{"center_point_box", FY_ATTR_INT, "0",
     "boxes are y1, x1, y2, x2 (0) or x, y centre, width, height (1)"}, {0}};
 const fy_op fy_op_non_max_suppression = {.name = "NonMaxSuppression", .domain = "",
-    .doc = "y[n,3] = (batch, class, box) of the boxes kept, best first",
-    .attrs = nms_attrs, .min_in = 2, .max_in = 5, .min_out = 1, .max_out = 1, .since = 11, .first = 10, .infer = infer_nms, .ref = ref_nms,
-    .flags = FY_PURE};
+    .doc = "y[n,3] = (batch, class, box) of the boxes kept, best first", .attrs = nms_attrs, .min_in = 2, .max_in = 5, .min_out = 1,
+    .max_out = 1, .since = 11, .first = 10, .types = "|f32,f32,i64,f32,f32|i64", .infer = infer_nms, .ref = ref_nms, .flags = FY_PURE};
 
 /* ---- RoiAlign ------------------------------------------------------------------------------------------------------ */
 
@@ -180,6 +180,5 @@ static const fy_attr_spec roi_attrs[] = {{"mode", FY_ATTR_STRING, "avg", "avg or
     {"spatial_scale", FY_ATTR_FLOAT, "1.0", "from box coordinates to elements"},
     {"coordinate_transformation_mode", FY_ATTR_STRING, "half_pixel", "half_pixel, or output_half_pixel"}, {0}};
 const fy_op fy_op_roi_align = {.name = "RoiAlign", .domain = "", .doc = "y[roi,c,h,w] = x pooled over each box, bilinear",
-    .attrs = roi_attrs,
-    .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 22, .first = 10, .infer = infer_roi_align, .ref = ref_roi_align,
-            .flags = FY_PURE};
+    .attrs = roi_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 22, .first = 10,
+    .types = "T=" FY_T_FLOAT "|T,T,i64|T", .infer = infer_roi_align, .ref = ref_roi_align, .flags = FY_PURE};

@@ -2,6 +2,7 @@
  * grid.c - AffineGrid (where to look) and GridSample (what is there), for any number of spatial axes.
  * Grid coordinates run from -1 to 1 over each axis, last axis first; align_corners puts the ends on the outer elements' centres,
  * otherwise on their outer edges. */
+#include "ops/common.h"
 #include "ops/move.h"
 
 #include <math.h>
@@ -58,9 +59,8 @@ static fy_status ref_affine_grid(const fy_call *c) {
 
 static const fy_attr_spec affine_attrs[] = {{"align_corners", FY_ATTR_INT, "0", "-1 and 1 are centres of the outer elements"}, {0}};
 const fy_op fy_op_affine_grid = {.name = "AffineGrid", .domain = "", .doc = "y[n,h,w,:] = theta[n] * (x, y, 1) over a regular grid",
-    .attrs = affine_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 20, .first = 20, .infer = infer_affine_grid, .ref = ref_affine_grid,
-    .flags = FY_PURE};
+    .attrs = affine_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 20, .first = 20,
+    .types = "T=" FY_T_FLOAT "|T,i64|T", .infer = infer_affine_grid, .ref = ref_affine_grid, .flags = FY_PURE};
 
 /* ---- GridSample ---------------------------------------------------------------------------------------------------- */
 
@@ -185,6 +185,5 @@ static const fy_attr_spec grid_attrs[] = {{"mode", FY_ATTR_STRING, "linear", "ne
     {"padding_mode", FY_ATTR_STRING, "zeros", "what is outside: zeros, border, reflection"},
     {"align_corners", FY_ATTR_INT, "0", "-1 and 1 are centres of the outer elements"}, {0}};
 const fy_op fy_op_grid_sample = {.name = "GridSample", .domain = "", .doc = "y = x[n,c,...] at the positions grid[n,...,axes]",
-    .attrs = grid_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 22, .first = 16, .infer = infer_grid_sample, .ref = ref_grid_sample,
-    .flags = FY_PURE};
+    .attrs = grid_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 22, .first = 16,
+    .types = "T=*;G=" FY_T_FLOAT "|T,G|T", .infer = infer_grid_sample, .ref = ref_grid_sample, .flags = FY_PURE};

@@ -3,6 +3,7 @@
  * The generator is Philox 4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011), a function of (key, counter)
  * without state: key = the bits of the seed attribute (f32), or the node's number + 2^32 where no seed is given; element i
  * uses block i / 4, word i % 4 of it. So a result depends on the seed and the element's index alone, and is the same at each run. */
+#include "ops/common.h"
 #include "ops/move.h"
 
 #include <math.h>
@@ -113,23 +114,20 @@ static const fy_attr_spec uniform_like_attrs[] = {{"dtype", FY_ATTR_INT, NULL, "
 static const fy_attr_spec bernoulli_attrs[] = {{"dtype", FY_ATTR_INT, NULL, "dtype of y; that of x if not given"}, SEED, {0}};
 
 const fy_op fy_op_random_normal = {.name = "RandomNormal", .domain = "", .doc = "y = samples of a normal distribution",
-    .attrs = normal_attrs,
-    .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, .since = 22, .first = 1, .infer = infer_random, .ref = ref_normal,
-            .flags = FY_RANDOM};
+    .attrs = normal_attrs, .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "||T",
+    .infer = infer_random, .ref = ref_normal, .flags = FY_RANDOM};
 const fy_op fy_op_random_uniform = {.name = "RandomUniform", .domain = "", .doc = "y = samples from [low, high)", .attrs = uniform_attrs,
-    .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, .since = 22, .first = 1, .infer = infer_random, .ref = ref_uniform,
-            .flags = FY_RANDOM};
+    .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "||T", .infer = infer_random,
+    .ref = ref_uniform, .flags = FY_RANDOM};
 const fy_op fy_op_random_normal_like = {.name = "RandomNormalLike", .domain = "", .doc = "RandomNormal with the shape of x",
-    .attrs = normal_like_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 1, .infer = infer_like, .ref = ref_normal,
-            .flags = FY_RANDOM};
+    .attrs = normal_like_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 1,
+    .types = "T=" FY_T_FLOAT "|*|T", .infer = infer_like, .ref = ref_normal, .flags = FY_RANDOM};
 const fy_op fy_op_random_uniform_like = {.name = "RandomUniformLike", .domain = "", .doc = "RandomUniform with the shape of x",
-    .attrs = uniform_like_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 1, .infer = infer_like, .ref = ref_uniform,
-            .flags = FY_RANDOM};
+    .attrs = uniform_like_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 1,
+    .types = "T=" FY_T_FLOAT "|*|T", .infer = infer_like, .ref = ref_uniform, .flags = FY_RANDOM};
 const fy_op fy_op_bernoulli = {.name = "Bernoulli", .domain = "", .doc = "y = 1 with probability x, else 0", .attrs = bernoulli_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 15, .infer = infer_like, .ref = ref_bernoulli,
-            .flags = FY_RANDOM};
+    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 15, .types = "P=" FY_T_FLOAT "|P|*", .infer = infer_like,
+    .ref = ref_bernoulli, .flags = FY_RANDOM};
 
 /* ---- Multinomial --------------------------------------------------------------------------------------------------- */
 
@@ -174,6 +172,5 @@ static fy_status ref_multinomial(const fy_call *c) {
 static const fy_attr_spec multinomial_attrs[] = {{"dtype", FY_ATTR_INT, "6", "int32 or int64"}, {"sample_size", FY_ATTR_INT, "1",
     "draws a row"}, SEED, {0}};
 const fy_op fy_op_multinomial = {.name = "Multinomial", .domain = "", .doc = "y[b, i] = a class drawn with log-probabilities x[b]",
-    .attrs = multinomial_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 7, .infer = infer_multinomial, .ref = ref_multinomial,
-            .flags = FY_RANDOM};
+    .attrs = multinomial_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 7,
+    .types = "P=" FY_T_FLOAT ";I=i32,i64|P|I", .infer = infer_multinomial, .ref = ref_multinomial, .flags = FY_RANDOM};

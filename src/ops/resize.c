@@ -312,6 +312,5 @@ static const fy_attr_spec resize_attrs[] = {
     {"cubic_coeff_a", FY_ATTR_FLOAT, "-0.75", "a of the cubic kernel"},
     {"extrapolation_value", FY_ATTR_FLOAT, "0.0", "value outside the crop"}, {0}};
 const fy_op fy_op_resize = {.name = "Resize", .domain = "", .doc = "y = x resampled to another size", .attrs = resize_attrs, .min_in = 1,
-    .max_in = 4,
-    .min_out = 1, .max_out = 1, .since = 19, .first = 10, .infer = infer_resize, .ref = ref_resize, .simplify = simplify_resize,
-            .flags = FY_PURE};
+    .max_in = 4, .min_out = 1, .max_out = 1, .since = 19, .first = 10, .types = "T=*;R=f32,f64,f16|T,R,f32,i64|T", .infer = infer_resize,
+    .ref = ref_resize, .simplify = simplify_resize, .flags = FY_PURE};

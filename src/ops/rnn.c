@@ -4,6 +4,7 @@
  * Shapes (layout 0)  X [T, B, I]  W [D, G*H, I]  R [D, G*H, H]  B [D, 2*G*H]  initial [D, B, H]  Y [T, D, B, H]  Y_h, Y_c [D, B, H]
  * Gates              RNN: one; GRU: z r h; LSTM: i o f c.  Peepholes P [D, 3*H]: i o f.
  * Beyond its length a sequence leaves its state alone and Y is 0; the reverse direction starts at the last valid step. */
+#include "ops/common.h"
 #include "ops/move.h"
 #include "tensor/gemm.h"
 
@@ -300,11 +301,11 @@ static const fy_attr_spec gru_attrs[] = {COMMON_ATTRS, {"linear_before_reset", F
 static const fy_attr_spec lstm_attrs[] = {COMMON_ATTRS, {"input_forget", FY_ATTR_INT, "0", "couple the forget gate to the input gate"},
     {0}};
 const fy_op fy_op_rnn = {.name = "RNN", .domain = "", .doc = "h = f(x W^T + h R^T + b) over the steps", .attrs = rnn_attrs, .min_in = 3,
-    .max_in = 6,
-    .min_out = 0, .max_out = 2, .since = 22, .first = 1, .infer = infer_r, .ref = ref_r, .flags = FY_PURE};
+    .max_in = 6, .min_out = 0, .max_out = 2, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T|T,T", .infer = infer_r,
+    .ref = ref_r, .flags = FY_PURE};
 const fy_op fy_op_gru = {.name = "GRU", .domain = "", .doc = "gated recurrent unit; gates z r h", .attrs = gru_attrs, .min_in = 3,
-    .max_in = 6,
-    .min_out = 0, .max_out = 2, .since = 22, .first = 1, .infer = infer_gru, .ref = ref_gru, .flags = FY_PURE};
+    .max_in = 6, .min_out = 0, .max_out = 2, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T|T,T", .infer = infer_gru,
+    .ref = ref_gru, .flags = FY_PURE};
 const fy_op fy_op_lstm = {.name = "LSTM", .domain = "", .doc = "long short-term memory; gates i o f c", .attrs = lstm_attrs, .min_in = 3,
-    .max_in = 8,
-    .min_out = 0, .max_out = 3, .since = 22, .first = 1, .infer = infer_lstm, .ref = ref_lstm, .flags = FY_PURE};
+    .max_in = 8, .min_out = 0, .max_out = 3, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T,T,T|T,T,T",
+    .infer = infer_lstm, .ref = ref_lstm, .flags = FY_PURE};

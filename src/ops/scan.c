@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * scan.c - CumSum CumProd: y[i] = x[0] op ... op x[i] along one axis. Sums run in double (floats) or wrap (integers). */
+#include "ops/common.h"
 #include "ops/move.h"
 
 static fy_status scan_axis(int *axis, const fy_tensor *t, int rank, ferry_error *e) {
@@ -76,8 +77,8 @@ static fy_status ref_cumprod(const fy_call *c) { return ref_cum(c, true); }
 static const fy_attr_spec cum_attrs[] = {{"exclusive", FY_ATTR_INT, "0", "leave out the element itself"}, {"reverse", FY_ATTR_INT, "0",
     "from the end"}, {0}};
 const fy_op fy_op_cum_sum = {.name = "CumSum", .domain = "", .doc = "y[i] = x[0] + ... + x[i] along an axis", .attrs = cum_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 14, .first = 11, .infer = infer_cumsum, .ref = ref_cumsum,
-            .flags = FY_PURE};
+    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 14, .first = 11, .types = "T=" FY_T_WIDE ";I=i32,i64|T,I|T",
+    .infer = infer_cumsum, .ref = ref_cumsum, .flags = FY_PURE};
 const fy_op fy_op_cum_prod = {.name = "CumProd", .domain = "", .doc = "y[i] = x[0] * ... * x[i] along an axis", .attrs = cum_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 26, .first = 26, .infer = infer_cum, .ref = ref_cumprod,
-            .flags = FY_PURE};
+    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 26, .first = 26, .types = "T=" FY_T_WIDE ";I=i32,i64|T,I|T",
+    .infer = infer_cum, .ref = ref_cumprod, .flags = FY_PURE};

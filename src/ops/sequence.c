@@ -201,14 +201,13 @@ static fy_status ref_length(const fy_call *c) {
 }
 
 const fy_op fy_op_sequence_at = {.name = "SequenceAt", .domain = "", .doc = "y = item `position` of a list", .min_in = 2, .max_in = 2,
-    .min_out = 1, .max_out = 1, .since = 11, .first = 11, .infer = infer_at, .ref = ref_at, .flags = FY_PURE};
+    .min_out = 1, .max_out = 1, .since = 11, .first = 11, .types = "I=i32,i64|*,I", .infer = infer_at, .ref = ref_at, .flags = FY_PURE};
 const fy_op fy_op_sequence_insert = {.name = "SequenceInsert", .domain = "",
-    .doc = "y = the list with a tensor before `position`, or at the end",
-    .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .since = 11, .first = 11, .infer = infer_insert, .ref = ref_insert,
-            .flags = FY_PURE};
+    .doc = "y = the list with a tensor before `position`, or at the end", .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,
+    .since = 11, .first = 11, .types = "I=i32,i64|*,*,I", .infer = infer_insert, .ref = ref_insert, .flags = FY_PURE};
 const fy_op fy_op_sequence_erase = {.name = "SequenceErase", .domain = "", .doc = "y = the list without item `position`, or the last",
-    .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 11, .first = 11, .infer = infer_erase, .ref = ref_erase,
-            .flags = FY_PURE};
+    .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 11, .first = 11, .types = "I=i32,i64|*,I", .infer = infer_erase,
+    .ref = ref_erase, .flags = FY_PURE};
 const fy_op fy_op_sequence_length = {.name = "SequenceLength", .domain = "", .doc = "y = the number of items", .min_in = 1, .max_in = 1,
     .min_out = 1, .max_out = 1, .since = 11, .first = 11, .infer = infer_length, .ref = ref_length, .flags = FY_PURE};
 
@@ -274,9 +273,8 @@ static fy_status ref_split_to(const fy_call *c) {
 static const fy_attr_spec split_to_attrs[] = {{"axis", FY_ATTR_INT, "0", "axis that is cut"},
     {"keepdims", FY_ATTR_INT, "1", "keep the axis where no sizes are given"}, {0}};
 const fy_op fy_op_split_to_sequence = {.name = "SplitToSequence", .domain = "", .doc = "y = x cut along `axis`, as a list",
-    .attrs = split_to_attrs,
-    .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 24, .first = 11, .infer = infer_split_to, .ref = ref_split_to,
-            .flags = FY_PURE};
+    .attrs = split_to_attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 24, .first = 11, .types = "I=i32,i64|*,I",
+    .infer = infer_split_to, .ref = ref_split_to, .flags = FY_PURE};
 
 static fy_status infer_concat_from(fy_infer *f) {
     FY_TRY(need_sequence(f, 0));

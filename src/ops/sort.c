@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sort.c - TopK and Unique. Order is total: NaN is greater than any number (as NumPy sorts), equal elements keep the order of
  * their indices. Sorting is a bottom-up merge sort: stable, O(n log n), no recursion. */
+#include "ops/common.h"
 #include "ops/move.h"
 
 #include <math.h>
@@ -143,8 +144,8 @@ static const fy_attr_spec topk_attrs[] = {{"axis", FY_ATTR_INT, "-1", "axis that
     "the largest or the smallest"},
     {"sorted", FY_ATTR_INT, "1", "in order; ferry always sorts"}, {0}};
 const fy_op fy_op_top_k = {.name = "TopK", .domain = "", .doc = "the k largest (smallest) elements along an axis and their indices",
-    .attrs = topk_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 2, .since = 24, .first = 1, .infer = infer_topk, .ref = ref_topk, .flags = FY_PURE};
+    .attrs = topk_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 2, .since = 24, .first = 1,
+    .types = "T=" FY_T_NUM "|T,i64|T,i64", .infer = infer_topk, .ref = ref_topk, .flags = FY_PURE};
 
 /* ---- Unique -------------------------------------------------------------------------------------------------------- */
 
@@ -230,7 +231,7 @@ static fy_status ref_unique(const fy_call *c) {
 
 static const fy_attr_spec unique_attrs[] = {{"axis", FY_ATTR_INT, NULL, "axis of the subtensors; the flattened input if not given"},
     {"sorted", FY_ATTR_INT, "1", "ascending, or in order of first occurrence"}, {0}};
-const fy_op fy_op_unique = {.name = "Unique", .domain = "", .doc = "the different elements of x, where they are, which each is, how often",
-    .attrs = unique_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 4, .since = 28, .first = 11, .infer = infer_unique,
-            .ref = ref_unique,
+const fy_op fy_op_unique = {.name = "Unique", .domain = "",
+    .doc = "the different elements of x, where they are, which each is, how often", .attrs = unique_attrs, .min_in = 1, .max_in = 1,
+    .min_out = 1, .max_out = 4, .since = 28, .first = 11, .types = "T=*|T|T,i64,i64,i64", .infer = infer_unique, .ref = ref_unique,
     .flags = FY_PURE};

@@ -98,7 +98,8 @@ static inline void rig_fact(rig *r, const fy_value *v, const char *what, const f
     if (want == got) return;
     fy_buf b = {0};
     fy_dim_print(&b, d);
-    print_error("%s of %s: inferred %s = %lld, is %lld\n", what, v->def ? v->def->op->name : v->name, b.at ? b.at : "", (long long)want, (long long)got);
+    print_error("%s of %s: inferred %s = %lld, is %lld\n", what, v->def ? v->def->op->name : v->name, b.at ? b.at : "", (long long)want,
+            (long long)got);
     for (int i = 0; i < r->nsym; i++) {
         fy_buf s = {0};
         fy_dim_print(&s, r->sym[i]);
@@ -185,7 +186,8 @@ static inline fy_tensor rig_i64(int rank, const int64_t *dim, const int64_t *v) 
 #define RIG_I(...) (int64_t[]){__VA_ARGS__}
 
 /* Runs `op` on tensors (dtype 0: left out); out gets nout tensors. */
-static inline fy_status rig_op(const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr, int nout, fy_tensor *out, ferry_error *e) {
+static inline fy_status rig_op(const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr, int nout, fy_tensor *out,
+        ferry_error *e) {
     fy_value *v[16];
     fy_rval val[16] = {{0}}, *inp[16], res[16] = {{0}};
     fy_model *m = fy_model_new(fy_registry_builtin());
@@ -216,7 +218,8 @@ static inline void rig_expect(const fy_tensor *t, int rank, const int64_t *dim, 
     for (int a = 0; a < rank; a++) assert_int_equal(t->dim[a], dim[a]);
     for (int64_t i = 0; i < fy_count(t); i++) {
         double got = fy_get_f64(t, i);
-        if (!(got - want[i] < 1e-5 && want[i] - got < 1e-5)) { print_error("element %lld: %g, not %g\n", (long long)i, got, want[i]); fail(); }
+        if (!(got - want[i] < 1e-5 && want[i] - got < 1e-5)) { print_error("element %lld: %g, not %g\n", (long long)i, got, want[i]);
+        fail(); }
     }
 }
 #define RIG_D(...) (double[]){__VA_ARGS__}

@@ -35,7 +35,8 @@ static void test_gather_scatter(void **state) {
     rig_new(&r);
     for (int trial = 0; trial < 40; trial++) {
         ferry_error e;
-        int64_t dim[3] = {rig_range(&r, 1, 4), rig_range(&r, 1, 4), rig_range(&r, 1, 4)}, axis = rig_range(&r, -3, 2), a = axis < 0 ? axis + 3 : axis;
+        int64_t dim[3] = {rig_range(&r, 1, 4), rig_range(&r, 1, 4), rig_range(&r, 1, 4)}, axis = rig_range(&r, -3, 2),
+                a = axis < 0 ? axis + 3 : axis;
         fy_tensor x, index, got, back, in[3];
         assert_ok(fy_tensor_new(&x, FERRY_DOUBLE, 3, dim, &e), e);
         assert_ok(fy_tensor_new(&index, trial % 2 ? FERRY_INT64 : FERRY_INT32, 3, dim, &e), e);
@@ -65,10 +66,12 @@ static void test_gather_scatter(void **state) {
 
 static void test_reductions(void **state) {
     (void)state;
-    static const struct { const char *name; double want[3]; } kinds[] = {{"none", {4, 2, 30}}, {"add", {8, 2, 33}}, {"mul", {12, 2, 90}}, {"min", {1, 2, 3}}, {"max", {4, 2, 30}}};
+    static const struct { const char *name; double want[3]; } kinds[] = {{"none", {4, 2, 30}}, {"add", {8, 2, 33}}, {"mul", {12, 2, 90}},
+            {"min", {1, 2, 3}}, {"max", {4, 2, 30}}};
     ferry_error e;
     for (int i = 0; i < 5; i++) {
-        fy_tensor y, in[3] = {rig_f32(RIG_DIMS(3), RIG_F(1, 2, 3)), rig_i64(RIG_DIMS(3), RIG_I(0, 2, 0)), rig_f32(RIG_DIMS(3), RIG_F(3, 30, 4))};
+        fy_tensor y, in[3] = {rig_f32(RIG_DIMS(3), RIG_F(1, 2, 3)), rig_i64(RIG_DIMS(3), RIG_I(0, 2, 0)), rig_f32(RIG_DIMS(3), RIG_F(3,
+                30, 4))};
         assert_ok(rig_op("ScatterElements", 3, in, FY_A(fy_text("reduction", kinds[i].name)), 1, &y, &e), e);
         rig_expect(&y, RIG_DIMS(3), kinds[i].want);
         fy_tensor_free(&y);
@@ -139,7 +142,8 @@ static void test_symbolic(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gather), cmocka_unit_test(test_gather_scatter), cmocka_unit_test(test_reductions),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gather), cmocka_unit_test(test_gather_scatter),
+            cmocka_unit_test(test_reductions),
         cmocka_unit_test(test_nd), cmocka_unit_test(test_selection), cmocka_unit_test(test_symbolic)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,14 +8,16 @@
 static void test_values(void **state) {
     (void)state;
     ferry_error e;
-    fy_tensor y, x = rig_f32(RIG_DIMS(1, 1, 1, 4), RIG_F(1, 2, 3, 4)), s = rig_f32(RIG_DIMS(4), RIG_F(1, 1, 1, 2)), in[4] = {x, NONE, s, NONE};
+    fy_tensor y, x = rig_f32(RIG_DIMS(1, 1, 1, 4), RIG_F(1, 2, 3, 4)), s = rig_f32(RIG_DIMS(4), RIG_F(1, 1, 1, 2)), in[4] = {x, NONE, s,
+            NONE};
     assert_ok(rig_op("Resize", 3, in, FY_A(fy_text("mode", "nearest")), 1, &y, &e), e);
     rig_expect(&y, RIG_DIMS(1, 1, 1, 8), RIG_D(1, 1, 2, 2, 3, 3, 4, 4));
     fy_tensor_free(&y);
     assert_ok(rig_op("Resize", 3, in, FY_A(fy_text("mode", "linear")), 1, &y, &e), e);
     rig_expect(&y, RIG_DIMS(1, 1, 1, 8), RIG_D(1, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4));
     fy_tensor_free(&y);
-    assert_ok(rig_op("Resize", 3, in, FY_A(fy_text("mode", "linear"), fy_text("coordinate_transformation_mode", "asymmetric")), 1, &y, &e), e);
+    assert_ok(rig_op("Resize", 3, in, FY_A(fy_text("mode", "linear"), fy_text("coordinate_transformation_mode", "asymmetric")), 1, &y,
+            &e), e);
     rig_expect(&y, RIG_DIMS(1, 1, 1, 8), RIG_D(1, 1.5, 2, 2.5, 3, 3.5, 4, 4));
     fy_tensor_free(&y);
     in[2] = rig_f32(RIG_DIMS(4), RIG_F(1, 1, 1, 0.5F));
@@ -90,7 +92,8 @@ static void test_identity_grid(void **state) {
         for (int k = 0; k < 9; k++) {
             double want[40];
             fy_tensor both[2] = {x, grid};
-            assert_ok(rig_op("GridSample", 2, both, FY_A(fy_int("align_corners", align), fy_text("mode", modes[k % 3]), fy_text("padding_mode", pads[k / 3])),
+            assert_ok(rig_op("GridSample", 2, both, FY_A(fy_int("align_corners", align), fy_text("mode", modes[k % 3]),
+                    fy_text("padding_mode", pads[k / 3])),
                 1, &y, &e), e);
             fy_load_f64(want, &x, 0, 40);
             rig_expect(&y, RIG_DIMS(1, 2, 4, 5), want);

@@ -9,7 +9,8 @@ enum { T = 5, B = 3, I = 2, H = 4 };
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
-typedef struct weights { double x[T][B][I], w[2][4 * H][I], r[2][4 * H][H], b[2][8 * H], h0[2][B][H], c0[2][B][H]; int32_t len[B]; } weights;
+typedef struct weights { double x[T][B][I], w[2][4 * H][I], r[2][4 * H][H], b[2][8 * H], h0[2][B][H], c0[2][B][H]; int32_t len[B];
+} weights;
 
 /* One row of the batch, one direction, element by element. */
 static void scalar(const weights *k, int kind, int d, bool back, int row, bool linear, double y[T][H], double *h, double *c) {
@@ -68,8 +69,10 @@ static void test_cells(void **state) {
         for (int b = 0; b < B; b++) k.len[b] = lens ? (int32_t)rig_range(&r, 0, T) : T;
         static double w[2 * 4 * H * I], rr[2 * 4 * H * H], bb[2 * 8 * H];
         fy_tensor out[3] = {NONE, NONE, NONE}, in[7] = {fy_tensor_view(FERRY_DOUBLE, RIG_DIMS(T, B, I), k.x),
-            packed(w, &k.w[0][0][0], dirs, g * H * I, 4 * H * I, RIG_DIMS(dirs, g * H, I)), packed(rr, &k.r[0][0][0], dirs, g * H * H, 4 * H * H, RIG_DIMS(dirs, g * H, H)),
-            packed(bb, &k.b[0][0], dirs, 2 * g * H, 8 * H, RIG_DIMS(dirs, 2 * g * H)), lens ? fy_tensor_view(FERRY_INT32, RIG_DIMS(B), k.len) : NONE,
+            packed(w, &k.w[0][0][0], dirs, g * H * I, 4 * H * I, RIG_DIMS(dirs, g * H, I)), packed(rr, &k.r[0][0][0], dirs, g * H * H,
+                    4 * H * H, RIG_DIMS(dirs, g * H, H)),
+            packed(bb, &k.b[0][0], dirs, 2 * g * H, 8 * H, RIG_DIMS(dirs, 2 * g * H)), lens ? fy_tensor_view(FERRY_INT32, RIG_DIMS(B),
+                    k.len) : NONE,
             fy_tensor_view(FERRY_DOUBLE, RIG_DIMS(dirs, B, H), k.h0), fy_tensor_view(FERRY_DOUBLE, RIG_DIMS(dirs, B, H), k.c0)};
         fy_attr attr[3] = {fy_text("direction", ways[way]), fy_int("hidden_size", H), fy_int("linear_before_reset", linear)};
         assert_ok(rig_op(ops[kind], kind == 2 ? 7 : 6, in, kind == 1 ? 3 : 2, attr, kind == 2 ? 3 : 2, out, &e), e);

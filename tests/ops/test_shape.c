@@ -59,7 +59,8 @@ static void test_squeeze(void **state) {
 
 static void test_transpose_inverse(void **state) {
     (void)state;
-    static const fy_dtype kinds[] = {FERRY_FLOAT, FERRY_INT8, FERRY_DOUBLE, FERRY_FLOAT16, FERRY_BOOL, FERRY_INT4, FERRY_COMPLEX128, FERRY_UINT16};
+    static const fy_dtype kinds[] = {FERRY_FLOAT, FERRY_INT8, FERRY_DOUBLE, FERRY_FLOAT16, FERRY_BOOL, FERRY_INT4, FERRY_COMPLEX128,
+            FERRY_UINT16};
     rig r;
     rig_new(&r);
     for (int trial = 0; trial < 60; trial++) {
@@ -216,8 +217,10 @@ static void test_blocks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reshape), cmocka_unit_test(test_reshape_faults), cmocka_unit_test(test_squeeze), cmocka_unit_test(test_transpose_inverse),
-        cmocka_unit_test(test_expand_tile), cmocka_unit_test(test_tile_values), cmocka_unit_test(test_concat_split), cmocka_unit_test(test_create),
+        cmocka_unit_test(test_reshape), cmocka_unit_test(test_reshape_faults), cmocka_unit_test(test_squeeze),
+                cmocka_unit_test(test_transpose_inverse),
+        cmocka_unit_test(test_expand_tile), cmocka_unit_test(test_tile_values), cmocka_unit_test(test_concat_split),
+                cmocka_unit_test(test_create),
         cmocka_unit_test(test_blocks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,17 +54,21 @@ static void test_symbolic(void **state) {
     rig_new(&r);
     fy_value *x = rig_in(&r, FERRY_FLOAT, "b s 8"), *y, *len = rig_in(&r, FERRY_FLOAT, "t");
     struct { int64_t s, e, k, axis; const char *type; } fixed[] = {
-        {0, INT64_MAX, 1, 1, "f32[b,s,8]"}, {-1, INT64_MAX, 1, 2, "f32[b,s,1]"}, {-1, INT64_MIN, -1, 1, "f32[b,s,8]"}, {2, -1, 1, 2, "f32[b,s,5]"},
-        {0, INT64_MAX, 2, 1, NULL}, {1, INT64_MAX, 1, 1, NULL}, {0, -1, 1, 1, NULL}, {-2, INT64_MAX, 1, 1, NULL}, {1, 3, 1, 1, NULL}, {5, 2, -1, 1, NULL},
+        {0, INT64_MAX, 1, 1, "f32[b,s,8]"}, {-1, INT64_MAX, 1, 2, "f32[b,s,1]"}, {-1, INT64_MIN, -1, 1, "f32[b,s,8]"}, {2, -1, 1, 2,
+                "f32[b,s,5]"},
+        {0, INT64_MAX, 2, 1, NULL}, {1, INT64_MAX, 1, 1, NULL}, {0, -1, 1, 1, NULL}, {-2, INT64_MAX, 1, 1, NULL}, {1, 3, 1, 1, NULL}, {5,
+                2, -1, 1, NULL},
         {-1, 0, -2, 1, NULL}, {3, INT64_MIN, -1, 1, NULL}, {INT64_MAX, 1, -3, 1, NULL}};
     for (int i = 0; i < FY_COUNT(fixed); i++) {
-        y = fy_emit(&r.b, "Slice", FY_V(x, RIG_K(&r, fixed[i].s), RIG_K(&r, fixed[i].e), RIG_K(&r, fixed[i].axis), RIG_K(&r, fixed[i].k)), FY_NOATTR);
+        y = fy_emit(&r.b, "Slice", FY_V(x, RIG_K(&r, fixed[i].s), RIG_K(&r, fixed[i].e), RIG_K(&r, fixed[i].axis), RIG_K(&r, fixed[i].k)),
+                FY_NOATTR);
         assert_non_null(y);
         if (fixed[i].type) rig_type_is(y, fixed[i].type);
         if (i < 12) rig_out(&r, y);
     }
     /* bounds that are sizes themselves */
-    fy_value *t = fy_emit(&r.b, "Shape", FY_V(len), FY_NOATTR), *s = fy_emit(&r.b, "Shape", FY_V(x), FY_A(fy_int("start", 1), fy_int("end", 2)));
+    fy_value *t = fy_emit(&r.b, "Shape", FY_V(len), FY_NOATTR), *s = fy_emit(&r.b, "Shape", FY_V(x), FY_A(fy_int("start", 1),
+            fy_int("end", 2)));
     rig_out(&r, fy_emit(&r.b, "Slice", FY_V(x, RIG_K(&r, 0), t, RIG_K(&r, 1)), FY_NOATTR));
     rig_out(&r, fy_emit(&r.b, "Slice", FY_V(x, t, RIG_K(&r, INT64_MAX), RIG_K(&r, 1)), FY_NOATTR));
     rig_out(&r, y = fy_emit(&r.b, "Slice", FY_V(x, RIG_K(&r, 0), s, RIG_K(&r, 1)), FY_NOATTR));
@@ -104,7 +108,8 @@ static void test_pad(void **state) {
     rig_free(&r);
     ferry_error e;
     fy_tensor t, v = rig_f32(0, NULL, RIG_F(9)), in[3] = {rig_f32(RIG_DIMS(3), RIG_F(1, 2, 3)), rig_i64(RIG_DIMS(2), RIG_I(2, 4)), v};
-    static const struct { const char *mode; double want[9]; } modes[] = {{"constant", {9, 9, 1, 2, 3, 9, 9, 9, 9}}, {"reflect", {3, 2, 1, 2, 3, 2, 1, 2, 3}},
+    static const struct { const char *mode; double want[9]; } modes[] = {{"constant", {9, 9, 1, 2, 3, 9, 9, 9, 9}}, {"reflect", {3, 2, 1,
+            2, 3, 2, 1, 2, 3}},
         {"edge", {1, 1, 1, 2, 3, 3, 3, 3, 3}}, {"wrap", {2, 3, 1, 2, 3, 1, 2, 3, 1}}};
     for (int i = 0; i < 4; i++) {
         assert_ok(rig_op("Pad", 3, in, FY_A(fy_text("mode", modes[i].mode)), 1, &t, &e), e);
@@ -123,6 +128,7 @@ static void test_pad(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_python), cmocka_unit_test(test_symbolic), cmocka_unit_test(test_elements), cmocka_unit_test(test_pad)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_python), cmocka_unit_test(test_symbolic), cmocka_unit_test(test_elements),
+            cmocka_unit_test(test_pad)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
