@@ -91,6 +91,16 @@ static fy_status to_strings(const fy_call *c, const fy_tensor *x, fy_tensor *y) 
 
 static bool is_f8(fy_dtype t) { return t >= FERRY_FLOAT8E4M3FN && t <= FERRY_FLOAT8E5M2FNUZ; }
 
+/* Floats to types below a byte, as the standard's cases have it where its text leaves it open: integers wrap, and NaN, which
+ * float4e2m1 has not, becomes -0. */
+static void narrow(const fy_tensor *x, fy_tensor *y) {
+    for (int64_t i = 0; i < fy_count(x); i++) {
+        double v = fy_get_f64(x, i);
+        if (y->dtype == FERRY_FLOAT4E2M1) ((uint8_t *)y->data)[i] = v != v ? 8 : fy_f8_from_f64((int32_t)y->dtype, v, true);
+        else fy_put_i64(y, i, fy_get_i64(x, i));
+    }
+}
+
 static fy_status convert(const fy_call *c, const fy_tensor *x, fy_tensor *y) {
     int64_t n = fy_count(x);
     bool saturate = fy_attr_i(c->node, "saturate") != 0;
@@ -107,7 +117,8 @@ static fy_status convert(const fy_call *c, const fy_tensor *x, fy_tensor *y) {
         for (int64_t i = 0; i < n; i++) ((uint8_t *)y->data)[i] = fy_e8m0_from_f64(fy_get_f64(x, i), mode.n ? mode.at[0] : 'u', saturate);
     } else if (is_f8(y->dtype) && !saturate) {
         for (int64_t i = 0; i < n; i++) ((uint8_t *)y->data)[i] = fy_f8_from_f64((int32_t)y->dtype, fy_get_f64(x, i), false);
-    } else fy_tensor_copy(y, x);
+    } else if (fy_dtype_bits(y->dtype) < 8 && fy_dtype_float(x->dtype)) narrow(x, y);
+    else fy_tensor_copy(y, x);
     return FY_OK;
 }
 

@@ -275,7 +275,8 @@ static fy_status ref_transpose(const fy_call *c) {
         if (k >= 0 && (ex.given || win.auto_pad == FY_PAD_SAME_UPPER || win.auto_pad == FY_PAD_SAME_LOWER)) {
             int64_t total = s.stride[i] * (s.in[i] - 1) + ex.out_pad[k] + (s.kernel[i] - 1) * s.dilation[i] + 1 - s.size[i];
             if (total < 0 && !ex.given) total = 0;
-            s.pad[i] = win.auto_pad == FY_PAD_SAME_UPPER ? total / 2 : total - total / 2;
+            int64_t half = (total - (total & 1)) / 2;                    /* rounded down, also below 0 */
+            s.pad[i] = win.auto_pad == FY_PAD_SAME_UPPER ? half : total - half;
         }
         s.points *= s.in[i];
         s.taps *= s.kernel[i];
