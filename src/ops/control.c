@@ -196,7 +196,8 @@ static fy_status rows_add(rows *r, fy_rval *v, ferry_error *e) {
     return FY_OK;
 }
 
-/* Output i: the rows stacked along a new axis. Without rows the shape is what inference knows, unknown sizes 0. */
+/* Output i: the rows stacked along a new axis. Without rows the shape is what the graph's types tell; a size that depends on the
+ * inputs cannot be told without a row and is 0. */
 static fy_status stack(const fy_call *c, int i, const rows *r, const fy_value *like, int64_t axis, bool reverse) {
     int64_t dim[FY_MAX_RANK];
     int rank, at;
@@ -247,11 +248,11 @@ static bool keeps_going(const fy_graph *g) {
 
 static fy_status infer_loop(fy_infer *f) {
     fy_graph *g = fy_attr_graph(f->node, "body");
-    int n = f->nin - 2;
+    int n = f->nin > 2 ? f->nin - 2 : 0;
     int64_t count, cond = 1;
     const fy_dim *trips = NULL, *d[FY_MAX_RANK];
     FY_NEED(f->e, g, ATTR, "body is missing");
-    FY_NEED(f->e, g->in.n == f->nin, GRAPH, "the body takes %lld inputs; %d are needed", (long long)g->in.n, f->nin);
+    FY_NEED(f->e, g->in.n == n + 2, GRAPH, "the body takes %lld inputs; %d are needed", (long long)g->in.n, n + 2);
     FY_NEED(f->e, g->out.n >= f->nout + 1 && g->out.n >= n + 1, GRAPH, "the body has %lld outputs, the node %d", (long long)g->out.n,
             f->nout);
     fy_type *state = FY_NEWN(f->arena, fy_type, n + 1), t;
@@ -341,8 +342,8 @@ static fy_status ref_loop(const fy_call *c) {
     const fy_graph *g = fy_attr_graph(c->node, "body");
     loop l;
     FY_NEED(c->e, g, ATTR, "body is missing");
-    int n = c->nin - 2, nscan = (int)g->out.n - 1 - n;
-    FY_NEED(c->e, g->in.n == c->nin && nscan >= 0, GRAPH, "the body takes %lld inputs and has %lld outputs", (long long)g->in.n,
+    int n = c->nin > 2 ? c->nin - 2 : 0, nscan = (int)g->out.n - 1 - n;
+    FY_NEED(c->e, g->in.n == n + 2 && nscan >= 0, GRAPH, "the body takes %lld inputs and has %lld outputs", (long long)g->in.n,
             (long long)g->out.n);
     FY_TRY(loop_new(&l, c, n, nscan));
     fy_status s = run_loop(c, g, &l);
@@ -353,7 +354,7 @@ static fy_status ref_loop(const fy_call *c) {
 static const fy_attr_spec loop_attrs[] = {
     {"body", FY_ATTR_GRAPH, FY_REQUIRED, "(iteration, condition, carried...) -> (condition, carried..., scan outputs...)"}, {0}};
 const fy_op fy_op_loop = {.name = "Loop", .domain = "", .doc = "runs the body until the count is reached or the condition fails",
-    .attrs = loop_attrs, .min_in = 2, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 1, .types = "|i64,bool",
+    .attrs = loop_attrs, .min_in = 0, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 1, .types = "|i64,bool",
     .infer = infer_loop, .ref = ref_loop, .flags = FY_CONTROL};
 
 /* ---- Scan ---------------------------------------------------------------------------------------------------------- */
