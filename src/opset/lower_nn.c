@@ -47,6 +47,12 @@ fy_status fy_lower_swish24(fy_step_ctx *x) {
     return fy_step_replace(x, op2(x, "Mul", v, op1(x, "Sigmoid", alpha == 1 ? v : op2(x, "Mul", v, k(x, t, alpha)))));
 }
 
+fy_status fy_lower_swiglu28(fy_step_ctx *x) {
+    FY_OPSET_REPLACES(x);
+    fy_value *gate = fy_emit(&x->b, "Swish", FY_V(fy_in(x->n, 0)), FY_A(fy_float("alpha", fy_step_float(x, "alpha", 1))));
+    return fy_step_replace(x, op2(x, "Mul", gate, fy_in(x->n, 1)));
+}
+
 fy_status fy_lower_hard_swish14(fy_step_ctx *x) {
     FY_OPSET_REPLACES(x);
     fy_value *v = fy_in(x->n, 0);
@@ -308,4 +314,74 @@ fy_status fy_lower_rotary23(fy_step_ctx *x) {
     if (rest) v = fy_b_concat(b, 2, (fy_value *[]){v, rest}, 3);
     if (rank == 3) v = op2(x, "Reshape", v, fy_k_ints(b, 3, (int64_t[]){0, 0, n * head}));
     return fy_step_replace(x, v);
+}
+
+/* ---- others ------------------------------------------------------------------------------------------------------ */
+
+/* Products of prefixes: x along a second copy of the axis, 1 where an element is not in the prefix, reduced. */
+fy_status fy_lower_cumprod26(fy_step_ctx *x) {
+    int64_t axis = 0, n = 0;
+    int rank = fy_step_rank(x, 0);
+    fy_dtype t = fy_step_dtype(x, 0);
+    FY_STEP_NEED(x, t && rank >= 1 && rank < FY_MAX_RANK && fy_step_ints(x, 1, &axis, 1, &n) && n == 1, "CumProd must be written out for this opset, and rank or axis are not known");
+    if (axis < 0) axis += rank;
+    FY_NEED(x->e, axis >= 0 && axis < rank, AXIS, "CumProd: axis %lld of rank %d", (long long)axis, rank);
+    FY_OPSET_REPLACES(x);
+    fy_build *b = &x->b;
+    bool back = fy_step_int(x, "reverse", 0), excl = fy_step_int(x, "exclusive", 0);
+    int64_t size = known(fy_step_dim(x, 0, (int)axis)), ones[FY_MAX_RANK], red = axis + 1;
+    fy_value *v = fy_in(x->n, 0), *count = size >= 0 ? fy_k_i64(b, size) : op2(x, "Gather", op1(x, "Shape", v), fy_k_i64(b, axis));
+    fy_value *at = fy_emit(b, "Range", FY_V(fy_k_i64(b, 0), count, fy_k_i64(b, 1)), FY_NOATTR), *to = fy_b_unsqueeze(b, at, 1);
+    fy_value *in = op2(x, back ? (excl ? "Greater" : "GreaterOrEqual") : excl ? "Less" : "LessOrEqual", at, to);
+    for (n = 0; axis + 1 + n < rank; n++) ones[n] = 2 + n;
+    if (n) in = op2(x, "Unsqueeze", in, fy_k_ints(b, n, ones));
+    v = fy_emit(b, "Where", FY_V(in, fy_b_unsqueeze(b, v, (int)axis), fy_k_scalar_i(b, t, 1)), FY_NOATTR);
+    return fy_step_replace(x, fy_emit(b, "ReduceProd", FY_V(v, fy_k_ints(b, 1, &red)), FY_A(fy_int("keepdims", 0))));
+}
+
+/* Columns back into an image is a transposed convolution of each channel with the unit vectors of the block. */
+fy_status fy_lower_col2im18(fy_step_ctx *x) {
+    int64_t image[FY_MAX_RANK], block[FY_MAX_RANK], n = 0, nb = 0, count;
+    fy_dtype t;
+    FY_TRY(need_float(x, &t));
+    FY_STEP_NEED(x, fy_step_ints(x, 1, image, FY_MAX_RANK - 2, &n) && fy_step_ints(x, 2, block, FY_MAX_RANK - 2, &nb) && n == nb && n >= 1,
+                 "Col2Im came with opset 18, and image or block are not constant");
+    const int64_t *given[3];             /* strides, dilations, pads */
+    static const char *const names[] = {"strides", "dilations", "pads"};
+    for (int i = 0; i < 3; i++) {
+        given[i] = fy_attr_ints(x->n, names[i], &count);
+        FY_NEED(x->e, !given[i] || count == (i == 2 ? 2 * n : n), ATTR, "Col2Im: %s has %lld values for %lld axes", names[i], (long long)count, (long long)n);
+    }
+    int64_t shape[FY_MAX_RANK] = {0}, extra[FY_MAX_RANK], cells = 1, columns = known(fy_step_dim(x, 0, 1));
+    for (int64_t i = 0; i < n; i++) {
+        int64_t s = given[0] ? given[0][i] : 1, d = given[1] ? given[1][i] : 1, p = given[2] ? given[2][i] + given[2][n + i] : 0;
+        FY_NEED(x->e, s > 0 && d > 0 && block[i] > 0 && block[i] <= 1 << 20 && cells <= 1 << 20 && image[i] > 0 && image[i] < INT32_MAX && s < INT32_MAX && d < 1 << 20 &&
+                p >= 0 && p < INT32_MAX, ATTR, "Col2Im: sizes are out of range");
+        int64_t room = image[i] + p - d * (block[i] - 1) - 1;
+        FY_NEED(x->e, room >= 0, SHAPE, "Col2Im: the block is larger than the image");
+        cells *= block[i];
+        shape[2 + i] = room / s + 1;
+        extra[i] = room % s;
+    }
+    int64_t channels = columns > 0 ? columns / cells : 0;
+    FY_STEP_NEED(x, channels > 0 && channels * cells == columns && cells <= 4096 && columns <= (16 << 20) / cells, "Col2Im came with opset 18, and it is too large or its size not known");
+    FY_OPSET_REPLACES(x);
+    fy_build *b = &x->b;
+    fy_dtype s = t == FERRY_BFLOAT16 ? FERRY_FLOAT : t;
+    int64_t wdim[FY_MAX_RANK] = {columns, 1};
+    for (int64_t i = 0; i < n; i++) wdim[2 + i] = block[i];
+    unsigned char *bits = FY_NEWN(&x->m->arena, unsigned char, columns * cells);
+    FY_NOMEM(x->e, bits);
+    for (int64_t i = 0; i < columns; i++) bits[i * cells + i % cells] = 1;
+    const fy_const *w = fy_const_bytes(&x->m->arena, FERRY_UINT8, 2 + (int)n, wdim, bits, (size_t)(columns * cells));
+    w = w ? fy_const_cast(&x->m->arena, w, s) : NULL;
+    FY_NOMEM(x->e, w);
+    shape[1] = columns;
+    fy_value *v = fy_b_cast(b, op2(x, "Reshape", fy_in(x->n, 0), fy_k_ints(b, 2 + n, shape)), s);
+    fy_attr a[6] = {fy_int("group", channels), fy_ints("kernel_shape", n, block), fy_ints("output_padding", n, extra)};
+    int na = 3;
+    for (int i = 0; i < 3; i++)
+        if (given[i]) a[na++] = fy_ints(names[i], i == 2 ? 2 * n : n, given[i]);
+    v = fy_emit(b, "ConvTranspose", 2, (fy_value *[]){v, fy_k_const(b, w, NULL)}, na, a);
+    return fy_step_replace(x, fy_b_cast(b, v, t));
 }

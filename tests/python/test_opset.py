@@ -60,6 +60,7 @@ case("gelu_f16", 20, [n("Gelu", ["x"], ["y"])], {"x": f(3, 5).astype(np.float16)
 case("mish", 18, [n("Mish", ["x"], ["y"])], {"x": f(3, 50)}, {"y": (1, 2)})
 case("hardswish", 14, [n("HardSwish", ["x"], ["y"])], {"x": f(3, 50) * 4}, {"y": (1, 2)})
 case("swish", 24, [n("Swish", ["x"], ["y"], alpha=1.5)], {"x": f(3, 50)}, {"y": (1, 2)})
+case("swiglu", 28, [n("SwiGLU", ["a", "b"], ["y"], alpha=0.5)], {"a": f(3, 5), "b": f(3, 5)}, {"y": (1, 2)})
 for ax in (-1, 1, -2):
     case("layernorm%d" % ax, 17, [n("LayerNormalization", ["x", "s", "b"], ["y", "m", "i"], axis=ax, epsilon=1e-5)],
          {"x": x234}, {"y": (1, 3), "m": (1, 3), "i": (1, 3)}, {"s": f(4) if ax == -1 else f(3, 4), "b": f(4) if ax == -1 else f(3, 4)}, dynamic=["x"])
@@ -155,6 +156,12 @@ case("gru", 14, [n("GRU", ["x", "w", "r"], ["y", "yh"], hidden_size=4, layout=0)
 case("dft", 20, [n("DFT", ["x", "", "a"], ["y"])], {"x": f(1, 8, 1)}, {"y": (1, 3)}, {"a": np.array(1, np.int64)}, lowest=17, tol=1e-5)
 case("cast_bf16", 13, [n("Cast", ["x"], ["b"], to=T.BFLOAT16), n("Mul", ["b", "b"], ["c"]), n("Cast", ["c"], ["y"], to=T.FLOAT)], {"x": f(4)}, {"y": (1, 1)})
 case("hann", 17, [n("HannWindow", ["n"], ["y"])], {}, {"y": (1, 1)}, {"n": np.array(8, np.int64)}, lowest=17)
+
+for ex, rev in itertools.product((0, 1), (0, 1)):
+    case("cumprod%d%d" % (ex, rev), 26, [n("CumProd", ["x", "a"], ["y"], exclusive=ex, reverse=rev)], {"x": x234}, {"y": (1, 3)}, {"a": np.array(1, np.int64)}, dynamic=["x"] if ex else ())
+case("col2im", 18, [n("Col2Im", ["x", "i", "b"], ["y"])], {"x": f(2, 12, 12)}, {"y": (1, 4)}, {"i": i64(4, 5), "b": i64(2, 2)})
+case("col2im_all", 18, [n("Col2Im", ["x", "i", "b"], ["y"], strides=[2, 3], dilations=[2, 1], pads=[1, 0, 1, 2])], {"x": f(1, 12, 20)}, {"y": (1, 4)}, {"i": i64(9, 10), "b": i64(2, 3)})
+case("col2im_1d", 18, [n("Col2Im", ["x", "i", "b"], ["y"], strides=[2])], {"x": f(1, 6, 3)}, {"y": (1, 3)}, {"i": i64(8), "b": i64(3)})
 
 # ---- old forms ----
 case("old_softmax", 11, [n("Softmax", ["x"], ["y"], axis=1)], {"x": f(2, 3, 4)}, {"y": (1, 3)})
