@@ -31,6 +31,9 @@ static const fy_json *inner(fy_pt2 *r, const fy_json *j) {
     return j && j->kind == FY_JSON_STRING ? doc : j;
 }
 
+/* Is the key of member `j` the string `s`? */
+static bool same(const fy_json *j, const fy_json *s) { return s && s->kind == FY_JSON_STRING && j->nkey == s->n && !memcmp(j->key, s->s, s->n); }
+
 /* The names of a container's children: a list of n keys inside its context, whatever the container's type. */
 static const fy_json *keys(walk *w, const fy_json *spec, int64_t n) {
     const fy_json *c = inner(w->r, fy_json_get(spec, "context")), *type = fy_json_get(spec, "type");
@@ -47,10 +50,10 @@ static const fy_json *keys(walk *w, const fy_json *spec, int64_t n) {
         if (length(c) == n && c->child->kind != FY_JSON_ARRAY) return c->child;
         c = c->child;                    /* a dataclass: [[names with values], [names of None]] */
     }
-    const fy_json *def = NULL;
-    if (w->fields && w->fields->kind == FY_JSON_OBJECT && type && type->kind == FY_JSON_STRING)
+    const fy_json *def = NULL, *text = fy_json_get(spec, "context");          /* a namedtuple: its registered name */
+    if (w->fields && w->fields->kind == FY_JSON_OBJECT)
         for (const fy_json *j = w->fields->child; j; j = j->next)
-            if ((j->nkey == type->n && !memcmp(j->key, type->s, type->n)) || fy_json_is(inner(w->r, fy_json_get(spec, "context")), "") ) def = fy_json_get(j, "field_names");
+            if (same(j, type) || same(j, text) || same(j, inner(w->r, text))) def = fy_json_get(j, "field_names");
     return def && length(def) == n ? def->child : NULL;
 }
 
