@@ -61,14 +61,16 @@ static bool run_case(const fy_model *m, const fy_program *p, const fy_named_list
     fy_interp it = {.pool = pool};
     fy_status s = ok ? fy_interp_run(&it, g, at, out, &e) : FY_OK;
     if (s != FY_OK) { complain("run", name, &e); ok = false; }
-    int64_t i = -1, k = 0;                               /* of the model's outputs; of the recorded ones, which are tensors only */
+    int64_t i = -1, k = -1;                              /* of the model's outputs; of the recorded ones, numbered by position among the user's */
     for (int u = 0; ok && u < p->nout; u++) {
-        if (p->out[u].kind != FY_POUT_USER || p->out[u].arg.kind == FY_ARG_NONE || p->out[u].arg.kind == FY_ARG_STRING) continue;
+        if (p->out[u].kind != FY_POUT_USER) continue;
+        k++;
+        if (p->out[u].arg.kind == FY_ARG_NONE || p->out[u].arg.kind == FY_ARG_STRING) continue;
         i++;
         assert_true(i < g->out.n && !is_state(m, g->out.at[i]));
         if (p->out[u].arg.kind != FY_ARG_TENSOR) continue;
         char key[64];
-        snprintf(key, sizeof key, "%sout%d", prefix, (int)k++);
+        snprintf(key, sizeof key, "%sout%d", prefix, (int)k);
         const fy_tensor *want = fy_named_find(z, key);
         if (!want) { print_error("%s: no %s\n", name, key); ok = false; break; }
         fy_diff d;

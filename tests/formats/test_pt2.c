@@ -35,7 +35,7 @@ static void check_program(const char *path, const char *npz) {
     ferry_error e = {0};
     fy_named_list recorded = {0};
     assert_ok(fy_npz_read(&recorded, npz, &e), e);
-    int64_t user = 0, leaf = 0, out = 0;
+    int64_t user = 0, leaf = 0, out = -1;
     for (int i = 0; i < p->nin; i++) {
         const fy_pinput *in = &p->in[i];
         if (in->kind == FY_PIN_USER || in->kind == FY_PIN_LITERAL) {
@@ -64,9 +64,10 @@ static void check_program(const char *path, const char *npz) {
         if (p->out[i].kind != FY_POUT_USER) continue;
         assert_true(p->out[i].user_name && *p->out[i].user_name);
         for (int k = 0; k < i; k++) assert_true(!p->out[k].user_name || strcmp(p->out[k].user_name, p->out[i].user_name));
+        out++;
         if (p->out[i].arg.kind != FY_ARG_TENSOR) continue;
         char name[40];
-        snprintf(name, sizeof name, "out%lld", (long long)out++);
+        snprintf(name, sizeof name, "out%lld", (long long)out);
         fy_tensor *t = fy_named_find(&recorded, name);
         assert_non_null(t);
         assert_int_equal(t->dtype, p->out[i].arg.value->dtype);
