@@ -32,7 +32,8 @@ static int utf8(const unsigned char *p, const unsigned char *end) {
     if (!n || end - p < n) return 0;
     for (int i = 1; i < n; i++)
         if ((p[i] & 0xC0) != 0x80) return 0;
-    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F)) return 0;
+    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
+        return 0;
     return n;
 }
 
@@ -40,7 +41,10 @@ static size_t put_utf8(char *to, uint32_t c) {
     if (c < 0x80) { to[0] = (char)c; return 1; }
     if (c < 0x800) { to[0] = (char)(0xC0 | c >> 6); to[1] = (char)(0x80 | (c & 63)); return 2; }
     if (c < 0x10000) { to[0] = (char)(0xE0 | c >> 12); to[1] = (char)(0x80 | (c >> 6 & 63)); to[2] = (char)(0x80 | (c & 63)); return 3; }
-    to[0] = (char)(0xF0 | c >> 18); to[1] = (char)(0x80 | (c >> 12 & 63)); to[2] = (char)(0x80 | (c >> 6 & 63)); to[3] = (char)(0x80 | (c & 63));
+    to[0] = (char)(0xF0 | c >> 18);
+    to[1] = (char)(0x80 | (c >> 12 & 63));
+    to[2] = (char)(0x80 | (c >> 6 & 63));
+    to[3] = (char)(0x80 | (c & 63));
     return 4;
 }
 
@@ -85,10 +89,12 @@ static fy_status string(reader *r, const char **s, size_t *n) {
         uint32_t c, low;
         if (p[1] != 'u' || !hex4(p + 2, to, &c)) { r->at = p; return bad(r, "unknown escape"); }
         p += 6;
-        if (c >= 0xD800 && c < 0xDC00 && to - p >= 6 && p[0] == '\\' && p[1] == 'u' && hex4(p + 2, to, &low) && low >= 0xDC00 && low < 0xE000) {
+        if (c >= 0xD800 && c < 0xDC00 && to - p >= 6 && p[0] == '\\' && p[1] == 'u' && hex4(p + 2, to, &low) && low >= 0xDC00 &&
+            low < 0xE000) {
             c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
             p += 6;
-        } else if (c >= 0xD800 && c < 0xE000) c = 0xFFFD;    /* half a surrogate pair has no UTF-8 */
+        } else if (c >= 0xD800 && c < 0xE000)
+            c = 0xFFFD; /* half a surrogate pair has no UTF-8 */
         k += put_utf8(out + k, c);
     }
     *s = out; *n = k;
@@ -302,8 +308,12 @@ void fy_jsonw_num(fy_jsonw *w, const char *key, double v) {
             if (strtod(text, NULL) == v) break;
         }
         const char *point = localeconv()->decimal_point, *at = *point ? strstr(text, point) : NULL;
-        if (at && strcmp(point, ".")) { fy_buf_add(w->out, text, (size_t)(at - text)); fy_buf_char(w->out, '.'); fy_buf_str(w->out, at + strlen(point)); }
-        else fy_buf_str(w->out, text);
+        if (at && strcmp(point, ".")) {
+            fy_buf_add(w->out, text, (size_t)(at - text));
+            fy_buf_char(w->out, '.');
+            fy_buf_str(w->out, at + strlen(point));
+        } else
+            fy_buf_str(w->out, text);
     }
     after(w);
 }

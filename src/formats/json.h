@@ -6,12 +6,30 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-typedef enum fy_json_kind { FY_JSON_NULL, FY_JSON_BOOL, FY_JSON_INT, FY_JSON_NUMBER, FY_JSON_STRING, FY_JSON_ARRAY, FY_JSON_OBJECT } fy_json_kind;
+typedef enum fy_json_kind {
+    FY_JSON_NULL,
+    FY_JSON_BOOL,
+    FY_JSON_INT,
+    FY_JSON_NUMBER,
+    FY_JSON_STRING,
+    FY_JSON_ARRAY,
+    FY_JSON_OBJECT
+} fy_json_kind;
 
 /* Children of arrays and objects form a list through `next`; members carry key. Strings point into the text when they
  * hold no escapes. */
 typedef struct fy_json fy_json;
-struct fy_json { fy_json_kind kind; bool b; uint32_t nkey; const char *key; int64_t i; double f; const char *s; size_t n; fy_json *child, *next; };
+struct fy_json {
+    fy_json_kind kind;
+    bool b;
+    uint32_t nkey;
+    const char *key;
+    int64_t i;
+    double f;
+    const char *s;
+    size_t n;
+    fy_json *child, *next;
+};
 
 /* Depth at most 256. Error CORRUPT with byte offset. Duplicate keys: the last counts. Accepts the bare Infinity and NaN that
  * Python writes. */

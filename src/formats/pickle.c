@@ -22,7 +22,9 @@ typedef struct vm {
     FY_VEC(fy_pickled *) stack, memo;
 } vm;
 
-static fy_status bad(const vm *m, const char *why) { return fy_fail(m->e, FY_E_PICKLE, "%s at byte %zu of a pickle", why, (size_t)(m->at - m->start)); }
+static fy_status bad(const vm *m, const char *why) {
+    return fy_fail(m->e, FY_E_PICKLE, "%s at byte %zu of a pickle", why, (size_t)(m->at - m->start));
+}
 
 static fy_status fresh(vm *m, fy_pickled **v, fy_pickle_kind kind) {
     *v = FY_NEW(m->a, fy_pickled);
@@ -87,20 +89,45 @@ static fy_status tuple(vm *m, int64_t from) {
 
 /* ---- the closed list --------------------------------------------------------------------------------------------------- */
 
-static const struct { const char *name; fy_dtype dtype; } storages[] = {
-    { "torch FloatStorage", FERRY_FLOAT }, { "torch DoubleStorage", FERRY_DOUBLE }, { "torch HalfStorage", FERRY_FLOAT16 },
-    { "torch BFloat16Storage", FERRY_BFLOAT16 }, { "torch LongStorage", FERRY_INT64 }, { "torch IntStorage", FERRY_INT32 },
-    { "torch ShortStorage", FERRY_INT16 }, { "torch CharStorage", FERRY_INT8 }, { "torch ByteStorage", FERRY_UINT8 },
-    { "torch BoolStorage", FERRY_BOOL }, { "torch ComplexFloatStorage", FERRY_COMPLEX64 }, { "torch ComplexDoubleStorage", FERRY_COMPLEX128 },
-    { "torch.storage UntypedStorage", FERRY_UNDEFINED }, { "torch UntypedStorage", FERRY_UNDEFINED },
+static const struct { const char *name; fy_dtype dtype;
+} storages[] = {
+    {"torch FloatStorage", FERRY_FLOAT},
+    {"torch DoubleStorage", FERRY_DOUBLE},
+    {"torch HalfStorage", FERRY_FLOAT16},
+    {"torch BFloat16Storage", FERRY_BFLOAT16},
+    {"torch LongStorage", FERRY_INT64},
+    {"torch IntStorage", FERRY_INT32},
+    {"torch ShortStorage", FERRY_INT16},
+    {"torch CharStorage", FERRY_INT8},
+    {"torch ByteStorage", FERRY_UINT8},
+    {"torch BoolStorage", FERRY_BOOL},
+    {"torch ComplexFloatStorage", FERRY_COMPLEX64},
+    {"torch ComplexDoubleStorage", FERRY_COMPLEX128},
+    {"torch.storage UntypedStorage", FERRY_UNDEFINED},
+    {"torch UntypedStorage", FERRY_UNDEFINED},
 };
-static const struct { const char *name; fy_dtype dtype; } dtypes[] = {
-    { "torch float32", FERRY_FLOAT }, { "torch float64", FERRY_DOUBLE }, { "torch float16", FERRY_FLOAT16 }, { "torch bfloat16", FERRY_BFLOAT16 },
-    { "torch int64", FERRY_INT64 }, { "torch int32", FERRY_INT32 }, { "torch int16", FERRY_INT16 }, { "torch int8", FERRY_INT8 },
-    { "torch uint8", FERRY_UINT8 }, { "torch uint16", FERRY_UINT16 }, { "torch uint32", FERRY_UINT32 }, { "torch uint64", FERRY_UINT64 },
-    { "torch bool", FERRY_BOOL }, { "torch complex64", FERRY_COMPLEX64 }, { "torch complex128", FERRY_COMPLEX128 },
-    { "torch float8_e4m3fn", FERRY_FLOAT8E4M3FN }, { "torch float8_e5m2", FERRY_FLOAT8E5M2 }, { "torch float8_e4m3fnuz", FERRY_FLOAT8E4M3FNUZ },
-    { "torch float8_e5m2fnuz", FERRY_FLOAT8E5M2FNUZ }, { "torch float8_e8m0fnu", FERRY_FLOAT8E8M0 },
+static const struct { const char *name; fy_dtype dtype;
+} dtypes[] = {
+    {"torch float32", FERRY_FLOAT},
+    {"torch float64", FERRY_DOUBLE},
+    {"torch float16", FERRY_FLOAT16},
+    {"torch bfloat16", FERRY_BFLOAT16},
+    {"torch int64", FERRY_INT64},
+    {"torch int32", FERRY_INT32},
+    {"torch int16", FERRY_INT16},
+    {"torch int8", FERRY_INT8},
+    {"torch uint8", FERRY_UINT8},
+    {"torch uint16", FERRY_UINT16},
+    {"torch uint32", FERRY_UINT32},
+    {"torch uint64", FERRY_UINT64},
+    {"torch bool", FERRY_BOOL},
+    {"torch complex64", FERRY_COMPLEX64},
+    {"torch complex128", FERRY_COMPLEX128},
+    {"torch float8_e4m3fn", FERRY_FLOAT8E4M3FN},
+    {"torch float8_e5m2", FERRY_FLOAT8E5M2},
+    {"torch float8_e4m3fnuz", FERRY_FLOAT8E4M3FNUZ},
+    {"torch float8_e5m2fnuz", FERRY_FLOAT8E5M2FNUZ},
+    {"torch float8_e8m0fnu", FERRY_FLOAT8E8M0},
 };
 static const char *const others[] = {
     "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_parameter",
@@ -109,7 +136,8 @@ static const char *const others[] = {
 };
 
 static fy_status global(vm *m) {
-    const unsigned char *a = m->at, *nl = memchr(a, '\n', (size_t)(m->end - a)), *end = nl ? memchr(nl + 1, '\n', (size_t)(m->end - nl - 1)) : NULL;
+    const unsigned char *a = m->at, *nl = memchr(a, '\n', (size_t)(m->end - a)),
+                        *end = nl ? memchr(nl + 1, '\n', (size_t)(m->end - nl - 1)) : NULL;
     FY_NEED(m->e, end, TRUNCATED, "a pickle ends inside a name");
     size_t na = (size_t)(nl - a), nb = (size_t)(end - nl - 1);
     char name[160];
@@ -164,11 +192,13 @@ static fy_status tensor(vm *m, const fy_pickled *args, bool v3, fy_pickled **out
     }
     if (n == (v3 ? 8 : 7)) {             /* {"conj": True} and the like are views that our constants cannot express */
         const fy_pickled *meta = a[n - 1];
-        FY_NEED(m->e, meta->kind == FY_PK_NONE || (meta->kind == FY_PK_DICT && !meta->item.n), UNSUPPORTED, "a tensor with the conjugate or negative bit");
+        FY_NEED(m->e, meta->kind == FY_PK_NONE || (meta->kind == FY_PK_DICT && !meta->item.n), UNSUPPORTED,
+                "a tensor with the conjugate or negative bit");
     }
     FY_TRY(int_list(m, a[2], &t->dim));
     FY_TRY(int_list(m, a[3], &t->stride));
-    FY_NEED(m->e, a[2]->item.n == a[3]->item.n, CORRUPT, "a pickled tensor has %lld sizes and %lld strides", (long long)a[2]->item.n, (long long)a[3]->item.n);
+    FY_NEED(m->e, a[2]->item.n == a[3]->item.n, CORRUPT, "a pickled tensor has %lld sizes and %lld strides", (long long)a[2]->item.n,
+            (long long)a[3]->item.n);
     FY_NEED(m->e, a[2]->item.n <= FY_MAX_RANK, LIMIT, "a tensor of %lld dimensions; at most %d", (long long)a[2]->item.n, FY_MAX_RANK);
     t->rank = (int)a[2]->item.n;
     *out = t;
@@ -180,7 +210,8 @@ static fy_status reduce(vm *m, const fy_pickled *fn, const fy_pickled *args) {
     fy_pickled *v = NULL, *const *a = args->item.at;
     int64_t n = args->item.n;
     if (!strcmp(fn->s, "torch._tensor _rebuild_from_type_v2")) {     /* (function, type, args, state): a tensor with attributes */
-        if (n != 4 || a[0]->kind != FY_PK_GLOBAL || a[1]->kind != FY_PK_GLOBAL || a[2]->kind != FY_PK_TUPLE) return bad(m, "a tensor with wrong arguments");
+        if (n != 4 || a[0]->kind != FY_PK_GLOBAL || a[1]->kind != FY_PK_GLOBAL || a[2]->kind != FY_PK_TUPLE)
+            return bad(m, "a tensor with wrong arguments");
         fn = a[0]; args = a[2]; a = args->item.at; n = args->item.n;
     }
     if (!strcmp(fn->s, "collections OrderedDict")) {
@@ -206,7 +237,8 @@ static fy_status persistent(vm *m) {     /* ('storage', type, key, location, num
     FY_TRY(pop(m, &id));
     if (id->kind != FY_PK_TUPLE || id->item.n != 5) return bad(m, "a persistent id that is not a storage");
     fy_pickled *const *a = id->item.at;
-    if (!is_tag(a[0], FY_PK_STR) || strcmp(a[0]->s, "storage") || !is_tag(a[1], FY_PK_GLOBAL) || a[1]->i != 1 || !is_tag(a[2], FY_PK_STR) || !is_tag(a[4], FY_PK_INT))
+    if (!is_tag(a[0], FY_PK_STR) || strcmp(a[0]->s, "storage") || !is_tag(a[1], FY_PK_GLOBAL) || a[1]->i != 1 || !is_tag(a[2], FY_PK_STR) ||
+        !is_tag(a[4], FY_PK_INT))
         return bad(m, "a persistent id that is not a storage");
     FY_TRY(fresh(m, &v, FY_PK_STORAGE));
     v->dtype = a[1]->dtype;
@@ -216,7 +248,8 @@ static fy_status persistent(vm *m) {     /* ('storage', type, key, location, num
 }
 
 static fy_status set_items(vm *m, int64_t from) {
-    if (from < 1 || m->stack.at[from - 1]->kind != FY_PK_DICT || (m->stack.n - from) % 2) return bad(m, "items set on something that is not a dict");
+    if (from < 1 || m->stack.at[from - 1]->kind != FY_PK_DICT || (m->stack.n - from) % 2)
+        return bad(m, "items set on something that is not a dict");
     fy_pickled *d = m->stack.at[from - 1];
     for (int64_t i = from; i < m->stack.n; i++) {
         if (m->stack.at[i]->kind == FY_PK_MARK) return bad(m, "too few operands");
@@ -307,9 +340,17 @@ static fy_status step(vm *m, bool *done) {
     case 0x86: return tuple(m, m->stack.n - 2);
     case 0x87: return tuple(m, m->stack.n - 3);
     case 'a': return append(m, m->stack.n - 1);
-    case 'e': FY_TRY(mark(m, &k)); memmove(m->stack.at + k, m->stack.at + k + 1, sizeof *m->stack.at * (size_t)(m->stack.n - k - 1)); m->stack.n--; return append(m, k);
+    case 'e':
+        FY_TRY(mark(m, &k));
+        memmove(m->stack.at + k, m->stack.at + k + 1, sizeof *m->stack.at * (size_t)(m->stack.n - k - 1));
+        m->stack.n--;
+        return append(m, k);
     case 's': return set_items(m, m->stack.n - 2);
-    case 'u': FY_TRY(mark(m, &k)); memmove(m->stack.at + k, m->stack.at + k + 1, sizeof *m->stack.at * (size_t)(m->stack.n - k - 1)); m->stack.n--; return set_items(m, k);
+    case 'u':
+        FY_TRY(mark(m, &k));
+        memmove(m->stack.at + k, m->stack.at + k + 1, sizeof *m->stack.at * (size_t)(m->stack.n - k - 1));
+        m->stack.n--;
+        return set_items(m, k);
     case 'q': FY_TRY(take(m, 1, &p)); return put(m, *p);
     case 'r': FY_TRY(take(m, 4, &p)); return put(m, u32(p));
     case 'h': FY_TRY(take(m, 1, &p)); return get(m, *p);
@@ -322,7 +363,9 @@ static fy_status step(vm *m, bool *done) {
         FY_TRY(pop(m, &v));
         if (v->kind != FY_PK_DICT && v->kind != FY_PK_TENSOR) return bad(m, "BUILD of something that is neither a dict nor a tensor");
         return push(m, v);
-    default: return fy_fail(m->e, FY_E_PICKLE, "opcode 0x%02x at byte %zu of a pickle is not on the list of plain data", op, (size_t)(m->at - m->start - 1));
+    default:
+        return fy_fail(m->e, FY_E_PICKLE, "opcode 0x%02x at byte %zu of a pickle is not on the list of plain data", op,
+                       (size_t)(m->at - m->start - 1));
     }
 }
 
@@ -343,7 +386,11 @@ fy_status fy_pickle_parse(fy_pickle *out, fy_arena *a, const void *data, size_t 
 }
 
 void fy_pickle_free(fy_pickle *p) {
-    for (int64_t i = 0; i < p->owners.n; i++) { fy_free(p->owners.at[i]->item.at); p->owners.at[i]->item.at = NULL; p->owners.at[i]->item.n = 0; }
+    for (int64_t i = 0; i < p->owners.n; i++) {
+        fy_free(p->owners.at[i]->item.at);
+        p->owners.at[i]->item.at = NULL;
+        p->owners.at[i]->item.n = 0;
+    }
     fy_free(p->owners.at);
     *p = (fy_pickle){0};
 }
@@ -357,8 +404,8 @@ const fy_pickled *fy_pickled_get(const fy_pickled *dict, const char *key) {
 
 /* ---- tensors -------------------------------------------------------------------------------------------------------------- */
 
-fy_status fy_view_const(const fy_const **c, fy_arena *a, fy_dtype dtype, int rank, const int64_t *dim, const int64_t *stride, int64_t offset,
-                        const void *storage, size_t bytes, const char *what, ferry_error *e) {
+fy_status fy_view_const(const fy_const **c, fy_arena *a, fy_dtype dtype, int rank, const int64_t *dim, const int64_t *stride,
+                        int64_t offset, const void *storage, size_t bytes, const char *what, ferry_error *e) {
     int64_t count, last = offset;
     size_t size = (size_t)fy_dtype_bits(dtype) / 8;
     FY_NEED(e, size, TYPE, "%s has an element type that ferry does not know", what);
@@ -369,7 +416,8 @@ fy_status fy_view_const(const fy_const **c, fy_arena *a, fy_dtype dtype, int ran
     for (int i = rank - 1; i >= 0; i--) {
         int64_t span;
         FY_NEED(e, stride[i] >= 0, CORRUPT, "%s has the stride %lld", what, (long long)stride[i]);
-        FY_NEED(e, !count || (fy_mul_i64(&span, dim[i] - 1, stride[i]) && fy_add_i64(&last, last, span)), CORRUPT, "%s reaches outside its storage", what);
+        FY_NEED(e, !count || (fy_mul_i64(&span, dim[i] - 1, stride[i]) && fy_add_i64(&last, last, span)), CORRUPT,
+                "%s reaches outside its storage", what);
         if (dim[i] != 1 && stride[i] != want) dense = false;
         want *= dim[i] ? dim[i] : 1;
     }
@@ -428,8 +476,9 @@ fy_status fy_torch_const(const fy_const **c, fy_torch_file *t, fy_arena *a, cons
     const fy_zip_entry *f = fy_zip_find(&t->zip, name);
     FY_NEED(e, f, CORRUPT, "the storage %s of %s is missing", name, what);
     const unsigned char *p;
-    if (f->method) return fy_help(e, fy_fail(e, FY_E_UNSUPPORTED, "the weights of %s are compressed inside the archive", what),
-                                  "save the file again with PyTorch, or unpack and pack it with `zip -0`: weights are mapped, so they must be stored");
+    if (f->method)
+        return fy_help(e, fy_fail(e, FY_E_UNSUPPORTED, "the weights of %s are compressed inside the archive", what),
+                       "save the file again with PyTorch, or unpack and pack it with `zip -0`: weights are mapped, so they must be stored");
     FY_TRY(fy_zip_stored(&t->zip, f, &p, e));
     size_t size = (size_t)fy_dtype_bits(v->dtype) / 8, unit = v->storage->dtype ? (size_t)fy_dtype_bits(v->storage->dtype) / 8 : 1, said;
     FY_NEED(e, size, TYPE, "%s has an element type that ferry does not know", what);

@@ -42,9 +42,10 @@ typedef struct fy_torch_file { fy_zip zip; fy_pickle pickle; const char *root; b
 FY_CHECKED fy_status fy_torch_open(fy_torch_file *t, fy_arena *a, const void *data, size_t n, ferry_error *e);
 void fy_torch_close(fy_torch_file *t);
 /* A tensor of it as a constant in `a`; zero-copy. `what` names it in errors. */
-FY_CHECKED fy_status fy_torch_const(const fy_const **c, fy_torch_file *t, fy_arena *a, const fy_pickled *tensor, const char *what, ferry_error *e);
+FY_CHECKED fy_status fy_torch_const(const fy_const **c, fy_torch_file *t, fy_arena *a, const fy_pickled *tensor, const char *what,
+                                    ferry_error *e);
 /* The same for raw storage bytes: checks that the view stays inside. */
-FY_CHECKED fy_status fy_view_const(const fy_const **c, fy_arena *a, fy_dtype dtype, int rank, const int64_t *dim, const int64_t *stride, int64_t offset,
-                                   const void *storage, size_t bytes, const char *what, ferry_error *e);
+FY_CHECKED fy_status fy_view_const(const fy_const **c, fy_arena *a, fy_dtype dtype, int rank, const int64_t *dim, const int64_t *stride,
+                                   int64_t offset, const void *storage, size_t bytes, const char *what, ferry_error *e);
 
 #endif

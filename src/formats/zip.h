@@ -27,7 +27,8 @@ const fy_zip_entry *fy_zip_find(const fy_zip *z, const char *name);      /* NULL
 FY_CHECKED fy_status fy_zip_stored(const fy_zip *z, const fy_zip_entry *f, const unsigned char **p, ferry_error *e);
 /* The bytes of any entry: in place if stored, else inflated into `a`. LIMIT above `max` bytes; CORRUPT if the checksum
  * or the inflated size is not as the directory says (checked for inflated data). */
-FY_CHECKED fy_status fy_zip_read(const fy_zip *z, const fy_zip_entry *f, fy_arena *a, uint64_t max, const unsigned char **p, ferry_error *e);
+FY_CHECKED fy_status fy_zip_read(const fy_zip *z, const fy_zip_entry *f, fy_arena *a, uint64_t max, const unsigned char **p,
+                                 ferry_error *e);
 /* Is the stored or inflated data `p` as its CRC-32 says? Python may be told to write a false one, so it is for the caller
  * to judge. */
 bool fy_zip_crc_ok(const fy_zip_entry *f, const unsigned char *p);

@@ -105,7 +105,9 @@ static void node(fy_buf *b, const fy_pnode *n, int depth) {
         arg(b, &n->arg[i], false, depth);
     }
     fy_buf_char(b, ')');
-    if (n->scope || n->source) fy_buf_fmt(b, "    # %s%s%s", n->scope ? n->scope : "", n->scope && n->scope[0] && n->source ? "  " : "", n->source ? n->source : "");
+    if (n->scope || n->source)
+        fy_buf_fmt(b, "    # %s%s%s", n->scope ? n->scope : "", n->scope && n->scope[0] && n->source ? "  " : "",
+                   n->source ? n->source : "");
     fy_buf_char(b, '\n');
 }
 

@@ -90,7 +90,15 @@ struct fy_pgraph {
     int64_t      nnodes;
 };
 
-typedef enum fy_input_kind { FY_PIN_USER, FY_PIN_PARAMETER, FY_PIN_BUFFER, FY_PIN_CONSTANT, FY_PIN_LITERAL, FY_PIN_CUSTOM, FY_PIN_TOKEN } fy_input_kind;
+typedef enum fy_input_kind {
+    FY_PIN_USER,
+    FY_PIN_PARAMETER,
+    FY_PIN_BUFFER,
+    FY_PIN_CONSTANT,
+    FY_PIN_LITERAL,
+    FY_PIN_CUSTOM,
+    FY_PIN_TOKEN
+} fy_input_kind;
 typedef struct fy_pinput {
     fy_input_kind  kind;
     fy_pvalue     *value;                /* NULL for literals without a name */
@@ -101,7 +109,14 @@ typedef struct fy_pinput {
     fy_parg        literal;              /* LITERAL */
 } fy_pinput;
 
-typedef enum fy_output_kind { FY_POUT_USER, FY_POUT_BUFFER_MUTATION, FY_POUT_INPUT_MUTATION, FY_POUT_PARAMETER_MUTATION, FY_POUT_LOSS, FY_POUT_OTHER } fy_output_kind;
+typedef enum fy_output_kind {
+    FY_POUT_USER,
+    FY_POUT_BUFFER_MUTATION,
+    FY_POUT_INPUT_MUTATION,
+    FY_POUT_PARAMETER_MUTATION,
+    FY_POUT_LOSS,
+    FY_POUT_OTHER
+} fy_output_kind;
 typedef struct fy_poutput {
     fy_output_kind kind;
     fy_parg        arg;

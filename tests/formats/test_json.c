@@ -14,14 +14,82 @@ static fy_status parse(const char *text, size_t n, fy_arena *a, const fy_json **
 }
 
 static const char *const good[] = {
-    "null", "true", "false", "0", "-0", "1", "-1", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "1e5", "1E+5", "-1.5e-7",
-    "0.1", "\"\"", "\"a\"", "\"\\u0041\\n\\\\\\/\\\"\"", "\"\\ud83d\\ude00\"", "[]", "{}", "[1,2,[3,[]],{}]", "{\"a\":1,\"b\":[true,null],\"c\":{\"d\":\"e\"}}",
-    " \t\n\r[ 1 , 2 ] \n", "{\"a\":1,\"a\":2}", "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"", "[[[[[[[[[[]]]]]]]]]]", "123456789012345678901234567890",
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "1",
+    "-1",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "1e5",
+    "1E+5",
+    "-1.5e-7",
+    "0.1",
+    "\"\"",
+    "\"a\"",
+    "\"\\u0041\\n\\\\\\/\\\"\"",
+    "\"\\ud83d\\ude00\"",
+    "[]",
+    "{}",
+    "[1,2,[3,[]],{}]",
+    "{\"a\":1,\"b\":[true,null],\"c\":{\"d\":\"e\"}}",
+    " \t\n\r[ 1 , 2 ] \n",
+    "{\"a\":1,\"a\":2}",
+    "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"",
+    "[[[[[[[[[[]]]]]]]]]]",
+    "123456789012345678901234567890",
 };
 static const char *const wrong[] = {
-    "", " ", "[", "{", "]", "}", "[1", "[1,", "[1,]", "[,1]", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{a:1}", "{1:2}", "{\"a\" 1}", "[1 2]",
-    "01", "-", "+1", "1.", ".5", "1e", "1e+", "0x1", "tru", "nul", "\"", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\n\"", "\"\x80\"", "\"\xC0\x80\"",
-    "\"\xED\xA0\x80\"", "\"\xF5\x80\x80\x80\"", "\"\xC3\"", "1 2", "[] x", "// c\n1", "\xEF\xBB\xBF[]", "'a'", "[1}", "{\"a\":1]",
+    "",
+    " ",
+    "[",
+    "{",
+    "]",
+    "}",
+    "[1",
+    "[1,",
+    "[1,]",
+    "[,1]",
+    "{\"a\"",
+    "{\"a\":",
+    "{\"a\":1",
+    "{\"a\":1,",
+    "{\"a\":1,}",
+    "{a:1}",
+    "{1:2}",
+    "{\"a\" 1}",
+    "[1 2]",
+    "01",
+    "-",
+    "+1",
+    "1.",
+    ".5",
+    "1e",
+    "1e+",
+    "0x1",
+    "tru",
+    "nul",
+    "\"",
+    "\"\\",
+    "\"\\x\"",
+    "\"\\u12\"",
+    "\"\\u12g4\"",
+    "\"\n\"",
+    "\"\x80\"",
+    "\"\xC0\x80\"",
+    "\"\xED\xA0\x80\"",
+    "\"\xF5\x80\x80\x80\"",
+    "\"\xC3\"",
+    "1 2",
+    "[] x",
+    "// c\n1",
+    "\xEF\xBB\xBF[]",
+    "'a'",
+    "[1}",
+    "{\"a\":1]",
 };
 
 /* Does yajl take it? */
@@ -67,7 +135,10 @@ static void agrees_with_yajl(void **state) {
         bool ours = !fy_json_parse(&doc, &a, text, n, &e), theirs = yajl(text, n);
         if (strstr(e.text, "after the document")) theirs = false;        /* yajl overlooks an open quote after the end */
         bool overflow = false;           /* yajl refuses integers and doubles that do not fit */
-        for (size_t i = 0, run = 0; i < n; i++) { run = text[i] >= '0' && text[i] <= '9' ? run + 1 : 0; overflow |= run > 17 || text[i] == 'e' || text[i] == 'E'; }
+        for (size_t i = 0, run = 0; i < n; i++) {
+            run = text[i] >= '0' && text[i] <= '9' ? run + 1 : 0;
+            overflow |= run > 17 || text[i] == 'e' || text[i] == 'E';
+        }
         if (ours != theirs && !overflow) fail_msg("ours %d, yajl %d: %.*s", ours, theirs, (int)n, text);
         fy_arena_free(&a);
     }
@@ -77,7 +148,8 @@ static void values(void **state) {
     (void)state;
     fy_arena a = {0};
     const fy_json *d;
-    const char *t = "{\"i\":-9223372036854775808,\"big\":18446744073709551615,\"f\":2.5e-3,\"s\":\"\\u00e9\\ud83d\\ude00x\\u0000y\",\"lone\":\"\\ud800z\","
+    const char *t = "{\"i\":-9223372036854775808,\"big\":18446744073709551615,\"f\":2.5e-3,\"s\":\"\\u00e9\\ud83d\\ude00x\\u0000y\","
+                    "\"lone\":\"\\ud800z\","
                     "\"inf\":[Infinity,-Infinity,NaN],\"a\":1,\"a\":2,\"t\":true}";
     assert_int_equal(parse(t, strlen(t), &a, &d), FY_OK);
     assert_true(fy_json_get(d, "i")->kind == FY_JSON_INT && fy_json_get(d, "i")->i == INT64_MIN);
@@ -157,8 +229,8 @@ static void every_allocation_may_fail(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts_and_refuses), cmocka_unit_test(agrees_with_yajl), cmocka_unit_test(values), cmocka_unit_test(depth_is_bounded),
-        cmocka_unit_test(writer_reads_back), cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(accepts_and_refuses), cmocka_unit_test(agrees_with_yajl),  cmocka_unit_test(values),
+        cmocka_unit_test(depth_is_bounded),    cmocka_unit_test(writer_reads_back), cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,9 @@ static void done(reading *r) {
 
 static void plain_data(void **state) {
     (void)state;
-    reading r = PARSE("\x80\x02}q\x00(X\x01\x00\x00\x00" "aq\x01K\x05X\x01\x00\x00\x00" "bq\x02]q\x03(J\xff\xff\xff\xffM\x00\x01\x8a\x05\x00\x00\x00\x00\x01G?\xf8\x00\x00\x00\x00\x00\x00\x88\x89Neu.");
+    reading r = PARSE("\x80\x02}q\x00(X\x01\x00\x00\x00"
+                      "aq\x01K\x05X\x01\x00\x00\x00"
+                      "bq\x02]q\x03(J\xff\xff\xff\xffM\x00\x01\x8a\x05\x00\x00\x00\x00\x01G?\xf8\x00\x00\x00\x00\x00\x00\x88\x89Neu.");
     assert_ok(r.s, r.e);
     const fy_pickled *b = fy_pickled_get(r.p.root, "b");
     assert_int_equal(fy_pickled_get(r.p.root, "a")->i, 5);
@@ -45,8 +47,12 @@ static void plain_data(void **state) {
 
 static void tensors(void **state) {
     (void)state;
-    reading r = PARSE("\x80\x02" "ctorch._utils\n_rebuild_tensor_v2\nq\x00((X\x07\x00\x00\x00storageq\x01" "ctorch\nFloatStorage\nq\x02X\x01\x00\x00\x00" "0q\x03X\x03\x00\x00\x00"
-                      "cpuq\x04K\x06tq\x05QK\x02K\x02K\x01\x86q\x06K\x01K\x02\x86q\x07\x89" "ccollections\nOrderedDict\nq\x08)Rq\x09tq\x0aRq\x0b.");
+    reading r = PARSE("\x80\x02"
+                      "ctorch._utils\n_rebuild_tensor_v2\nq\x00((X\x07\x00\x00\x00storageq\x01"
+                      "ctorch\nFloatStorage\nq\x02X\x01\x00\x00\x00"
+                      "0q\x03X\x03\x00\x00\x00"
+                      "cpuq\x04K\x06tq\x05QK\x02K\x02K\x01\x86q\x06K\x01K\x02\x86q\x07\x89"
+                      "ccollections\nOrderedDict\nq\x08)Rq\x09tq\x0aRq\x0b.");
     assert_ok(r.s, r.e);
     const fy_pickled *t = r.p.root;
     assert_int_equal(t->kind, FY_PK_TENSOR);
@@ -86,16 +92,59 @@ static void refused_by_name(void **state) {
 
 static void wrong_types_and_shapes(void **state) {
     (void)state;
-    static const struct { const char *at; size_t n; fy_code code; } bad[] = {
+    static const struct { const char *at; size_t n; fy_code code;
+    } bad[] = {
 #define BAD(text, code) { text, sizeof(text) - 1, FY_E_##code }
-        BAD("", TRUNCATED), BAD("\x80", TRUNCATED), BAD("\x80\x02", TRUNCATED), BAD("\x80\x02.", PICKLE), BAD("\x80\x02NN.", PICKLE), BAD("\x80\x02(.", PICKLE),
-        BAD("\x80\x02N.N", PICKLE), BAD("\x80\x02]K\x01K\x02s.", PICKLE), BAD("\x80\x02]N(K\x01K\x02u.", PICKLE), BAD("\x80\x02}K\x01" "a.", PICKLE),
-        BAD("\x80\x02}(K\x01" "e.", PICKLE), BAD("\x80\x02}(K\x01u.", PICKLE), BAD("\x80\x02NNb.", PICKLE), BAD("\x80\x02h\x00.", PICKLE), BAD("\x80\x02Nq\x01.", PICKLE),
-        BAD("\x80\x02Nr\xff\xff\xff\xff.", PICKLE), BAD("\x80\x02q\x00.", PICKLE), BAD("\x80\x02NQ.", PICKLE), BAD("\x80\x02N)R.", PICKLE), BAD("\x80\x02t.", PICKLE),
-        BAD("\x80\x02X\xff\xff\xff\xff.", TRUNCATED), BAD("\x80\x02\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01.", PICKLE), BAD("\x80\x02" "ctorch\nSize\nNR.", PICKLE),
-        BAD("\x80\x02" "ctorch._utils\n_rebuild_tensor_v2\n)R.", PICKLE), BAD("\x80\x02" "ccollections\nOrderedDict\nN\x85R.", PICKLE),
-        BAD("\x80\x02" "ctorch\nFloatStorage\n)R.", PICKLE), BAD("\x80\x02" "ctorch", TRUNCATED), BAD("\x80\x02\x87.", PICKLE), BAD("\x80\x02(\x85.", PICKLE),
-        BAD("\x80\x02a.", PICKLE), BAD("\x80\x02" "e.", PICKLE), BAD("\x80\x02(e.", PICKLE), BAD("\x80\x02(u.", PICKLE), BAD("\x80\x02R.", PICKLE),
+        BAD("", TRUNCATED),
+        BAD("\x80", TRUNCATED),
+        BAD("\x80\x02", TRUNCATED),
+        BAD("\x80\x02.", PICKLE),
+        BAD("\x80\x02NN.", PICKLE),
+        BAD("\x80\x02(.", PICKLE),
+        BAD("\x80\x02N.N", PICKLE),
+        BAD("\x80\x02]K\x01K\x02s.", PICKLE),
+        BAD("\x80\x02]N(K\x01K\x02u.", PICKLE),
+        BAD("\x80\x02}K\x01"
+            "a.",
+            PICKLE),
+        BAD("\x80\x02}(K\x01"
+            "e.",
+            PICKLE),
+        BAD("\x80\x02}(K\x01u.", PICKLE),
+        BAD("\x80\x02NNb.", PICKLE),
+        BAD("\x80\x02h\x00.", PICKLE),
+        BAD("\x80\x02Nq\x01.", PICKLE),
+        BAD("\x80\x02Nr\xff\xff\xff\xff.", PICKLE),
+        BAD("\x80\x02q\x00.", PICKLE),
+        BAD("\x80\x02NQ.", PICKLE),
+        BAD("\x80\x02N)R.", PICKLE),
+        BAD("\x80\x02t.", PICKLE),
+        BAD("\x80\x02X\xff\xff\xff\xff.", TRUNCATED),
+        BAD("\x80\x02\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01.", PICKLE),
+        BAD("\x80\x02"
+            "ctorch\nSize\nNR.",
+            PICKLE),
+        BAD("\x80\x02"
+            "ctorch._utils\n_rebuild_tensor_v2\n)R.",
+            PICKLE),
+        BAD("\x80\x02"
+            "ccollections\nOrderedDict\nN\x85R.",
+            PICKLE),
+        BAD("\x80\x02"
+            "ctorch\nFloatStorage\n)R.",
+            PICKLE),
+        BAD("\x80\x02"
+            "ctorch",
+            TRUNCATED),
+        BAD("\x80\x02\x87.", PICKLE),
+        BAD("\x80\x02(\x85.", PICKLE),
+        BAD("\x80\x02a.", PICKLE),
+        BAD("\x80\x02"
+            "e.",
+            PICKLE),
+        BAD("\x80\x02(e.", PICKLE),
+        BAD("\x80\x02(u.", PICKLE),
+        BAD("\x80\x02R.", PICKLE),
 #undef BAD
     };
     for (int i = 0; i < FY_COUNT(bad); i++) {
@@ -120,8 +169,34 @@ static void stack_is_bounded(void **state) {
 /* Random programs of known opcodes: refused or parsed, never a crash or a leak. */
 static void random_programs(void **state) {
     (void)state;
-    static const char *const pieces[] = { "N", "K\x07", "(", "t", ")", "]", "}", "q\x01", "h\x01", "s", "u", "a", "e", "R", "b", "Q", "\x85", "\x86", "\x87", "X\x01\x01\x01\x01", "\x88",
-        "ctorch\nFloatStorage\n", "ctorch._utils\n_rebuild_tensor_v2\n", "ccollections\nOrderedDict\n", "ctorch\nSize\n", "U\x01" "a", "." };
+    static const char *const pieces[] = {"N",
+                                         "K\x07",
+                                         "(",
+                                         "t",
+                                         ")",
+                                         "]",
+                                         "}",
+                                         "q\x01",
+                                         "h\x01",
+                                         "s",
+                                         "u",
+                                         "a",
+                                         "e",
+                                         "R",
+                                         "b",
+                                         "Q",
+                                         "\x85",
+                                         "\x86",
+                                         "\x87",
+                                         "X\x01\x01\x01\x01",
+                                         "\x88",
+                                         "ctorch\nFloatStorage\n",
+                                         "ctorch._utils\n_rebuild_tensor_v2\n",
+                                         "ccollections\nOrderedDict\n",
+                                         "ctorch\nSize\n",
+                                         "U\x01"
+                                         "a",
+                                         "."};
     uint64_t seed = 3;
     size_t before = fy_os_bytes();
     for (int round = 0; round < 20000; round++) {
@@ -148,16 +223,29 @@ static void views_stay_inside(void **state) {
     fy_arena a = {0};
     const fy_const *c;
     static const float data[12] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 };
-    static const struct { int rank; int64_t dim[3], stride[3], offset; fy_status s; } cases[] = {
-        { 2, { 3, 4 }, { 4, 1 }, 0, FY_OK }, { 2, { 4, 3 }, { 1, 4 }, 0, FY_OK }, { 2, { 2, 4 }, { 4, 1 }, 4, FY_OK }, { 0, { 0 }, { 0 }, 11, FY_OK },
-        { 1, { 100 }, { 0 }, 0, FY_OK }, { 2, { 0, 9 }, { 9, 1 }, 5000, FY_OK }, { 2, { 3, 4 }, { 4, 1 }, 1, FY_E_CORRUPT }, { 1, { 13 }, { 1 }, 0, FY_E_CORRUPT },
-        { 1, { 2 }, { 12 }, 0, FY_E_CORRUPT }, { 1, { 2 }, { -1 }, 1, FY_E_CORRUPT }, { 0, { 0 }, { 0 }, 12, FY_E_CORRUPT }, { 0, { 0 }, { 0 }, -1, FY_E_CORRUPT },
-        { 1, { -1 }, { 1 }, 0, FY_E_LIMIT }, { 2, { 2, 2 }, { INT64_MAX, INT64_MAX }, 0, FY_E_CORRUPT }, { 2, { (int64_t)1 << 40, (int64_t)1 << 40 }, { 0, 0 }, 0, FY_E_LIMIT },
-        { 1, { 2 }, { 1 }, INT64_MAX, FY_E_CORRUPT },
+    static const struct { int rank; int64_t dim[3], stride[3], offset; fy_status s;
+    } cases[] = {
+        {2, {3, 4}, {4, 1}, 0, FY_OK},
+        {2, {4, 3}, {1, 4}, 0, FY_OK},
+        {2, {2, 4}, {4, 1}, 4, FY_OK},
+        {0, {0}, {0}, 11, FY_OK},
+        {1, {100}, {0}, 0, FY_OK},
+        {2, {0, 9}, {9, 1}, 5000, FY_OK},
+        {2, {3, 4}, {4, 1}, 1, FY_E_CORRUPT},
+        {1, {13}, {1}, 0, FY_E_CORRUPT},
+        {1, {2}, {12}, 0, FY_E_CORRUPT},
+        {1, {2}, {-1}, 1, FY_E_CORRUPT},
+        {0, {0}, {0}, 12, FY_E_CORRUPT},
+        {0, {0}, {0}, -1, FY_E_CORRUPT},
+        {1, {-1}, {1}, 0, FY_E_LIMIT},
+        {2, {2, 2}, {INT64_MAX, INT64_MAX}, 0, FY_E_CORRUPT},
+        {2, {(int64_t)1 << 40, (int64_t)1 << 40}, {0, 0}, 0, FY_E_LIMIT},
+        {1, {2}, {1}, INT64_MAX, FY_E_CORRUPT},
     };
     for (int i = 0; i < FY_COUNT(cases); i++) {
         ferry_error e = {0};
-        fy_status s = fy_view_const(&c, &a, FERRY_FLOAT, cases[i].rank, cases[i].dim, cases[i].stride, cases[i].offset, data, sizeof data, "w", &e);
+        fy_status s =
+            fy_view_const(&c, &a, FERRY_FLOAT, cases[i].rank, cases[i].dim, cases[i].stride, cases[i].offset, data, sizeof data, "w", &e);
         if (s != cases[i].s) fail_msg("case %d: %s %s", i, fy_code_get(s)->name, e.text);
         double v;
         if (!s && c->count) { assert_true(fy_const_f64(c, c->count - 1, &v)); assert_true(v >= 0 && v <= 11); }
@@ -166,7 +254,9 @@ static void views_stay_inside(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(plain_data), cmocka_unit_test(tensors), cmocka_unit_test(refused_by_name), cmocka_unit_test(wrong_types_and_shapes),
-        cmocka_unit_test(stack_is_bounded), cmocka_unit_test(random_programs), cmocka_unit_test(views_stay_inside) };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(plain_data),       cmocka_unit_test(tensors),
+                                       cmocka_unit_test(refused_by_name),  cmocka_unit_test(wrong_types_and_shapes),
+                                       cmocka_unit_test(stack_is_bounded), cmocka_unit_test(random_programs),
+                                       cmocka_unit_test(views_stay_inside)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

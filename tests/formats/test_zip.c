@@ -48,8 +48,17 @@ static void build(fy_buf *b, const file *f, int n, bool zip64_end, at *a) {
     a->dir = b->n;
     for (int i = 0; i < n; i++) {
         a->central[i] = b->n;
-        u(b, 0x02014b50, 4); u(b, 45, 2); u(b, 45, 2); u(b, f[i].later ? 0x0808 : 0, 2); u(b, f[i].deflate ? 8 : 0, 2); u(b, 0, 4); u(b, crc[i], 4);
-        u(b, f[i].zip64 ? 0xFFFFFFFFu : packed[i], 4); u(b, f[i].zip64 ? 0xFFFFFFFFu : f[i].n, 4); u(b, strlen(f[i].name), 2); u(b, f[i].zip64 ? 28 : 0, 2);
+        u(b, 0x02014b50, 4);
+        u(b, 45, 2);
+        u(b, 45, 2);
+        u(b, f[i].later ? 0x0808 : 0, 2);
+        u(b, f[i].deflate ? 8 : 0, 2);
+        u(b, 0, 4);
+        u(b, crc[i], 4);
+        u(b, f[i].zip64 ? 0xFFFFFFFFu : packed[i], 4);
+        u(b, f[i].zip64 ? 0xFFFFFFFFu : f[i].n, 4);
+        u(b, strlen(f[i].name), 2);
+        u(b, f[i].zip64 ? 28 : 0, 2);
         u(b, 0, 2); u(b, 0, 2); u(b, 0, 2); u(b, 0, 4); u(b, f[i].zip64 ? 0xFFFFFFFFu : a->local[i], 4);
         fy_buf_str(b, f[i].name);
         if (f[i].zip64) { u(b, 1, 2); u(b, 24, 2); u(b, f[i].n, 8); u(b, packed[i], 8); u(b, a->local[i], 8); }
@@ -60,13 +69,18 @@ static void build(fy_buf *b, const file *f, int n, bool zip64_end, at *a) {
         u(b, 0x07064b50, 4); u(b, 0, 4); u(b, at64, 8); u(b, 1, 4);
     }
     a->end = b->n;
-    u(b, 0x06054b50, 4); u(b, 0, 4); u(b, zip64_end ? 0xFFFF : n, 2); u(b, zip64_end ? 0xFFFF : n, 2); u(b, zip64_end ? 0xFFFFFFFFu : bytes, 4);
+    u(b, 0x06054b50, 4);
+    u(b, 0, 4);
+    u(b, zip64_end ? 0xFFFF : n, 2);
+    u(b, zip64_end ? 0xFFFF : n, 2);
+    u(b, zip64_end ? 0xFFFFFFFFu : bytes, 4);
     u(b, zip64_end ? 0xFFFFFFFFu : a->dir, 4); u(b, 0, 2);
     assert_false(b->oom);
 }
 
-static const file three[] = { { "a/x.json", "hello hello hello hello", 23, false, true, false }, { "b", "0123456789", 10, false, false, true },
-                              { "c", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 40, true, false, false } };
+static const file three[] = {{"a/x.json", "hello hello hello hello", 23, false, true, false},
+                             {"b", "0123456789", 10, false, false, true},
+                             {"c", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 40, true, false, false}};
 
 static fy_status open(const fy_buf *b) {
     fy_zip z;
@@ -110,11 +124,14 @@ static void refuses_lies(void **state) {
     (void)state;
     typedef struct lie { int where; size_t off; int bytes; uint64_t v; fy_code code; } lie;     /* where: 0-2 local, 3-5 central, 6 end */
     const lie lies[] = {
-        { 0, 26, 2, 7, FY_E_CORRUPT }, { 0, 30, 1, 'z', FY_E_CORRUPT }, { 0, 8, 2, 8, FY_E_CORRUPT }, { 0, 6, 2, 0x0809, FY_E_CORRUPT }, { 0, 0, 4, 0, FY_E_CORRUPT },
-        { 1, 18, 4, 11, FY_E_CORRUPT }, { 2, 22, 4, 41, FY_E_CORRUPT }, { 3, 8, 2, 0x0809, FY_E_UNSUPPORTED }, { 3, 10, 2, 9, FY_E_UNSUPPORTED },
-        { 3, 20, 4, 24, FY_E_CORRUPT }, { 3, 24, 4, 0, FY_E_CORRUPT }, { 3, 28, 2, 0, FY_E_CORRUPT }, { 3, 28, 2, 65535, FY_E_CORRUPT }, { 3, 42, 4, 1, FY_E_CORRUPT },
-        { 3, 42, 4, 0x7FFFFFFF, FY_E_CORRUPT }, { 5, 20, 4, 0x7FFFFFFF, FY_E_CORRUPT }, { 3, 46, 1, 0, FY_E_CORRUPT }, { 6, 8, 2, 2, FY_E_UNSUPPORTED },
-        { 6, 12, 4, 1, FY_E_CORRUPT }, { 6, 16, 4, 1, FY_E_CORRUPT }, { 6, 20, 2, 1, FY_E_TRUNCATED }, { 6, 4, 2, 1, FY_E_UNSUPPORTED },
+        {0, 26, 2, 7, FY_E_CORRUPT},          {0, 30, 1, 'z', FY_E_CORRUPT},       {0, 8, 2, 8, FY_E_CORRUPT},
+        {0, 6, 2, 0x0809, FY_E_CORRUPT},      {0, 0, 4, 0, FY_E_CORRUPT},          {1, 18, 4, 11, FY_E_CORRUPT},
+        {2, 22, 4, 41, FY_E_CORRUPT},         {3, 8, 2, 0x0809, FY_E_UNSUPPORTED}, {3, 10, 2, 9, FY_E_UNSUPPORTED},
+        {3, 20, 4, 24, FY_E_CORRUPT},         {3, 24, 4, 0, FY_E_CORRUPT},         {3, 28, 2, 0, FY_E_CORRUPT},
+        {3, 28, 2, 65535, FY_E_CORRUPT},      {3, 42, 4, 1, FY_E_CORRUPT},         {3, 42, 4, 0x7FFFFFFF, FY_E_CORRUPT},
+        {5, 20, 4, 0x7FFFFFFF, FY_E_CORRUPT}, {3, 46, 1, 0, FY_E_CORRUPT},         {6, 8, 2, 2, FY_E_UNSUPPORTED},
+        {6, 12, 4, 1, FY_E_CORRUPT},          {6, 16, 4, 1, FY_E_CORRUPT},         {6, 20, 2, 1, FY_E_TRUNCATED},
+        {6, 4, 2, 1, FY_E_UNSUPPORTED},
     };
     for (int i = 0; i < FY_COUNT(lies); i++) {
         fy_buf b = {0};
@@ -205,7 +222,8 @@ static void damage(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(reads), cmocka_unit_test(refuses_lies), cmocka_unit_test(refuses_duplicates_and_overlap),
-        cmocka_unit_test(a_lie_about_growth_takes_no_memory), cmocka_unit_test(damage) };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(reads), cmocka_unit_test(refuses_lies),
+                                       cmocka_unit_test(refuses_duplicates_and_overlap),
+                                       cmocka_unit_test(a_lie_about_growth_takes_no_memory), cmocka_unit_test(damage)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,8 @@ typedef struct rat { const fy_dim *d; int64_t num, den; } rat;
 typedef struct parser { fy_pt2 *r; fy_dims *p; const char *start, *at, *end; int depth; } parser;
 
 static fy_status bad(const parser *x, const char *why) {
-    return fy_fail(x->r->e, FY_E_CORRUPT, "the size expression \"%.*s\" has %s at character %zu", x->end - x->start > 100 ? 100 : (int)(x->end - x->start), x->start,
-                   why, (size_t)(x->at - x->start));
+    return fy_fail(x->r->e, FY_E_CORRUPT, "the size expression \"%.*s\" has %s at character %zu",
+                   x->end - x->start > 100 ? 100 : (int)(x->end - x->start), x->start, why, (size_t)(x->at - x->start));
 }
 
 static int64_t gcd(int64_t a, int64_t b) {
@@ -49,7 +49,8 @@ static fy_status whole(parser *x, const fy_dim **to, rat v) {
 static fy_status add(parser *x, rat *to, rat a, rat b) {
     int64_t den, fa, fb;
     const fy_dim *da, *db;
-    if (!fy_mul_i64(&den, a.den / gcd(a.den, b.den), b.den) || !fy_mul_i64(&fa, a.num, den / a.den) || !fy_mul_i64(&fb, b.num, den / b.den)) return opaque(x, to, "sum");
+    if (!fy_mul_i64(&den, a.den / gcd(a.den, b.den), b.den) || !fy_mul_i64(&fa, a.num, den / a.den) || !fy_mul_i64(&fb, b.num, den / b.den))
+        return opaque(x, to, "sum");
     if (!a.d && !b.d) {
         int64_t sum;
         if (!fy_add_i64(&sum, fa, fb)) return opaque(x, to, "sum");

@@ -15,10 +15,10 @@ typedef struct scope { fy_pgraph *g; fy_map values, tensors, ints; } scope;
 
 /* The schema's own numbers (not c10's). */
 fy_dtype fy_pt2_dtype(int64_t t) {
-    static const fy_dtype low[] = { 0, FERRY_UINT8, FERRY_INT8, FERRY_INT16, FERRY_INT32, FERRY_INT64, FERRY_FLOAT16, FERRY_FLOAT, FERRY_DOUBLE, 0,
-                                    FERRY_COMPLEX64, FERRY_COMPLEX128, FERRY_BOOL, FERRY_BFLOAT16 };
-    static const fy_dtype high[] = { FERRY_UINT16, FERRY_FLOAT8E4M3FN, FERRY_FLOAT8E5M2, FERRY_FLOAT8E4M3FNUZ, FERRY_FLOAT8E5M2FNUZ, FERRY_FLOAT8E8M0,
-                                     FERRY_UINT32, FERRY_UINT64 };
+    static const fy_dtype low[] = {0,           FERRY_UINT8,  FERRY_INT8, FERRY_INT16,     FERRY_INT32,      FERRY_INT64, FERRY_FLOAT16,
+                                   FERRY_FLOAT, FERRY_DOUBLE, 0,          FERRY_COMPLEX64, FERRY_COMPLEX128, FERRY_BOOL,  FERRY_BFLOAT16};
+    static const fy_dtype high[] = {FERRY_UINT16,         FERRY_FLOAT8E4M3FN, FERRY_FLOAT8E5M2, FERRY_FLOAT8E4M3FNUZ,
+                                    FERRY_FLOAT8E5M2FNUZ, FERRY_FLOAT8E8M0,   FERRY_UINT32,     FERRY_UINT64};
     return t >= 0 && t < FY_COUNT(low) ? low[t] : t >= 28 && t < 28 + FY_COUNT(high) ? high[t - 28] : FERRY_UNDEFINED;
 }
 
@@ -278,9 +278,18 @@ static fy_status made(fy_pt2 *r, scope *s, fy_parg *a, const fy_json *u, int dep
     if (tag(m, "as_tensors")) return tensor_list(r, s, a, m, false, true);
     if (tag(m, "as_optional_tensors")) return tensor_list(r, s, a, m, true, true);
     if (tag(m, "as_optional_tensor")) return made(r, s, a, m, depth);
-    if (tag(m, "as_sym_int") && (k = fy_json_get(m, "as_name"))) { a->kind = FY_ARG_SYM; return define(r, s, &a->sym.value, k, FY_PV_SYMINT); }
-    if (tag(m, "as_sym_bool") && (k = fy_json_get(m, "as_name"))) { a->kind = FY_ARG_SYMBOOL; return define(r, s, &a->value, k, FY_PV_SYMBOOL); }
-    if (tag(m, "as_sym_float") && (k = fy_json_get(m, "as_name"))) { a->kind = FY_ARG_SYMFLOAT; return define(r, s, &a->value, k, FY_PV_SYMFLOAT); }
+    if (tag(m, "as_sym_int") && (k = fy_json_get(m, "as_name"))) {
+        a->kind = FY_ARG_SYM;
+        return define(r, s, &a->sym.value, k, FY_PV_SYMINT);
+    }
+    if (tag(m, "as_sym_bool") && (k = fy_json_get(m, "as_name"))) {
+        a->kind = FY_ARG_SYMBOOL;
+        return define(r, s, &a->value, k, FY_PV_SYMBOOL);
+    }
+    if (tag(m, "as_sym_float") && (k = fy_json_get(m, "as_name"))) {
+        a->kind = FY_ARG_SYMFLOAT;
+        return define(r, s, &a->value, k, FY_PV_SYMFLOAT);
+    }
     if (tag(m, "as_custom_obj") && (k = fy_json_get(m, "name"))) {
         FY_TRY(define(r, s, &a->value, k, FY_PV_OTHER));
         a->kind = FY_ARG_CUSTOM;
@@ -294,8 +303,14 @@ static fy_status made(fy_pt2 *r, scope *s, fy_parg *a, const fy_json *u, int dep
 /* "torch.ops.aten.add.Tensor" -> "aten.add.Tensor", "torch.ops.higher_order.cond" -> "hop.cond", "_operator.mul",
  * "math.trunc", "torch.sym_max" -> "sym.mul", "sym.trunc", "sym.max". */
 static fy_status normalise(fy_pt2 *r, const char **op, const char *target) {
-    static const struct { const char *from, *to; } heads[] = { { "torch.ops.higher_order.", "hop." }, { "torch.ops.", "" }, { "_operator.", "sym." },
-        { "math.", "sym." }, { "torch._sym_", "sym." }, { "torch.sym_", "sym." } };
+    static const struct {
+        const char *from, *to;
+    } heads[] = {{"torch.ops.higher_order.", "hop."},
+                 {"torch.ops.", ""},
+                 {"_operator.", "sym."},
+                 {"math.", "sym."},
+                 {"torch._sym_", "sym."},
+                 {"torch.sym_", "sym."}};
     *op = target;
     for (int i = 0; i < FY_COUNT(heads); i++) {
         size_t n = strlen(heads[i].from);
@@ -332,7 +347,8 @@ static fy_status node(fy_pt2 *r, scope *s, const fy_json *j, int depth) {
     const fy_json *inputs = fy_json_get(j, "inputs"), *outputs = fy_json_get(j, "outputs");
     const char *target, *op;
     FY_TRY(fy_pt2_str(r, &target, fy_json_get(j, "target"), "the target of a node"));
-    FY_NEED(r->e, inputs && inputs->kind == FY_JSON_ARRAY && outputs && outputs->kind == FY_JSON_ARRAY, CORRUPT, "node %s has no lists of inputs and outputs", target);
+    FY_NEED(r->e, inputs && inputs->kind == FY_JSON_ARRAY && outputs && outputs->kind == FY_JSON_ARRAY, CORRUPT,
+            "node %s has no lists of inputs and outputs", target);
     FY_TRY(normalise(r, &op, target));
     int64_t nin = length(inputs), nout = length(outputs);
     FY_NEED(r->e, nin <= 1000000 && nout <= 1000000, LIMIT, "node %s has %lld arguments", target, (long long)nin);
@@ -355,8 +371,9 @@ static fy_status by_name(fy_pt2 *r, fy_map *m, const fy_json *object) {
 static fy_status fill(fy_pt2 *r, scope *s, const fy_json *j, int depth) {
     fy_pgraph *g = s->g;
     const fy_json *inputs = fy_json_get(j, "inputs"), *outputs = fy_json_get(j, "outputs"), *nodes = fy_json_get(j, "nodes");
-    FY_NEED(r->e, inputs && inputs->kind == FY_JSON_ARRAY && outputs && outputs->kind == FY_JSON_ARRAY && nodes && nodes->kind == FY_JSON_ARRAY, CORRUPT,
-            "a graph has no lists of inputs, nodes and outputs");
+    FY_NEED(r->e,
+            inputs && inputs->kind == FY_JSON_ARRAY && outputs && outputs->kind == FY_JSON_ARRAY && nodes && nodes->kind == FY_JSON_ARRAY,
+            CORRUPT, "a graph has no lists of inputs, nodes and outputs");
     FY_TRY(by_name(r, &s->tensors, fy_json_get(j, "tensor_values")));
     FY_TRY(by_name(r, &s->ints, fy_json_get(j, "sym_int_values")));
     int64_t nin = length(inputs), nout = length(outputs);

@@ -32,7 +32,9 @@ static const fy_json *inner(fy_pt2 *r, const fy_json *j) {
 }
 
 /* Is the key of member `j` the string `s`? */
-static bool same(const fy_json *j, const fy_json *s) { return s && s->kind == FY_JSON_STRING && j->nkey == s->n && !memcmp(j->key, s->s, s->n); }
+static bool same(const fy_json *j, const fy_json *s) {
+    return s && s->kind == FY_JSON_STRING && j->nkey == s->n && !memcmp(j->key, s->s, s->n);
+}
 
 /* The names of a container's children: a list of n keys inside its context, whatever the container's type. */
 static const fy_json *keys(walk *w, const fy_json *spec, int64_t n) {
@@ -60,7 +62,8 @@ static const fy_json *keys(walk *w, const fy_json *spec, int64_t n) {
 static fy_status join(walk *w, const char **to, const char *prefix, const fy_json *key, int64_t index) {
     char *t;
     const char *dot = *prefix ? "." : "";
-    if (key && key->kind == FY_JSON_STRING && !memchr(key->s, 0, key->n) && key->n < 200) t = fy_arena_fmt(&w->r->p->arena, "%s%s%.*s", prefix, dot, (int)key->n, key->s);
+    if (key && key->kind == FY_JSON_STRING && !memchr(key->s, 0, key->n) && key->n < 200)
+        t = fy_arena_fmt(&w->r->p->arena, "%s%s%.*s", prefix, dot, (int)key->n, key->s);
     else t = fy_arena_fmt(&w->r->p->arena, "%s%s%lld", prefix, dot, key && key->kind == FY_JSON_INT ? (long long)key->i : (long long)index);
     FY_NOMEM(w->r->e, t);
     *to = t;
@@ -72,7 +75,8 @@ static const fy_pickled *child(const fy_pickled *v, const fy_json *key, int64_t 
     if (v->kind == FY_PK_TUPLE || v->kind == FY_PK_LIST) return i < v->item.n ? v->item.at[i] : NULL;
     if (v->kind != FY_PK_DICT) return NULL;
     for (int64_t k = 0; key && key->kind == FY_JSON_STRING && k + 1 < v->item.n; k += 2)
-        if (v->item.at[k]->kind == FY_PK_STR && v->item.at[k]->n_s == key->n && !memcmp(v->item.at[k]->s, key->s, key->n)) return v->item.at[k + 1];
+        if (v->item.at[k]->kind == FY_PK_STR && v->item.at[k]->n_s == key->n && !memcmp(v->item.at[k]->s, key->s, key->n))
+            return v->item.at[k + 1];
     return 2 * i + 1 < v->item.n ? v->item.at[2 * i + 1] : NULL;
 }
 
@@ -270,7 +274,9 @@ static fy_status all(fy_pt2 *r, walk *in, walk *out, const fy_json *signature) {
     if (out_spec) FY_TRY(outputs(out, out_spec));
     FY_TRY(name_inputs(r, in, in->leaves.n == nin && nin));
     FY_TRY(name_outputs(r, out, out->leaves.n == nout && nout, nout));
-    if (!s && in->leaves.n != nin) s = fy_fail(&why, FY_E_CORRUPT, "the tree of inputs has %lld leaves, the graph %lld inputs", (long long)in->leaves.n, (long long)nin);
+    if (!s && in->leaves.n != nin)
+        s = fy_fail(&why, FY_E_CORRUPT, "the tree of inputs has %lld leaves, the graph %lld inputs", (long long)in->leaves.n,
+                    (long long)nin);
     if (!s) s = samples(r, in, &why);
     return s ? no_sample(r, s, &why) : FY_OK;
 }

@@ -45,7 +45,8 @@ static fy_status locate(fy_pt2 *r, const fy_zip_entry **json) {
     int found = 0;
     fy_buf names = {0};
     for (int64_t i = 0; i < r->zip.count; i++) {
-        const char *name = r->zip.entry[i].name, *models = strstr(name, "/models/"), *file = models ? models + 8 : NULL, *dot = file ? strrchr(file, '.') : NULL;
+        const char *name = r->zip.entry[i].name, *models = strstr(name, "/models/"), *file = models ? models + 8 : NULL,
+                   *dot = file ? strrchr(file, '.') : NULL;
         if (!dot || strcmp(dot, ".json") || strchr(file, '/') || memchr(name, '/', (size_t)(models - name))) continue;
         bool standard = dot - file == 5 && !memcmp(file, "model", 5);
         if (!*json || standard) {
@@ -59,7 +60,8 @@ static fy_status locate(fy_pt2 *r, const fy_zip_entry **json) {
     fy_status s = FY_OK;
     if (names.oom || (*json && (!r->root || !r->model))) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
     else if (!*json) s = fy_fail(r->e, FY_E_FORMAT, "the archive holds no exported program (models/*.json)");
-    else if (found > 1 && strcmp(r->model, "model")) s = fy_fail(r->e, FY_E_UNSUPPORTED, "the archive holds %d programs (%s) and none is called model", found, names.at);
+    else if (found > 1 && strcmp(r->model, "model"))
+        s = fy_fail(r->e, FY_E_UNSUPPORTED, "the archive holds %d programs (%s) and none is called model", found, names.at);
     fy_buf_free(&names);
     return s;
 }
@@ -82,12 +84,17 @@ static fy_pvalue *value_of(const fy_parg *a) { return a->value ? a->value : a->s
 
 /* {"parameter": {"arg": {"name": "p_fc_weight"}, "parameter_name": "fc.weight"}}, in the order of the graph's inputs. */
 static fy_status input_spec(fy_pt2 *r, fy_pinput *in, const fy_parg *graph_in, const fy_json *spec) {
-    FY_NEED(r->e, spec->kind == FY_JSON_OBJECT && spec->child && !spec->child->next, CORRUPT, "an input of the signature is not a union of one member");
+    FY_NEED(r->e, spec->kind == FY_JSON_OBJECT && spec->child && !spec->child->next, CORRUPT,
+            "an input of the signature is not a union of one member");
     const fy_json *m = spec->child, *fqn = NULL, *name;
-    static const struct { const char *tag, *fqn; fy_input_kind kind; } kinds[] = {
-        { "user_input", NULL, FY_PIN_USER }, { "parameter", "parameter_name", FY_PIN_PARAMETER }, { "buffer", "buffer_name", FY_PIN_BUFFER },
-        { "tensor_constant", "tensor_constant_name", FY_PIN_CONSTANT }, { "custom_obj", "custom_obj_name", FY_PIN_CUSTOM },
-        { "token", NULL, FY_PIN_TOKEN }, { "constant_input", NULL, FY_PIN_LITERAL } };
+    static const struct { const char *tag, *fqn; fy_input_kind kind;
+    } kinds[] = {{"user_input", NULL, FY_PIN_USER},
+                 {"parameter", "parameter_name", FY_PIN_PARAMETER},
+                 {"buffer", "buffer_name", FY_PIN_BUFFER},
+                 {"tensor_constant", "tensor_constant_name", FY_PIN_CONSTANT},
+                 {"custom_obj", "custom_obj_name", FY_PIN_CUSTOM},
+                 {"token", NULL, FY_PIN_TOKEN},
+                 {"constant_input", NULL, FY_PIN_LITERAL}};
     int k = 0;
     while (k < FY_COUNT(kinds) && (m->nkey != strlen(kinds[k].tag) || memcmp(m->key, kinds[k].tag, m->nkey))) k++;
     FY_NEED(r->e, k < FY_COUNT(kinds), UNSUPPORTED, "an input of the kind %.*s", m->nkey > 60 ? 60 : (int)m->nkey, m->key);
@@ -97,8 +104,9 @@ static fy_status input_spec(fy_pt2 *r, fy_pinput *in, const fy_parg *graph_in, c
         fqn = fy_json_get(m, kinds[k].fqn);
         FY_TRY(fy_pt2_str(r, &in->fqn, fqn, "the name of a weight"));
         name = fy_json_get(fy_json_get(m, "arg"), "name");
-        FY_NEED(r->e, in->kind == FY_PIN_CUSTOM || (in->value && in->value->kind == FY_PV_TENSOR && (!name || fy_json_is(name, in->value->name))), CORRUPT,
-                "graph and signature disagree on the input %s", in->fqn);
+        FY_NEED(r->e,
+                in->kind == FY_PIN_CUSTOM || (in->value && in->value->kind == FY_PV_TENSOR && (!name || fy_json_is(name, in->value->name))),
+                CORRUPT, "graph and signature disagree on the input %s", in->fqn);
     }
     if (in->kind == FY_PIN_BUFFER) {
         const fy_json *persistent = fy_json_get(m, "persistent");
@@ -119,11 +127,15 @@ static fy_status input_spec(fy_pt2 *r, fy_pinput *in, const fy_parg *graph_in, c
 }
 
 static fy_status output_spec(fy_pt2 *r, fy_poutput *out, const fy_parg *graph_out, const fy_json *spec) {
-    FY_NEED(r->e, spec->kind == FY_JSON_OBJECT && spec->child && !spec->child->next, CORRUPT, "an output of the signature is not a union of one member");
+    FY_NEED(r->e, spec->kind == FY_JSON_OBJECT && spec->child && !spec->child->next, CORRUPT,
+            "an output of the signature is not a union of one member");
     const fy_json *m = spec->child;
-    static const struct { const char *tag, *target; fy_output_kind kind; } kinds[] = {
-        { "user_output", NULL, FY_POUT_USER }, { "loss_output", NULL, FY_POUT_LOSS }, { "buffer_mutation", "buffer_name", FY_POUT_BUFFER_MUTATION },
-        { "user_input_mutation", "user_input_name", FY_POUT_INPUT_MUTATION }, { "parameter_mutation", "parameter_name", FY_POUT_PARAMETER_MUTATION } };
+    static const struct { const char *tag, *target; fy_output_kind kind;
+    } kinds[] = {{"user_output", NULL, FY_POUT_USER},
+                 {"loss_output", NULL, FY_POUT_LOSS},
+                 {"buffer_mutation", "buffer_name", FY_POUT_BUFFER_MUTATION},
+                 {"user_input_mutation", "user_input_name", FY_POUT_INPUT_MUTATION},
+                 {"parameter_mutation", "parameter_name", FY_POUT_PARAMETER_MUTATION}};
     out->arg = *graph_out;
     out->kind = FY_POUT_OTHER;
     for (int k = 0; k < FY_COUNT(kinds); k++)
@@ -149,8 +161,8 @@ static fy_status signature(fy_pt2 *r, const fy_json *sig) {
         FY_NEED(r->e, p->nout < p->graph->nout, CORRUPT, "the signature has more outputs than the graph's %d", p->graph->nout);
         FY_TRY(output_spec(r, &p->out[p->nout], &p->graph->out[p->nout], j));
     }
-    FY_NEED(r->e, p->nin == p->graph->nin && p->nout == p->graph->nout, CORRUPT, "the signature has %d inputs and %d outputs, the graph %d and %d", p->nin, p->nout,
-            p->graph->nin, p->graph->nout);
+    FY_NEED(r->e, p->nin == p->graph->nin && p->nout == p->graph->nout, CORRUPT,
+            "the signature has %d inputs and %d outputs, the graph %d and %d", p->nin, p->nout, p->graph->nin, p->graph->nout);
     return FY_OK;
 }
 
@@ -181,10 +193,12 @@ static fy_status ranges(fy_pt2 *r, const fy_json *j) {
 
 static fy_status facts(fy_pt2 *r, const fy_json *doc) {
     fy_program *p = r->p;
-    const fy_json *v = fy_json_get(doc, "schema_version"), *major = fy_json_get(v, "major"), *minor = fy_json_get(v, "minor"), *verifiers = fy_json_get(doc, "verifiers");
+    const fy_json *v = fy_json_get(doc, "schema_version"), *major = fy_json_get(v, "major"), *minor = fy_json_get(v, "minor"),
+                  *verifiers = fy_json_get(doc, "verifiers");
     p->schema_major = major && major->kind == FY_JSON_INT ? (int)(major->i & 0xFFFF) : 0;
     p->schema_minor = minor && minor->kind == FY_JSON_INT ? (int)(minor->i & 0xFFFF) : 0;
-    FY_NEED(r->e, !major || (p->schema_major >= 5 && p->schema_major <= 8), UNSUPPORTED, "the archive has schema version %d; known are 5 to 8", p->schema_major);
+    FY_NEED(r->e, !major || (p->schema_major >= 5 && p->schema_major <= 8), UNSUPPORTED,
+            "the archive has schema version %d; known are 5 to 8", p->schema_major);
     bool training = false, aten = false;
     for (const fy_json *j = verifiers && verifiers->kind == FY_JSON_ARRAY ? verifiers->child : NULL; j; j = j->next) {
         training |= fy_json_is(j, "TRAINING");

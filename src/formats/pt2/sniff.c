@@ -113,20 +113,34 @@ fy_status fy_pt2_other_file(const void *data, size_t n, const char *path, ferry_
     if (strlen(name) > 60) name = "FILE";
     switch (t) {
     case FY_FILE_STATE_DICT: case FY_FILE_LEGACY_PT:
-        return fy_help(e, s, "make a .pt2 in Python:\n    m = MyModel(); m.load_state_dict(torch.load(\"%s\"))\n    p = torch.export.export(m.eval(), (x,))\n    torch.export.save(p, \"model.pt2\")", name);
+        return fy_help(e, s,
+                       "make a .pt2 in Python:\n    m = MyModel(); m.load_state_dict(torch.load(\"%s\"))\n    p = "
+                       "torch.export.export(m.eval(), (x,))\n    torch.export.save(p, \"model.pt2\")",
+                       name);
     case FY_FILE_SAFETENSORS:
-        return fy_help(e, s, "make a .pt2 in Python:\n    m = MyModel(); m.load_state_dict(safetensors.torch.load_file(\"%s\"))\n    p = torch.export.export(m.eval(), (x,))\n    torch.export.save(p, \"model.pt2\")", name);
+        return fy_help(e, s,
+                       "make a .pt2 in Python:\n    m = MyModel(); m.load_state_dict(safetensors.torch.load_file(\"%s\"))\n    p = "
+                       "torch.export.export(m.eval(), (x,))\n    torch.export.save(p, \"model.pt2\")",
+                       name);
     case FY_FILE_PICKLED_MODULE:
-        return fy_help(e, s, "make a .pt2 in Python:\n    m = torch.load(\"%s\", weights_only=False).eval()\n    p = torch.export.export(m, (x,))\n    torch.export.save(p, \"model.pt2\")", name);
+        return fy_help(e, s,
+                       "make a .pt2 in Python:\n    m = torch.load(\"%s\", weights_only=False).eval()\n    p = torch.export.export(m, "
+                       "(x,))\n    torch.export.save(p, \"model.pt2\")",
+                       name);
     case FY_FILE_TORCHSCRIPT:
-        return fy_help(e, s, "export the Python module instead:\n    p = torch.export.export(model.eval(), (x,))\n    torch.export.save(p, \"model.pt2\")");
+        return fy_help(
+            e, s,
+            "export the Python module instead:\n    p = torch.export.export(model.eval(), (x,))\n    torch.export.save(p, \"model.pt2\")");
     case FY_FILE_PT2_AOTI:
-        return fy_help(e, s, "it holds machine code, not a program; save the program itself:\n    torch.export.save(torch.export.export(model.eval(), (x,)), \"model.pt2\")");
+        return fy_help(e, s,
+                       "it holds machine code, not a program; save the program itself:\n    "
+                       "torch.export.save(torch.export.export(model.eval(), (x,)), \"model.pt2\")");
     case FY_FILE_ONNX:
         return fy_help(e, s, "it needs no export: `ferry run %s`, `ferry check %s`", name, name);
     case FY_FILE_NPZ: case FY_FILE_NPY:
         return fy_help(e, s, "it can be an input: ferry run MODEL --input %s", name);
     case FY_FILE_PT2: case FY_FILE_ZIP: case FY_FILE_PNG: case FY_FILE_JPEG: case FY_FILE_UNKNOWN: break;
     }
-    return fy_help(e, s, "ferry exports what torch.export.save wrote: torch.export.save(torch.export.export(model.eval(), (x,)), \"model.pt2\")");
+    return fy_help(e, s,
+                   "ferry exports what torch.export.save wrote: torch.export.save(torch.export.export(model.eval(), (x,)), \"model.pt2\")");
 }

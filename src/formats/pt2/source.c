@@ -97,10 +97,12 @@ static fy_status source(fy_pt2 *r, fy_pnode *n, const char *s, size_t len) {
     r->p->traces += folder;
     if (!best.path) return FY_OK;
     const char *file = base(best.path, best.path_end);
-    int nl = (int)(best.line_end - best.line > 20 ? 20 : best.line_end - best.line), nf = (int)(best.fn_end - best.fn > 200 ? 200 : best.fn_end - best.fn);
+    int nl = (int)(best.line_end - best.line > 20 ? 20 : best.line_end - best.line),
+        nf = (int)(best.fn_end - best.fn > 200 ? 200 : best.fn_end - best.fn);
     for (int full = 0; full < 2; full++) {
         const char *path = full ? best.path : file;
-        char *t = fy_arena_fmt(&r->tmp, "%.*s:%.*s%s%.*s", best.path_end - path > 4000 ? 4000 : (int)(best.path_end - path), path, nl, best.line, nf ? " in " : "", nf, best.fn);
+        char *t = fy_arena_fmt(&r->tmp, "%.*s:%.*s%s%.*s", best.path_end - path > 4000 ? 4000 : (int)(best.path_end - path), path, nl,
+                               best.line, nf ? " in " : "", nf, best.fn);
         FY_NOMEM(r->e, t);
         FY_TRY(fy_pt2_intern(r, full ? &n->source_full : &n->source, t, strlen(t)));
     }

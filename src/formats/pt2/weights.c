@@ -58,7 +58,8 @@ fy_status fy_pt2_open_weights(fy_pt2 *r) {
     }
     FY_TRY(open_raw(r, &r->weights, "weights", "weights"));
     FY_TRY(open_raw(r, &r->constants, "constants", "constants"));
-    char *w = fy_arena_fmt(&r->tmp, "%s/data/weights/%s.pt", r->root, r->model), *c = fy_arena_fmt(&r->tmp, "%s/data/constants/%s.pt", r->root, r->model);
+    char *w = fy_arena_fmt(&r->tmp, "%s/data/weights/%s.pt", r->root, r->model),
+         *c = fy_arena_fmt(&r->tmp, "%s/data/constants/%s.pt", r->root, r->model);
     FY_NEED(r->e, w && c, NOMEM, "out of memory");
     if (!r->weights.n) FY_TRY(open_pickled(r, &r->weights, &r->weight_file, &r->has_weight_file, w));
     if (!r->constants.n) FY_TRY(open_pickled(r, &r->constants, &r->constant_file, &r->has_constant_file, c));
@@ -83,7 +84,9 @@ static fy_status raw(fy_pt2 *r, const fy_const **c, const fy_json *j, bool const
     int rank, nstride;
     FY_TRY(fy_pt2_str(r, &name, file, what));
     if (pickle && pickle->kind == FY_JSON_BOOL && pickle->b)
-        return fy_help(r->e, fy_fail(r->e, FY_E_UNSUPPORTED, "%s is a tensor subclass (for example quantised by torchao), stored as a pickle in %s", what, name),
+        return fy_help(r->e,
+                       fy_fail(r->e, FY_E_UNSUPPORTED,
+                               "%s is a tensor subclass (for example quantised by torchao), stored as a pickle in %s", what, name),
                        "turn it into a plain tensor before torch.export.export, and quantise the ONNX model instead");
     FY_NEED(r->e, meta && meta->kind == FY_JSON_OBJECT, UNSUPPORTED, "%s is not a tensor (%s)", what, name);
     FY_TRY(fy_pt2_int(r, &scalar, fy_json_get(meta, "dtype"), what));
