@@ -1,5 +1,53 @@
-.PHONY: help deps build demo check test
-help:
-	@echo "make help deps build demo check test"
-build:
-	cmake -S . -B build -G Ninja && cmake --build build
+# The front of the CMake build, for people. `make help` lists the targets.
+.DEFAULT_GOAL := help
+BUILD  ?= build
+VENV   ?= .venv
+GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
+CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
+
+.PHONY: help deps venv build asan demo check test test-large fuzz bench-export install update-golden clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+deps: ## print and install what is needed (Debian packages); as root or through sudo
+	@tools/deps.sh
+
+venv: ## the Python oracles of the tests (pinned in tests/requirements.txt)
+	@tools/deps.sh --python $(VENV)
+
+build: ## build libferry and the program ferry into ./build
+	@cmake -S . -B $(BUILD) $(GEN) -DFERRY_PYTHON=$(abspath $(VENV))/bin/python >$(BUILD).log 2>&1 || (cat $(BUILD).log; exit 1)
+	@cmake --build $(BUILD)
+
+asan: ## build with AddressSanitizer and UndefinedBehaviorSanitizer into ./build-asan
+	@cmake -S . -B $(BUILD)-asan $(GEN) -DCMAKE_BUILD_TYPE=Debug -DFERRY_SANITIZE=address,undefined -DFERRY_FUZZ_ONLY=ON >$(BUILD)-asan.log 2>&1 || (cat $(BUILD)-asan.log; exit 1)
+	@cmake --build $(BUILD)-asan
+
+demo: deps build ## the main job on real data: doctor, export, check, verify, run
+	@examples/fashion/demo.sh $(BUILD)/ferry
+
+check: build ## C tests only: offline, under two minutes
+	@$(CTEST) -LE 'python|large'
+
+test: deps venv build asan ## all tests, with oracles from PyPI and the fuzzers under sanitizers
+	@$(CTEST) -LE large
+	@ctest --test-dir $(BUILD)-asan --output-on-failure -j2 -L fuzz
+
+test-large: build venv ## full-size ResNet-50, MobileNetV2, ViT-B/16 and BERT; makes them with PyTorch (FERRY_TORCH=python with torch)
+	@tests/large/run.sh $(BUILD)/ferry
+
+fuzz: ## libFuzzer on every reader (clang), 60 seconds each
+	@fuzz/run.sh
+
+bench-export: build ## export of ResNet-50 against torch.onnx.export in the same run (FERRY_TORCH=python with torch)
+	@bench/export.sh $(BUILD)/ferry
+
+install: build ## install to PREFIX (default /usr/local)
+	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
+
+update-golden: build ## rewrite expected text dumps; the diff is the review
+	@FERRY_UPDATE_GOLDEN=1 $(CTEST) -L golden
+
+clean: ## remove build folders
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)*.log
