@@ -417,7 +417,6 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     *out = NULL;
     fy_error_clear(e);
     fy_status s = run(&x, onnx, e);
-    if (s && s != FY_E_GATE) s = fy_frame(e, s, "file %s", pt2);
     s = finish(&x, s, out, e);
     fy_verify_report_free(&x.verdict);
     fy_notes_free(&x.notes);
