@@ -6,7 +6,8 @@ static int info(const cli_args *a) {
     ferry_error e = {0};
     ferry_report *r = NULL;
     ferry_job job = cli_job(a);
-    return cli_finish(a, ferry_info(a->at[0], &job, &r, &e), r, &e);
+    int kind = ferry_info(a->at[0], &job, &r, &e);
+    return cli_finish(a, kind, r, &e);
 }
 static const cli_flag info_flags[] = {{"--shapes", NULL, "list every value with its type"}, {0}};
 const cli_command cli_info = {
@@ -18,7 +19,8 @@ static int check(const cli_args *a) {
     ferry_error e = {0};
     ferry_report *r = NULL;
     ferry_job job = cli_job(a);
-    return cli_finish(a, ferry_check(a->at[0], &job, &r, &e), r, &e);
+    int kind = ferry_check(a->at[0], &job, &r, &e);
+    return cli_finish(a, kind, r, &e);
 }
 static const cli_flag check_flags[] = {{"--strict", NULL, "warnings count as errors"}, {0}};
 const cli_command cli_check = {
@@ -30,7 +32,8 @@ static int ops(const cli_args *a) {
     ferry_error e = {0};
     ferry_report *r = NULL;
     ferry_job job = cli_job(a);
-    return cli_finish(a, ferry_ops(&job, &r, &e), r, &e);
+    int kind = ferry_ops(&job, &r, &e);
+    return cli_finish(a, kind, r, &e);
 }
 static const cli_flag ops_flags[] = {{"--onnx", NULL, "ONNX operators only"}, {"--aten", NULL, "ATen operators only"}, {0}};
 const cli_command cli_ops = {
@@ -41,7 +44,8 @@ static int doctor(const cli_args *a) {
     ferry_error e = {0};
     ferry_report *r = NULL;
     ferry_job job = cli_job(a);
-    return cli_finish(a, ferry_doctor(&job, &r, &e), r, &e);
+    int kind = ferry_doctor(&job, &r, &e);
+    return cli_finish(a, kind, r, &e);
 }
 static const cli_flag doctor_flags[] = {{"--require", "LIST", "exit 1 unless all hold: torch==2.7.0,cuda>=11.8,shm>=8g,cores>=2"}, {0}};
 const cli_command cli_doctor = {
@@ -53,7 +57,8 @@ static int explain(const cli_args *a) {
     ferry_error e = {0};
     ferry_report *r = NULL;
     ferry_job job = cli_job(a);
-    return cli_finish(a, ferry_explain(a->n ? a->at[0] : "", &job, &r, &e), r, &e);
+    int kind = ferry_explain(a->n ? a->at[0] : "", &job, &r, &e);
+    return cli_finish(a, kind, r, &e);
 }
 static const cli_flag explain_flags[] = {{0}};
 const cli_command cli_explain = {
