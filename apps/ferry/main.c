@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,8 @@ static int unknown_command(const char *name) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN);                                /* a closed pipe and a file size limit are write errors, with words */
+    signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {
         print_overview(stdout);
         return FERRY_OK;

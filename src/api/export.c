@@ -3,7 +3,7 @@
  * then put it in place. The report is made from what each step noted. */
 #include "api/api.h"
 #include "base/file.h"
-#include "base/hash.h"
+#include "formats/hash.h"
 #include "base/knobs.h"
 #include "formats/onnx.h"
 #include "formats/pt2.h"
@@ -201,7 +201,7 @@ static fy_status provenance(export *x, ferry_error *e) {
     fy_buf axes = {0};
     char opset[24];
     if (!x->provenance) return FY_OK;
-    FY_TRY(fy_sha256_file(x->sha256, x->source, e));
+    fy_sha256(x->sha256, x->program->file->at, x->program->file->n);
     snprintf(opset, sizeof opset, "%lld", (long long)x->opset);
     print_dynamic(&axes, m);
     fy_status s = axes.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);

@@ -2,7 +2,7 @@
  * verify.c - ferry_verify: finds the reference (named, or the .pt2 whose hash the model carries) and hands both to verify/. */
 #include "api/api.h"
 #include "base/file.h"
-#include "base/hash.h"
+#include "formats/hash.h"
 #include "formats/npz.h"
 #include "formats/onnx.h"
 #include "formats/pt2.h"

@@ -208,9 +208,13 @@ static void *open_nvidia(const char *soname, const char *below) {
 
 static void look_cuda(doctor *d) {
     char text[2048], version[32];
-    if (slurp("/usr/local/cuda/version.json", text, sizeof text)) {
-        const char *cuda = strstr(text, "\"cuda\"");
-        if (cuda && field(cuda, "\"version\"", version, sizeof version)) snprintf(d->cuda, sizeof d->cuda, "%s", version);
+    glob_t g;
+    if (!glob("/usr/local/cuda*/version.json", 0, NULL, &g)) {
+        for (size_t i = 0; i < g.gl_pathc && !d->cuda[0]; i++) {
+            const char *cuda = slurp(g.gl_pathv[i], text, sizeof text) ? strstr(text, "\"cuda\"") : NULL;
+            if (cuda && field(cuda, "\"version\"", version, sizeof version)) snprintf(d->cuda, sizeof d->cuda, "%s", version);
+        }
+        globfree(&g);
     }
     VALUE(say(d, d->cuda[0] ? GOOD : PLAIN, "CUDA toolkit"), "%s", d->cuda[0] ? d->cuda : "none (needed only to build CUDA code)");
     void *lib = open_nvidia("libcudnn.so.9", "nvidia/cudnn/lib/libcudnn.so.*");

@@ -3,7 +3,6 @@
 #include "program/program.h"
 
 #include "base/file.h"
-#include "base/hash.h"
 
 #include <string.h>
 
@@ -135,9 +134,3 @@ fy_status fy_program_index(fy_program *p, ferry_error *e) {
     return visit(&x, p->graph, false, 0);
 }
 
-fy_status fy_program_hash(fy_program *p, ferry_error *e) {
-    if (p->sha256[0] || !p->file) return FY_OK;
-    FY_TRY(fy_file_unchanged(p->file, e));
-    fy_sha256(p->sha256, p->file->at, p->file->n);
-    return FY_OK;
-}

@@ -146,7 +146,6 @@ struct fy_program {
     const char  *torch_version;          /* "2.7.0+cu126" */
     int          schema_major, schema_minor;
     const char  *path;                   /* of the file */
-    char         sha256[65];             /* of the file, hex; "" until asked for (fy_program_hash) */
     uint32_t     nvalues, nnodes;
     struct fy_map_file *file;            /* mapped; constants point into it */
     int64_t      traces;                 /* stack traces with folders found in the file: a leak worth reporting */
@@ -160,8 +159,6 @@ void        fy_pnode_remove(fy_pnode *n);
 const fy_parg *fy_pnode_arg(const fy_pnode *n, const char *name);        /* as written; NULL if left out */
 /* Defs, use counts and dense ids again after changes; GRAPH if a value is used before it is made. */
 FY_CHECKED fy_status fy_program_index(fy_program *p, ferry_error *e);
-/* Fills p->sha256 from the bytes of the file; does nothing the second time. */
-FY_CHECKED fy_status fy_program_hash(fy_program *p, ferry_error *e);
 /* Readable text, one line a node: golden files and --report. */
 void        fy_program_print(fy_buf *out, const fy_program *p);
 

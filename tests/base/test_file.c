@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/hash.h"
+#include "formats/hash.h"
 
 static char dir[] = FERRY_BINARY_DIR "/file-XXXXXX";
 static char path_buf[4][1024];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * hash.h - SHA-256, for checking and naming files. */
-#ifndef FY_BASE_HASH_H
-#define FY_BASE_HASH_H
+#ifndef FY_HASH_H
+#define FY_HASH_H
 
 #include "base/status.h"
 
