@@ -28,7 +28,7 @@ static void *work(void *arg) {
 
 int main(int argc, char **argv) {
     if (argc != 3) return fprintf(stderr, "usage: threads MODEL.onnx N\n"), 2;
-    int n = atoi(argv[2]), kind = 0;
+    int n = (int)strtol(argv[2], NULL, 10), kind = 0;
     ferry_error e;
     ferry_model *m = ferry_open(argv[1], "threads=1", &e);
     if (!m) return fprintf(stderr, "%s\n", e.text), e.kind;
