@@ -309,5 +309,6 @@ fy_status fy_opset_lower(fy_model *m, int64_t opset, ferry_error *e) {
         FY_TRY(run(m, FY_CANONICAL_OPSET, opset, false, e));
     }
     m->ir_version = fy_ir_version(opset);
+    if (m->functions.n && m->ir_version < 8) m->ir_version = 8;      /* the first with functions */
     return import(m, opset, e);
 }

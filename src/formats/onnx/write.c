@@ -253,6 +253,8 @@ static void graph(writer *w, uint32_t field, const fy_graph *g) {
         if (g->constants.at[i]->constant) tensor(w, GRAPH_initializer, g->constants.at[i]->constant, name_of(w, g->constants.at[i]), true);
     fy_pbw_str(p, GRAPH_doc_string, g->doc);
     for (int64_t i = 0; i < g->in.n; i++) value_info(w, GRAPH_input, g->in.at[i]);
+    bool listed = g == w->m->graph && w->m->ir_version && w->m->ir_version < 4;       /* initialisers had to be inputs too */
+    for (int64_t i = 0; listed && i < g->constants.n; i++) value_info(w, GRAPH_input, g->constants.at[i]);
     for (int64_t i = 0; i < g->out.n; i++) value_info(w, GRAPH_output, g->out.at[i]);
     fy_pbw_end(p);
 }
