@@ -12,6 +12,7 @@ enum { KEPT = 4096 };
 typedef struct kept { const fy_pvalue *v; int rank; int64_t dim[FY_MAX_RANK], n; double *x; struct kept *next; } kept;
 
 typedef struct search {
+    const fy_program *p;
     fy_map   by_name;
     kept    *all;
     double   gate, worst;
@@ -43,6 +44,11 @@ static void keep(void *ctx, const fy_pvalue *v, const fy_tensor *t) {
     for (int64_t i = 0; i < n; i++) k->x[i] = fy_get_f64(t, sampled(count, i, n));
     k->next = s->all;
     s->all = k;
+    for (int i = 0; i < s->p->nout; i++) {                   /* a result bears the name of the output in the graph */
+        const fy_poutput *o = &s->p->out[i];
+        if (o->kind != FY_POUT_USER || o->arg.kind != FY_ARG_TENSOR || o->arg.value != v || !o->user_name || fy_map_gets(&s->by_name, o->user_name)) continue;
+        s->oom = !fy_map_puts(&s->by_name, o->user_name, k) || s->oom;
+    }
 }
 
 static void match(void *ctx, const fy_value *v, const fy_rval *val) {
@@ -90,7 +96,7 @@ static fy_status words(char **where, const search *s, ferry_error *e) {
 }
 
 fy_status fy_verify_first_node(char **where, const fy_model *m, const fy_program *p, const fy_tensor *in, int nin, fy_rval *const *model_in, double tolerance, fy_pool *pool, ferry_error *e) {
-    search          s = {.gate = tolerance};
+    search          s = {.p = p, .gate = tolerance};
     fy_eval_options eo = {.pool = pool, .seen = keep, .ctx = &s};
     fy_interp       it = {.pool = pool, .seen = match, .ctx = &s};
     int             nout = 0;

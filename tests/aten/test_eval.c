@@ -11,7 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define MAX_IO 64
+#define MAX_IO 160
 
 static int user_inputs(const fy_program *p) {
     int n = 0;
@@ -116,8 +116,9 @@ static void run_folder(const char *name) {
 
 static void test_torch_27(void **state) { (void)state; run_folder("pt2/t27"); }
 static void test_torch_215(void **state) { (void)state; run_folder("pt2/t215"); }
+static void test_operators(void **state) { (void)state; run_folder("pt2/ops"); }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch_27), cmocka_unit_test(test_torch_215)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch_27), cmocka_unit_test(test_torch_215), cmocka_unit_test(test_operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes tests/fixtures/pt2/ops/*.pt2 and .npz: one program for each family of operators, with many of them in it, and what
+PyTorch computed. Run with PyTorch 2.15: python tests/aten/make_op_cases.py. Traces are left out to keep the files small."""
+import os
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+OUT = os.path.join(os.path.dirname(__file__), "..", "fixtures", "pt2", "ops")
+A = torch.ops.aten
+
+
+def unary(x, p, i, b):
+    y = [f(x) for f in (torch.abs, torch.sin, torch.cos, torch.tan, torch.asinh, torch.atan, torch.ceil, torch.floor, torch.round, torch.trunc, torch.sign,
+                        torch.exp, torch.expm1, torch.erf, torch.sigmoid, torch.tanh, torch.sinh, torch.cosh, torch.neg, torch.square, torch.frac, torch.erfc,
+                        F.relu, F.relu6, F.silu, F.gelu, F.hardswish, F.hardsigmoid, F.hardtanh, F.mish, F.softplus, F.elu, F.celu, F.selu, F.leaky_relu,
+                        F.logsigmoid, F.softsign, F.hardshrink, F.softshrink, torch.isnan, torch.isinf, torch.isfinite, torch.logical_not, torch.nan_to_num)]
+    y += [f(p) for f in (torch.log, torch.log2, torch.log10, torch.log1p, torch.sqrt, torch.rsqrt, torch.reciprocal)]
+    y += [torch.acos(x / 9), torch.asin(x / 9), torch.atanh(x / 9), torch.acosh(p + 1), F.gelu(x, approximate="tanh"), F.threshold(x, 0.1, 20.0), F.glu(x, 1), torch.round(x, decimals=1)]
+    y += [torch.abs(i), torch.neg(i), torch.sign(i), torch.bitwise_not(i), torch.bitwise_not(b), torch.logical_not(i), torch.exp(i), torch.sqrt(torch.abs(i)), F.relu(i)]
+    return y
+
+
+def binary(x, y, i, j, b, s, h, u):
+    r = [x + y, x - y, x * y, x / y, x + 2, x - 0.5, 3 - x, 2 / x, x ** 2, x ** 0.5, 2 ** x, torch.pow(x.abs(), y), torch.add(x, y, alpha=0.3), torch.sub(x, y, alpha=2)]
+    r += [i + j, i - j, i * j, i / j, i // j, i % j, torch.fmod(i, 3), torch.remainder(i, -3), i ** 2, torch.div(i, j, rounding_mode="trunc"), torch.div(i, j, rounding_mode="floor")]
+    r += [torch.div(x, y, rounding_mode="floor"), torch.div(x, y, rounding_mode="trunc"), torch.fmod(x, y), torch.remainder(x, y), torch.floor_divide(x, y), torch.atan2(x, y)]
+    r += [i + x, i * 0.5, b + i, b * x, b & (i > 0), i & j, i | j, i ^ j, b | b, torch.maximum(x, y), torch.minimum(i, j), torch.max(x, y), torch.hypot(x, y)]
+    r += [x == y, x != y, x < y, x <= 0, x > y, x >= 0.1, i == 2, i != j, i < j, i >= 1.5, torch.logical_and(b, i), torch.logical_or(b, x), torch.logical_xor(b, i)]
+    r += [s + x, s * i, h + x, h * 2, h + 1.1, u + i, u * u, u - 3, torch.where(b, x, y), torch.where(b, x, 0.0), torch.where(b, i, x), x.masked_fill(b, -1.0)]
+    r += [torch.clamp(x, -0.5, 0.5), torch.clamp(i, min=1), torch.clamp_max(x, 0.2), torch.clamp(x, min=y), torch.addcmul(x, x, y, value=0.5), torch.addcdiv(x, x, y), torch.lerp(x, y, 0.3)]
+    r += [i << 1, i >> 1, torch.rsub(x, 1), torch.xlogy(x.abs(), y.abs()), torch.logaddexp(x, y), F.prelu(x, s.reshape(1)), torch.bitwise_and(i, 3)]
+    return r
+
+
+def reduce(x, i, b):
+    r = [x.sum(), x.sum(1), x.sum((0, 2), keepdim=True), x.mean(), x.mean(-1), i.sum(), i.sum(0), b.sum(), b.any(), b.all(1), x.amax((0, 1)), x.amin(2, True), x.max(), x.min(), i.max()]
+    r += list(x.max(1)) + list(x.min(-1, keepdim=True)) + list(i.max(0)) + [x.argmax(), x.argmax(1), i.argmin(2), x.prod(), x.prod(1), i.prod(2)]
+    r += [x.var(), x.var(1), x.var((0, 1), correction=0), x.std(2), x.logsumexp(1), torch.linalg.vector_norm(x), torch.linalg.vector_norm(x, 1, 2), torch.linalg.vector_norm(x, float("inf"), (0, 1))]
+    r += [x.cumsum(1), i.cumsum(0), x.cumprod(2), x.softmax(1), x.log_softmax(-1), torch.diff(x, dim=1), b.any(0, keepdim=True), torch.count_nonzero(b)]
+    r += list(torch.var_mean(x, 1)) + list(x.topk(2, 1)) + list(x.topk(3, 2, largest=False)) + list(x.sort(1, descending=True)) + [x.argsort(2), F.normalize(x, dim=1), x.sum(dtype=torch.float64)]
+    return r
+
+
+def index(x, i, m, k):
+    r = [x[i], x[:, i], x[i, i], x[:, None, i], x[i[:, None], i[None, :]], x[..., i], x[1], x[-1, 1:3], x[:, ::2], x[m], torch.index_select(x, 1, i), x.gather(1, k), torch.take_along_dim(x, k, 1)]
+    r += [torch.scatter(x, 1, k, 0.5), torch.scatter(x, 1, k, x * 2), torch.scatter_add(x, 1, k, x), torch.scatter_reduce(x, 1, k, x, "amax")]
+    r += [torch.index_put(x, (i,), x[:2] * 3), torch.index_put(x, (i, i), x[0, :2], accumulate=True), torch.index_add(x, 1, i, x[:, :2]), torch.index_copy(x, 1, i, x[:, :2] + 1), x.masked_scatter(m, -x)]
+    r += [torch.cat([x, x * 2], 1), torch.cat([x, i.reshape(1, 1, 2).expand(1, 4, 2).float().repeat(1, 1, 2)], 0), torch.stack([x, -x], 2), x.repeat(2, 1, 3), torch.tile(x, (2, 1)), x.roll(1, 1), x.roll((1, -2), (0, 2)), x.flip((0, 2))]
+    r += [F.pad(x, (1, 2)), F.pad(x, (1, 1, -1, 2), value=0.5), F.pad(x, (1, 2), "reflect"), F.pad(x, (2, 1), "replicate"), F.pad(x, (1, 1), "circular"), torch.tril(x), torch.triu(x, 1), F.one_hot(i, 5)]
+    r += [torch.repeat_interleave(x, 2, 1), torch.nonzero(m), F.embedding(i, x[0]), torch.roll(x, 3), torch.select_scatter(x, x[0], 0, 1), torch.slice_scatter(x, x[:, :2], 1, 1, 4, 2)]
+    r += [torch.arange(3, 10, 2), torch.arange(0.0, 1.0, 0.25), torch.linspace(0, 1, 5), torch.full((2, 3), 7), torch.ones_like(i), torch.eye(3, 4), torch.tril_indices(3, 4)] + list(torch.meshgrid(i, i + 1, indexing="xy"))
+    return r
+
+
+def views(x, y):
+    r = [x.view(4, 6), x.reshape(-1), x.transpose(0, 2), x.permute(2, 0, 1), x.unsqueeze(1).squeeze(1), x.flatten(1), x.unflatten(2, (2, 2)), x.expand(5, 2, 3, 4), x.movedim(0, 2), x.swapaxes(0, 1), x[0].t()]
+    r += list(x.unbind(1)) + list(x.chunk(2, 2)) + list(x.split(2, 1)) + list(torch.split(x, [1, 3], 2)) + list(torch.tensor_split(x, 3, 2))
+    r += [x.unfold(2, 2, 1), x.diagonal(0, 1, 2), x.as_strided((2, 3), (4, 2), 1), x.narrow(2, 1, 2), x.select(1, -1), x.mT, x.squeeze(), x.type_as(y), x.to(torch.int32), x.to(torch.bool), x.double(), x.half()]
+    z = x.clone()
+    z[:, 1].add_(1)
+    z.transpose(0, 2)[1].mul_(2)
+    z[0, :, 1:3] = y[:3, :2]
+    z.view(-1)[5:9].fill_(0.25)
+    z[1].copy_(z[0])
+    w = y.clone()
+    w.relu_()
+    w[1:].sub_(w[:-1].clone())
+    w.diagonal().zero_()
+    w.masked_fill_(w > 1, 1.5)
+    return r + [z, w]
+
+
+def layers(x, w, wd, wt, b, g):
+    r = [F.conv2d(x, w, b, 2, 1), F.conv2d(x, wd, None, 1, 1, 1, 4), F.conv2d(x, w[:, :2], b, 1, 0, 2, 2), F.conv2d(x, w, b, padding="same"), F.conv_transpose2d(x, wt, b, 2, 1, 1), F.conv_transpose2d(x, wt[:, :3], None, 1, 0, 0, 2)]
+    r += [F.conv1d(x[:, :, 0], w[:, :, 0], b), F.conv3d(x[None], w[:1, :1, None].expand(3, 2, 1, 3, 3)), F.max_pool2d(x, 3, 2, 1), F.max_pool2d(x, 2, 2, ceil_mode=True), F.avg_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 3, 2, 1, True, False), F.adaptive_avg_pool2d(x, (3, 2)), F.adaptive_max_pool2d(x, (7, 3))]
+    r += [F.max_pool1d(x[0], 3, 2), F.avg_pool1d(x[0], 2), F.interpolate(x, scale_factor=2), F.interpolate(x, size=(5, 11), mode="bilinear"), F.interpolate(x, size=(9, 13), mode="bilinear", align_corners=True), F.interpolate(x, scale_factor=1.5, mode="bicubic")]
+    r += [F.batch_norm(x, b[:4], b[:4].abs() + 1, b[:4], b[1:5]), F.layer_norm(x, (7, 9)), F.layer_norm(x, (9,), x[0, 0, 0], x[0, 0, 1]), F.group_norm(x, 2, b[:4], b[1:5]), F.instance_norm(x), F.rms_norm(x, (9,)), F.grid_sample(x, g), F.grid_sample(x, g, "nearest", "border", True)]
+    r += [F.pixel_shuffle(x, 2), F.pixel_unshuffle(x[:, :, :6, :8], 2), F.channel_shuffle(x, 2), F.unfold(x, 3, padding=1), F.local_response_norm(x, 3), F.softmax(x, 1)]
+    return r
+
+
+def products(a, b, c, q, k, v, m):
+    r = [a @ b, torch.mm(a, b), torch.addmm(c, a, b, beta=0.5, alpha=2), torch.bmm(q[0], k[0].mT), torch.baddbmm(c[0, 0], q[0], k[0].mT), q @ k.mT, a[0] @ b, a @ b[:, 0], torch.dot(a[0], a[1]), torch.outer(a[0], b[0])]
+    r += [F.linear(q, a, c[:, 0]), F.linear(a[0], a), torch.einsum("bhid,bhjd->bhij", q, k), torch.einsum("ij,jk->ki", a, b), torch.einsum("bhid->bd", q), torch.einsum("...d,d", q, a[0]), torch.einsum("ii->i", c)]
+    r += [F.scaled_dot_product_attention(q, k, v), F.scaled_dot_product_attention(q, k, v, is_causal=True), F.scaled_dot_product_attention(q, k, v, m), F.scaled_dot_product_attention(q, k, v, torch.where(m, 0.0, -1e4), scale=0.3)]
+    r += [F.scaled_dot_product_attention(q, k[:, :1], v[:, :1], enable_gqa=True), torch.arange(6).reshape(2, 3) @ torch.arange(6).reshape(3, 2)]
+    return r
+
+
+def evaluator(x, y, k):
+    """What the evaluator knows and ONNX export refuses."""
+    r = [torch.fmax(x, y), torch.copysign(x, y), torch.scatter_reduce(x, 1, k, x, "mean", include_self=False), F.adaptive_max_pool2d(x, (2, 3)), torch.histc(x, 5, -2, 2)]
+    return r + list(x.cummax(1))
+
+
+def gen(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape):
+    return torch.randn(*shape, generator=gen(sum(shape)))
+
+
+X = randn(2, 3, 4)
+CASES = {
+    "unary": (unary, (randn(3, 4) * 2, randn(2, 5).abs() + 0.1, torch.tensor([[-2, 0, 3], [5, -7, 1]]), torch.tensor([True, False]))),
+    "binary": (binary, (randn(2, 3), randn(3) + 3, torch.tensor([[-7, 2, 3], [9, -5, 1]]), torch.tensor([2, -3, 4]), torch.tensor([True, False, True]), torch.tensor(0.7), randn(3).half(), torch.tensor([250, 7, 1], dtype=torch.uint8))),
+    "reduce": (reduce, (X, torch.tensor([[[3, 1], [2, 7]], [[5, 5], [0, -4]]]), torch.tensor([[True, False, True], [True, True, True]]))),
+    "index": (index, (randn(3, 4, 4), torch.tensor([2, 0]), randn(3, 4, 4) > 0, torch.tensor([[[0, 1, 3, 2]], [[1, 1, 0, 3]], [[2, 0, 1, 1]]]).repeat(1, 4, 1))),
+    "evaluator": (evaluator, (randn(3, 4, 4), -randn(3, 4, 4), torch.tensor([[[0, 1, 3, 2]], [[1, 1, 0, 3]], [[2, 0, 1, 1]]]).repeat(1, 4, 1))),
+    "views": (views, (X, randn(3, 3))),
+    "layers": (layers, (randn(2, 4, 7, 9), randn(6, 4, 3, 3), randn(4, 1, 3, 3), randn(4, 6, 3, 3), randn(6).abs(), torch.tanh(randn(2, 3, 4, 2)))),
+    "products": (products, (randn(5, 6), randn(6, 5)[:, :5], randn(5, 5), randn(2, 2, 5, 6), randn(2, 2, 5, 6) * 1.1, randn(2, 2, 5, 3), torch.tensor([[True, False, True, True, False]] * 5))),
+}
+
+
+class Case(torch.nn.Module):
+    def __init__(self, fn):
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, *args):
+        return tuple(self.fn(*args))
+
+
+def main():
+    os.makedirs(OUT, exist_ok=True)
+    for name, (fn, args) in CASES.items():
+        with torch.no_grad():
+            want = fn(*[a.clone() for a in args])
+            ep = torch.export.export(Case(fn), args)
+        for g in [m.graph for m in ep.graph_module.modules() if hasattr(m, "graph")]:
+            for n in g.nodes:
+                for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn"):
+                    n.meta.pop(key, None)
+        torch.export.save(ep, os.path.join(OUT, name + ".pt2"))
+        rec = {"in%d" % i: a.numpy() for i, a in enumerate(args)}
+        rec.update({"out%d" % i: w.detach().numpy() for i, w in enumerate(want)})
+        np.savez_compressed(os.path.join(OUT, name + ".npz"), **rec)
+
+
+if __name__ == "__main__":
+    main()
