@@ -427,7 +427,7 @@ static bool reduce(fy_dims *p, const fy_dim *a, int64_t k, poly *q, const fy_dim
         }
         u = t;
         u.c = floor_div(t.c, k);
-        t.c -= u.c * k;
+        t.c = (int64_t)((uint64_t)t.c - (uint64_t)u.c * (uint64_t)k);      /* the remainder: fits, the product may not */
         poly_add(q, &u);
         if (t.n) g = gcd(g, mag(t.c));
         else c0 = t.c;

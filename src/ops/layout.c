@@ -9,8 +9,9 @@
 /* Both are a reshape to rank 6, a permutation and a reshape back. `to_depth` tells the direction; CRD orders the depth as
  * [channel, block row, block column], DCR as [block row, block column, channel]. */
 static fy_status infer_blocks(fy_infer *f, bool to_depth) {
-    int64_t b = fy_attr_i(f->node, "blocksize"), v, by = to_depth ? b : b * b;
+    int64_t b = fy_attr_i(f->node, "blocksize"), v, by;
     FY_NEED(f->e, b >= 1 && b <= 1 << 20, ATTR, "blocksize is %lld", (long long)b);
+    by = to_depth ? b : b * b;
     FY_NEED(f->e, fy_attr_is(f->node, "mode", "DCR") || fy_attr_is(f->node, "mode", "CRD"), ATTR, "mode must be DCR or CRD");
     if (fy_in_rank(f, 0) < 0) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), 4);
     FY_NEED(f->e, fy_in_rank(f, 0) == 4, SHAPE, "the input has rank %d; it must have rank 4", fy_in_rank(f, 0));
@@ -119,7 +120,7 @@ static fy_status ref_center_crop_pad(const fy_call *c) {
     const int64_t *map[FY_MAX_RANK];
     const unsigned char zero[32] = {0};
     FY_TRY(fy_mv_out(c, 0, &y));
-    if (!y) return FY_OK;
+    if (!y || !fy_count(y)) return FY_OK;
     FY_TRY(fy_mv_dense(c, 0, &x));
     for (int a = 0; a < y->rank; a++) {
         int64_t in = x.dim[a], out = y->dim[a], shift = in >= out ? (in - out) / 2 : -((out - in) / 2);
@@ -242,9 +243,11 @@ const fy_op fy_op_col2im = {.name = "Col2Im", .domain = "", .doc = "y[n,c,image]
 
 static fy_status infer_reverse_sequence(fy_infer *f) {
     int64_t t = fy_attr_i(f->node, "time_axis"), b = fy_attr_i(f->node, "batch_axis");
-    FY_NEED(f->e, t + b == 1 && t * b == 0, ATTR, "time_axis %lld and batch_axis %lld; they must be 0 and 1 or 1 and 0", (long long)t,
+    FY_NEED(f->e, (t == 0 && b == 1) || (t == 1 && b == 0), ATTR, "time_axis %lld and batch_axis %lld; they must be 0 and 1 or 1 and 0",
+            (long long)t,
             (long long)b);
     FY_NEED(f->e, fy_in_rank(f, 0) >= 2 || fy_in_rank(f, 0) < 0, SHAPE, "the input has rank %d; at least 2 is needed", fy_in_rank(f, 0));
+    FY_NEED(f->e, fy_in_rank(f, 1) == 1 || fy_in_rank(f, 1) < 0, SHAPE, "the lengths have rank %d; they must be a list", fy_in_rank(f, 1));
     const fy_dim *n = fy_in_dim(f, 0, (int)b), *len = fy_in_dim(f, 1, 0), *same;
     if (n && len) FY_TRY(fy_mv_same(f, &same, n, len, "the batch size and the number of lengths"));
     return fy_out_like(f, 0, 0);

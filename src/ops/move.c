@@ -105,7 +105,7 @@ fy_status fy_mv_axes(int *axis, int64_t n, const int64_t *given, int rank, ferry
 
 fy_status fy_mv_out(const fy_call *c, int i, fy_tensor **y) {
     *y = fy_res(c, i);
-    FY_NEED(c->e, !*y || (*y)->dtype, INTERNAL, "%s: the shape of output %d is not known", c->node->op->name, i);
+    FY_NEED(c->e, !*y || (*y)->dtype, SHAPE, "%s: these inputs do not tell the shape of output %d", c->node->op->name, i);
     return FY_OK;
 }
 

@@ -35,7 +35,7 @@ fy_status fy_mv_oom(const fy_infer *f);                                 /* the N
 
 /* ---- running ------------------------------------------------------------------------------------------------------- */
 
-/* The output as inference has shaped it; INTERNAL if it has not. *y is NULL where it is not wanted. */
+/* The output as inference has shaped it; SHAPE if it could not. *y is NULL where it is not wanted. */
 FY_CHECKED fy_status fy_mv_out(const fy_call *c, int i, fy_tensor **y);
 /* An argument as dense row-major memory: itself, or a copy in scratch. */
 FY_CHECKED fy_status fy_mv_dense(const fy_call *c, int i, fy_tensor *t);

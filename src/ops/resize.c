@@ -239,7 +239,7 @@ static fy_status ref_resize(const fy_call *c) {
     double scale[FY_MAX_RANK], roi[FY_MAX_RANK][2];
     axis_plan p[FY_MAX_RANK];
     FY_TRY(fy_mv_out(c, 0, &y));
-    if (!y) return FY_OK;
+    if (!y || !fy_count(y)) return FY_OK;
     FY_TRY(fy_mv_dense(c, 0, &x));
     FY_TRY(read_resize(&r, c->node, x.rank, c->e));
     FY_TRY(scales_of(c, &r, &x, y, scale));
@@ -253,7 +253,6 @@ static fy_status ref_resize(const fy_call *c) {
         roi[r.axis[i]][1] = fy_get_f64(fy_arg(c, 1), r.naxes + i);
     }
     for (int a = 0; a < x.rank; a++) FY_TRY(plan_axis(&p[a], c, &r, x.dim[a], y->dim[a], scale[a], roi[a]));
-    if (fy_count(y) == 0) return FY_OK;
     if (r.mode == NEAREST) {
         const int64_t *map[FY_MAX_RANK];
         unsigned char fill[32] = {0};

@@ -396,7 +396,7 @@ static fy_status ref_tile(const fy_call *c) {
     fy_tensor x, *y;
     const int64_t *map[FY_MAX_RANK];
     FY_TRY(fy_mv_out(c, 0, &y));
-    if (!y) return FY_OK;
+    if (!y || !fy_count(y)) return FY_OK;
     FY_TRY(fy_mv_dense(c, 0, &x));
     for (int a = 0; a < y->rank; a++) {
         int64_t *m = FY_NEWN(c->scratch, int64_t, y->dim[a]);
@@ -440,6 +440,7 @@ static fy_status infer_concat(fy_infer *f) {
     bool all = true;
     for (int i = 0; i < f->nin; i++) {
         int r = fy_in_rank(f, i);
+        FY_NEED(f->e, fy_in_has(f, i), GRAPH, "input %d is left out", i);
         if (r < 0) { all = false; continue; }
         FY_NEED(f->e, rank < 0 || r == rank, SHAPE, "input %d has rank %d, others have rank %d", i, r, rank);
         const fy_dim *const *in = fy_in_dims(f, i);

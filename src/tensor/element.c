@@ -29,8 +29,8 @@ static void walk_init(walk *w, const fy_tensor *t, int64_t first) {
     if (w->rank == 0) { w->dim[0] = 1; w->stride[0] = 1; w->rank = 1; }
     w->offset = 0;
     for (int i = w->rank - 1; i >= 0; i--) {
-        w->at[i] = i ? first % w->dim[i] : first;
-        first = i ? first / w->dim[i] : 0;
+        w->at[i] = i && w->dim[i] ? first % w->dim[i] : first;       /* an empty axis: nothing will be read */
+        first = i && w->dim[i] ? first / w->dim[i] : 0;
         w->offset += w->at[i] * w->stride[i];
     }
 }

@@ -54,7 +54,7 @@ bool fy_contiguous(const fy_tensor *t) {
                 if (t->dim[j] == 0) return true;
             return false;
         }
-        want *= t->dim[i];
+        want = (int64_t)((uint64_t)want * (uint64_t)t->dim[i]);
     }
     return true;
 }
@@ -63,7 +63,7 @@ void fy_strides(int rank, const int64_t *dim, int64_t *stride) {
     int64_t n = 1;
     for (int i = rank - 1; i >= 0; i--) {
         stride[i] = n;
-        n *= dim[i] ? dim[i] : 1;
+        n = (int64_t)((uint64_t)n * (uint64_t)(dim[i] ? dim[i] : 1));       /* may wrap where another axis is empty */
     }
 }
 
