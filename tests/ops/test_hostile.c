@@ -92,7 +92,7 @@ static void trial(rig *r, const fy_op *op) {
 static void test_all(void **state) {
     (void)state;
     const char *often = getenv("FERRY_HOSTILE"), *one = getenv("FERRY_HOSTILE_OP");
-    int trials = often ? atoi(often) : 40;
+    int trials = often ? (int)strtol(often, NULL, 10) : 40;
     const fy_registry *reg = fy_registry_builtin();
     rig r;
     rig_new(&r);

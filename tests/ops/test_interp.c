@@ -70,7 +70,7 @@ static void test_memory_of_many(void **state) {
         for (int i = 0; s == FY_OK && i < 7; i++) fy_rval_free(&out[i]);
         failed += s != FY_OK;
         /* INTERNAL: inference takes contents that it has no memory for as unknown, and a kernel then lacks its shape */
-        assert_true(s == FY_OK || s == FY_E_NOMEM || s == FY_E_INTERNAL);
+        assert_true(s == FY_OK || s == FY_E_NOMEM || s == FY_E_INTERNAL || s == FY_E_SHAPE);
         assert_int_equal(fy_os_bytes(), before);
         if (s == FY_OK && k > 500) break;
     }
