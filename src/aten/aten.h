@@ -55,8 +55,9 @@ FY_CHECKED fy_status fy_aten_inline(fy_program *p, ferry_error *e);          /* 
  * outputs. ALIAS if a write has no such form. */
 FY_CHECKED fy_status fy_aten_functionalise(fy_program *p, ferry_error *e);
 
-/* Makes axes of user inputs symbolic where the sample froze them, re-deriving literals; see docs/dynamic-shapes.md.
- * FROZEN with the reason where that is not sound. */
+/* Makes axes of user inputs symbolic where the sample froze them (functionalises first). Lowering then puts the symbol
+ * where literals of the program hold the sample's size; FROZEN, with node and literal, where that has no sound form.
+ * NAME, AXIS: no such input or axis. */
 typedef struct fy_axis_name { const char *input; int axis; const char *symbol; } fy_axis_name;
 FY_CHECKED fy_status fy_aten_symbolise(fy_program *p, int n, const fy_axis_name *axes, ferry_error *e);
 

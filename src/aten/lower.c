@@ -5,6 +5,7 @@
  * contradiction stops here, with the node's name, instead of showing as wrong numbers. */
 #include "aten/lower.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void *held(const void *p) { return (void *)(uintptr_t)p; }     /* maps keep void *; what they point to stays const */
@@ -67,7 +68,7 @@ static fy_status add_symbol(fy_lower *l, const fy_dim *sym, const char *name) {
 
 /* Every symbol on an axis of an input gets the user's name, else a usual one, else torch's. Chosen names first. */
 static fy_status name_symbols(fy_lower *l) {
-    for (int pass = 0; pass < 3; pass++)
+    for (int pass = 0; pass < 3; pass++)                 /* 0: what the user asks for */
         for (int i = 0, user = 0; i < l->p->nin; i++) {
             const fy_pinput *in = &l->p->in[i];
             if (in->kind != FY_PIN_USER) continue;
@@ -77,7 +78,9 @@ static fy_status name_symbols(fy_lower *l) {
             for (int a = 0; a < v->rank; a++) {
                 const fy_dim *d = v->dim[a];
                 if (d->kind != FY_DIM_SYM || fy_map_has(&l->symbol, d->name, strlen(d->name))) continue;
-                const char *name = pass == 0 ? dim_name_option(l, who, v->name, a, d->name) : pass == 1 ? dim_name_usual(v, a) : d->name;
+                bool opened = false;
+                for (int k = 0; k < l->p->nopened; k++) opened = opened || strcmp(l->p->opened[k].symbol, d->name) == 0;
+                const char *name = opened ? d->name : pass == 0 ? dim_name_option(l, who, v->name, a, d->name) : pass == 1 ? dim_name_usual(v, a) : d->name;
                 if (!name || (pass == 1 && dim_name_taken(l, name))) continue;
                 FY_TRY(add_symbol(l, d, name));
             }
@@ -300,7 +303,8 @@ static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
         FY_NOMEM(e, dim);
         for (int a = 0; a < pv->rank; a++) {
             int64_t want, got;
-            const fy_dim *mine = t->rank >= 0 ? t->dim[a] : NULL, *theirs = fy_l_import(l, pv->dim[a]);
+            /* sizes recorded before axes were opened say nothing */
+            const fy_dim *mine = t->rank >= 0 ? t->dim[a] : NULL, *theirs = l->p->nopened ? mine : fy_l_import(l, pv->dim[a]);
             FY_NEED(e, !mine || !theirs || !fy_dim_known(mine, &got) || !fy_dim_known(theirs, &want) || got == want, INTERNAL,
                     "axis %d of \"%s\" is %lld, the program says %lld", a, pv->name, (long long)got, (long long)want);
             if (!theirs && mine && (pv->dim[a]->kind == FY_DIM_SYM || pv->dim[a]->kind == FY_DIM_OPAQUE)) {
@@ -364,6 +368,18 @@ static fy_status lower_node(fy_lower *l) {
     return check_outputs(l);
 }
 
+/* With opened axes a clash of shapes means that the sample's size is baked in here. */
+static fy_status frozen(fy_lower *l, fy_status was) {
+    char why[400];
+    ferry_error *e = l->b.e;
+    if (!e) return FY_E_FROZEN;
+    snprintf(why, sizeof why, "%.390s", e->text);
+    fy_status s = fy_fail(e, FY_E_FROZEN, "the sample's size (%s = %lld) is baked into the program: %s", l->p->opened[0].symbol, (long long)l->p->opened[0].sample, why);
+    (void)was;
+    return fy_help(e, s, "export again with dynamic_shapes, for example dynamic_shapes={\"x\": {%d: torch.export.Dim(\"%s\")}} and a sample of size 2 or more there",
+                   l->p->opened[0].axis, l->p->opened[0].symbol);
+}
+
 fy_status fy_lower_graph(fy_lower *l, const fy_pgraph *g) {
     const fy_pnode *outer = l->n;
     for (const fy_pnode *n = g->first; n; n = n->next) {
@@ -374,6 +390,7 @@ fy_status fy_lower_graph(fy_lower *l, const fy_pgraph *g) {
         if (s == FY_OK) s = l->b.status;
         if (s != FY_OK) {
             l->b.status = s;
+            if (l->p->nopened && (s == FY_E_SHAPE || s == FY_E_INTERNAL || s == FY_E_UNSUPPORTED)) s = l->b.status = frozen(l, s);
             return fy_frame(l->b.e, s, "node \"%s\" (%s)%s%s%s%s", first_output(n), n->op, n->scope ? " in " : "", n->scope ? n->scope : "",
                             n->source ? " at " : "", n->source ? n->source : "");
         }

@@ -96,6 +96,17 @@ fy_value   *fy_l_slice(fy_lower *l, fy_value *x, int axis, const fy_dim *begin, 
 fy_value   *fy_l_full(fy_lower *l, int rank, const fy_dim *const *dim, fy_value *scalar);   /* a scalar spread to a shape */
 fy_value   *fy_l_unsqueeze_to(fy_lower *l, fy_value *x, int rank);    /* leading ones until it has `rank` axes */
 
+/* ---- opened axes (symbolise.c) ---------------------------------------------------------------------------------------- */
+
+/* Where an axis was opened after export, the program's literals still hold the sample's sizes. These put the symbol where
+ * it belongs; they do nothing in other programs. */
+void        fy_l_fit_view(fy_lower *l, int rank, const fy_dim *const *x, int n, const fy_dim **size);
+const fy_dim *fy_l_fit_size(fy_lower *l, int axis, const fy_dim *size);      /* of a tensor made from nothing, or spread from 1 */
+const fy_dim *fy_l_fit_range(fy_lower *l, int64_t end);               /* the symbol that arange(end) counts, or NULL */
+const fy_dim *fy_l_fit_end(fy_lower *l, const fy_dim *end, const fy_dim *size);  /* the end of a slice */
+void        fy_l_fit_same(fy_lower *l, const fy_dim *a, const fy_dim *b);   /* FROZEN if only one of two that must be equal was opened */
+fy_value   *fy_l_fit_like(fy_lower *l, fy_value *v, int axis, const fy_dim *size);   /* equal slices along axis: as many as `size` */
+
 /* ---- results ------------------------------------------------------------------------------------------------------------ */
 
 void        fy_l_out(fy_lower *l, int i, fy_value *v);                /* output number i (lists count singly) */

@@ -296,9 +296,28 @@ fy_status fy_l_ret(fy_lower *l, fy_value *v) {
 
 fy_value *fy_l_named_op(fy_lower *l, const char *op, fy_value *x) { return x ? fy_emit(&l->b, op, FY_V(x), FY_NOATTR) : NULL; }
 
-fy_value *fy_l_binary(fy_lower *l, const char *op, fy_value *a, fy_value *b) { return a && b ? fy_emit(&l->b, op, FY_V(a, b), FY_NOATTR) : NULL; }
+/* Where an axis was opened, an operand that still has the sample's size must follow the other one. */
+static void fit_pair(fy_lower *l, fy_value **a, fy_value **b) {
+    if (l->p->nopened == 0 || !*a || !*b || (*a)->type.rank < 1 || (*b)->type.rank < 1) return;
+    int ra = (*a)->type.rank, rb = (*b)->type.rank;
+    for (int i = 1; i <= ra && i <= rb && *a && *b; i++) {
+        const fy_dim *da = (*a)->type.dim[ra - i], *db = (*b)->type.dim[rb - i];
+        if (!fy_dim_is(da, 1) && !fy_dim_is(db, 1)) {
+            *a = fy_l_fit_like(l, *a, ra - i, db);
+            if (*a) *b = fy_l_fit_like(l, *b, rb - i, da);
+        }
+    }
+}
+
+fy_value *fy_l_binary(fy_lower *l, const char *op, fy_value *a, fy_value *b) {
+    if (strcmp(op, "MatMul") != 0 && strcmp(op, "CumSum") != 0 && strcmp(op, "Compress") != 0) fit_pair(l, &a, &b);
+    return a && b ? fy_emit(&l->b, op, FY_V(a, b), FY_NOATTR) : NULL;
+}
 
 fy_value *fy_l_where(fy_lower *l, fy_value *mask, fy_value *yes, fy_value *no) {
+    fit_pair(l, &mask, &yes);
+    fit_pair(l, &mask, &no);
+    fit_pair(l, &yes, &no);
     return mask && yes && no ? fy_emit(&l->b, "Where", FY_V(mask, yes, no), FY_NOATTR) : NULL;
 }
 

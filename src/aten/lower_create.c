@@ -30,6 +30,10 @@ fy_status fy_lower_arange(fy_lower *l) {
     bool ints = !fy_dtype_float(start.dtype) && !fy_dtype_float(end.dtype) && !fy_dtype_float(step.dtype);
     fy_dtype t = fy_l_dtype(l, "dtype", ints ? FERRY_INT64 : FERRY_FLOAT);
     FY_L_OK(l);
+    if (l->p->nopened && plain(&start) && plain(&end) && plain(&step) && ints && start.i == 0 && step.i == 1) {
+        end.dim = fy_l_fit_range(l, end.i);              /* positions of an axis that was opened */
+        FY_L_OK(l);
+    }
     if (plain(&start) && plain(&end) && plain(&step)) {
         if (step.f == 0) return fy_l_fail(l, FY_E_VALUE, "arange with step 0");
         double n = ceil((end.f - start.f) / step.f);
@@ -71,7 +75,12 @@ fy_status fy_lower_full(fy_lower *l) {
     if (like) {
         n = fy_rank(l, self);
         d = self ? self->type.dim : size;
-    } else n = fy_l_dims(l, "size", size, FY_MAX_RANK);
+    } else {
+        n = fy_l_dims(l, "size", size, FY_MAX_RANK);
+        int64_t k;                                       /* a 1 broadcasts: only larger sizes must follow an opened axis */
+        for (int i = 0; i < n; i++)
+            if (size[i] && fy_dim_known(size[i], &k) && k > 1) size[i] = fy_l_fit_size(l, i, size[i]);
+    }
     FY_L_OK(l);
     return fy_l_ret(l, fy_l_full(l, n, d, fy_l_as(l, &v, t)));
 }

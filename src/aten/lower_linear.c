@@ -35,6 +35,8 @@ fy_status fy_lower_linear(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "input"), *w = fy_l_tensor(l, "weight"), *bias = fy_l_tensor(l, "bias");
     if (!x || !w) return fy_l_ret(l, NULL);
     int rank = fy_rank(l, x), wr = fy_rank(l, w);
+    if (rank > 0 && wr > 0) fy_l_fit_same(l, fy_dim_of(l, x, -1), fy_dim_of(l, w, -1));
+    FY_L_OK(l);
     if (rank == 2 && wr == 2) return fy_l_ret(l, fy_emit(&l->b, "Gemm", FY_V(x, w, bias), FY_A(fy_int("transB", 1))));
     fy_value *y = fy_l_binary(l, "MatMul", x, wr == 2 ? swapped(l, w) : w);
     return fy_l_ret(l, bias ? fy_l_binary(l, "Add", y, bias) : y);
@@ -43,7 +45,10 @@ fy_status fy_lower_linear(fy_lower *l) {
 /* matmul, mm, bmm, mv, dot */
 fy_status fy_lower_matmul(fy_lower *l) {
     const fy_schema *s = l->n->schema;
-    return fy_l_ret(l, s ? fy_l_binary(l, "MatMul", fy_l_tensor(l, s->arg[0].name), fy_l_tensor(l, s->arg[1].name)) : NULL);
+    fy_value *a = s ? fy_l_tensor(l, s->arg[0].name) : NULL, *b = s ? fy_l_tensor(l, s->arg[1].name) : NULL;
+    int ra = fy_rank(l, a), rb = fy_rank(l, b);
+    if (ra > 0 && rb > 0) fy_l_fit_same(l, fy_dim_of(l, a, -1), fy_dim_of(l, b, rb > 1 ? -2 : -1));
+    return fy_l_ret(l, fy_l_binary(l, "MatMul", a, b));
 }
 
 static fy_value *scaled(fy_lower *l, fy_value *x, double by) {
@@ -56,6 +61,8 @@ fy_status fy_lower_addmm(fy_lower *l) {
     fy_value *c = fy_l_tensor(l, "self"), *a = fy_l_tensor(l, batched ? "batch1" : vector ? "mat" : "mat1"), *b = fy_l_tensor(l, batched ? "batch2" : vector ? "vec" : "mat2");
     double beta = fy_l_float(l, "beta"), alpha = fy_l_float(l, "alpha");
     if (!a || !b || !c) return fy_l_ret(l, NULL);
+    fy_l_fit_same(l, fy_dim_of(l, a, -1), fy_dim_of(l, b, vector ? -1 : -2));
+    FY_L_OK(l);
     if (!batched && !vector && fy_dtype_float(a->type.dtype) && beta != 0)
         return fy_l_ret(l, fy_emit(&l->b, "Gemm", FY_V(a, b, c), FY_A(fy_float("alpha", alpha), fy_float("beta", beta))));
     fy_value *y = scaled(l, fy_l_binary(l, "MatMul", a, b), alpha);

@@ -68,6 +68,8 @@ static fy_status recurrent(fy_lower *l, const kind *k) {
         h0 = fy_b_unsqueeze(b, h0, 1);
         c0 = c0 ? fy_b_unsqueeze(b, c0, 1) : NULL;
     } else if (batch_first) x = fy_b_transpose(b, x, swap);
+    h0 = x ? fy_l_fit_like(l, h0, 1, fy_dim_of(l, x, 1)) : NULL;
+    c0 = x && c0 ? fy_l_fit_like(l, c0, 1, fy_dim_of(l, x, 1)) : c0;
     fy_value *hs[1024], *cs[1024];
     for (int64_t i = 0; i < layers && x; i++) {
         fy_value *w[2], *r[2], *bb[2];

@@ -39,6 +39,7 @@ fy_status fy_lower_view(fy_lower *l) {
     dims d;
     int n = fy_l_dims(l, strcmp(l->n->op, "aten.reshape.default") == 0 ? "shape" : "size", d, FY_MAX_RANK), rank = fy_rank(l, x);
     FY_L_OK(l);
+    fy_l_fit_view(l, rank, x->type.dim, n, d);
     infer_one(l, n, d, product(l, rank, x->type.dim));
     FY_L_OK(l);
     int64_t have = 1, want = 1, k;
@@ -80,6 +81,7 @@ fy_status fy_lower_unflatten(fy_lower *l) {
     int n = fy_l_dims(l, "sizes", s, FY_MAX_RANK), k = 0;
     FY_L_OK(l);
     if (rank + n - 1 > FY_MAX_RANK || n < 1) return fy_l_fail(l, FY_E_LIMIT, "unflatten to %d axes", rank + n - 1);
+    fy_l_fit_view(l, 1, x->type.dim + axis, n, s);
     infer_one(l, n, s, x->type.dim[axis]);
     FY_L_OK(l);
     for (int i = 0; i < axis; i++) d[k++] = x->type.dim[i];
@@ -117,8 +119,11 @@ fy_status fy_lower_expand(fy_lower *l) {
     int n = fy_l_dims(l, "size", d, FY_MAX_RANK), rank = fy_rank(l, x);
     FY_L_OK(l);
     if (n < rank) return fy_l_fail(l, FY_E_SHAPE, "expand from rank %d to rank %d", rank, n);
-    for (int i = 0; i < n; i++)
-        if (fy_dim_is(d[i], -1) && i >= n - rank) d[i] = x->type.dim[i - (n - rank)];
+    for (int i = 0; i < n; i++) {
+        const fy_dim *have = i >= n - rank ? x->type.dim[i - (n - rank)] : NULL;
+        if (have && (fy_dim_is(d[i], -1) || !fy_dim_is(have, 1))) d[i] = fy_dim_is(d[i], -1) ? have : fy_l_fit_end(l, d[i], have);
+        else d[i] = fy_l_fit_size(l, i, d[i]);
+    }
     return fy_l_ret(l, fy_l_expand(l, x, n, d));
 }
 
@@ -208,6 +213,8 @@ fy_status fy_lower_slice(fy_lower *l) {
     if (narrow) end = fy_dim_add(l->m->dims, begin, fy_l_dim(l, "length"));
     else end = fy_l_has(l, "end") ? fy_l_dim(l, "end") : fy_l_k(l, INT64_MAX);
     int64_t step = narrow ? 1 : fy_l_int(l, "step");
+    FY_L_OK(l);
+    end = fy_l_fit_end(l, end, fy_dim_of(l, x, axis));
     if (l->b.status == FY_OK && step < 1) return fy_l_fail(l, FY_E_ATTR, "slice with step %lld", (long long)step);
     return fy_l_ret(l, fy_l_slice(l, x, axis, begin, end, step));
 }
@@ -346,6 +353,11 @@ fy_status fy_lower_cat(fy_lower *l) {
     for (int i = 0; i < n; i++)                          /* a legacy of torch: empty 1-D tensors are passed over */
         if (!(rank > 1 && fy_rank(l, v[i]) == 1 && fy_dim_is(v[i]->type.dim[0], 0))) v[kept++] = v[i];
     int axis = fy_l_axis(l, "dim", rank);
+    FY_L_OK(l);
+    for (int i = 0; i < kept && l->p->nopened; i++)      /* a class token, made once for each sample of the frozen batch */
+        for (int k = 0; k < kept; k++)
+            for (int a = 0; a < rank && v[i] && v[k]; a++)
+                if (a != axis && fy_rank(l, v[k]) == rank && fy_rank(l, v[i]) == rank) v[i] = fy_l_fit_like(l, v[i], a, v[k]->type.dim[a]);
     FY_L_OK(l);
     if (kept == 0) return fy_l_fail(l, FY_E_SHAPE, "cat of nothing");
     return fy_l_ret(l, kept == 1 ? v[0] : fy_b_concat(&l->b, kept, v, axis));

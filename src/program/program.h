@@ -127,6 +127,9 @@ typedef struct fy_poutput {
 /* A symbol's range as torch recorded it. */
 typedef struct fy_prange { const char *symbol; int64_t lo, hi; } fy_prange;
 
+/* A symbol that fy_aten_symbolise put on a frozen axis, and the sample's size, which literals still hold. */
+typedef struct fy_popened { const char *symbol; int axis; int64_t sample; } fy_popened;
+
 /* One leaf of the recorded sample inputs, in the order of the USER inputs. */
 typedef struct fy_psample { bool is_tensor; fy_tensor t; fy_parg literal; } fy_psample;
 
@@ -140,6 +143,8 @@ struct fy_program {
     fy_poutput  *out;
     int          nrange;
     fy_prange   *range;
+    int          nopened;
+    fy_popened  *opened;
     FY_VEC(fy_psample) sample;           /* empty if the archive has none that could be read as data */
     const char  *sample_error;           /* why not, if so */
     bool         decomposed;             /* verifiers ["ATEN"] */
