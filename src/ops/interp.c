@@ -211,11 +211,11 @@ static fy_status run_node(run *r, const fy_graph *g, const fy_node *n) {
         sl->owned = true;
         if (r->it->seen) r->it->seen(r->it->ctx, n->out[i], out[i]);
     }
-    fy_arena_free(&scratch);
     for (int i = 0; i < n->nin; i++) used(r, g, n->in[i].value);
     for (int i = 0; i < n->ncap; i++) used(r, g, n->cap[i]->value);
     for (int i = 0; i < n->nout; i++)
         if (out[i] && r->slot[n->out[i]->id].uses == 0) clear(r, n->out[i]);
+    fy_arena_free(&scratch);
     return FY_OK;
 }
 

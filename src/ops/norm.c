@@ -181,7 +181,11 @@ static fy_status ref_layer(const fy_call *c) {
                .eps = fy_attr_f(c->node, "epsilon"), .rms = c->node->op->name[0] == 'R', .has_bias = fy_arg(c, 2) != NULL};
     if (w.has_bias) w.bias = fy_k_spread(fy_arg(c, 2), x->rank, x->dim);
     for (int i = axis; i < x->rank; i++) w.n *= x->dim[i];
-    if (!fy_count(x)) return FY_OK;
+    if (!fy_count(x)) {                                                  /* the statistics of nothing are not a number */
+        for (int k = 1; k < 3; k++)
+            for (int64_t i = 0; fy_res(c, k) && i < fy_count(fy_res(c, k)); i++) fy_put_f64(fy_res(c, k), i, (double)NAN);
+        return FY_OK;
+    }
     fy_k_for(c, fy_count(x) / w.n, grain_for(w.n), layer_rows, &w);
     return FY_OK;
 }

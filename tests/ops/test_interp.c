@@ -170,6 +170,26 @@ static void test_captures(void **state) {
     rig_free(&r);
 }
 
+/* More outputs than the interpreter keeps on its stack, two of them not wanted. */
+static void test_many_outputs(void **state) {
+    (void)state;
+    rig r;
+    rig_new(&r);
+    fy_node *n = fy_emit_n(&r.b, "Split", 9, 1, (fy_value *[]){rig_in(&r, FERRY_FLOAT, "18")}, FY_A(fy_int("num_outputs", 9)));
+    assert_non_null(n);
+    for (int i = 0; i < 7; i++) rig_out(&r, n->out[i]);
+    float v[18];
+    for (int i = 0; i < 18; i++) v[i] = (float)i;
+    fy_tensor t = rig_f32(RIG_DIMS(18), v);
+    fy_rval in = tensor(&t), *inp[] = {&in}, out[7];
+    assert_ok(fy_interp_run(&(fy_interp){0}, r.m->graph, inp, out, &r.e), r.e);
+    for (int i = 0; i < 7; i++) {
+        assert_true(fy_get_f64(&out[i].t, 1) == 2 * i + 1);
+        fy_rval_free(&out[i]);
+    }
+    rig_free(&r);
+}
+
 /* The same bits with 1, 2 and 5 threads. */
 static void test_threads(void **state) {
     (void)state;
@@ -199,6 +219,7 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_memory_of_many), cmocka_unit_test(test_budget), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_state), cmocka_unit_test(test_captures), cmocka_unit_test(test_threads)};
+        cmocka_unit_test(test_state), cmocka_unit_test(test_captures),
+        cmocka_unit_test(test_many_outputs), cmocka_unit_test(test_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
