@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define MAX_DEPTH 64
-#define MAX_WEIGHT 4096
+#define MAX_WEIGHT 256
 #define MAX_DEGREE 16
 #define NO_LO INT64_MIN
 #define NO_HI INT64_MAX
@@ -470,8 +470,8 @@ static const fy_dim *div_poly(fy_dims *p, const fy_dim *a, const fy_dim *b, cons
     poly q = { 0 };
     term lead, t, f, neg;
     const fy_dim *r = a;
-    if (!nth_term(&lead, b, 0)) return NULL;
-    for (int step = 0; step < 64; step++) {              /* any term that the leading one divides; graded order makes this end */
+    if ((int64_t)nterms(a) * nterms(b) > 128 || !nth_term(&lead, b, 0)) return NULL;
+    for (int step = 0; step < 16; step++) {              /* any term that the leading one divides; graded order makes this end */
         int i = 0, n = nterms(r);
         while (i < n && !(nth_term(&t, r, i) && t.c && div_term(&f, &t, &lead))) i++;
         if (i == n) break;
@@ -546,7 +546,7 @@ const fy_dim *fy_dim_floordiv(fy_dims *p, const fy_dim *a, const fy_dim *b) {
     if (!q || is_const(b) || nterms(b) > 1) { q = NULL; r = a; }          /* keep a as it is, but for a monomial divisor */
     const fy_dim *den = b;
     if (!cancel(p, &r, &den)) return NULL;
-    const fy_dim *f = fy_dim_known(den, &k) && k != 0 && k != INT64_MIN ? fy_dim_floordiv(p, r, den) : binary(p, FY_DIM_FLOORDIV, r, den);
+    const fy_dim *f = den != b ? fy_dim_floordiv(p, r, den) : binary(p, FY_DIM_FLOORDIV, r, den);      /* den has fewer factors */
     return q && f ? linear(p, q, 1, f, 1, 0) : f;
 }
 

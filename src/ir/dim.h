@@ -31,7 +31,7 @@ struct fy_dim {
     const fy_dim *const *arg;            /* SUM: terms (PROD, or atoms with coefficient 1); PROD: atoms */
     int64_t        lo, hi;               /* known bounds, inclusive; hi = INT64_MAX, lo = INT64_MIN when unbounded. Symbols: settable */
     int64_t        mult;                 /* symbols: known to be a multiple of this; 1 otherwise */
-    int            depth, weight;        /* of the expression as a tree; what passes 64 or 4096 becomes opaque, so walks are bounded */
+    int            depth, weight;        /* of the expression as a tree; what passes 64 or 256 becomes opaque, so walks are bounded */
 };
 
 typedef struct fy_dims fy_dims;

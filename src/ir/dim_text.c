@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * dim_text.c - sizes as text, both ways.
  *
- *     sum    := ["-"] product { ("+" | "-") product }          floor(a/b) and ceil(a/b) take one division inside;
+ *     sum    := product { ("+" | "-") product }                floor(a/b) and ceil(a/b) take one division inside;
  *     product:= power { ("*" | "//" | "%" | "/") power }       "/" is legal nowhere else, "//" is floor division
- *     power  := atom [ "**" atom ]
+ *     power  := "-" power | atom [ "**" atom ]
  *     atom   := number | name | `name` | "(" sum ")" | function "(" sum {"," sum} ")"
  * Names of functions are read in any case, torch's FloorDiv, CeilDiv, Mod, Min, Max among them. A text without operators
  * that does not start with a digit is one name, whatever it holds (dim_param is free text). */
@@ -225,6 +225,13 @@ static const fy_dim *atom(parser *s) {
 }
 
 static const fy_dim *power(parser *s) {
+    if (eat(s, "-")) {                                   /* binds as in Python: before "*" and "//", after "**" */
+        if (s->depth >= MAX_NESTING) return NULL;
+        s->depth++;
+        const fy_dim *x = power(s);
+        s->depth--;
+        return fy_dim_muli(s->p, x, -1);
+    }
     const fy_dim *a = atom(s);
     return a && eat(s, "**") ? fy_dim_pow(s->p, a, atom(s)) : a;
 }
@@ -249,9 +256,7 @@ static const fy_dim *product(parser *s, int round, bool *divided) {
 static const fy_dim *sum(parser *s, int round, bool *divided) {
     if (s->depth >= MAX_NESTING) return NULL;
     s->depth++;
-    bool minus = eat(s, "-");
-    const fy_dim *a = product(s, minus ? 0 : round, divided);
-    if (minus) a = fy_dim_muli(s->p, a, -1);
+    const fy_dim *a = product(s, round, divided);
     for (bool more = true; a && more;) {
         if (eat(s, "+")) a = fy_dim_add(s->p, a, product(s, round, divided));
         else if (eat(s, "-")) a = fy_dim_sub(s->p, a, product(s, 0, NULL));

@@ -1,50 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0
- * dot.c - the main graph for Graphviz: one box a node, one arrow a value, weights left out. */
+ * dot.c - a picture for Graphviz: nodes as boxes, edges with types, bodies as clusters; constants only by their type. */
 #include "ir/op.h"
 
-static void quoted(fy_buf *out, const char *s) {
-    for (; s && *s; s++) {
-        if (*s == '"' || *s == '\\') fy_buf_char(out, '\\');
-        fy_buf_char(out, *s);
+#include <string.h>
+
+static void label(fy_buf *out, const char *s, size_t most) {
+    for (size_t i = 0; s && s[i] && i < most; i++) {
+        if (s[i] == '"' || s[i] == '\\') fy_buf_char(out, '\\');
+        fy_buf_char(out, (unsigned char)s[i] < 32 ? ' ' : s[i]);
     }
 }
 
-static void port(fy_buf *out, const fy_value *v, const char *colour) {
-    fy_buf_fmt(out, "  v%u [shape=ellipse, style=filled, fillcolor=%s, label=\"", v->id, colour);
-    quoted(out, v->name);
-    fy_buf_str(out, "\\n");
-    fy_type_print(out, &v->type);
+static void source(fy_buf *out, const fy_value *v) {
+    if (v->def) fy_buf_fmt(out, "n%u", (unsigned)v->def->id);
+    else fy_buf_fmt(out, "v%u", (unsigned)v->id);
+}
+
+static void edge(fy_buf *out, const fy_value *v, const char *kind, unsigned to) {
+    fy_buf type = { 0 };
+    fy_buf_str(out, "  ");
+    source(out, v);
+    fy_buf_fmt(out, " -> %s%u [label=\"", kind, to);
+    fy_type_print(&type, &v->type);
+    label(out, type.at, 60);
+    fy_buf_str(out, "\"];\n");
+    if (type.oom) out->oom = true;
+    fy_buf_free(&type);
+}
+
+static void leaf(fy_buf *out, const fy_value *v, const char *colour) {
+    fy_buf_fmt(out, "  v%u [shape=ellipse,style=filled,fillcolor=%s,label=\"", (unsigned)v->id, colour);
+    label(out, v->name, 60);
     fy_buf_str(out, "\"];\n");
 }
 
-static void arrow(fy_buf *out, const fy_value *v, const char *to, uint32_t id) {
-    if (v->constant) return;
-    if (v->def) fy_buf_fmt(out, "  n%u -> %s%u [label=\"", v->def->id, to, id);
-    else fy_buf_fmt(out, "  v%u -> %s%u [label=\"", v->id, to, id);
-    fy_type_print(out, &v->type);
-    fy_buf_str(out, "\"];\n");
+static void boxes(fy_buf *out, const fy_graph *g) {
+    for (int64_t i = 0; i < g->in.n; i++) leaf(out, g->in.at[i], "lightblue");
+    for (int64_t i = 0; i < g->constants.n; i++)
+        if (g->constants.at[i]->nuses && !g->constants.at[i]->is_input) leaf(out, g->constants.at[i], "lightgrey");
+    for (const fy_node *n = g->first; n; n = n->next) {
+        fy_buf_fmt(out, "  n%u [shape=box,label=\"", (unsigned)n->id);
+        label(out, n->op->name, 60);
+        if (n->name && *n->name) {
+            fy_buf_str(out, "\\n");
+            label(out, n->name, 80);
+        }
+        fy_buf_str(out, "\"];\n");
+    }
 }
 
 void fy_model_dot(fy_buf *out, const fy_model *m) {
-    const fy_graph *g = m->graph;
-    fy_buf_str(out, "digraph model {\n  node [shape=box, fontname=sans]; edge [fontname=sans, fontsize=9];\n");
-    for (int64_t i = 0; i < g->in.n; i++) port(out, g->in.at[i], "lightblue");
-    for (const fy_node *n = g->first; n; n = n->next) {
-        fy_buf_fmt(out, "  n%u [label=\"", n->id);
-        quoted(out, n->op->name);
-        if (n->scope) {
-            fy_buf_str(out, "\\n");
-            quoted(out, n->scope);
-        }
-        fy_buf_str(out, "\"];\n");
-        for (int i = 0; i < n->nin; i++)
-            if (fy_in(n, i)) arrow(out, fy_in(n, i), "n", n->id);
+    unsigned ports = 0;
+    fy_buf_str(out, "digraph model {\n  node [fontname=Helvetica];\n");
+    for (const fy_graph *g = m->graph; g; g = fy_graph_next(NULL, g)) {
+        if (g->owner) fy_buf_fmt(out, "subgraph cluster_%u_%u {\n  label=\"body of n%u\";\n", (unsigned)g->owner->id, ports++, (unsigned)g->owner->id);
+        boxes(out, g);
+        if (g->owner) fy_buf_str(out, "}\n");
     }
-    for (int64_t i = 0; i < g->out.n; i++) {
-        fy_buf_fmt(out, "  o%lld [shape=ellipse, style=filled, fillcolor=lightgreen, label=\"", (long long)i);
-        quoted(out, g->out.at[i]->name);
-        fy_buf_str(out, "\"];\n");
-        arrow(out, g->out.at[i], "o", (uint32_t)i);
+    for (const fy_graph *g = m->graph; g; g = fy_graph_next(NULL, g)) {
+        for (const fy_node *n = g->first; n; n = n->next)
+            for (int i = 0; i < n->nin; i++)
+                if (n->in[i].value) edge(out, n->in[i].value, "n", (unsigned)n->id);
+        for (int64_t i = 0; i < g->out.n; i++) {
+            fy_buf_fmt(out, "  o%u [shape=ellipse,style=filled,fillcolor=lightgreen,label=\"", ports);
+            label(out, g->out.at[i]->name, 60);
+            fy_buf_str(out, "\"];\n");
+            edge(out, g->out.at[i], "o", ports++);
+        }
     }
     fy_buf_str(out, "}\n");
 }
