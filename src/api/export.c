@@ -3,8 +3,9 @@
  * then put it in place. The report is made from what each step noted. */
 #include "api/api.h"
 #include "base/file.h"
-#include "formats/hash.h"
 #include "base/knobs.h"
+#include "base/threads.h"
+#include "formats/hash.h"
 #include "formats/onnx.h"
 #include "formats/pt2.h"
 #include "opset/opset.h"
@@ -37,7 +38,9 @@ typedef struct export {
     fy_verify_report verdict;
     bool             verified;           /* there is a verdict */
     int64_t          nnodes;             /* as written */
-    char             sha256[65];
+    fy_task          hashing;            /* of the source, beside the export */
+    bool             hashed;             /* the task was started */
+    char             sha256[65];         /* "" before it is joined */
 } export;
 
 /* ---- options ------------------------------------------------------------------------------------------------------ */
@@ -196,17 +199,25 @@ static void print_dynamic(fy_buf *out, const fy_model *m) {
     }
 }
 
+static void hash_source(void *arg) {
+    export *x = arg;
+    fy_sha256(x->sha256, x->program->file->at, x->program->file->n);
+}
+
+static void join_hash(export *x) {
+    if (x->hashed) fy_task_join(&x->hashing);
+    x->hashed = false;
+}
+
 static fy_status provenance(export *x, ferry_error *e) {
     fy_model *m = x->model;
     fy_buf axes = {0};
     char opset[24];
     if (!x->provenance) return FY_OK;
-    fy_sha256(x->sha256, x->program->file->at, x->program->file->n);
     snprintf(opset, sizeof opset, "%lld", (long long)x->opset);
     print_dynamic(&axes, m);
     fy_status s = axes.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);
     if (!s) s = fy_model_set_meta(m, "ferry.source", base_name(x->source), e);
-    if (!s) s = fy_model_set_meta(m, "ferry.source_sha256", x->sha256, e);
     if (!s) s = fy_model_set_meta(m, "ferry.opset", opset, e);
     if (!s) s = fy_model_set_meta(m, "ferry.dynamic_axes", axes.n ? fy_arena_str(&m->arena, axes.at) : "", e);
     fy_buf_free(&axes);
@@ -233,10 +244,9 @@ static const char *verdict_text(const export *x, char *buf, size_t n) {
     return buf;
 }
 
-/* Between writing and renaming: reads the temporary file back, so that the writer is judged as well. With weights in a second
- * file, which still waits for its name, the graph in memory is judged: it is not needed any more. */
-static fy_status before_commit(void *ctx, const char *tmp, fy_onnx_more *more, ferry_error *e) {
-    export *x = ctx;
+/* Reads the temporary file back, so that the writer is judged as well. With weights in a second file, which still waits for its
+ * name, the graph in memory is judged: it is not needed any more. */
+static fy_status judge(export *x, const char *tmp, fy_onnx_more *more, ferry_error *e) {
     fy_model *back = tmp ? NULL : x->model;
     char text[400];
     fy_status s = tmp ? fy_onnx_read(&back, tmp, fy_registry_builtin(), e) : FY_OK;
@@ -253,9 +263,17 @@ static fy_status before_commit(void *ctx, const char *tmp, fy_onnx_more *more, f
     return FY_OK;
 }
 
+/* Between writing and renaming: what is known only now goes to the end of the file. */
+static fy_status before_commit(void *ctx, const char *tmp, fy_onnx_more *more, ferry_error *e) {
+    export *x = ctx;
+    join_hash(x);
+    if (x->provenance) more->pair[more->n++] = (fy_pair){"ferry.source_sha256", x->sha256};
+    return x->verify ? judge(x, tmp, more, e) : FY_OK;
+}
+
 static fy_status write_model(export *x, ferry_error *e) {
     fy_onnx_options o = {.external_data = fy_opt_has(x->job, "external-data"), .traces = fy_opt_has(x->job, "keep-traces"),
-        .before_commit = x->verify ? before_commit : NULL, .ctx = x};
+        .before_commit = before_commit, .ctx = x};
     return fy_onnx_write(x->model, x->target, &o, e);
 }
 
@@ -404,8 +422,12 @@ static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error 
 
 static fy_status run(export *x, const char *target, ferry_error *e) {
     FY_TRY(parse_options(x, target, e));
-    fy_status s = fy_pt2_read(&x->program, x->source, e);
-    if (!s) s = to_model(x, e);
+    FY_TRY(fy_pt2_read(&x->program, x->source, e));
+    if (x->provenance) {
+        fy_task_start(&x->hashing, hash_source, x);
+        x->hashed = true;
+    }
+    fy_status s = to_model(x, e);
     if (!s) s = provenance(x, e);
     if (!s) s = write_model(x, e);
     return s;
@@ -417,6 +439,7 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     *out = NULL;
     fy_error_clear(e);
     fy_status s = run(&x, onnx, e);
+    join_hash(&x);
     s = finish(&x, s, out, e);
     fy_verify_report_free(&x.verdict);
     fy_notes_free(&x.notes);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define WRITEBACK (8u << 20)
 #define BUFFER ((size_t)256 << 10)
 
 static char *copy_str(const char *s) {
@@ -237,6 +238,10 @@ fy_status fy_out_write(fy_out *o, const void *p, size_t n, ferry_error *e) {
         o->nbuf += n - first;
     }
     o->written += n;
+    if (o->written - o->started >= WRITEBACK) {                          /* the device works while we do: the flush at the end is short */
+        fy_os_writeback(o->fd, (int64_t)o->started, WRITEBACK);
+        o->started += WRITEBACK;
+    }
     return FY_OK;
 }
 

@@ -21,7 +21,7 @@ FY_CHECKED fy_status fy_file_open_below(fy_map_file *f, const char *dir, const c
 /* Writes beside the target ("NAME.tmp-PID-N", O_EXCL), then flushes, renames and flushes the folder. Until
  * fy_out_commit succeeds the old file is untouched; fy_out_abort (safe to call at any time, also after commit) removes
  * the temporary. Writes are buffered. */
-typedef struct fy_out { int fd; char *path, *tmp; unsigned char *buf; size_t nbuf; uint64_t written; void *hash; } fy_out;
+typedef struct fy_out { int fd; char *path, *tmp; unsigned char *buf; size_t nbuf; uint64_t written, started; } fy_out;
 
 FY_CHECKED fy_status fy_out_open(fy_out *o, const char *path, ferry_error *e);
 FY_CHECKED fy_status fy_out_write(fy_out *o, const void *p, size_t n, ferry_error *e);

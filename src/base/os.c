@@ -2,6 +2,7 @@
  * os.c - allocation and system calls, counted, so that tests can make each one fail in turn.
  *
  * Every allocation carries a head that holds its size: the bytes in use are known at any time. */
+#define _GNU_SOURCE 1                      /* sync_file_range */
 #include "base/os.h"
 
 #include "base/checked.h"
@@ -166,6 +167,14 @@ int fy_os_write_all(int fd, const void *buf, size_t n) {
 
 /* Not repeated after a failure: the kernel may have dropped the pages and would report success. */
 int fy_os_fsync(int fd) { return fy_os_fails(EIO) ? -1 : fsync(fd); }
+
+void fy_os_writeback(int fd, int64_t from, int64_t n) {
+#ifdef SYNC_FILE_RANGE_WRITE
+    (void)sync_file_range(fd, from, n, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd, (void)from, (void)n;
+#endif
+}
 
 int fy_os_rename(const char *from, const char *to) { return fy_os_fails(EIO) ? -1 : rename(from, to); }
 

@@ -22,6 +22,7 @@ int     fy_os_close(int fd);
 ssize_t fy_os_read(int fd, void *buf, size_t n);            /* up to n bytes; 0 at the end; -1 */
 int     fy_os_write_all(int fd, const void *buf, size_t n); /* 0 or -1 */
 int     fy_os_fsync(int fd);
+void    fy_os_writeback(int fd, int64_t from, int64_t n);   /* a hint: start writing these bytes to the device now */
 int     fy_os_rename(const char *from, const char *to);
 int     fy_os_unlink(const char *path);
 int64_t fy_os_size(int fd);                                 /* regular files only, else -1 */

@@ -239,3 +239,25 @@ int fy_cores(void) {
     cores = limit ? least(cores, limit) : cores;
     return cores < 1 ? 1 : cores;
 }
+
+/* ---- one task beside the caller --------------------------------------------------------------------------------- */
+
+static void *task_main(void *arg) {
+    fy_task *t = arg;
+    t->fn(t->arg);
+    return NULL;
+}
+
+void fy_task_start(fy_task *t, void (*fn)(void *arg), void *arg) {
+    *t = (fy_task){ fn, arg, fy_malloc(1, sizeof(pthread_t)) };
+    if (t->thread && pthread_create(t->thread, NULL, task_main, t) == 0) return;
+    fy_free(t->thread);
+    t->thread = NULL;
+    fn(arg);
+}
+
+void fy_task_join(fy_task *t) {
+    if (t->thread) (void)pthread_join(*(pthread_t *)t->thread, NULL);
+    fy_free(t->thread);
+    t->thread = NULL;
+}

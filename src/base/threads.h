@@ -22,4 +22,10 @@ int      fy_pool_threads(const fy_pool *p);                  /* 1 for NULL */
  * The pieces are the same for every thread count. A NULL pool runs them in order. Not to be nested. */
 void fy_for(fy_pool *p, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg);
 
+/* One thing done beside the caller: fn(arg) runs on a thread of its own, or at once where there is no thread to be had.
+ * fy_task_join waits for it; every started task must be joined. */
+typedef struct fy_task { void (*fn)(void *arg); void *arg; void *thread; } fy_task;
+void fy_task_start(fy_task *t, void (*fn)(void *arg), void *arg);
+void fy_task_join(fy_task *t);
+
 #endif
