@@ -15,14 +15,15 @@ struct ferry_model {
     const fy_engine *engine;
     fy_compiled     *compiled;
     fy_arena         arena;
-    ferry_port      *in, *out;
+    ferry_port      *in, *out;           /* declared state is no port: sessions keep it */
+    int64_t         *in_at, *out_at;     /* number of each port among the graph's inputs and outputs */
     size_t           nin, nout;
 };
 
 struct ferry_session {
     const ferry_model *model;
     fy_session        *session;
-    fy_rval           *in, **arg, *out;  /* out: results of the last run */
+    fy_rval           *in, **arg, *out;  /* one for each graph input and output; out: results of the last run */
 };
 
 const char *ferry_version(void) { return FERRY_VERSION; }
@@ -56,26 +57,41 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
     return FY_OK;
 }
 
-static fy_status make_ports(ferry_port **ports, size_t *nports, fy_arena *a, fy_value *const *v, int64_t n, ferry_error *e) {
+static bool is_state(const fy_graph *g, const fy_value *v) {
+    for (int64_t i = 0; i < g->state.n; i++)
+        if (g->state.at[i].in == v || g->state.at[i].out == v) return true;
+    return false;
+}
+
+static fy_status describe(ferry_port *p, port_memory *mem, fy_arena *a, const fy_value *v, ferry_error *e) {
+    const fy_type *t = &v->type;
+    FY_NEED(e, t->kind == FY_TENSOR || t->kind == FY_NOTYPE, UNSUPPORTED, "'%s' is no tensor: ferry_run carries tensors only", v->name);
+    *p = (ferry_port){.name = v->name, .dtype = (int32_t)t->dtype, .rank = t->rank, .dim = mem->dim, .sym = mem->sym};
+    for (int k = 0; k < t->rank; k++) {
+        fy_buf text = {0};
+        mem->dim[k] = -1;
+        if (fy_dim_known(t->dim[k], &mem->dim[k])) continue;
+        fy_dim_print(&text, t->dim[k]);
+        mem->sym[k] = text.oom ? NULL : fy_arena_str(a, text.at);
+        fy_buf_free(&text);
+        FY_NOMEM(e, mem->sym[k]);
+    }
+    return FY_OK;
+}
+
+static fy_status make_ports(ferry_port **ports, int64_t **at, size_t *nports, fy_arena *a, const fy_graph *g, fy_value *const *v, int64_t n, ferry_error *e) {
     ferry_port *p = FY_NEWN(a, ferry_port, n);
     port_memory *mem = FY_NEWN(a, port_memory, n);
-    FY_NEED(e, p && mem, NOMEM, "out of memory");
+    size_t count = 0;
+    *at = FY_NEWN(a, int64_t, n);
+    FY_NEED(e, p && mem && *at, NOMEM, "out of memory");
     for (int64_t i = 0; i < n; i++) {
-        const fy_type *t = &v[i]->type;
-        FY_NEED(e, t->kind == FY_TENSOR || t->kind == FY_NOTYPE, UNSUPPORTED, "'%s' is no tensor: ferry_run carries tensors only", v[i]->name);
-        p[i] = (ferry_port){.name = v[i]->name, .dtype = (int32_t)t->dtype, .rank = t->rank, .dim = mem[i].dim, .sym = mem[i].sym};
-        for (int k = 0; k < t->rank; k++) {
-            fy_buf text = {0};
-            mem[i].dim[k] = -1;
-            if (fy_dim_known(t->dim[k], &mem[i].dim[k])) continue;
-            fy_dim_print(&text, t->dim[k]);
-            mem[i].sym[k] = text.oom ? NULL : fy_arena_str(a, text.at);
-            fy_buf_free(&text);
-            FY_NOMEM(e, mem[i].sym[k]);
-        }
+        if (is_state(g, v[i])) continue;
+        FY_TRY(describe(&p[count], &mem[count], a, v[i], e));
+        (*at)[count++] = i;
     }
     *ports = p;
-    *nports = (size_t)n;
+    *nports = count;
     return FY_OK;
 }
 
@@ -83,8 +99,8 @@ static fy_status compile(ferry_model *m, const char *path, const fy_engine_optio
     fy_engine_options o = *given;
     const fy_graph *g = m->loaded.model->graph;
     if (!m->loaded.program) o.path = path;
-    FY_TRY(make_ports(&m->in, &m->nin, &m->arena, g->in.at, g->in.n, e));
-    FY_TRY(make_ports(&m->out, &m->nout, &m->arena, g->out.at, g->out.n, e));
+    FY_TRY(make_ports(&m->in, &m->in_at, &m->nin, &m->arena, g, g->in.at, g->in.n, e));
+    FY_TRY(make_ports(&m->out, &m->out_at, &m->nout, &m->arena, g, g->out.at, g->out.n, e));
     return m->engine->compile(&m->compiled, m->loaded.model, &o, e);
 }
 
@@ -150,9 +166,10 @@ ferry_session *ferry_session_new(const ferry_model *m, ferry_error *e) {
     fy_status st = s ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (!st) {
         s->model = m;
-        s->in = fy_calloc(m->nin + 1, sizeof *s->in);
-        s->arg = fy_calloc(m->nin + 1, sizeof *s->arg);
-        s->out = fy_calloc(m->nout + 1, sizeof *s->out);
+        const fy_graph *g = m->loaded.model->graph;
+        s->in = fy_calloc((size_t)g->in.n + 1, sizeof *s->in);
+        s->arg = fy_calloc((size_t)g->in.n + 1, sizeof *s->arg);
+        s->out = fy_calloc((size_t)g->out.n + 1, sizeof *s->out);
         st = s->in && s->arg && s->out ? m->engine->session(&s->session, m->compiled, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
     }
     if (!st) return s;
@@ -161,7 +178,7 @@ ferry_session *ferry_session_new(const ferry_model *m, ferry_error *e) {
 }
 
 static void drop_outputs(ferry_session *s) {
-    for (size_t i = 0; s->out && i < s->model->nout; i++) fy_rval_free(&s->out[i]);
+    for (int64_t i = 0; s->out && i < s->model->loaded.model->graph->out.n; i++) fy_rval_free(&s->out[i]);
 }
 
 void ferry_session_free(ferry_session *s) {
@@ -233,12 +250,13 @@ static fy_status run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry
     FY_NEED(e, nin == m->nin && nout == m->nout, USAGE, "the model has %zu inputs and %zu outputs; %zu and %zu were passed", m->nin, m->nout, nin, nout);
     for (size_t i = 0; i < nin; i++) {
         FY_TRY(check_input(&m->in[i], &in[i], e));
-        s->in[i] = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view((fy_dtype)in[i].dtype, in[i].rank, in[i].dim, in[i].data)};
-        s->arg[i] = &s->in[i];
+        int64_t at = m->in_at[i];
+        s->in[at] = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view((fy_dtype)in[i].dtype, in[i].rank, in[i].dim, in[i].data)};
+        s->arg[at] = &s->in[at];
     }
     drop_outputs(s);
     FY_TRY(m->engine->run(s->session, s->arg, s->out, e));
-    for (size_t i = 0; i < nout; i++) FY_TRY(give_output(&m->out[i], &s->out[i], &out[i], e));
+    for (size_t i = 0; i < nout; i++) FY_TRY(give_output(&m->out[i], &s->out[m->out_at[i]], &out[i], e));
     return FY_OK;
 }
 

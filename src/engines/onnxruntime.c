@@ -37,7 +37,7 @@ struct fy_compiled {
     void           *env, *session, *memory;
     const char    **in_name, **out_name;
 };
-struct fy_session { fy_compiled *compiled; };
+struct fy_session { fy_compiled *compiled; fy_rval *state; };          /* state: one for each declared state, unset before the first run */
 
 /* ---- finding the library ------------------------------------------------------------------------------------------ */
 
@@ -185,13 +185,46 @@ static fy_status compile(fy_compiled **out, const fy_model *m, const fy_engine_o
 }
 
 static fy_status session(fy_session **out, fy_compiled *c, ferry_error *e) {
-    *out = fy_calloc(1, sizeof **out);
-    FY_NOMEM(e, *out);
-    (*out)->compiled = c;
+    size_t n = (size_t)c->model->graph->state.n;
+    fy_session *s = fy_calloc(1, sizeof *s);
+    *out = NULL;
+    FY_NOMEM(e, s);
+    s->compiled = c;
+    s->state = fy_calloc(n + 1, sizeof *s->state);
+    if (!s->state) {
+        fy_free(s);
+        return fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
+    *out = s;
     return FY_OK;
 }
 
-static void session_free(fy_session *s) { fy_free(s); }
+static void session_free(fy_session *s) {
+    if (!s) return;
+    for (int64_t i = 0; i < s->compiled->model->graph->state.n; i++) fy_rval_free(&s->state[i]);
+    fy_free(s->state);
+    fy_free(s);
+}
+
+/* What to pass for graph input i: what the caller gave, else the state as the last run left it; NULL: its default in the file. */
+static const fy_rval *given(const fy_session *s, fy_rval *const *in, size_t i) {
+    const fy_graph *g = s->compiled->model->graph;
+    if (in[i]) return in[i];
+    for (int64_t k = 0; k < g->state.n; k++)
+        if (g->state.at[k].in == g->in.at[i] && s->state[k].kind) return &s->state[k];
+    return NULL;
+}
+
+static fy_status keep_state(fy_session *s, const fy_rval *out, ferry_error *e) {
+    const fy_graph *g = s->compiled->model->graph;
+    for (int64_t k = 0; k < g->state.n; k++)
+        for (int64_t i = 0; i < g->out.n; i++) {
+            if (g->out.at[i] != g->state.at[k].out) continue;
+            fy_rval_free(&s->state[k]);
+            FY_TRY(fy_rval_copy(&s->state[k], &out[i], e));
+        }
+    return FY_OK;
+}
 
 static fy_status to_ort(void **v, const fy_compiled *c, const fy_rval *in, fy_tensor *dense, ferry_error *e) {
     FY_NEED(e, in->kind == FY_TENSOR && fy_dtype_bits(in->t.dtype) >= 8, UNSUPPORTED, "onnxruntime: only tensors of whole-byte types can be passed");
@@ -231,12 +264,21 @@ static fy_status run(fy_session *session_, fy_rval *const *in, fy_rval *out, fer
     const fy_graph *g = c->model->graph;
     size_t nin = (size_t)g->in.n, nout = (size_t)g->out.n;
     void **arg = fy_calloc(nin + 1, sizeof *arg), **res = fy_calloc(nout + 1, sizeof *res);
+    const char **name = fy_calloc(nin + 1, sizeof *name);
     fy_tensor *dense = fy_calloc(nin + 1, sizeof *dense);
-    fy_status s = arg && res && dense ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
-    for (size_t i = 0; !s && i < nin; i++) s = to_ort(&arg[i], c, in[i], &dense[i], e);
+    fy_status s = arg && res && dense && name ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    size_t n = 0;
+    for (size_t i = 0; !s && i < nin; i++) {
+        const fy_rval *v = given(session_, in, i);
+        if (!v) continue;
+        name[n] = c->in_name[i];
+        s = to_ort(&arg[n], c, v, &dense[n], e);
+        n++;
+    }
     if (!s) s = check(c->api, ORT(c->api, RUN, ort_status, (void *, const void *, const char *const *, void *const *, size_t, const char *const *,
-        size_t, void **))(c->session, NULL, c->in_name, arg, nin, c->out_name, nout, res), "run", e);
+        size_t, void **))(c->session, NULL, name, arg, n, c->out_name, nout, res), "run", e);
     for (size_t i = 0; !s && i < nout; i++) s = from_ort(&out[i], c, res[i], e);
+    if (!s) s = keep_state(session_, out, e);
     for (size_t i = 0; arg && i < nin; i++)
         if (arg[i]) ORT(c->api, RELEASE_VALUE, void, (void *))(arg[i]);
     for (size_t i = 0; res && i < nout; i++)
@@ -245,6 +287,7 @@ static fy_status run(fy_session *session_, fy_rval *const *in, fy_rval *out, fer
     fy_free(arg);
     fy_free(res);
     fy_free(dense);
+    fy_free(name);
     return s;
 }
 

@@ -187,6 +187,8 @@ void fy_value_replace(fy_value *v, fy_value *by) {
         if (!u->user) {
             u->graph->out.at[u->slot] = by;
             by->is_output = true;
+            for (int64_t i = 0; i < u->graph->state.n; i++)
+                if (u->graph->state.at[i].out == v) u->graph->state.at[i].out = by;
         }
         last = u;
     }

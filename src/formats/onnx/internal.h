@@ -22,4 +22,7 @@ FY_CHECKED fy_status fy_onnx_tensor(const fy_const **out, fy_str *name, fy_onnx_
 /* A SparseTensorProto, made dense. */
 FY_CHECKED fy_status fy_onnx_sparse(const fy_const **out, fy_str *name, fy_onnx_src *s, fy_pb *c);
 
+/* Declared state in a file: the input has its initial value as initialiser, and metadata_props say which output carries it on. */
+#define FY_ONNX_STATE "ferry.state:"
+
 #endif

@@ -372,8 +372,43 @@ static fy_status initializer(reader *rd, scope *s, fy_pb *c, bool sparse) {
     return declare(s, c, name, v);
 }
 
+/* The output that carries the input `name` to the next run, by the model's metadata ("ferry.state:NAME"), or NULL. */
+static const char *next_state(const fy_model *m, const char *name) {
+    static const char prefix[] = FY_ONNX_STATE;
+    for (int64_t i = 0; i < m->meta.n; i++)
+        if (!strncmp(m->meta.at[i].key, prefix, sizeof prefix - 1) && !strcmp(m->meta.at[i].key + sizeof prefix - 1, name)) return m->meta.at[i].val;
+    return NULL;
+}
+
+/* An input whose default is where a state starts: the constant becomes an input again, and half a pair. */
+static fy_status state_input(reader *rd, fy_value *v) {
+    fy_graph *g = v->graph;
+    for (int64_t i = g->constants.n; i-- > 0;)
+        if (g->constants.at[i] == v) {
+            memmove(g->constants.at + i, g->constants.at + i + 1, (size_t)(g->constants.n - i - 1) * sizeof *g->constants.at);
+            g->constants.n--;
+            break;
+        }
+    FY_PUSH(rd->e, g->in, v);
+    FY_PUSH(rd->e, g->state, ((fy_state){v, NULL, v->constant, v->name}));
+    v->is_input = true;
+    v->constant = NULL;
+    return FY_OK;
+}
+
+static fy_status state_outputs(reader *rd) {
+    fy_graph *g = rd->m->graph;
+    for (int64_t i = 0; i < g->state.n; i++) {
+        const char *name = next_state(rd->m, g->state.at[i].name);
+        for (int64_t k = 0; k < g->out.n && !g->state.at[i].out; k++)
+            if (g->out.at[k]->name && !strcmp(g->out.at[k]->name, name)) g->state.at[i].out = g->out.at[k];
+        FY_NEED(rd->e, g->state.at[i].out, GRAPH, "state \"%.80s\" names output \"%.80s\", which the graph does not have", g->state.at[i].name, name);
+    }
+    return FY_OK;
+}
+
 /* Initialisers, then inputs: one that is also an initialiser is a constant and no input (IR version 3 requires that form,
- * newer ones call it a default). */
+ * newer ones call it a default), unless the metadata declares it as state. */
 static fy_status sources(reader *rd, scope *s, const fy_pb *whole) {
     fy_pb c = *whole;
     while (fy_pb_next(&c)) {
@@ -392,7 +427,11 @@ static fy_status sources(reader *rd, scope *s, const fy_pb *whole) {
         fy_pb_open_sub(&in, &c);
         FY_TRY(value_info(&name, &t, &doc, rd, &in));
         fy_value *v = fy_map_gets(&s->names, name);
-        if (v && v->constant) { v->doc = doc; continue; }
+        if (v && v->constant) {
+            v->doc = doc;
+            if (s->g == rd->m->graph && next_state(rd->m, name)) FY_TRY(state_input(rd, v));
+            continue;
+        }
         v = fy_graph_add_input(s->g, name, &t);
         FY_PB_NEED(&c, v, NOMEM, "out of memory");
         v->doc = doc;
@@ -586,6 +625,7 @@ static fy_status model(reader *rd, fy_pb *c) {
         graph = true;
         fy_pb_open_sub(&in, c);
         st = graph_body(rd, &s, &in);
+        if (!st) st = state_outputs(rd);
     }
     fy_map_free(&s.names);
     return st ? st : c->status;

@@ -251,6 +251,8 @@ static void graph(writer *w, uint32_t field, const fy_graph *g) {
     fy_pbw_str(p, GRAPH_name, g->name && *g->name ? g->name : g->owner ? "body" : "main");
     for (int64_t i = 0; i < g->constants.n && !p->status; i++)
         if (g->constants.at[i]->constant) tensor(w, GRAPH_initializer, g->constants.at[i]->constant, name_of(w, g->constants.at[i]), true);
+    for (int64_t i = 0; i < g->state.n && !p->status; i++)
+        if (g->state.at[i].init) tensor(w, GRAPH_initializer, g->state.at[i].init, name_of(w, g->state.at[i].in), true);
     fy_pbw_str(p, GRAPH_doc_string, g->doc);
     for (int64_t i = 0; i < g->in.n; i++) value_info(w, GRAPH_input, g->in.at[i]);
     bool listed = g == w->m->graph && w->m->ir_version && w->m->ir_version < 4;       /* initialisers had to be inputs too */
@@ -281,6 +283,15 @@ static void function(writer *w, const fy_function *f) {
     fy_pbw_end(p);
 }
 
+/* Once for each pair; a model that was read has it among its metadata already. */
+static void state(writer *w, const fy_state *st) {
+    fy_buf key = {0};
+    fy_buf_fmt(&key, FY_ONNX_STATE "%s", name_of(w, st->in));
+    if (key.oom) fail(w, fy_fail(w->w.e, FY_E_NOMEM, "out of memory"));
+    else if (!fy_model_meta(w->m, key.at)) pair(w, MODEL_metadata_props, key.at, name_of(w, st->out));
+    fy_buf_free(&key);
+}
+
 static void model(writer *w) {
     const fy_model *m = w->m;
     fy_pbw *p = &w->w;
@@ -303,6 +314,7 @@ static void model(writer *w) {
     }
     if (!has_default) import(w, MODEL_opset_import, "", opset);
     for (int64_t i = 0; i < m->meta.n; i++) pair(w, MODEL_metadata_props, m->meta.at[i].key, m->meta.at[i].val);
+    for (int64_t i = 0; i < m->graph->state.n && !p->status; i++) state(w, &m->graph->state.at[i]);
     for (int64_t i = 0; i < m->functions.n && !p->status; i++) function(w, &m->functions.at[i]);
 }
 
