@@ -25,7 +25,11 @@ fy_status fy_lower_gelu(fy_lower *l) {
     return fy_l_ret(l, x ? fy_emit(&l->b, "Gelu", FY_V(x), FY_A(fy_text("approximate", how ? how : "none"))) : NULL);
 }
 
-fy_status fy_lower_silu(fy_lower *l) { return fy_l_ret(l, fy_l_named_op(l, "Swish", fy_l_tensor(l, "self"))); }
+/* x * sigmoid(x), not Swish: engines that read opset 24 do not all have that operator. */
+fy_status fy_lower_silu(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "self");
+    return fy_l_ret(l, x ? fy_emit(&l->b, "Mul", FY_V(x, fy_emit(&l->b, "Sigmoid", FY_V(x), FY_NOATTR)), FY_NOATTR) : NULL);
+}
 fy_status fy_lower_mish(fy_lower *l) { return fy_l_ret(l, fy_l_named_op(l, "Mish", fy_l_tensor(l, "self"))); }
 fy_status fy_lower_hardswish(fy_lower *l) { return fy_l_ret(l, fy_l_named_op(l, "HardSwish", fy_l_tensor(l, "self"))); }
 
