@@ -3,6 +3,7 @@
 BUILD  ?= build
 VENV   ?= .venv
 GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
+PYTHON  = -DFERRY_PYTHON=$(shell test -x $(VENV)/bin/python && echo $(abspath $(VENV))/bin/python)
 CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: help deps venv build asan demo check test test-large fuzz bench-export install update-golden clean
@@ -17,7 +18,7 @@ venv: ## the Python oracles of the tests (pinned in tests/requirements.txt)
 	@tools/deps.sh --python $(VENV)
 
 build: ## build libferry and the program ferry into ./build
-	@cmake -S . -B $(BUILD) $(GEN) -DFERRY_PYTHON=$(abspath $(VENV))/bin/python >$(BUILD).log 2>&1 || (cat $(BUILD).log; exit 1)
+	@cmake -S . -B $(BUILD) $(GEN) $(PYTHON) >$(BUILD).log 2>&1 || (cat $(BUILD).log; exit 1)
 	@cmake --build $(BUILD)
 
 asan: ## build with AddressSanitizer and UndefinedBehaviorSanitizer into ./build-asan

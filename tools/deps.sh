@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(gcc g++ make cmake ninja-build pkg-config libminizip-dev libyajl-dev libssl-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev
-          libcmocka-dev python3 python3-venv dataset-fashion-mnist)
+          libcmocka-dev python3 python3-venv)
 
 if [ "${1:-}" = --python ]; then
     dir=$2

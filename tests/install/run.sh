@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# run.sh BUILD - installs what was built into a temporary prefix and uses it as a stranger does: pkg-config, find_package, the program. The
+# library shows public names only; the headers are C99 and C++17.
+set -euo pipefail
+build=$(realpath "$1")
+source=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+say() { printf 'install: %s\n' "$*"; }
+fail() { say "FAIL: $*"; exit 1; }
+
+prefix=$work/prefix
+cmake --install "$build" --prefix "$prefix" >"$work/install.log" || { cat "$work/install.log"; fail "cmake --install"; }
+lib=$(dirname "$(find "$prefix" -name libferry.so -print -quit)")
+export PATH=$prefix/bin:$PATH LD_LIBRARY_PATH=$lib PKG_CONFIG_PATH=$lib/pkgconfig
+flags=(-Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -Wshadow -Werror)
+
+foreign=$(nm -D --defined-only "$lib/libferry.so" | awk '{print $NF}' | grep -v '^ferry_' || true)
+[ -z "$foreign" ] || fail "libferry.so shows $foreign"
+say "libferry.so shows $(nm -D --defined-only "$lib/libferry.so" | wc -l) names, all ferry_"
+
+cc -std=c99 -pedantic-errors "${flags[@]}" "$source/tests/install/header_c99.c" $(pkg-config --cflags --libs ferry) -o "$work/c99"
+c++ -std=c++17 -pedantic-errors "${flags[@]}" "$source/tests/install/header_cxx.cpp" $(pkg-config --cflags --libs ferry) -o "$work/cxx"
+"$work/c99" && "$work/cxx"
+for h in run ferry tools; do echo "#include <ferry/$h.h>" | cc -std=c99 "${flags[@]}" $(pkg-config --cflags ferry) -x c -fsyntax-only -; done
+say "headers are C99 and C++17, each alone"
+
+cp "$source/tests/fixtures/pt2/t215/cnn.pt2" "$source/examples/fashion/"{fashion.pt2,images.npz} "$work"
+cd "$work"
+ferry --version | grep -q "^ferry $(pkg-config --modversion ferry)$" || fail "ferry --version is not $(pkg-config --modversion ferry)"
+ferry export cnn.pt2 -q
+ferry export fashion.pt2 -q
+"$build/examples/fashion" unpack images.npz in.npz . >/dev/null
+
+cc -std=c11 "${flags[@]}" "$source/examples/minimal.c" $(pkg-config --cflags --libs ferry) -o minimal
+./minimal cnn.onnx
+mkdir consumer
+cmake -S "$source/examples/find_package" -B consumer -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_FLAGS="${flags[*]}" -DCMAKE_CXX_FLAGS="${flags[*]}" >consumer.log ||
+    { cat consumer.log; fail "find_package(ferry)"; }
+cmake --build consumer >consumer.log 2>&1 || { cat consumer.log; fail "the examples do not build"; }
+[ "$(./minimal cnn.onnx)" = "$(consumer/minimal cnn.onnx)" ] || fail "pkg-config and find_package give different programs"
+consumer/errors cnn.onnx
+consumer/threads cnn.onnx 4 | tee threads.txt
+grep -q 'the same bits' threads.txt
+for class in shirt:6 boot:9 bag:8; do
+    consumer/classify fashion.onnx "${class%:*}.png" | tee class.txt
+    grep -q "^class ${class#*:} of 10" class.txt || fail "classify: ${class%:*}"
+done
+say "ok"
