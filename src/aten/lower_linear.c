@@ -134,3 +134,19 @@ fy_status fy_lower_cosine_similarity(fy_lower *l) {
     fy_value *p = fy_l_binary(l, "Mul", fy_l_binary(l, "Div", a, na), fy_l_binary(l, "Div", b, nb));
     return fy_l_ret(l, fy_l_reduce(l, "ReduceSum", p, 1, &axis, false));
 }
+
+/* _trilinear: the three, with axes put in, multiplied and summed over sumdim */
+fy_status fy_lower_trilinear(fy_lower *l) {
+    static const char *const tensor[] = {"i1", "i2", "i3"}, *const expand[] = {"expand1", "expand2", "expand3"};
+    fy_value *y = NULL;
+    int64_t axes[FY_MAX_RANK];
+    for (int i = 0; i < 3; i++) {
+        fy_value *x = fy_l_tensor(l, tensor[i]);
+        int n = fy_l_ints(l, expand[i], axes, FY_MAX_RANK);
+        FY_L_OK(l);
+        if (n > 0) x = fy_emit(&l->b, "Unsqueeze", FY_V(x, fy_k_ints(&l->b, n, axes)), FY_NOATTR);
+        y = y ? fy_l_binary(l, "Mul", y, x) : x;
+    }
+    int n = fy_l_ints(l, "sumdim", axes, FY_MAX_RANK);
+    return fy_l_ret(l, n > 0 ? fy_l_reduce(l, "ReduceSum", y, n, axes, false) : y);
+}

@@ -194,7 +194,7 @@ fy_status fy_lower_unary_float(fy_lower *l) {
         {"aten.exp", "Exp"}, {"aten.log", "Log"}, {"aten.sqrt", "Sqrt"}, {"aten.sin", "Sin"}, {"aten.cos", "Cos"}, {"aten.tan", "Tan"}, {"aten.sinh", "Sinh"},
         {"aten.cosh", "Cosh"}, {"aten.tanh", "Tanh"}, {"aten.asin", "Asin"}, {"aten.acos", "Acos"}, {"aten.atan", "Atan"}, {"aten.asinh", "Asinh"},
         {"aten.acosh", "Acosh"}, {"aten.atanh", "Atanh"}, {"aten.erf", "Erf"}, {"aten.special_erf", "Erf"}, {"aten.sigmoid", "Sigmoid"},
-        {"aten.special_expit", "Sigmoid"}, {"aten.reciprocal", "Reciprocal"}};
+        {"aten.special_expit", "Sigmoid"}, {"aten.arcsin", "Asin"}, {"aten.arccos", "Acos"}, {"aten.arctan", "Atan"}, {"aten.reciprocal", "Reciprocal"}};
     fy_value *x = fy_l_tensor(l, "self");
     return fy_l_ret(l, x ? fy_l_named_op(l, which(l, table, FY_COUNT(table)), fy_b_cast(&l->b, x, fy_to_float(x->type.dtype))) : NULL);
 }
@@ -309,6 +309,16 @@ fy_status fy_lower_binary_formula(fy_lower *l) {
         y = fy_l_where(l, fy_l_binary(l, "Equal", a, zero), zero, fy_l_binary(l, "Mul", a, fy_l_named_op(l, "Log", c)));
     }
     return fy_l_ret(l, y);
+}
+
+/* |a - b| <= atol + rtol * |b|, or equal */
+fy_status fy_lower_isclose(fy_lower *l) {
+    pair p = promoted(l, "self", "other");
+    if (!fy_dtype_float(p.t)) return fy_l_ret(l, fy_l_binary(l, "Equal", p.a, p.b));
+    if (fy_l_bool(l, "equal_nan")) return fy_l_fail(l, FY_E_UNSUPPORTED, "isclose with equal_nan");
+    fy_value *room = fy_l_binary(l, "Add", fy_l_binary(l, "Mul", fy_l_named_op(l, "Abs", p.b), fy_k_scalar(&l->b, p.t, fy_l_float(l, "rtol"))), fy_k_scalar(&l->b, p.t, fy_l_float(l, "atol")));
+    fy_value *near = fy_l_binary(l, "LessOrEqual", fy_l_named_op(l, "Abs", fy_l_binary(l, "Sub", p.a, p.b)), room);
+    return fy_l_ret(l, fy_l_binary(l, "Or", near, fy_l_binary(l, "Equal", p.a, p.b)));
 }
 
 /* ---- clamp, where, casts ------------------------------------------------------------------------------------------------------ */

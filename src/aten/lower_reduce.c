@@ -119,7 +119,8 @@ fy_status fy_lower_var(fy_lower *l) {
 fy_status fy_lower_norm(fy_lower *l) {
     along r = reading(l);
     if (!r.x) return fy_l_ret(l, NULL);
-    double p = fy_l_named(l, "aten.linalg_vector_norm") ? fy_l_float(l, "ord") : fy_l_has(l, "p") ? fy_l_float(l, "p") : 2;
+    if (fy_l_named(l, "aten.linalg_norm") && fy_l_has(l, "ord") && r.n != 1) return fy_l_fail(l, FY_E_UNSUPPORTED, "linalg_norm of matrices");
+    double p = fy_l_named(l, "aten.linalg_vector_norm") || (fy_l_named(l, "aten.linalg_norm") && fy_l_has(l, "ord")) ? fy_l_float(l, "ord") : fy_l_has(l, "p") ? fy_l_float(l, "p") : 2;
     fy_dtype t = fy_l_dtype(l, "dtype", r.x->type.dtype);
     fy_build *b = &l->b;
     fy_value *x = fy_b_cast(b, r.x, t), *y;

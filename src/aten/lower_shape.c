@@ -440,7 +440,65 @@ fy_status fy_lower_meshgrid(fy_lower *l) {
     return l->b.status;
 }
 
-/* broadcast_tensors of like shapes; diff by slices */
+fy_status fy_lower_broadcast_tensors(fy_lower *l) {
+    fy_value **v;
+    int n = fy_l_tensors(l, "tensors", &v), r = 0;
+    dims all;
+    FY_L_OK(l);
+    for (int i = 0; i < n; i++) {
+        int vr = fy_rank(l, v[i]);
+        for (; r < vr; r++) {                            /* leading axes */
+            memmove(all + 1, all, (size_t)r * sizeof *all);
+            all[0] = fy_l_k(l, 1);
+        }
+        for (int k = 0; k < vr; k++)
+            if (fy_dim_is(all[r - vr + k], 1)) all[r - vr + k] = v[i]->type.dim[k];
+    }
+    for (int i = 0; i < n; i++) fy_l_out(l, i, fy_l_expand(l, v[i], r, all));
+    return l->b.status;
+}
+
+/* cartesian_prod of vectors: each spread over the grid of all, flat, side by side */
+fy_status fy_lower_cartesian_prod(fy_lower *l) {
+    fy_value **v;
+    int n = fy_l_tensors(l, "tensors", &v);
+    dims all;
+    FY_L_OK(l);
+    if (n < 1 || n > FY_MAX_RANK) return fy_l_fail(l, FY_E_LIMIT, "cartesian_prod of %d tensors", n);
+    if (n == 1) return fy_l_ret(l, v[0]);
+    for (int i = 0; i < n; i++) all[i] = fy_dim_of(l, v[i], 0);
+    const fy_dim *column[2] = {product(l, n, all), fy_l_k(l, 1)};
+    for (int i = 0; i < n; i++) {
+        dims one;
+        for (int k = 0; k < n; k++) one[k] = k == i ? all[k] : fy_l_k(l, 1);
+        v[i] = fy_l_reshape(l, fy_l_expand(l, fy_l_reshape(l, v[i], n, one), n, all), 2, column);
+    }
+    FY_L_OK(l);
+    return fy_l_ret(l, fy_b_concat(&l->b, n, v, 1));
+}
+
+/* rot90: turns by 90 degrees are a transposition and a flip, 180 two flips */
+fy_status fy_lower_rot90(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "self");
+    int64_t d[2], k = fy_l_int(l, "k") & 3;
+    int rank = fy_rank(l, x), n = fy_l_ints(l, "dims", d, 2), perm[FY_MAX_RANK];
+    FY_L_OK(l);
+    if (n != 2) return fy_l_fail(l, FY_E_ATTR, "rot90 in %d axes", n);
+    for (int i = 0; i < 2; i++) d[i] = fy_l_axis_of(l, d[i], rank);
+    FY_L_OK(l);
+    if (k == 0) return fy_l_ret(l, x);
+    int64_t axes[2] = {k == 3 ? d[0] : d[1], d[0]}, minus[2] = {-1, -1}, end[2] = {INT64_MIN, INT64_MIN};
+    int flips = k == 2 ? 2 : 1;
+    fy_build *b = &l->b;
+    x = fy_emit(b, "Slice", FY_V(x, fy_k_ints(b, flips, minus), fy_k_ints(b, flips, end), fy_k_ints(b, flips, axes), fy_k_ints(b, flips, minus)), FY_NOATTR);
+    if (k == 2 || !x) return fy_l_ret(l, x);
+    identity(rank, perm);
+    perm[d[0]] = (int)d[1];
+    perm[d[1]] = (int)d[0];
+    return fy_l_ret(l, transposed(l, x, rank, perm));
+}
+
+/* differences of neighbours, by slices */
 fy_status fy_lower_diff(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self"), *pre = fy_l_tensor(l, "prepend"), *app = fy_l_tensor(l, "append");
     int axis = fy_l_axis(l, "dim", fy_rank(l, x));

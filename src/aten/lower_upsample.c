@@ -40,11 +40,14 @@ fy_status fy_lower_upsample(fy_lower *l) {
     if (!scales && !sizes) return fy_l_fail(l, FY_E_ATTR, "%s without a size", op);
     const char *mode = nearest ? "nearest" : cubic ? "cubic" : "linear";
     const char *where = nearest && !exact ? "asymmetric" : align ? "align_corners" : "half_pixel";
-    fy_attr attr[6] = {fy_text("mode", mode), fy_text("coordinate_transformation_mode", where), fy_ints("axes", nd, axes)};
+    fy_attr attr[7] = {fy_text("mode", mode), fy_text("coordinate_transformation_mode", where), fy_ints("axes", nd, axes)};
     int na = 3;
     if (nearest) attr[na++] = fy_text("nearest_mode", exact ? "round_prefer_ceil" : "floor");
     if (cubic) attr[na++] = fy_float("cubic_coeff_a", smooth ? -0.5 : -0.75);
-    if (smooth) attr[na++] = fy_int("antialias", 1);
+    if (smooth) {                                        /* torch leaves pixels outside out of the weights */
+        attr[na++] = fy_int("antialias", 1);
+        attr[na++] = fy_int("exclude_outside", 1);
+    }
     return fy_l_ret(l, fy_emit(b, "Resize", FY_V(x, NULL, scales, sizes), na, attr));
 }
 
