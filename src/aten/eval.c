@@ -34,8 +34,8 @@ static const eval_op *find_op(const char *op, const char **target) {
     if (r) return r;
     memcpy(name, op, n);
     name[n] = 0;
-    char *under = strrchr(name, '_'), *dot = strrchr(name, '.');
-    if (under && under > name && under[-1] != '_' && (under[1] == 0 || under == dot - 1)) {
+    char *space = strchr(name, '.'), *dot = space ? strchr(space + 1, '.') : NULL, *under = dot ? dot - 1 : name + n - 1;
+    if (*under == '_' && under > name && under[-1] != '_') {
         *target = "self";
         memmove(under, under + 1, strlen(under));
         return find_exact(name, strlen(name));
@@ -47,6 +47,12 @@ static const eval_op *find_op(const char *op, const char **target) {
         return find_exact(name, strlen(name));
     }
     return NULL;
+}
+
+/* transpose_, unsqueeze_ ...: no element changes, and later nodes name the result. */
+static bool only_reshapes(const eval_op *op) {
+    return op->run == fy_at_transpose || op->run == fy_at_t || op->run == fy_at_squeeze || op->run == fy_at_unsqueeze || op->run == fy_at_alias ||
+           op->run == fy_at_as_strided || op->run == fy_at_dropout;
 }
 
 fy_status (*fy_eval_find(const char *op))(fy_eval *v) {
@@ -478,7 +484,7 @@ fy_status fy_ev_new(fy_eval *v, fy_et *o, fy_dtype dtype, int rank, const int64_
     fy_dtype wide = fy_ev_wide(dtype);
     FY_NEED(v->e, wide, TYPE, "a result of type %s", fy_dtype_name(dtype));
     int64_t count;
-    FY_NEED(v->e, rank <= FY_MAX_RANK && fy_count_dims(&count, rank, dim) && count < (int64_t)1 << 36, LIMIT, "a result is too large");
+    FY_NEED(v->e, rank <= FY_MAX_RANK && fy_count_dims(&count, rank, dim) && count < (int64_t)1 << 33, LIMIT, "a result is too large");
     FY_TRY(fy_tensor_new(&o->t, wide, rank, dim, v->e));
     if (o->t.data) memset(o->t.data, 0, (size_t)count * (size_t)fy_elem_bytes(wide));
     return FY_OK;
@@ -744,7 +750,7 @@ static fy_status run_node(fy_eval *v, const fy_pnode *n) {
     FY_NEED(v->e, op, ATEN, "%s cannot be evaluated", n->op);
     v->node = n;
     v->k = op->k;
-    v->inplace = target != NULL;
+    v->inplace = target != NULL && !only_reshapes(op);
     v->target = target;
     return op->run(v);
 }

@@ -56,7 +56,7 @@ static fy_status forward(fy_eval *v, fy_et x, fy_et w, const fy_et *bias, conv *
             (long long)cin, (long long)c->groups, (long long)w.t.dim[1]);
     for (int i = 0; i < nd; i++) {
         int64_t k = w.t.dim[2 + i], span, pads;
-        FY_NEED(v->e, k > 0 && c->step[i] > 0 && c->dilation[i] > 0 && c->pad[i] >= 0, VALUE, "convolution with kernel %lld, stride %lld", (long long)k, (long long)c->step[i]);
+        FY_NEED(v->e, k > 0 && c->step[i] > 0 && c->dilation[i] > 0 && c->pad[i] >= 0 && c->step[i] < 1 << 24 && c->dilation[i] < 1 << 24 && c->pad[i] < 1 << 24, VALUE, "convolution with kernel %lld, stride %lld", (long long)k, (long long)c->step[i]);
         span = c->dilation[i] * (k - 1);
         pads = c->same ? span : 2 * c->pad[i];
         a.in[i] = x.t.dim[2 + i];
@@ -120,7 +120,7 @@ static fy_status transposed(fy_eval *v, fy_et x, fy_et w, const fy_et *bias, con
         S[j] = c->step[i];
         P[j] = c->pad[i];
         D[j] = c->dilation[i];
-        FY_NEED(v->e, S[j] > 0 && D[j] > 0 && K[j] > 0 && I[j] > 0 && P[j] >= 0, VALUE, "transposed convolution with stride %lld", (long long)S[j]);
+        FY_NEED(v->e, S[j] > 0 && D[j] > 0 && K[j] > 0 && I[j] > 0 && P[j] >= 0 && S[j] < 1 << 24 && D[j] < 1 << 24 && P[j] < 1 << 24 && c->extra[i] >= 0 && c->extra[i] < 1 << 24, VALUE, "transposed convolution with stride %lld", (long long)S[j]);
         O[j] = dim[2 + i] = (I[j] - 1) * S[j] - 2 * P[j] + D[j] * (K[j] - 1) + c->extra[i] + 1;
         FY_NEED(v->e, O[j] > 0, SHAPE, "transposed convolution of size %lld", (long long)O[j]);
         taps *= K[j];

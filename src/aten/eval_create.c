@@ -82,7 +82,7 @@ fy_status fy_at_arange(fy_eval *v) {
     int64_t ai = has_start ? fy_get_i64(&start.t, 0) : 0, si = has_step ? fy_get_i64(&step.t, 0) : 1;
     for (int64_t i = 0; i < n; i++) {
         if (o.t.dtype == FERRY_DOUBLE) fy_ev_at(&o)[i] = a + (double)i * s;
-        else if (o.t.dtype == FERRY_INT64) fy_ev_at_i(&o)[i] = ints ? ai + i * si : (int64_t)(a + (double)i * s);
+        else if (o.t.dtype == FERRY_INT64) fy_ev_at_i(&o)[i] = ints ? (int64_t)((uint64_t)ai + (uint64_t)i * (uint64_t)si) : (int64_t)(a + (double)i * s);
     }
     return fy_ev_out(v, 0, &o);
 }

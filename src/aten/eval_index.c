@@ -695,7 +695,7 @@ fy_status fy_at_im2col(fy_eval *v) {                         /* im2col; 1: col2i
     if (v->k) FY_TRY(fy_ev_intn(v, "output_size", 2, size, 1));
     else { size[0] = a.t.dim[2]; size[1] = a.t.dim[3]; }
     for (int i = 0; i < 2; i++) {
-        FY_NEED(v->e, k[i] > 0 && d[i] > 0 && s[i] > 0 && p[i] >= 0 && size[i] + 2 * p[i] >= d[i] * (k[i] - 1) + 1, SHAPE, "window %lld of size %lld", (long long)k[i], (long long)size[i]);
+        FY_NEED(v->e, k[i] > 0 && d[i] > 0 && s[i] > 0 && p[i] >= 0 && k[i] < 1 << 20 && d[i] < 1 << 20 && s[i] < 1 << 20 && p[i] < 1 << 20 && size[i] < 1 << 30 && size[i] + 2 * p[i] >= d[i] * (k[i] - 1) + 1, SHAPE, "window %lld of size %lld", (long long)k[i], (long long)size[i]);
         L[i] = (size[i] + 2 * p[i] - d[i] * (k[i] - 1) - 1) / s[i] + 1;
     }
     int64_t N = a.t.dim[0], taps = k[0] * k[1], C = v->k ? a.t.dim[1] / taps : a.t.dim[1], len = L[0] * L[1];

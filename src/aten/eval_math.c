@@ -43,6 +43,10 @@ static void unary_run(void *arg, int64_t i0, int64_t i1) {
     case EV_LOG2: EACH(log2(x));
     case EV_NEG: EACH(-x);
     case EV_POS: EACH(x);
+    case EV_DEG2RAD: EACH(x * (3.14159265358979323846 / 180));
+    case EV_RAD2DEG: EACH(x * (180 / 3.14159265358979323846));
+    case EV_SINC: EACH(x == 0 ? 1 : sin(3.14159265358979323846 * x) / (3.14159265358979323846 * x));
+    case EV_LOGIT: EACH(a >= 0 ? log(fmin(fmax(x, a), 1 - a) / (1 - fmin(fmax(x, a), 1 - a))) : log(x / (1 - x)));
     case EV_RECIP: EACH(1 / x);
     case EV_RELU: EACH(x > 0 || isnan(x) ? x : 0);
     case EV_RELU6: EACH(isnan(x) ? x : x < 0 ? 0 : x > 6 ? 6 : x);
@@ -150,6 +154,7 @@ static fy_status unary_params(fy_eval *v, const fy_et *x, double *a, double *b, 
         FY_TRY(fy_ev_f64(v, "posinf", b));
         FY_TRY(fy_ev_f64(v, "neginf", c));
         break;
+    case EV_LOGIT: *a = -1; FY_TRY(fy_ev_f64(v, "eps", a)); break;
     case EV_HARDSHRINK: case EV_SOFTSHRINK: *a = 0.5; FY_TRY(fy_ev_f64(v, "lambd", a)); break;
     case EV_ROUND_DECIMALS:
         FY_TRY(fy_ev_int(v, "decimals", &n));
@@ -194,11 +199,11 @@ fy_status fy_at_test(fy_eval *v) {                           /* isnan, isinf, is
         const double *p = fy_ev_dense(v, &x);
         if (!p) { fy_tensor_free(&o.t); return FY_E_NOMEM; }
         for (int64_t i = 0; i < n; i++)
-            y[i] = (uint8_t)(v->k == EV_ISNAN ? isnan(p[i]) != 0 : v->k == EV_ISINF ? isinf(p[i]) != 0 : v->k == EV_ISFINITE ? isfinite(p[i]) != 0 : p[i] == 0);
+            y[i] = (uint8_t)(v->k == EV_ISNAN ? isnan(p[i]) != 0 : v->k == EV_ISINF ? isinf(p[i]) != 0 : v->k == EV_ISPOSINF ? p[i] == (double)INFINITY : v->k == EV_ISNEGINF ? p[i] == -(double)INFINITY : v->k == EV_ISFINITE ? isfinite(p[i]) != 0 : p[i] == 0);
     } else {
         const int64_t *p = fy_ev_dense_i(v, &x);
         if (!p) { fy_tensor_free(&o.t); return FY_E_NOMEM; }
-        for (int64_t i = 0; i < n; i++) y[i] = (uint8_t)(v->k == EV_ISFINITE ? 1 : v->k == EV_ISNAN || v->k == EV_ISINF ? 0 : p[i] == 0);
+        for (int64_t i = 0; i < n; i++) y[i] = (uint8_t)(v->k == EV_ISFINITE ? 1 : v->k == EV_ISNAN || v->k == EV_ISINF || v->k == EV_ISPOSINF || v->k == EV_ISNEGINF ? 0 : p[i] == 0);
     }
     return fy_ev_out(v, 0, &o);
 }

@@ -97,10 +97,10 @@ static fy_status product(fy_eval *v, fy_et *o, fy_et a, fy_et b) {
 
 fy_status fy_at_matmul(fy_eval *v) {                         /* matmul, mm, bmm, mv, dot */
     fy_et       a, b, o;
-    const char *second[] = {"other", "mat2", "vec", "tensor", "vec2"};
+    const char *second[] = {"other", "mat2", "vec", "tensor"};
     int         which = 0;
     FY_TRY(fy_ev_raw(v, "self", &a));
-    while (which < 4 && !fy_pnode_arg(v->node, second[which])) which++;
+    while (which < 3 && !fy_pnode_arg(v->node, second[which])) which++;
     FY_TRY(fy_ev_raw(v, second[which], &b));
     FY_NEED(v->e, a.t.rank >= 1 && b.t.rank >= 1, SHAPE, "a product with a scalar");
     bool va = a.t.rank == 1, vb = b.t.rank == 1;
@@ -478,7 +478,7 @@ fy_status fy_at_sdpa(fy_eval *v) {
     FY_TRY(fy_ev_raw(v, "query", &q));
     FY_TRY(fy_ev_raw(v, "key", &k));
     FY_TRY(fy_ev_raw(v, "value", &x));
-    FY_TRY(fy_ev_opt(v, "attn_mask", &m, &has));
+    FY_TRY(fy_ev_opt(v, fy_pnode_arg(v->node, "attn_bias") ? "attn_bias" : "attn_mask", &m, &has));
     FY_TRY(fy_ev_bool(v, "is_causal", &causal));
     FY_TRY(fy_ev_bool(v, "enable_gqa", &gqa));
     FY_TRY(fy_ev_f64(v, "dropout_p", &p));

@@ -102,7 +102,7 @@ fy_status fy_at_pool(fy_eval *v) {
         p.in[d] = x.t.dim[at];
         if (p.adaptive) p.out[d] = got[n == 1 ? 0 : i] < 0 ? p.in[d] : got[n == 1 ? 0 : i];
         else {
-            FY_NEED(v->e, p.k[d] > 0 && p.step[d] > 0 && p.dil[d] > 0 && p.pad[d] >= 0 && p.pad[d] <= p.k[d] && p.k[d] < 1 << 20 && p.dil[d] < 1 << 20, VALUE,
+            FY_NEED(v->e, p.k[d] > 0 && p.step[d] > 0 && p.dil[d] > 0 && p.pad[d] >= 0 && p.pad[d] <= p.k[d] && p.k[d] < 1 << 20 && p.dil[d] < 1 << 20 && p.step[d] < 1 << 30, VALUE,
                     "pooling with kernel %lld, stride %lld", (long long)p.k[d], (long long)p.step[d]);
             int64_t room = p.in[d] + 2 * p.pad[d] - p.dil[d] * (p.k[d] - 1) - 1;
             FY_NEED(v->e, room >= 0, SHAPE, "pooling: the window is larger than its input");
@@ -185,7 +185,7 @@ fy_status fy_at_upsample(fy_eval *v) {                       /* k: nd * 8 + mode
     for (int d = 0; d < nd; d++) {
         int64_t dim[FY_MAX_RANK], in = cur.t.dim[2 + d], out = n == nd ? size[d] : (int64_t)floor((double)in * factor[d]), inner = 1, outer = 1;
         double  scale = !corners && factor[d] > 0 ? 1 / factor[d] : (double)in / (double)(out ? out : 1);
-        FY_NEED(v->e, out > 0 && in > 0, SHAPE, "resizing %lld to %lld", (long long)in, (long long)out);
+        FY_NEED(v->e, out > 0 && in > 0 && out < 1 << 24, SHAPE, "resizing %lld to %lld", (long long)in, (long long)out);
         memcpy(dim, cur.t.dim, sizeof dim);
         dim[2 + d] = out;
         for (int i = 0; i < 2 + d; i++) outer *= dim[i];

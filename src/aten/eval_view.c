@@ -62,13 +62,19 @@ static fy_status reshape_to(fy_eval *v, fy_et *a, int rank, int64_t *dim) {
     return fy_ev_view(v, 0, a);
 }
 
-fy_status fy_at_view(fy_eval *v) {                              /* view, reshape, _unsafe_view */
+fy_status fy_at_view(fy_eval *v) {                           /* view, reshape, _unsafe_view */
     fy_et   a;
     int64_t dim[FY_MAX_RANK];
     int     n;
     FY_TRY(fy_ev_raw(v, "self", &a));
     FY_TRY(fy_ev_ints(v, v->k ? "shape" : "size", dim, FY_MAX_RANK, &n));
     return reshape_to(v, &a, n < 0 ? 0 : n, dim);
+}
+
+fy_status fy_at_ravel(fy_eval *v) {
+    fy_et   a;
+    FY_TRY(fy_ev_raw(v, "self", &a));
+    return reshape_to(v, &a, 1, (int64_t[]){-1});
 }
 
 fy_status fy_at_view_as(fy_eval *v) {
@@ -441,11 +447,11 @@ fy_status fy_at_as_strided(fy_eval *v) {
         for (int i = 0; i < a.t.rank; i++)
             if (arg->value->stride[i] && !fy_dim_known(arg->value->stride[i], &want[i])) want[i] = a.t.stride[i];
     for (int i = 0; i < a.t.rank; i++) {
-        FY_NEED(v->e, want[i] >= 0 && want[i] < (int64_t)1 << 36, UNSUPPORTED, "as_strided of a tensor with stride %lld", (long long)want[i]);
+        FY_NEED(v->e, want[i] >= 0 && want[i] < (int64_t)1 << 26 && a.t.dim[i] < (int64_t)1 << 33, UNSUPPORTED, "as_strided of a tensor with stride %lld", (long long)want[i]);
         span += (a.t.dim[i] - 1) * want[i];
     }
     for (int i = 0; i < n; i++) {
-        FY_NEED(v->e, dim[i] >= 0 && stride[i] >= 0 && dim[i] < (int64_t)1 << 36 && stride[i] < (int64_t)1 << 20, SHAPE, "as_strided size %lld", (long long)dim[i]);
+        FY_NEED(v->e, dim[i] >= 0 && stride[i] >= 0 && dim[i] < (int64_t)1 << 33 && stride[i] < (int64_t)1 << 26, SHAPE, "as_strided size %lld", (long long)dim[i]);
         far += dim[i] ? (dim[i] - 1) * stride[i] : 0;
     }
     bool same = true;
@@ -509,6 +515,34 @@ fy_status fy_at_diagonal(fy_eval *v) {
     return fy_ev_view(v, 0, &a);
 }
 
+fy_status fy_at_diagonal_scatter(fy_eval *v) {
+    fy_et   a, src, o, w;
+    int     i, j;
+    int64_t offset = 0;
+    FY_TRY(fy_ev_in(v, "self", &a));
+    FY_TRY(fy_ev_in(v, "src", &src));
+    FY_TRY(fy_ev_int(v, "offset", &offset));
+    FY_TRY(fy_ev_axis(v, "dim1", a.t.rank, 0, &i));
+    FY_TRY(fy_ev_axis(v, "dim2", a.t.rank, 1, &j));
+    FY_NEED(v->e, a.t.rank >= 2 && i != j && src.t.rank == a.t.rank - 1, SHAPE, "diagonal_scatter of rank %d", a.t.rank);
+    FY_TRY(fy_ev_cast(v, &src, a.dtype));
+    FY_TRY(fy_ev_copy(v, &o, &a));
+    w = o;
+    int64_t lo = offset < 0 ? -offset : 0, up = offset > 0 ? offset : 0, n = src.t.dim[src.t.rank - 1];
+    bool    fits = lo < a.t.dim[i] && up < a.t.dim[j] && n <= a.t.dim[i] - lo && n <= a.t.dim[j] - up;
+    if (!fits) { fy_tensor_free(&o.t); return fy_fail(v->e, FY_E_SHAPE, "diagonal_scatter of %lld elements", (long long)n); }
+    move_by(&w, lo * w.t.stride[i] + up * w.t.stride[j]);
+    int64_t stride = w.t.stride[i] + w.t.stride[j];
+    drop_axis(&w.t, i > j ? i : j);
+    drop_axis(&w.t, i > j ? j : i);
+    w.t.dim[w.t.rank] = n;
+    w.t.stride[w.t.rank++] = stride;
+    fy_status s = fy_ev_expand(v, &src, w.t.rank, w.t.dim);
+    if (s != FY_OK) { fy_tensor_free(&o.t); return s; }
+    fy_tensor_copy(&w.t, &src.t);
+    return fy_ev_out(v, 0, &o);
+}
+
 /* ---- the same values ---------------------------------------------------------------------------------------------------- */
 
 fy_status fy_at_clone(fy_eval *v) {
@@ -533,11 +567,6 @@ fy_status fy_at_dropout(fy_eval *v) {
     FY_TRY(fy_ev_bool(v, "train", &train));
     FY_TRY(fy_ev_f64(v, "p", &p));
     FY_NEED(v->e, !train || p == 0, TRAINING, "dropout in training mode is random");
-    if (v->inplace) {
-        fy_pvalue *to = v->node->nout ? v->node->out[0].value : NULL;
-        v->inplace = false;
-        return to ? fy_ev_view(v, 0, &a) : FY_OK;
-    }
     return fy_ev_view(v, 0, &a);
 }
 
@@ -563,7 +592,8 @@ fy_status fy_at_to(fy_eval *v) {                                /* to.*, _to_cop
     if (v->k == 2) {
         FY_TRY(fy_ev_opt_raw(v, "other", &b, &has));
         if (has) to = b.dtype;
-    } else FY_TRY(fy_ev_dtype(v, "dtype", &to));
+    } else if (v->k == 3) to = FERRY_FLOAT;
+    else FY_TRY(fy_ev_dtype(v, "dtype", &to));
     FY_TRY(fy_ev_bool(v, "copy", &copy));
     if (to == a.dtype && !copy) return fy_ev_view(v, 0, &a);
     FY_TRY(fy_ev_in(v, "self", &a));

@@ -88,10 +88,27 @@ def products(a, b, c, q, k, v, m):
     return r
 
 
+def rare(x, y, i):
+    r = [torch.cdist(x, y), torch.cdist(x, y, 1), F.pairwise_distance(x, y), F.cosine_similarity(x, y, dim=1), torch.searchsorted(x.sort(-1).values, y), torch.bucketize(y, x[0, 0].sort().values, right=True)]
+    r += list(x.median(1)) + list(torch.aminmax(x, dim=1)) + [torch.take(x, i), torch.nanmean(x, 1), torch.vstack([x[0], y[1]]), torch.hstack([x[0], y[1]]), torch.hstack([x[0, 0], y[0, 0]]), torch.deg2rad(x)]
+    r += [torch.rad2deg(x), torch.logit(torch.sigmoid(x)), torch.ravel(x), torch.diagonal_scatter(x[0, :4], y[0, 0]), torch.isposinf(x / 0), torch.greater(x, 0.5), torch.not_equal(x, y)]
+    z = x.clone()
+    z.div_(0.3, rounding_mode="floor").pow_(2)
+    return r + [z]
+
+
+def halves(x, w, b, g):
+    h = F.linear(x, w, b)
+    r = [h, F.layer_norm(h, (6,), g, b), h.softmax(-1), F.gelu(h), h + x.sum(), h * 0.1, h.mean(1), x.float() @ w.float().t(), F.scaled_dot_product_attention(x[None], x[None], x[None]), h.to(torch.bfloat16) * 3, h > 0.3]
+    return r + [F.silu(h.bfloat16()), h.bfloat16().float() + 1, torch.cat([h, h.bfloat16()], 0)]
+
+
 def evaluator(x, y, k):
     """What the evaluator knows and ONNX export refuses."""
     r = [torch.fmax(x, y), torch.copysign(x, y), torch.scatter_reduce(x, 1, k, x, "mean", include_self=False), F.adaptive_max_pool2d(x, (2, 3)), torch.histc(x, 5, -2, 2)]
-    return r + list(x.cummax(1))
+    w = x.clone()
+    w.unsqueeze_(0).transpose_(1, 3)
+    return r + list(x.cummax(1)) + [torch.sinc(x), w, w.squeeze_(0)]
 
 
 def gen(seed):
@@ -108,6 +125,8 @@ CASES = {
     "binary": (binary, (randn(2, 3), randn(3) + 3, torch.tensor([[-7, 2, 3], [9, -5, 1]]), torch.tensor([2, -3, 4]), torch.tensor([True, False, True]), torch.tensor(0.7), randn(3).half(), torch.tensor([250, 7, 1], dtype=torch.uint8))),
     "reduce": (reduce, (X, torch.tensor([[[3, 1], [2, 7]], [[5, 5], [0, -4]]]), torch.tensor([[True, False, True], [True, True, True]]))),
     "index": (index, (randn(3, 4, 4), torch.tensor([2, 0]), randn(3, 4, 4) > 0, torch.tensor([[[0, 1, 3, 2]], [[1, 1, 0, 3]], [[2, 0, 1, 1]]]).repeat(1, 4, 1))),
+    "rare": (rare, (randn(3, 5, 4), -randn(3, 5, 4) * 0.8, torch.tensor([[3, -1], [7, 20]]))),
+    "halves": (halves, (randn(4, 5).half(), randn(6, 5).half(), randn(6).half(), randn(6).half() + 1)),
     "evaluator": (evaluator, (randn(3, 4, 4), -randn(3, 4, 4), torch.tensor([[[0, 1, 3, 2]], [[1, 1, 0, 3]], [[2, 0, 1, 1]]]).repeat(1, 4, 1))),
     "views": (views, (X, randn(3, 3))),
     "layers": (layers, (randn(2, 4, 7, 9), randn(6, 4, 3, 3), randn(4, 1, 3, 3), randn(4, 6, 3, 3), randn(6).abs(), torch.tanh(randn(2, 3, 4, 2)))),
@@ -136,7 +155,7 @@ def main():
                     n.meta.pop(key, None)
         torch.export.save(ep, os.path.join(OUT, name + ".pt2"))
         rec = {"in%d" % i: a.numpy() for i, a in enumerate(args)}
-        rec.update({"out%d" % i: w.detach().numpy() for i, w in enumerate(want)})
+        rec.update({"out%d" % i: (w.float() if w.dtype == torch.bfloat16 else w).detach().numpy() for i, w in enumerate(want)})
         np.savez_compressed(os.path.join(OUT, name + ".npz"), **rec)
 
 
