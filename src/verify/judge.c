@@ -177,13 +177,19 @@ fy_status fy_runner_open(fy_runner *r, const fy_engine *engine, const fy_model *
     const char *missing = r->engine->missing ? r->engine->missing(why, sizeof why) : NULL;
     FY_NEED(e, !missing, ENGINE, "%s: %.300s", r->engine->name, missing);
     fy_status s = r->engine->compile(&r->compiled, m, &o, e);
-    if (s == FY_OK) s = r->engine->session(&r->session, r->compiled, e);
     if (s != FY_OK) fy_runner_close(r);
     return s;
 }
 
+fy_status fy_runner_run(const fy_runner *r, fy_rval *const *in, fy_rval *out, ferry_error *e) {
+    fy_session *session = NULL;
+    FY_TRY(r->engine->session(&session, r->compiled, e));
+    fy_status s = r->engine->run(session, in, out, e);
+    r->engine->session_free(session);
+    return s;
+}
+
 void fy_runner_close(fy_runner *r) {
-    if (r->session) r->engine->session_free(r->session);
     if (r->compiled) r->engine->compiled_free(r->compiled);
     *r = (fy_runner){0};
 }

@@ -205,7 +205,7 @@ static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval 
     if (s == FY_OK) s = fy_verify_add_case(w->r, label, (int)g->out.n + 1, &c, w->e);
     if (s == FY_OK) {
         c->by_sample = by_sample;
-        s = w->run.engine->run(w->run.session, ptr, got, w->e);
+        s = fy_runner_run(&w->run, ptr, got, w->e);
         if (s != FY_OK && s != FY_E_NOMEM && s != FY_E_INTERNAL) {
             char text[512];
             snprintf(text, sizeof text, "%s", w->e ? w->e->text : "");
@@ -660,7 +660,7 @@ static fy_status recorded_case(work *w, const fy_named_list *rec, fy_rval *in, f
     FY_TRY(fy_random_inputs(in, w->m, w->o->seed, NULL, NULL, w->e));
     FY_TRY(fy_verify_add_case(w->r, "recorded", (int)g->out.n + 1, &c, w->e));
     say(w, "recorded: model");
-    FY_TRY(w->run.engine->run(w->run.session, ptr, got, w->e));
+    FY_TRY(fy_runner_run(&w->run, ptr, got, w->e));
     for (int64_t j = 0; j < g->out.n; j++) {
         snprintf(other, sizeof other, "out%lld", (long long)j);
         const fy_tensor *t = fy_named_find(rec, g->out.at[j]->name);
@@ -719,7 +719,7 @@ static fy_status model_case(work *w, fy_runner *ref, const fy_model *rm, const c
         if (at < 0) s = fy_fail(w->e, FY_E_NAME, "the reference has an input %s that the model lacks", rg->in.at[i]->name);
         else ptr[i] = &in.graph[at];
     }
-    if (s == FY_OK) *reference = ref->engine->run(ref->session, ptr, out, w->e);
+    if (s == FY_OK) *reference = fy_runner_run(ref, ptr, out, w->e);
     for (int64_t j = 0; j < g->out.n && s == FY_OK && *reference == FY_OK; j++) {
         int64_t at = j < rg->out.n ? j : -1;
         for (int64_t k = 0; k < rg->out.n; k++)
