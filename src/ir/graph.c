@@ -297,6 +297,7 @@ static fy_graph *first_body(const fy_node *n) {
 }
 
 fy_graph *fy_graph_next(const fy_node *root, const fy_graph *g) {
+    if (g->model->graphs.n == 1) return NULL;                /* no body was ever made */
     fy_graph *b = first_body(g->first);
     while (!b && g->owner) {
         const fy_node *owner = g->owner;

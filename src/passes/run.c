@@ -93,6 +93,7 @@ fy_status fy_passes_run(fy_model *m, const fy_pass_options *o, ferry_error *e) {
 
 fy_status fy_all_graphs(fy_graph_list *list, const fy_model *m, ferry_error *e) {
     FY_PUSH(e, *list, m->graph);
+    if (m->graphs.n == 1) return FY_OK;                      /* no body was ever made: no need to look for one */
     for (int64_t at = 0; at < list->n; at++)
         for (fy_node *n = list->at[at]->first; n; n = n->next)
             for (int a = 0; a < n->nattr; a++) {
