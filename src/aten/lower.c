@@ -351,6 +351,18 @@ static const char *first_output(const fy_pnode *n) {
     return "";
 }
 
+/* A tensor that the schema asks for may not be None; lowerings rely on that. */
+static fy_status check_required(const fy_lower *l) {
+    const fy_schema *s = l->n->schema;
+    for (int i = 0; s && i < s->narg; i++) {
+        const fy_schema_arg *a = &s->arg[i];
+        if (a->optional || a->type != FY_ST_TENSOR) continue;
+        const fy_parg *given = fy_aten_arg(l->n, a->name);
+        FY_NEED(l->b.e, given->kind != FY_ARG_NONE && (given->kind != FY_ARG_TENSOR || given->value), GRAPH, "%s lacks its argument %s", l->n->op, a->name);
+    }
+    return FY_OK;
+}
+
 static fy_status lower_node(fy_lower *l) {
     const fy_pnode *n = l->n;
     if (strncmp(n->op, "sym.", 4) == 0) {
@@ -363,6 +375,7 @@ static fy_status lower_node(fy_lower *l) {
     }
     const fy_aten_op *op = fy_aten_find(n->op);
     FY_NEED(l->b.e, op && op->lower, ATEN, "%s has no lowering", n->op);
+    FY_TRY(check_required(l));
     FY_TRY(op->lower(l));
     FY_L_OK(l);
     return check_outputs(l);

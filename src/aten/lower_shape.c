@@ -26,10 +26,12 @@ static void infer_one(fy_lower *l, int n, const fy_dim **d, const fy_dim *total)
     if (!d[at]) (void)fy_l_fail(l, FY_E_SHAPE, "%s: the size -1 cannot be worked out", l->n->op);
 }
 
-static bool all_known(int n, const fy_dim *const *d) {
+/* False also where the product does not fit. */
+static bool product_known(int n, const fy_dim *const *d, int64_t *r) {
     int64_t k;
+    *r = 1;
     for (int i = 0; i < n; i++)
-        if (!fy_dim_known(d[i], &k)) return false;
+        if (!fy_dim_known(d[i], &k) || __builtin_mul_overflow(*r, k, r)) return false;
     return true;
 }
 
@@ -42,10 +44,8 @@ fy_status fy_lower_view(fy_lower *l) {
     fy_l_fit_view(l, rank, x->type.dim, n, d);
     infer_one(l, n, d, product(l, rank, x->type.dim));
     FY_L_OK(l);
-    int64_t have = 1, want = 1, k;
-    if (all_known(rank, x->type.dim) && all_known(n, d)) {
-        for (int i = 0; i < rank; i++) { (void)fy_dim_known(x->type.dim[i], &k); have *= k; }
-        for (int i = 0; i < n; i++) { (void)fy_dim_known(d[i], &k); want *= k; }
+    int64_t have, want;
+    if (product_known(rank, x->type.dim, &have) && product_known(n, d, &want)) {
         if (have != want) return fy_l_fail(l, FY_E_SHAPE, "%s of %lld elements to a shape of %lld", l->n->op, (long long)have, (long long)want);
     }
     return fy_l_ret(l, fy_l_reshape(l, x, n, d));
