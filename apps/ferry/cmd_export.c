@@ -33,7 +33,7 @@ static int write_report(const char *path, const ferry_report *r) {
     while (path[n]) n++;
     bool json = n > 5 && path[n - 5] == '.' && path[n - 4] == 'j' && path[n - 3] == 's' && path[n - 2] == 'o' && path[n - 1] == 'n';
     FILE *f = fopen(path, "w");
-    if (!f || fputs(json ? ferry_report_json(r) : ferry_report_text(r, 0), f) < 0 || fclose(f)) {
+    if (!f || fputs(json ? ferry_report_json(r) : ferry_report_full(r), f) < 0 || fclose(f)) {
         fprintf(stderr, "error[WRITE]: %s: the report cannot be written\n", path);
         return FERRY_IO;
     }

@@ -103,6 +103,7 @@ int cli_fail(const cli_args *a, const ferry_error *e) {
 int cli_finish(const cli_args *a, int kind, ferry_report *r, const ferry_error *e) {
     if (r) {
         if (a->json) fputs(ferry_report_json(r), stdout);
+        else if (a->verbose) fputs(ferry_report_full(r), stdout);
         else if (!a->quiet || kind == FERRY_NO) fputs(ferry_report_text(r, a->colour), stdout);
         ferry_report_free(r);
     }

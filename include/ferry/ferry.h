@@ -32,6 +32,7 @@ typedef struct ferry_job {
 typedef struct ferry_report ferry_report;
 FERRY_API const char *ferry_report_json(const ferry_report *r);               /* one JSON document, ends in a newline */
 FERRY_API const char *ferry_report_text(const ferry_report *r, int colour);   /* readable; ANSI colours if asked for */
+FERRY_API const char *ferry_report_full(const ferry_report *r);               /* all that is known, in plain text: export's --report */
 FERRY_API const char *ferry_report_junit(const ferry_report *r);              /* verify: JUnit XML; "" for other reports */
 FERRY_API void        ferry_report_free(ferry_report *r);
 

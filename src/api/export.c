@@ -294,22 +294,84 @@ static void print_hint(fy_buf *t, const export *x) {
     if (v) fy_buf_fmt(t, "  or in PyTorch: torch.export.export(model.eval(), (x,), dynamic_shapes={\"%s\": {0: torch.export.Dim(\"batch\")}})\n", v->name);
 }
 
-static void print_text(fy_report *r, const export *x, int64_t bytes) {
-    fy_buf *t = &r->text, axes = {0};
+static void print_head(fy_buf *t, const export *x, int64_t bytes) {
     fy_buf_fmt(t, FY_BOLD "%s" FY_OFF " -> " FY_BOLD "%s" FY_OFF "  opset %lld, %lld nodes, %.1f MB\n", base_name(x->source), x->target, (long long)x->opset,
         (long long)x->nnodes, (double)bytes / 1e6);
     for (int64_t i = 0; i < x->model->graph->in.n; i++) print_port(t, "input", x->model->graph->in.at[i]);
     for (int64_t i = 0; i < x->model->graph->out.n; i++) print_port(t, "output", x->model->graph->out.at[i]);
+}
+
+static void print_verdict(fy_buf *t, const export *x, bool colour) {
+    if (x->verified) fy_verify_print(t, &x->verdict, colour);
+    else fy_buf_fmt(t, "  %snot verified%s (--no-verify)\n", colour ? FY_AMBER : "", colour ? FY_OFF : "");
+}
+
+/* What a user must know at once; the rest is in the full report. */
+static void print_text(fy_report *r, const export *x, int64_t bytes) {
+    fy_buf *t = &r->text, axes = {0};
+    print_head(t, x, bytes);
     for (int64_t i = 0; i < x->notes.n; i++) {
         const fy_note *n = &x->notes.at[i];
-        if (n->kind == FY_NOTE_FIXED_AXIS || n->kind == FY_NOTE_ASSERT || n->kind == FY_NOTE_LITERAL) continue;    /* in the JSON report */
+        if (n->kind == FY_NOTE_FIXED_AXIS || n->kind == FY_NOTE_ASSERT || n->kind == FY_NOTE_LITERAL || n->kind == FY_NOTE_LEAK) continue;
         fy_buf_fmt(t, FY_AMBER "  %s" FY_OFF "%s%s: %s\n", note_title[n->kind], n->where && *n->where ? " " : "", n->where ? n->where : "", n->text);
     }
     print_dynamic(&axes, x->model);
     if (!axes.n) print_hint(t, x);
     fy_buf_free(&axes);
-    if (x->verified) fy_verify_print(t, &x->verdict, true);
-    else fy_buf_str(t, FY_AMBER "  not verified" FY_OFF " (--no-verify)\n");
+    print_verdict(t, x, true);
+}
+
+typedef struct op_count { const char *name; int64_t n; } op_count;
+
+static int by_count(const void *a, const void *b) {
+    const op_count *x = a, *y = b;
+    return x->n != y->n ? (x->n < y->n) - (x->n > y->n) : strcmp(x->name, y->name);
+}
+
+/* Operators of the main graph with their numbers, most frequent first; the caller frees *ops. */
+static int64_t count_operators(op_count **ops, const fy_model *m) {
+    fy_map seen = {0};
+    FY_VEC(op_count) list = {0};
+    bool ok = true;
+    for (const fy_node *n = m->graph->first; n && ok; n = n->next) {
+        uintptr_t at = (uintptr_t)fy_map_gets(&seen, n->op->name);       /* place in the list, from 1 */
+        if (!at) {
+            ok = FY_RESERVE(list, list.n + 1) && fy_map_puts(&seen, n->op->name, (void *)(uintptr_t)(list.n + 1));
+            if (!ok) break;
+            list.at[list.n++] = (op_count){n->op->name, 0};
+            at = (uintptr_t)list.n;
+        }
+        list.at[at - 1].n++;
+    }
+    fy_map_free(&seen);
+    if (list.n) qsort(list.at, (size_t)list.n, sizeof *list.at, by_count);
+    *ops = list.at;
+    return list.n;
+}
+
+static void print_full(fy_report *r, const export *x, int64_t bytes) {
+    static const char *const heading[] = {"fixed axes", "literals that equal sizes of the sample", "dropped asserts", "state", "layers in training mode", "dtypes", "what the files say about their maker", "other"};
+    fy_buf *t = &r->full, head = {0};
+    op_count *ops;
+    int64_t n = count_operators(&ops, x->model);
+    print_head(&head, x, bytes);
+    fy_strip_styles(t, head.oom ? "" : head.at);
+    fy_buf_free(&head);
+    fy_buf_fmt(t, "\nsource     torch %s, sha256 %s\noperators ", x->program->torch_version ? x->program->torch_version : "unknown", x->sha256[0] ? x->sha256 : "(not taken)");
+    for (int64_t i = 0; i < n; i++) fy_buf_fmt(t, "%s %s %lld", i ? "," : "", ops[i].name, (long long)ops[i].n);
+    fy_buf_char(t, '\n');
+    for (int k = 0; k < FY_COUNT(heading); k++) {
+        int64_t shown = 0;
+        for (int64_t i = 0; i < x->notes.n; i++) {
+            const fy_note *note = &x->notes.at[i];
+            if ((int)note->kind != k) continue;
+            if (!shown++) fy_buf_fmt(t, "\n%s\n", heading[k]);
+            fy_buf_fmt(t, "  %s%s%s\n", note->where ? note->where : "", note->where && *note->where ? ": " : "", note->text);
+        }
+    }
+    fy_buf_str(t, "\nverification\n");
+    print_verdict(t, x, false);
+    fy_free(ops);
 }
 
 static void json_port(fy_jsonw *w, const fy_value *v) {
@@ -332,26 +394,12 @@ static void json_port(fy_jsonw *w, const fy_value *v) {
 }
 
 static void json_operators(fy_jsonw *w, const fy_model *m) {
-    fy_map seen = {0};
-    FY_VEC(const fy_op *) ops = {0};
-    for (const fy_node *n = m->graph->first; n; n = n->next) {
-        int64_t *count = fy_map_gets(&seen, n->op->name);
-        if (!count) {
-            count = fy_calloc(1, sizeof *count);
-            if (!count || !fy_map_puts(&seen, n->op->name, count) || !FY_RESERVE(ops, ops.n + 1)) { w->out->oom = true; fy_free(count); break; }
-            ops.at[ops.n++] = n->op;
-        }
-        ++*count;
-    }
+    op_count *ops;
+    int64_t n = count_operators(&ops, m);
     fy_jsonw_object(w, "operators");
-    for (int64_t i = 0; i < ops.n; i++) {
-        int64_t *count = fy_map_gets(&seen, ops.at[i]->name);
-        fy_jsonw_int(w, ops.at[i]->name, *count);
-        fy_free(count);
-    }
+    for (int64_t i = 0; i < n; i++) fy_jsonw_int(w, ops[i].name, ops[i].n);
     fy_jsonw_end_object(w);
-    fy_free(ops.at);
-    fy_map_free(&seen);
+    fy_free(ops);
 }
 
 static void print_json(fy_report *r, const export *x, int64_t bytes) {
@@ -409,6 +457,7 @@ static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error 
     int64_t bytes = no ? 0 : file_bytes(x->target);
     print_text(r, x, bytes);
     if (no) fy_buf_fmt(&r->text, FY_RED "nothing was written" FY_OFF ": %s would not compute what %s computes. --no-verify writes it all the same.\n", x->target, x->source);
+    print_full(r, x, bytes);
     print_json(r, x, bytes);
     r->verdict = no ? FERRY_NO : FERRY_OK;
     fy_status f = fy_report_finish(r, e);

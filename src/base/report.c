@@ -10,17 +10,17 @@ fy_report *fy_report_new(ferry_error *e) {
     return r;
 }
 
-static void strip(fy_buf *dst, const char *s, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] != '\033') { fy_buf_char(dst, s[i]); continue; }
-        while (i < n && s[i] != 'm') i++;
+void fy_strip_styles(fy_buf *dst, const char *s) {
+    for (; s && *s; s++) {
+        if (*s != '\033') { fy_buf_char(dst, *s); continue; }
+        while (s[1] && *s != 'm') s++;
     }
 }
 
 fy_status fy_report_finish(fy_report *r, ferry_error *e) {
     r->plain.n = 0;
-    strip(&r->plain, r->text.at, r->text.n);
-    FY_NEED(e, !r->json.oom && !r->text.oom && !r->plain.oom && !r->junit.oom, NOMEM, "out of memory");
+    fy_strip_styles(&r->plain, r->text.at);
+    FY_NEED(e, !r->json.oom && !r->text.oom && !r->plain.oom && !r->junit.oom && !r->full.oom, NOMEM, "out of memory");
     return FY_OK;
 }
 
@@ -30,5 +30,6 @@ void fy_report_free(fy_report *r) {
     fy_buf_free(&r->text);
     fy_buf_free(&r->plain);
     fy_buf_free(&r->junit);
+    fy_buf_free(&r->full);
     fy_free(r);
 }

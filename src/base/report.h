@@ -15,6 +15,7 @@
 
 struct ferry_report {
     fy_buf     json, text, plain, junit;
+    fy_buf     full;                     /* more than text says, without styles; empty: text is all there is */
     ferry_kind verdict;                  /* FERRY_OK or FERRY_NO */
 };
 typedef struct ferry_report fy_report;
@@ -22,6 +23,7 @@ typedef struct ferry_report fy_report;
 fy_report *fy_report_new(ferry_error *e);                    /* NULL: out of memory, said in e */
 /* After the last write: makes `plain`. NOMEM if any buffer ran out. */
 FY_CHECKED fy_status fy_report_finish(fy_report *r, ferry_error *e);
+void fy_strip_styles(fy_buf *dst, const char *text);
 void fy_report_free(fy_report *r);
 
 #endif
