@@ -18,7 +18,10 @@ static const char script[] =
     "import sys, numpy, torch\n"
     "pt2, inputs, outputs = sys.argv[1:4]\n"
     "torch.set_grad_enabled(False)\n"
-    "program = torch.export.load(pt2)\n"
+    "try: program = torch.export.load(pt2)\n"
+    "except Exception:\n"                                   /* outputs of a class that only its package can register */
+    "    import transformers\n"
+    "    program = torch.export.load(pt2)\n"
     "given = numpy.load(inputs)\n"
     "feed = [torch.from_numpy(given[str(i)]) for i in range(len(given.files))]\n"
     "args, kwargs = program.example_inputs\n"
@@ -91,6 +94,17 @@ static fy_status collect(fy_named_list *recorded, const fy_model *m, const fy_rv
     return s;
 }
 
+static fy_status name_reference(fy_verify_report *r, const char *path, ferry_error *e) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n = strlen(name) + sizeof " run by PyTorch";
+    char *text = fy_malloc(n, 1);
+    FY_NOMEM(e, text);
+    snprintf(text, n, "%s run by PyTorch", name);
+    fy_free(r->reference);
+    r->reference = text;
+    return FY_OK;
+}
+
 fy_status fy_verify_torch(fy_verify_report *r, const fy_model *m, const fy_program *p, const char *path, const fy_verify_options *o, ferry_error *e) {
     char dir[] = "/tmp/ferry-XXXXXX", in_path[64], out_path[64], log_path[64];
     fy_named_list inputs = {0}, recorded = {0};
@@ -108,6 +122,7 @@ fy_status fy_verify_torch(fy_verify_report *r, const fy_model *m, const fy_progr
     if (!s) s = start(path, in_path, out_path, log_path, e);
     if (!s) s = collect(&recorded, m, in, out_path, e);
     if (!s) s = fy_verify_recorded(r, m, &recorded, o, e);
+    if (!s) s = name_reference(r, path, e);
     unlink(in_path);
     unlink(out_path);
     unlink(log_path);
