@@ -35,7 +35,7 @@ static void print_overview(FILE *f) {
         for (size_t i = 0; i < NCOMMANDS; i++)
             if (!strcmp(commands[i]->group, groups[g].key)) fprintf(f, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
     }
-    fprintf(f, "\n`ferry help COMMAND` shows its flags with examples. A first run:\n  ferry export model.pt2 && ferry run model.onnx\n");
+    fprintf(f, "\n`ferry help COMMAND` shows its flags with examples. A first run:\n  ferry export model.pt2 && ferry run model.onnx --random\n");
 }
 
 static void print_flags(FILE *f, const cli_flag *flags) {
@@ -85,14 +85,18 @@ static void show_progress(void *ctx, const char *what, double share) {
     fflush(stderr);
 }
 
-ferry_job cli_job(const cli_args *a) {
-    bool talk = !a->quiet && !a->json && isatty(2);
-    return (ferry_job){a->option, a->noption, talk ? show_progress : NULL, NULL};
+static bool talks(const cli_args *a) { return !a->quiet && !a->json && isatty(2); }
+
+ferry_job cli_job(const cli_args *a) { return (ferry_job){a->option, a->noption, talks(a) ? show_progress : NULL, NULL}; }
+
+/* Nothing of the progress stays in front of what comes next. */
+static void end_progress(const cli_args *a) {
+    if (talks(a)) fprintf(stderr, "\r\033[K");
 }
 
 int cli_fail(const cli_args *a, const ferry_error *e) {
     const char *red = isatty(2) ? "\033[31m" : "", *off = *red ? "\033[0m" : "";
-    if (isatty(2) && !a->quiet) fprintf(stderr, "\r\033[K");
+    end_progress(a);
     fprintf(stderr, "%serror[%s]%s: %s\n", red, e->code ? e->code : "INTERNAL", off, e->text);
     for (int i = 0; i < e->nframes; i++) fprintf(stderr, "  %s\n", e->frame[i]);
     if (e->help[0]) fprintf(stderr, "  help: %s\n", e->help);
@@ -101,6 +105,7 @@ int cli_fail(const cli_args *a, const ferry_error *e) {
 }
 
 int cli_finish(const cli_args *a, int kind, ferry_report *r, const ferry_error *e) {
+    end_progress(a);
     if (r) {
         if (a->json) fputs(ferry_report_json(r), stdout);
         else if (a->verbose) fputs(ferry_report_full(r), stdout);

@@ -18,25 +18,25 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' dim=$'\e[2m' off=$'\e[
 step() { printf '\n%s%s%s\n' "$bold" "$1" "$off"; }
 try() {
     local from=$EPOCHREALTIME to code=0
-    printf '%s$ %s%s\n' "$dim" "$*" "$off"
+    printf '%s$%s %s\n' "$dim" "$off" "$*"
     "$@" || code=$?
     to=$EPOCHREALTIME
     printf '%s(%d ms)%s\n' "$dim" $(((${to/[.,]/} - ${from/[.,]/}) / 1000)) "$off"
     return "$code"
 }
 
-step "This machine"
+step "0. This machine"
 try ferry doctor
-step "1. Export: a CNN trained on Fashion-MNIST, saved by torch.export.save, becomes ONNX. The file is put in place once its numbers agree"
+step "1. Export: a trained .pt2 becomes ONNX. The file appears only if its numbers agree with the .pt2"
 try ferry export fashion.pt2
-step "2. Check: is the file valid, does it hold one of the known pitfalls?"
+step "2. Check: is the file valid, does it hold a known pitfall?"
 try ferry check fashion.onnx
-step "3. Verify again, against the .pt2 in double precision, at other batch sizes"
+step "3. Verify once more, at further batch sizes, against the .pt2 in double precision"
 try ferry verify fashion.onnx
-step "4. Run it on 500 test pictures that it has not seen"
+step "4. Run: 500 test pictures that the model was not trained on"
 fashion unpack images.npz in.npz .
 try ferry run fashion.onnx --inputs in.npz --outputs scores.npz
 fashion score images.npz scores.npz
-step "5. Run it on one picture"
+step "5. Run: one picture"
 try ferry run fashion.onnx --image shirt.png --top 3 --labels labels.txt
-printf '\nThe model, the pictures and the scores are in %s\n' "$folder"
+printf '\nmodel, pictures and scores are in %s\n' "$folder"
