@@ -20,7 +20,7 @@ static const char script[] =
     "torch.set_grad_enabled(False)\n"
     "try: program = torch.export.load(pt2)\n"
     "except Exception:\n"                                   /* outputs of a class that only its package can register */
-    "    import transformers\n"
+    "    import transformers.modeling_outputs\n"
     "    program = torch.export.load(pt2)\n"
     "given = numpy.load(inputs)\n"
     "feed = [torch.from_numpy(given[str(i)]) for i in range(len(given.files))]\n"
