@@ -448,12 +448,17 @@ static int64_t file_bytes(const char *path) {
 
 /* ---- ferry_export --------------------------------------------------------------------------------------------------- */
 
+/* The file is in place by then. */
+static fy_status unreported(const export *x, fy_status s, ferry_error *e) {
+    return fy_fail(e, s, "'%s' is written, but there was no memory for the report", x->target);
+}
+
 /* A gate that said no still has a report: the figures are what the user needs. */
 static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error *e) {
     bool no = s == FY_E_GATE && x->verified;
     if (s && !no) return s;
     fy_report *r = fy_report_new(e);
-    FY_NOMEM(e, r);
+    if (!r) return no ? FY_E_NOMEM : unreported(x, FY_E_NOMEM, e);
     int64_t bytes = no ? 0 : file_bytes(x->target);
     print_text(r, x, bytes);
     if (no) fy_buf_fmt(&r->text, FY_RED "nothing was written" FY_OFF ": %s would not compute what %s computes. --no-verify writes it all the same.\n", x->target, x->source);
@@ -463,7 +468,7 @@ static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error 
     fy_status f = fy_report_finish(r, e);
     if (f) {
         fy_report_free(r);
-        return f;
+        return no ? f : unreported(x, f, e);
     }
     *out = r;
     return s;

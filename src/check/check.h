@@ -14,7 +14,7 @@ FY_CHECKED fy_status fy_info_report(fy_report *r, const char *path, const fy_mod
 
 typedef enum fy_severity { FY_SEV_NOTE, FY_SEV_WARNING, FY_SEV_ERROR } fy_severity;
 typedef struct fy_finding { fy_severity severity; const char *code; char where[200], what[300], remedy[300]; } fy_finding;
-typedef struct fy_findings { fy_finding *at; int64_t n, cap; } fy_findings;
+typedef struct fy_findings { fy_finding *at; int64_t n, cap; bool oom; } fy_findings;
 
 /* Validity (GRAPH, TYPE ...) and pitfalls: fixed batch axis, training-mode nodes, opset over 17, unknown operators, huge constants,
  * float64. The model is as read or raised; findings are appended. The caller frees f->at. */

@@ -9,7 +9,7 @@
 #define OLD_DEVICES_OPSET 17
 
 static void add(fy_findings *f, fy_severity sev, const char *code, const char *where, const char *what, const char *remedy) {
-    if (!fy_vec_grow((void **)&f->at, &f->cap, f->n + 1, sizeof *f->at)) return;
+    if (!fy_vec_grow((void **)&f->at, &f->cap, f->n + 1, sizeof *f->at)) { f->oom = true; return; }
     fy_finding *x = &f->at[f->n++];
     x->severity = sev;
     x->code = code;
@@ -82,7 +82,9 @@ static void lint_constants(fy_findings *f, const fy_graph *g) {
 
 fy_status fy_lint(fy_findings *f, const fy_model *m, int64_t file_opset, ferry_error *e) {
     ferry_error why = {0};
-    if (fy_model_verify(m, &why)) add(f, FY_SEV_ERROR, why.code, why.nframes ? why.frame[0] : "model", why.text, why.help);
+    fy_status s = fy_model_verify(m, &why);
+    if (s && fy_code_get(s)->kind != FERRY_BAD_MODEL) { if (e) *e = why; return s; }
+    if (s) add(f, FY_SEV_ERROR, why.code, why.nframes ? why.frame[0] : "model", why.text, why.help);
     lint_opset(f, file_opset);
     lint_inputs(f, m);
     for (int64_t i = 0; i < m->graph->in.n; i++)
@@ -93,7 +95,7 @@ fy_status fy_lint(fy_findings *f, const fy_model *m, int64_t file_opset, ferry_e
         }
     for (const fy_node *n = m->graph->first; n; n = n->next) lint_node(f, n);
     lint_constants(f, m->graph);
-    FY_NEED(e, !f->n || f->at, NOMEM, "out of memory");
+    FY_NEED(e, !f->oom, NOMEM, "out of memory");
     return FY_OK;
 }
 

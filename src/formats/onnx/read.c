@@ -306,7 +306,8 @@ static fy_status node(reader *rd, scope *s, fy_pb *c) {
         case NODE_input:
             v = c->n ? lookup(s, c->p, c->n) : NULL;
             FY_PB_NEED(c, v || !c->n, GRAPH, "\"%.*s\" is used before it is made, or never made", SHOW(c->n), (const char *)c->p);
-            FY_PB_NEED(c, rd->in.n < INT16_MAX && FY_RESERVE(rd->in, rd->in.n + 1), LIMIT, "a node has too many inputs");
+            FY_PB_NEED(c, rd->in.n < INT16_MAX, LIMIT, "a node has too many inputs");
+            FY_PB_NEED(c, FY_RESERVE(rd->in, rd->in.n + 1), NOMEM, "out of memory");
             rd->in.at[rd->in.n++] = v;
             break;
         case NODE_output: FY_PB_NEED(c, ++nout <= INT16_MAX, LIMIT, "a node has too many outputs"); break;
@@ -521,7 +522,8 @@ static fy_status function_parts(fy_function *f, reader *rd, scope *s, fy_pb *c) 
         case FUNCTION_opset_import: st = import(&f->imports.at, &f->imports.n, &f->imports.cap, rd, c); break;
         case FUNCTION_attribute:
             FY_TRY(name_of(&name, rd, c));
-            FY_PB_NEED(c, f->attrs.n < MAX_ATTRS && FY_RESERVE(f->attrs, f->attrs.n + 1), LIMIT, "a function has too many attributes");
+            FY_PB_NEED(c, f->attrs.n < MAX_ATTRS, LIMIT, "a function has too many attributes");
+            FY_PB_NEED(c, FY_RESERVE(f->attrs, f->attrs.n + 1), NOMEM, "out of memory");
             f->attrs.at[f->attrs.n++] = name;
             break;
         case FUNCTION_input: {
@@ -537,7 +539,8 @@ static fy_status function_parts(fy_function *f, reader *rd, scope *s, fy_pb *c) 
             fy_pb in;
             fy_pb_open_sub(&in, c);
             FY_TRY(attribute(&a, rd, s, &in));
-            FY_PB_NEED(c, f->defaults.n < MAX_ATTRS && FY_RESERVE(f->defaults, f->defaults.n + 1), LIMIT, "a function has too many attributes");
+            FY_PB_NEED(c, f->defaults.n < MAX_ATTRS, LIMIT, "a function has too many attributes");
+            FY_PB_NEED(c, FY_RESERVE(f->defaults, f->defaults.n + 1), NOMEM, "out of memory");
             f->defaults.at[f->defaults.n++] = a;
             break;
         }
