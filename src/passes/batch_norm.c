@@ -16,6 +16,12 @@ static double *vector(fy_arena *a, const fy_value *v, int64_t n) {
     return d;
 }
 
+/* Does the bias vary along the channels alone? (Gemm's may be one value for each row.) */
+static bool along_channels(const fy_value *bias, int64_t c) {
+    const fy_const *k = bias->constant;
+    return k && k->count == c && k->rank > 0 && k->dim[k->rank - 1] == c;
+}
+
 /* Axis of the weight that is the output channel, or -1 if this node cannot take the norm. */
 static int channel_axis(const fy_node *n) {
     if (*n->op->domain || n->nin < 2 || !fy_in(n, 1) || !fy_in(n, 1)->constant) return -1;
@@ -45,6 +51,7 @@ static bool fold(fy_model *m, fy_node *n, fy_node *bn, fy_status *s, ferry_error
     if (axis < 0) return false;
     fy_value *w = fy_in(n, 1), *bias = fy_in(n, 2);
     const fy_const *wc = w->constant;
+    if (bias && axis < wc->rank && !along_channels(bias, wc->dim[axis])) return false;
     if (axis >= wc->rank || (wc->dtype != FERRY_FLOAT && wc->dtype != FERRY_DOUBLE)) return false;
     int64_t c = wc->dim[axis];
     fy_arena *a = &m->arena;

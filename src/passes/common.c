@@ -5,7 +5,7 @@
 #include <string.h>
 
 static void key_attr(fy_buf *k, const fy_attr *a) {
-    fy_buf_fmt(k, "|%s:%d:%lld:", a->name, a->kind, (long long)a->n);
+    fy_buf_fmt(k, "|%s:%d:%lld:%zu:", a->name, a->kind, (long long)a->n, a->kind == FY_ATTR_STRING ? a->s.n : 0);
     switch (a->kind) {
     case FY_ATTR_INT: fy_buf_add(k, &a->i, sizeof a->i); break;
     case FY_ATTR_FLOAT: fy_buf_add(k, &a->f, sizeof a->f); break;
@@ -30,6 +30,7 @@ static bool key_of(fy_buf *k, const fy_node *n) {
     if (!(n->op->flags & FY_PURE) || (n->op->flags & (FY_RANDOM | FY_CONTROL | FY_OPAQUE_OP)) || n->ncap) return false;
     const fy_op *op = n->op;
     fy_buf_add(k, &op, sizeof op);
+    fy_buf_add(k, &n->nin, sizeof n->nin);
     fy_buf_add(k, &n->nout, sizeof n->nout);
     for (int i = 0; i < n->nin; i++) {
         const fy_value *v = fy_in(n, i);

@@ -36,6 +36,8 @@ static void replace_by_const(fy_node *n, int slot, const fy_const *c, int64_t *c
     fy_value *k = fy_graph_add_const(n->graph, NULL, c);
     if (!k) { *s = fy_fail(e, FY_E_NOMEM, "out of memory"); return; }
     FY_ASSERT(!v->is_output);                                /* outputs keep their producer */
+    k->name = v->name;
+    v->name = NULL;
     fy_value_replace(v, k);
     ++*changes;
 }
@@ -85,7 +87,8 @@ static bool worth(const fy_node *n, int64_t budget) {
     return out <= budget && in <= 64 * budget;
 }
 
-static fy_status compute(fy_node *n, const fy_pass_options *o, int64_t *changes, ferry_error *e) {
+/* A kernel that says no leaves the node as it is (*done false): it may stand where no run comes by. */
+static fy_status compute(fy_node *n, const fy_pass_options *o, bool *done, int64_t *changes, ferry_error *e) {
     fy_interp it = {.pool = o->pool};
     fy_rval *arg = fy_calloc((size_t)n->nin + 1, sizeof *arg), **in = fy_calloc((size_t)n->nin + 1, sizeof *in);
     fy_rval *out = fy_calloc((size_t)n->nout + 1, sizeof *out);
@@ -96,8 +99,14 @@ static fy_status compute(fy_node *n, const fy_pass_options *o, int64_t *changes,
         s = fy_const_tensor(&arg[i].t, fy_in(n, i)->constant, e);
         in[i] = &arg[i];
     }
-    if (!s) s = fy_interp_node(&it, n, in, out, e);
-    for (int i = 0; !s && i < n->nout; i++) {
+    if (!s) {
+        ferry_error why;
+        s = fy_interp_node(&it, n, in, out, &why);
+        *done = !s;
+        if (s == FY_E_NOMEM) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        else s = FY_OK;
+    }
+    for (int i = 0; !s && *done && i < n->nout; i++) {
         if (!n->out[i] || out[i].kind != FY_TENSOR) continue;
         const fy_const *c = fy_const_from(&n->graph->model->arena, &out[i].t);
         if (!c) s = fy_fail(e, FY_E_NOMEM, "out of memory");
@@ -127,9 +136,11 @@ fy_status fy_pass_fold(fy_model *m, const fy_pass_options *o, int64_t *changes, 
             if (!(n->op->flags & FY_PURE) || !n->nout || feeds_output(n)) continue;
             const fy_const *c = n->nout == 1 && n->out[0] ? from_elems(n->out[0], &m->arena) : NULL;
             if (!c && n->nout == 1 && n->out[0]) c = recipe(n, &m->arena);
+            bool done = true;
             if (c) replace_by_const(n, 0, c, changes, &s, e);
-            else if (worth(n, budget)) s = compute(n, o, changes, e);
+            else if (worth(n, budget)) s = compute(n, o, &done, changes, e);
             else continue;
+            if (!s && !done) continue;
             if (s) {
                 char who[200];
                 fy_node_describe(who, sizeof who, n);

@@ -13,6 +13,7 @@ static bool target(const fy_node *n, int64_t *shape, int64_t *count) {
         bool same = x->type.rank > i && x->type.dim[i] == s->elem[i];
         if (fy_dim_known(s->elem[i], &shape[i])) {
             if (shape[i] == 0) return false;                 /* 0 would mean "as the input" */
+            unknown += shape[i] < 0;                         /* a -1 that was there already */
         } else if (same) shape[i] = 0;
         else { shape[i] = -1; unknown++; }
     }

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_fold.c - constants are computed within the budget, large weights become recipes, chance and failing nodes stay. */
+#include "pass_text.h"
+
+static void test_computes(void **state) {
+    (void)state;
+    assert_pass("fold", "(float[2] x) => (y) <float[2] w = {1, 4}, float two = {2}> { a = Sqrt (w) b = Mul (a, two) y = Add (x, b) }",
+        "(float[2] x) => (y) <float[2] b = {2, 4}> { y = Add (x, b) }");
+    assert_pass("fold", "(float[3,n] x) => (y) <int64 zero = {0}> { s = Shape (x) d = Gather (s, zero) f = Cast <to = 1> (d) y = Mul (x, f) }",
+        "(float[3,n] x) => (y) <float f = {3}> { y = Mul (x, f) }");
+    assert_pass("fold", "(float[2] x) => (y) <int64[1] n = {2}> { k = ConstantOfShape <value = float[1] {7}> (n) y = Add (x, k) }",
+        "(float[2] x) => (y) <float[2] k = {7, 7}> { y = Add (x, k) }");
+}
+
+/* The producer of an output of the model stays, so that the output keeps its name. */
+static void test_outputs(void **state) {
+    (void)state;
+    assert_pass("fold", "() => (y) <float[2] w = {1, 4}> { a = Sqrt (w) y = Neg (a) }", "() => (y) <float[2] a = {1, 2}> { y = Neg (a) }");
+}
+
+static void test_stays(void **state) {
+    static const char *const node[] = {"r = RandomNormal <shape = [2]> ()", "r = RandomNormalLike (w)", "r = Dropout (w, half, yes)", "r = Bernoulli (half2)", "r = com.acme.F (w)",
+        "r = Multinomial <sample_size = 2> (rows) "};
+    (void)state;
+    for (int i = 0; i < FY_COUNT(node); i++) {
+        char text[400];
+        snprintf(text, sizeof text, "(float[2] x) => (y, r2) <float[2] w = {1, 4}, float half = {0.5}, float[2] half2 = {0.5, 0.5}, bool yes = {1}, float[1,2] rows = {0.5, 0.5}> "
+            "{ %s y = Neg (x) r2 = Identity (r) }", node[i]);
+        fy_model *m = model_of(text);
+        if (run_pass(m, "fold", NULL)) fail_msg("folded: %s", node[i]);
+        fy_model_free(m);
+    }
+}
+
+/* A node whose kernel says no is left for the run that reaches it (or never does). */
+static void test_failing_node_stays(void **state) {
+    (void)state;
+    fy_model *m = model_of("(bool c) => (y) <float[2] w = {1, 4}, int64[1] far = {7}, float[1] one = {1}> { y = If <then_branch = t () => (p) { p2 = Gather (w, far) p = Neg (p2) }, "
+        "else_branch = f () => (q) { q2 = Sqrt (one) q = Neg (q2) }> (c) }");
+    assert_int_equal(run_pass(m, "fold", NULL), 1);          /* the Sqrt */
+    assert_int_equal(count_op(m, "Gather"), 1);
+    assert_int_equal(run_pass(m, "fold", NULL), 0);
+    fy_model_free(m);
+}
+
+static void test_budget(void **state) {
+    fy_pass_options small = {.fold = true, .fold_bytes = 64};
+    (void)state;
+    fy_model *m = model_of("(float[100] x) => (y) <int64[1] n = {100}, float[2] w = {1, 4}> { k = ConstantOfShape <value = float[1] {7}> (n) a = Sqrt (w) b = ReduceSum <keepdims = 0> (a) "
+        "c = Add (x, k) y = Mul (c, b) }");
+    run_pass(m, "fold", &small);
+    assert_int_equal(count_op(m, "ConstantOfShape"), 1);
+    assert_int_equal(count_op(m, "Sqrt") + count_op(m, "ReduceSum"), 0);
+    assert_true(run_pass(m, "fold", NULL) > 0);
+    assert_int_equal(count_op(m, "ConstantOfShape"), 0);
+    fy_model_free(m);
+}
+
+/* A weight above any budget: movement and float casts become recipes over the mapped bytes, nothing is copied. */
+static void test_recipes(void **state) {
+    static const char *const node[] = {"t = Transpose <perm = [1, 0]> (w)", "t = Reshape (w, k)", "t = Cast <to = 10> (w)", "t = Identity (w)", "t = Unsqueeze (w, one)", "t = Flatten <axis = 2> (w)"};
+    static const fy_const_kind kind[] = {FY_CONST_STRIDED, FY_CONST_BYTES, FY_CONST_CAST, FY_CONST_BYTES, FY_CONST_BYTES, FY_CONST_BYTES};
+    int64_t dim[2] = {512, 1024};
+    float  *bytes = calloc(512 * 1024, sizeof *bytes);
+    (void)state;
+    for (int i = 0; i < 512 * 1024; i++) bytes[i] = (float)i;
+    for (int i = 0; i < FY_COUNT(node); i++) {
+        char text[400];
+        ferry_error e;
+        snprintf(text, sizeof text, "(float x) => (y) <float[2,2] w = {0, 0, 0, 0}, int64[3] k = {4, 128, 1024}, int64[1] one = {1}> { %s y = Size (t) }", node[i]);
+        fy_model *m = parsed(text);
+        fy_value *w = m->graph->first->in[0].value;
+        w->constant = fy_const_bytes(&m->arena, FERRY_FLOAT, 2, dim, bytes, 512 * 1024 * sizeof *bytes);
+        w->type = fy_tensor_type_i64(m, FERRY_FLOAT, 2, dim);
+        assert_ok(fy_infer_model(m, &e), e);
+        size_t used = fy_os_bytes();
+        assert_int_equal(run_pass(m, "fold", NULL), 1);
+        assert_true(fy_os_bytes() - used < 100000);
+        const fy_const *c = m->graph->first->in[0].value->constant;
+        assert_non_null(c);
+        if (c->kind != kind[i]) fail_msg("%s: recipe of kind %d", node[i], (int)c->kind);
+        if (kind[i] == FY_CONST_BYTES) assert_ptr_equal(fy_const_direct(c), bytes);
+        else assert_null(fy_const_direct(c));
+        double v;
+        assert_true(fy_const_f64(c, 5, &v));
+        assert_true(v == (i == 0 ? 5 * 1024.0 : 5.0));
+        fy_model_free(m);
+    }
+    free(bytes);
+}
+
+static void test_types(void **state) {
+    (void)state;
+    assert_pass("fold", "(float x) => (y) <int4[2,3] w = {1, -2, 3, -4, 5, -6}> { t = Transpose (w) y = DequantizeLinear (t, x) }",
+        "(float x) => (y) <int4[3,2] t = {1, -4, -2, 5, 3, -6}> { y = DequantizeLinear (t, x) }");
+    assert_pass("fold", "(int64 i) => (y) <string[2,1] w = {\"a\", \"b\"}, int64[1] k = {2}> { t = Reshape (w, k) y = Gather (t, i) }",
+        "(int64 i) => (y) <string[2] t = {\"a\", \"b\"}> { y = Gather (t, i) }");
+    assert_pass("fold", "(float[2] x) => (y) <double[2] w = {1.5, -2}> { t = Cast <to = 6> (w) y = Gather (x, t) }", "(float[2] x) => (y) <int32[2] t = {1, -2}> { y = Gather (x, t) }");
+}
+
+static void test_bodies(void **state) {
+    (void)state;
+    assert_pass("fold",
+        "(float[2] x, bool c) => (y) <float[2] w = {1, 4}> { y = If <then_branch = t () => (p) { a = Sqrt (w) p = Add (x, a) }, else_branch = f () => (q) { q = Abs (x) }> (c) }",
+        "(float[2] x, bool c) => (y) { y = If <then_branch = t () => (p) <float[2] a = {1, 2}> { p = Add (x, a) }, else_branch = f () => (q) { q = Abs (x) }> (c) }");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_computes), cmocka_unit_test(test_outputs), cmocka_unit_test(test_stays), cmocka_unit_test(test_failing_node_stays),
+        cmocka_unit_test(test_budget), cmocka_unit_test(test_recipes), cmocka_unit_test(test_types), cmocka_unit_test(test_bodies)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
