@@ -34,7 +34,7 @@ int ferry_tensor_stats(const ferry_tensor *t, ferry_stats *s) {
     fy_tensor v = fy_tensor_view((fy_dtype)t->dtype, t->rank, t->dim, t->data);
     double sum = 0, square = 0;
     int64_t used = 0;
-    *s = (ferry_stats){.min = INFINITY, .max = -INFINITY, .count = fy_count(&v)};
+    *s = (ferry_stats){.min = (double)INFINITY, .max = -(double)INFINITY, .count = fy_count(&v)};
     for (int64_t i = 0; i < s->count; i++) {
         double x = fy_get_f64(&v, i);
         if (isnan(x)) { s->nan++; continue; }
