@@ -37,6 +37,9 @@ ferry_job   cli_job(const cli_args *a);
 int         cli_fail(const cli_args *a, const ferry_error *e);
 /* Prints the report on stdout (--json: the document) and frees it; then the error, if kind is a failure. Returns kind. */
 int         cli_finish(const cli_args *a, int kind, ferry_report *r, const ferry_error *e);
+#if defined(__GNUC__) || defined(__clang__)
+__attribute__((format(printf, 2, 3)))
+#endif
 int         cli_usage(const char *command, const char *fmt, ...);
 
 #define COMMAND(name) extern const cli_command cli_##name;

@@ -124,7 +124,7 @@ static void print_shape(const ferry_tensor *t) {
 /* The k largest of a row, with the share that softmax would give each: for people. */
 static void print_row(const ferry_tensor *t, int64_t row, int64_t width, int k, char **label, size_t nlabels, bool json) {
     int64_t best[64];
-    double total = 0, top = -INFINITY;
+    double total = 0, top = -(double)INFINITY;
     int got = 0;
     for (int64_t j = 0; j < width; j++) top = fmax(top, ferry_tensor_at(t, row * width + j));
     for (int64_t j = 0; j < width; j++) total += exp(ferry_tensor_at(t, row * width + j) - top);

@@ -248,7 +248,7 @@ static fy_status attention_body(fy_step_ctx *x) {
     shown[0] = p;
     if (cap != 0) p = op2(x, "Mul", op1(x, "Tanh", op2(x, "Div", p, k(x, a.t, cap))), k(x, a.t, cap));
     shown[1] = p;
-    fy_value *seen = visible(x, &a, q, kk, past), *none = k(x, a.t, -INFINITY);
+    fy_value *seen = visible(x, &a, q, kk, past), *none = k(x, a.t, -(double)INFINITY);
     bool boolean = mask && mask->type.dtype == FERRY_BOOL;
     if (mask && !boolean) p = op2(x, "Add", p, fy_b_cast(b, mask, a.t));
     if (boolean) seen = seen ? op2(x, "And", mask, seen) : mask;

@@ -194,8 +194,7 @@ static void random_programs(void **state) {
                                          "ctorch._utils\n_rebuild_tensor_v2\n",
                                          "ccollections\nOrderedDict\n",
                                          "ctorch\nSize\n",
-                                         "U\x01"
-                                         "a",
+                                         "U\001a",
                                          "."};
     uint64_t seed = 3;
     size_t before = fy_os_bytes();

@@ -176,12 +176,12 @@ static void integers_wrap(void **state) {
             fy_put_u64(&t, 0, (uint64_t)v);
             assert_int_equal(fy_get_i64(&t, 0), wrap[j].want);
         }
-        float single;
+        float single = 0;
         fy_tensor t = fy_tensor_view(FERRY_FLOAT, 0, NULL, &single);
         fy_put_i64(&t, 0, v);
         assert_true(single == (float)v);
     }
-    uint16_t half;                                     /* 2^62 + 2^54 is half way between two bfloat16; one more must go up */
+    uint16_t half = 0;                                 /* 2^62 + 2^54 is half way between two bfloat16; one more must go up */
     fy_tensor t = fy_tensor_view(FERRY_BFLOAT16, 0, NULL, &half);
     fy_put_i64(&t, 0, ((int64_t)1 << 62) + ((int64_t)1 << 54));
     assert_true((double)fy_bf16_to_f32(half) == 0x1p62);
