@@ -79,7 +79,7 @@ FERRY_API int           ferry_values_set(ferry_values *v, const char *name, cons
 FERRY_API int           ferry_values_read(ferry_values *v, const char *path, const char *name, ferry_error *e);
 FERRY_API int           ferry_values_write(const ferry_values *v, const char *path, ferry_error *e);          /* .npz */
 /* A PNG or JPEG as the tensor that `port` wants. Options: preset=imagenet, resize=HxW, crop=HxW, mean=R,G,B std=R,G,B scale=X
- * layout=nchw|nhwc, gray. Several paths make a batch. */
+ * layout=nchw|nhwc. Several paths make a batch. */
 FERRY_API int           ferry_values_image(ferry_values *v, const ferry_port *port, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e);
 /* Seeded plausible inputs for every input of `m` that is not set yet. sizes=SYMBOL=N,... seed=N. */
 FERRY_API int           ferry_values_random(ferry_values *v, const ferry_model *m, const ferry_job *job, ferry_error *e);

@@ -31,6 +31,9 @@ FY_CHECKED fy_status fy_opt_num(const ferry_job *job, const char *key, double *v
 FY_CHECKED fy_status fy_opt_words(const ferry_job *job, const char *key, fy_arena *a, const char *const **words, int *n, ferry_error *e);
 FY_CHECKED fy_status fy_opt_engine(const ferry_job *job, const char *key, const fy_engine **engine, ferry_error *e);
 
+/* Is the caller's view sound: dtype of whole bytes, rank, dims, bytes, data there and aligned? `what` and `name` say which it is. */
+FY_CHECKED fy_status fy_view_check(const char *what, const char *name, const ferry_tensor *t, ferry_error *e);
+
 /* The model behind a public handle. */
 const fy_model *fy_model_of(const ferry_model *m);
 

@@ -11,6 +11,7 @@
 #include "opset/opset.h"
 #include "verify/verify.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,7 @@ static fy_status choose_target(export *x, const char *given, ferry_error *e) {
     bool pt2 = n > 4 && !strcmp(x->source + n - 4, ".pt2");
     x->target = given ? fy_arena_str(&x->arena, given) : fy_arena_fmt(&x->arena, "%.*s.onnx", (int)(pt2 ? n - 4 : n), x->source);
     FY_NOMEM(e, x->target);
-    FY_NEED(e, strcmp(x->target, x->source), USAGE, "%s: the output would overwrite its input", x->target);
+    FY_NEED(e, !fy_os_same_file(x->target, x->source), USAGE, "%s: the output would overwrite its input", x->target);
     return FY_OK;
 }
 
@@ -96,6 +97,7 @@ static fy_status parse_options(export *x, const char *given_target, ferry_error 
     FY_NEED(e, x->opset >= 13 && x->opset <= FY_CANONICAL_OPSET, USAGE, "opset: %lld is outside 13..%d", (long long)x->opset, FY_CANONICAL_OPSET);
     FY_TRY(fy_opt_int(x->job, "threads", 1, 1024, &x->threads, e));
     FY_TRY(fy_opt_num(x->job, "tolerance", &x->tolerance, e));
+    if (!(x->tolerance > 0)) x->tolerance = DBL_MIN;         /* 0 would mean the default */
     FY_TRY(fy_opt_engine(x->job, "engine", &x->engine, e));
     FY_TRY(fy_opt_words(x->job, "input-names", &x->arena, &x->input_names, &x->ninput_names, e));
     FY_TRY(fy_opt_words(x->job, "output-names", &x->arena, &x->output_names, &x->noutput_names, e));
@@ -109,7 +111,7 @@ static fy_status parse_options(export *x, const char *given_target, ferry_error 
     x->renames = FY_NEWN(&x->arena, fy_axis_name, words + FY_MAX_RANK * 64);
     FY_NEED(e, x->axes && x->renames, NOMEM, "out of memory");
     for (size_t i = 0; i < x->job->noption; i++)
-        if (!strcmp(x->job->option[i].key, "dynamic")) FY_TRY(parse_dynamic(x, x->job->option[i].value, e));
+        if (!strcmp(x->job->option[i].key, "dynamic")) FY_TRY(parse_dynamic(x, x->job->option[i].value ? x->job->option[i].value : "", e));
     return parse_renames(x, e);
 }
 

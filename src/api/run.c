@@ -24,6 +24,7 @@ struct ferry_session {
     const ferry_model *model;
     fy_session        *session;
     fy_rval           *in, **arg, *out;  /* one for each graph input and output; out: results of the last run */
+    fy_rval           *next;             /* results of the run in progress: its inputs may be the last run's outputs */
 };
 
 const char *ferry_version(void) { return FERRY_VERSION; }
@@ -49,8 +50,11 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
                 long t = strtol(eq, &end, 10);
                 FY_NEED(e, !*end && t >= 1 && t <= 1024, USAGE, "threads: '%s' is not a whole number from 1 to 1024", eq);
                 o->threads = (int)t;
-            } else
-                return fy_fail(e, FY_E_USAGE, "there is no option '%s'; there are: threads, engine", word);
+            } else {
+                static const char *const known[] = {"threads", "engine"};
+                const char *near = fy_nearest(word, known, FY_COUNT(known));
+                return fy_fail(e, FY_E_USAGE, "there is no option '%s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine", near ? near : "", near ? "'?" : "");
+            }
         }
         p += n + (p[n] != 0);
     }
@@ -113,7 +117,7 @@ static ferry_model *open_with(const char *path, const void *data, size_t bytes, 
         return NULL;
     }
     m->engine = fy_engine_find(NULL);
-    fy_status s = parse_options(options, &m->engine, &o, e);
+    fy_status s = path || data ? parse_options(options, &m->engine, &o, e) : fy_fail(e, FY_E_USAGE, "no model is given");
     if (!s && path) s = fy_load(&m->loaded, path, e);
     if (!s && !path) {
         s = fy_onnx_read_memory(&m->loaded.model, data, bytes, "memory", fy_registry_builtin(), e);
@@ -154,8 +158,6 @@ static int find(const ferry_port *p, size_t n, const char *name) {
 int ferry_find_input(const ferry_model *m, const char *name) { return find(m->in, m->nin, name); }
 int ferry_find_output(const ferry_model *m, const char *name) { return find(m->out, m->nout, name); }
 
-
-
 const fy_model *fy_model_of(const ferry_model *m) { return m->loaded.model; }
 
 /* ---- running ------------------------------------------------------------------------------------------------------ */
@@ -170,24 +172,29 @@ ferry_session *ferry_session_new(const ferry_model *m, ferry_error *e) {
         s->in = fy_calloc((size_t)g->in.n + 1, sizeof *s->in);
         s->arg = fy_calloc((size_t)g->in.n + 1, sizeof *s->arg);
         s->out = fy_calloc((size_t)g->out.n + 1, sizeof *s->out);
-        st = s->in && s->arg && s->out ? m->engine->session(&s->session, m->compiled, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+        s->next = fy_calloc((size_t)g->out.n + 1, sizeof *s->next);
+        st = s->in && s->arg && s->out && s->next ? m->engine->session(&s->session, m->compiled, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
     }
     if (!st) return s;
     ferry_session_free(s);
     return NULL;
 }
 
-static void drop_outputs(ferry_session *s) {
-    for (int64_t i = 0; s->out && i < s->model->loaded.model->graph->out.n; i++) fy_rval_free(&s->out[i]);
+static void drop_outputs(const ferry_session *s, fy_rval *out) {
+    for (int64_t i = 0; out && i < s->model->loaded.model->graph->out.n; i++) fy_rval_free(&out[i]);
 }
 
 void ferry_session_free(ferry_session *s) {
     if (!s) return;
-    drop_outputs(s);
+    if (s->model) {
+        drop_outputs(s, s->out);
+        drop_outputs(s, s->next);
+    }
     if (s->session) s->model->engine->session_free(s->session);
     fy_free(s->in);
     fy_free(s->arg);
     fy_free(s->out);
+    fy_free(s->next);
     fy_free(s);
 }
 
@@ -210,22 +217,29 @@ static void print_wanted(char *buf, size_t n, const ferry_port *p) {
     if (at < n) snprintf(buf + at, n - at, "]");
 }
 
+fy_status fy_view_check(const char *what, const char *name, const ferry_tensor *t, ferry_error *e) {
+    int64_t count;
+    size_t  align = (size_t)fy_elem_bytes((fy_dtype)t->dtype) / (fy_dtype_class((fy_dtype)t->dtype) == FY_CLASS_C ? 2 : 1);
+    FY_NEED(e, fy_dtype_bits((fy_dtype)t->dtype) >= 8, TYPE, "%s '%s': tensors of %s cannot be passed as views", what, name, ferry_dtype_name(t->dtype));
+    FY_NEED(e, t->rank >= 0 && t->rank <= FERRY_MAX_RANK, SHAPE, "%s '%s': rank %d is outside 0..%d", what, name, t->rank, FERRY_MAX_RANK);
+    FY_NEED(e, fy_count_dims(&count, t->rank, t->dim), SHAPE, "%s '%s': the shape is negative or too large", what, name);
+    FY_NEED(e, t->data || !count, VALUE, "%s '%s' has no data", what, name);
+    FY_NEED(e, t->bytes >= ferry_dtype_bytes(t->dtype, count), VALUE, "%s '%s': %zu bytes given, the shape needs %zu", what, name, t->bytes,
+        ferry_dtype_bytes(t->dtype, count));
+    FY_NEED(e, (uintptr_t)t->data % align == 0, VALUE, "%s '%s': the data is not aligned for %s", what, name, ferry_dtype_name(t->dtype));
+    return FY_OK;
+}
+
 /* Is this view what the port takes? Also that equal symbols have equal sizes is the engine's to check. */
 static fy_status check_input(const ferry_port *p, const ferry_tensor *t, ferry_error *e) {
     char want[300];
-    int64_t count;
     print_wanted(want, sizeof want, p);
-    FY_NEED(e, t->rank >= 0 && t->rank <= FERRY_MAX_RANK, SHAPE, "input '%s': rank %d is outside 0..%d", p->name, t->rank, FERRY_MAX_RANK);
     FY_NEED(e, t->dtype == p->dtype, TYPE, "input '%s' is %s; the model takes %s", p->name, ferry_dtype_name(t->dtype), want);
     FY_NEED(e, p->rank < 0 || t->rank == p->rank, SHAPE, "input '%s' has rank %d; the model takes %s", p->name, t->rank, want);
     for (int k = 0; k < p->rank; k++)
         FY_NEED(e, t->dim[k] >= 0 && (p->dim[k] < 0 || p->dim[k] == t->dim[k]), SHAPE, "input '%s': axis %d is %lld; the model takes %s", p->name, k,
             (long long)t->dim[k], want);
-    FY_NEED(e, fy_count_dims(&count, t->rank, t->dim), SHAPE, "input '%s': the shape is too large", p->name);
-    FY_NEED(e, t->data || !count, VALUE, "input '%s' has no data", p->name);
-    FY_NEED(e, t->bytes >= ferry_dtype_bytes(t->dtype, count), VALUE, "input '%s': %zu bytes given, the shape needs %zu", p->name, t->bytes,
-        ferry_dtype_bytes(t->dtype, count));
-    return FY_OK;
+    return fy_view_check("input", p->name, t, e);
 }
 
 static fy_status give_output(const ferry_port *p, fy_rval *v, ferry_tensor *out, ferry_error *e) {
@@ -254,10 +268,19 @@ static fy_status run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry
         s->in[at] = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view((fy_dtype)in[i].dtype, in[i].rank, in[i].dim, in[i].data)};
         s->arg[at] = &s->in[at];
     }
-    drop_outputs(s);
-    FY_TRY(m->engine->run(s->session, s->arg, s->out, e));
-    for (size_t i = 0; i < nout; i++) FY_TRY(give_output(&m->out[i], &s->out[m->out_at[i]], &out[i], e));
-    return FY_OK;
+    fy_status st = m->engine->run(s->session, s->arg, s->next, e);
+    for (size_t i = 0; !st && i < nout; i++) {
+        int64_t at = m->out_at[i];
+        /* a view that the last run gave out is no buffer of the caller's */
+        bool ours = s->out[at].kind == FY_TENSOR && out[i].data && out[i].data == s->out[at].t.data;
+        if (ours) out[i].data = NULL;
+        st = give_output(&m->out[i], &s->next[at], &out[i], e);
+    }
+    drop_outputs(s, s->out);
+    fy_rval *old = s->out;
+    s->out = s->next;
+    s->next = old;
+    return st;
 }
 
 int ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e) {

@@ -6,6 +6,7 @@
 #include "formats/onnx.h"
 #include "verify/verify.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,9 +54,10 @@ static fy_status put(ferry_values *v, const char *name, fy_tensor *t, ferry_erro
 int ferry_values_set(ferry_values *v, const char *name, const ferry_tensor *t, ferry_error *e) {
     fy_tensor copy, view;
     fy_error_clear(e);
-    if (t->rank < 0 || t->rank > FERRY_MAX_RANK || !fy_dtype_class((fy_dtype)t->dtype)) return fy_kind_of(fy_fail(e, FY_E_TYPE, "'%s' is no valid tensor", name));
+    fy_status s = fy_view_check("value", name, t, e);
+    if (s) return fy_kind_of(s);
     view = fy_tensor_view((fy_dtype)t->dtype, t->rank, t->dim, t->data);
-    fy_status s = fy_tensor_clone(&copy, &view, e);
+    s = fy_tensor_clone(&copy, &view, e);
     return fy_kind_of(s ? s : put(v, name, &copy, e));
 }
 
@@ -119,6 +121,7 @@ static fy_status parse_three(const char *s, const char *key, double *v, ferry_er
     char tail;
     if (!s) return FY_OK;
     int n = sscanf(s, "%lf,%lf,%lf%c", &v[0], &v[1], &v[2], &tail);
+    if (n == 1 && sscanf(s, "%lf%c", &v[0], &tail) != 1) n = 0;
     FY_NEED(e, n == 1 || n == 3, USAGE, "%s: '%s' is not one number or three separated by commas", key, s);
     if (n == 1) v[1] = v[2] = v[0];
     return FY_OK;
@@ -129,6 +132,7 @@ static fy_status plan_image(image_plan *p, const ferry_port *port, const ferry_j
     *p = (image_plan){.std = {1, 1, 1}, .scale = 1.0 / 255};
     FY_NEED(e, port->rank == 4, SHAPE, "input '%s' has rank %d: images are for inputs of rank 4", port->name, port->rank);
     p->bytes = port->dtype == FERRY_UINT8;
+    FY_NEED(e, p->bytes || fy_dtype_float((fy_dtype)port->dtype), TYPE, "input '%s' is %s: images are for floats and u8", port->name, ferry_dtype_name(port->dtype));
     p->nhwc = layout ? !strcmp(layout, "nhwc") : port->dim[1] != 3 && port->dim[1] != 1 && (port->dim[3] == 3 || port->dim[3] == 1);
     FY_NEED(e, !layout || p->nhwc || !strcmp(layout, "nchw"), USAGE, "layout: '%s' is neither nchw nor nhwc", layout);
     if (preset) {
@@ -194,6 +198,7 @@ static fy_status images(ferry_values *v, const ferry_port *port, const char *con
     fy_tensor t = {0};
     fy_status s = plan_image(&p, port, job, e);
     int first_h = 0, first_w = 0;
+    FY_NEED(e, s || n, USAGE, "input '%s': no image is given", port->name);
     FY_NEED(e, s || port->dim[0] < 0 || port->dim[0] == (int64_t)n, SHAPE, "input '%s' takes a batch of %lld; %zu images were given", port->name, (long long)port->dim[0], n);
     for (size_t i = 0; !s && i < n; i++) {
         fy_image im;
@@ -222,6 +227,18 @@ int ferry_values_image(ferry_values *v, const ferry_port *port, const char *cons
 
 typedef struct sizes { const char *text; } sizes;
 
+/* "NAME=N,..." with N a size? */
+static fy_status check_sizes(const char *text, ferry_error *e) {
+    for (const char *p = text; p && *p;) {
+        size_t len = strcspn(p, ",");
+        const char *eq = memchr(p, '=', len);
+        size_t digits = eq ? strspn(eq + 1, "0123456789") : 0;
+        FY_NEED(e, eq && eq > p && digits && digits < 10 && eq + 1 + digits == p + len, USAGE, "sizes: '%.*s' is not SYMBOL=N", (int)(len < 80 ? len : 80), p);
+        p += len + (p[len] != 0);
+    }
+    return FY_OK;
+}
+
 /* Size of a symbol from "batch=2,seq=7"; 1 for one that is not listed. */
 static bool size_of(void *ctx, const fy_dim *sym, int64_t *v) {
     const char *p = ((sizes *)ctx)->text;
@@ -242,6 +259,7 @@ int ferry_values_random(ferry_values *v, const ferry_model *m, const ferry_job *
     fy_error_clear(e);
     fy_rval *val = fy_calloc((size_t)n + 1, sizeof *val);
     fy_status s = val ? fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s) s = check_sizes(given.text, e);
     if (!s) s = fy_random_inputs(val, g, (uint64_t)seed, size_of, &given, e);
     for (int64_t i = 0; !s && i < n; i++) {
         if (ferry_values_find(v, g->graph->in.at[i]->name) >= 0) continue;
@@ -269,11 +287,13 @@ static fy_status fit(ferry_values *v, const ferry_port *port, ferry_error *e) {
                                        : fy_dtype_int(want) && (fy_dtype_int(t->dtype) || fy_dtype_class(t->dtype) == FY_CLASS_B);
         FY_NEED(e, ok, TYPE, "'%s' is %s; the model takes %s", port->name, fy_dtype_name(t->dtype), fy_dtype_name(want));
         FY_TRY(fy_tensor_cast(&cast, t, want, e));
-        for (int64_t i = 0; fy_dtype_int(want) && i < fy_count(t); i++)
-            if (fy_get_i64(&cast, i) != fy_get_i64(t, i)) {
-                fy_tensor_free(&cast);
-                return fy_fail(e, FY_E_VALUE, "'%s' holds %lld, which does not fit %s", port->name, (long long)fy_get_i64(t, i), fy_dtype_name(want));
-            }
+        for (int64_t i = 0; i < fy_count(t); i++) {
+            double was = fy_get_f64(t, i), is = fy_get_f64(&cast, i);
+            bool kept = fy_dtype_int(want) ? fy_get_i64(&cast, i) == fy_get_i64(t, i) && (was < 0) == (is < 0) : isfinite(is) || !isfinite(was);
+            if (kept) continue;
+            fy_tensor_free(&cast);
+            return fy_fail(e, FY_E_VALUE, "'%s' holds %.17g, which does not fit %s", port->name, was, fy_dtype_name(want));
+        }
     }
     fy_tensor_free(t);
     *t = cast;

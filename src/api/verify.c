@@ -11,6 +11,7 @@
 #include "verify/verify.h"
 
 #include <dirent.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ static fy_status parse_tolerances(tolerances *t, const ferry_job *job, fy_arena 
     FY_NEED(e, t->name && t->value, NOMEM, "out of memory");
     for (size_t i = 0; i < job->noption; i++) {
         if (strcmp(job->option[i].key, "tolerance")) continue;
-        const char *s = job->option[i].value, *colon = strrchr(s, ':'), *number = colon ? colon + 1 : s;
+        const char *s = job->option[i].value ? job->option[i].value : "", *colon = strrchr(s, ':'), *number = colon ? colon + 1 : s;
         char *end;
         double v = strtod(number, &end);
         FY_NEED(e, *number && !*end && v >= 0 && v < 1e30, USAGE, "tolerance: '%s' is neither X nor NAME:X", s);
@@ -121,7 +122,7 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
     FY_TRY(fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e));
     FY_TRY(fy_opt_int(job, "sizes", 0, 64, &sizes, e));
     FY_TRY(fy_opt_int(job, "threads", 1, 1024, &threads, e));
-    o.tolerance = tol.all;
+    o.tolerance = tol.all > 0 ? tol.all : DBL_MIN;           /* 0 would mean the default */
     o.ntol = tol.n;
     o.tol_name = tol.name;
     o.tol = tol.value;

@@ -200,6 +200,11 @@ int fy_os_stat_path(const char *path, bool follow, fy_os_info *info) {
     return fy_os_fails(EIO) ? -1 : info_of(follow ? stat(path, &st) : lstat(path, &st), &st, info);
 }
 
+bool fy_os_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int64_t fy_os_size(int fd) {
     fy_os_info info;
     if (fy_os_stat(fd, &info) < 0) return -1;

@@ -30,6 +30,7 @@ int     fy_os_openat(int dir, const char *name, int flags, int mode);
 typedef struct fy_os_info { int64_t size, mtime_ns; uint64_t links; unsigned mode; bool regular, folder, link; } fy_os_info;
 int     fy_os_stat(int fd, fy_os_info *info);               /* 0 or -1 */
 int     fy_os_stat_path(const char *path, bool follow, fy_os_info *info);
+bool    fy_os_same_file(const char *a, const char *b);      /* both there (links followed), and one file? */
 int     fy_os_chmod(int fd, unsigned mode);
 void   *fy_os_map(int fd, size_t bytes);                    /* read-only, private; NULL on failure */
 void    fy_os_unmap(void *p, size_t bytes);

@@ -121,6 +121,7 @@ fy_status fy_explain_report(fy_report *r, const char *topic, ferry_error *e) {
     fy_arena a = {0};
     const char **names = NULL;
     int n = 0;
+    if (!topic) topic = "";
     fy_status s = topics(&names, &n, &a, e);
     if (!s && !*topic) {
         fy_buf_str(&r->text, "topics:\n");

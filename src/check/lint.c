@@ -93,8 +93,10 @@ fy_status fy_lint(fy_findings *f, const fy_model *m, int64_t file_opset, ferry_e
             snprintf(where, sizeof where, "input %s", m->graph->in.at[i]->name);
             add(f, FY_SEV_WARNING, "unused", where, "nothing uses this input", "engines may refuse or ignore it: drop it from forward()");
         }
-    for (const fy_node *n = m->graph->first; n; n = n->next) lint_node(f, n);
-    lint_constants(f, m->graph);
+    for (const fy_graph *g = m->graph; g; g = fy_graph_next(NULL, g)) {
+        for (const fy_node *n = g->first; n; n = n->next) lint_node(f, n);
+        lint_constants(f, g);
+    }
     FY_NEED(e, !f->oom, NOMEM, "out of memory");
     return FY_OK;
 }

@@ -31,14 +31,32 @@ static fy_status allocate(fy_image *im, int64_t width, int64_t height, int chann
     return FY_OK;
 }
 
-static fy_status read_png(fy_image *im, const fy_map_file *f, bool gray, ferry_error *e) {
+/* RGBA to RGB, in place. */
+static void drop_samples(fy_image *im) {
+    size_t n = (size_t)im->width * (size_t)im->height;
+    for (size_t i = 0; i < n; i++) memmove(im->pixel + 3 * i, im->pixel + 4 * i, 3);
+    im->channels = 3;
+}
+
+/* RGB to gray, in place: luma of ITU-R BT.601 in 16 bits of fraction. */
+static void to_gray(fy_image *im) {
+    size_t n = (size_t)im->width * (size_t)im->height;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char *p = im->pixel + 3 * i;
+        im->pixel[i] = (unsigned char)((p[0] * 19595u + p[1] * 38470u + p[2] * 7471u + 0x8000u) >> 16);
+    }
+    im->channels = 1;
+}
+
+static fy_status read_png(fy_image *im, const fy_map_file *f, ferry_error *e) {
     png_image png = {.version = PNG_IMAGE_VERSION};
     FY_NEED(e, png_image_begin_read_from_memory(&png, f->at, f->n), CORRUPT, "%s: %s", f->path, png.message);
-    png.format = gray ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
-    fy_status s = allocate(im, png.width, png.height, gray ? 1 : 3, f->path, e);
-    png_color background = {0, 0, 0};
-    if (!s && !png_image_finish_read(&png, &background, im->pixel, 0, NULL)) s = fy_fail(e, FY_E_CORRUPT, "%s: %s", f->path, png.message);
+    png.format = PNG_FORMAT_RGBA;                            /* with its alpha, so that it is dropped and not blended in */
+    png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
+    fy_status s = allocate(im, png.width, png.height, 4, f->path, e);
+    if (!s && !png_image_finish_read(&png, NULL, im->pixel, 0, NULL)) s = fy_fail(e, FY_E_CORRUPT, "%s: %s", f->path, png.message);
     png_image_free(&png);
+    if (!s) drop_samples(im);
     return s;
 }
 
@@ -62,7 +80,7 @@ static void on_progress(j_common_ptr c) {
     }
 }
 
-static fy_status read_jpeg(fy_image *im, const fy_map_file *f, bool gray, ferry_error *e) {
+static fy_status read_jpeg(fy_image *im, const fy_map_file *f, ferry_error *e) {
     struct jpeg_decompress_struct d = {0};
     struct jpeg_progress_mgr progress = {.progress_monitor = on_progress};
     jpeg_guard guard;
@@ -78,8 +96,8 @@ static fy_status read_jpeg(fy_image *im, const fy_map_file *f, bool gray, ferry_
     d.progress = &progress;
     jpeg_mem_src(&d, f->at, (unsigned long)f->n);
     jpeg_read_header(&d, TRUE);
-    d.out_color_space = gray ? JCS_GRAYSCALE : JCS_RGB;
-    s = allocate(im, d.image_width, d.image_height, gray ? 1 : 3, f->path, e);
+    d.out_color_space = JCS_RGB;
+    s = allocate(im, d.image_width, d.image_height, 3, f->path, e);
     if (!s) {
         jpeg_start_decompress(&d);
         while (d.output_scanline < d.output_height) {
@@ -98,11 +116,12 @@ fy_status fy_image_read(fy_image *im, const char *path, bool gray, ferry_error *
     *im = (fy_image){0};
     FY_TRY(fy_file_open(&f, path, e));
     fy_status s;
-    if (f.n > 4 && !memcmp(f.at, png_magic, 4)) s = read_png(im, &f, gray, e);
-    else if (f.n > 3 && !memcmp(f.at, jpeg_magic, 3)) s = read_jpeg(im, &f, gray, e);
+    if (f.n > 4 && !memcmp(f.at, png_magic, 4)) s = read_png(im, &f, e);
+    else if (f.n > 3 && !memcmp(f.at, jpeg_magic, 3)) s = read_jpeg(im, &f, e);
     else s = fy_fail(e, FY_E_FORMAT, "%s is neither PNG nor JPEG", path);
     fy_file_close(&f);
     if (s) fy_image_free(im);
+    else if (gray) to_gray(im);
     return s;
 }
 
@@ -152,11 +171,14 @@ fy_status fy_image_resize(fy_image *dst, const fy_image *src, int width, int hei
     return s;
 }
 
+/* n / 2 with halves going to the even neighbour, as Python's round() in torchvision's CenterCrop. */
+static int half_to_even(int n) { return n / 2 + (n % 4 == 3); }
+
 fy_status fy_image_crop(fy_image *dst, const fy_image *src, int width, int height, ferry_error *e) {
     FY_NEED(e, width > 0 && height > 0 && width <= src->width && height <= src->height, VALUE, "a crop of %d x %d does not fit an image of %d x %d", width, height,
         src->width, src->height);
     FY_TRY(allocate(dst, width, height, src->channels, "crop", e));
-    int left = (src->width - width) / 2, top = (src->height - height) / 2;
+    int left = half_to_even(src->width - width), top = half_to_even(src->height - height);
     size_t row = (size_t)width * (size_t)src->channels;
     for (int y = 0; y < height; y++)
         memcpy(dst->pixel + (size_t)y * row, src->pixel + ((size_t)(top + y) * (size_t)src->width + (size_t)left) * (size_t)src->channels, row);

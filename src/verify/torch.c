@@ -8,6 +8,7 @@
 #include "base/knobs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static fy_status start(const char *pt2, const char *in, const char *out, const c
     pid_t pid = fork();
     FY_NEED(e, pid >= 0, ENGINE, "torch: a process cannot be started: %s", strerror(errno));
     if (!pid) {
-        if (!freopen(log, "w", stderr) || !freopen("/dev/null", "w", stdout)) _exit(126);
+        int err = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600), null = open("/dev/null", O_WRONLY);      /* other threads may hold stdio's locks */
+        if (err < 0 || null < 0 || dup2(err, 2) < 0 || dup2(null, 1) < 0) _exit(126);
         execlp(python, python, "-c", script, pt2, in, out, (char *)NULL);
         _exit(127);
     }
@@ -71,7 +73,10 @@ static fy_status feed(fy_named_list *list, fy_rval *in, const fy_model *m, const
         in[at].kind = FY_TENSOR;
         in[at++].t = fy_tensor_ref(&p->sample.at[i].t);
     }
-    if (at < n) FY_TRY(fy_random_inputs(in, m, seed, NULL, NULL, e));
+    if (at < n) {
+        for (int64_t i = 0; i < at; i++) fy_rval_free(&in[i]);
+        FY_TRY(fy_random_inputs(in, m, seed, NULL, NULL, e));
+    }
     for (int64_t i = 0; i < n; i++) {
         char name[24];
         snprintf(name, sizeof name, "%lld", (long long)i);
