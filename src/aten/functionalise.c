@@ -213,14 +213,16 @@ static bool piece_step(const fy_pnode *n, const fy_pvalue *self, int64_t k, step
         s->begin = k;
         return known;
     }
+    const int64_t most = (int64_t)1 << 48;               /* no tensor is larger: no overflow below */
     if (named(n, "aten.split") && fy_aten_arg(n, "split_size")->kind == FY_ARG_INT) {
         int64_t each = fy_aten_arg(n, "split_size")->i;
+        if (each < 0 || each > most || k > (1 << 14)) return false;
         s->begin = k * each;
         s->end = s->begin + each;
         return known;
     }
     if (named(n, "aten.chunk")) {
-        int64_t chunks = int_of(n, "chunks", &known), each = chunks > 0 && size >= 0 ? (size + chunks - 1) / chunks : -1;
+        int64_t chunks = int_of(n, "chunks", &known), each = chunks > 0 && chunks < most && size >= 0 && size < most && k < (1 << 14) ? (size + chunks - 1) / chunks : -1;
         s->begin = k * each;
         s->end = s->begin + each;
         return known && each >= 0;
@@ -228,6 +230,7 @@ static bool piece_step(const fy_pnode *n, const fy_pvalue *self, int64_t k, step
     const fy_parg *sizes = fy_aten_arg(n, "split_sizes");
     if (sizes->kind != FY_ARG_INTS || k >= sizes->n) return false;
     for (int64_t i = 0; i <= k; i++) {
+        if (sizes->ints[i] < 0 || sizes->ints[i] > most || s->end > most) return false;
         s->begin = s->end;
         s->end += sizes->ints[i];
     }

@@ -63,6 +63,7 @@ const fy_dim *fy_l_dim(fy_lower *l, const char *name);                /* NULL fo
 int         fy_l_dims(fy_lower *l, const char *name, const fy_dim **dst, int max);   /* -1 for None */
 /* [0, rank) from an argument that counts from either end; rank 0 counts as 1. */
 int         fy_l_axis(fy_lower *l, const char *name, int rank);
+int         fy_l_axis_in(fy_lower *l, const char *name, int rank);    /* the same, and rank 0 fails */
 int         fy_l_axis_of(fy_lower *l, int64_t given, int rank);
 /* A list of axes as set: none given -> all. Returns count; `axes` sorted. */
 int         fy_l_axes(fy_lower *l, const char *name, int rank, int64_t *axes);

@@ -74,7 +74,12 @@ fy_operand fy_l_operand(fy_lower *l, const char *name) {
 
 fy_value *fy_l_tensor(fy_lower *l, const char *name) {
     const fy_parg *a = fy_aten_arg(l->n, name);
-    if (a->kind == FY_ARG_NONE) return NULL;
+    if (a->kind == FY_ARG_NONE) {
+        const fy_schema *s = l->n->schema;
+        for (int i = 0; s && i < s->narg; i++)
+            if (strcmp(s->arg[i].name, name) == 0 && !s->arg[i].optional) (void)fy_l_fail(l, FY_E_ATTR, "%s without its argument %s", l->n->op, name);
+        return NULL;
+    }
     fy_operand o = fy_l_operand_of(l, a);
     return o.number ? fy_l_as(l, &o, o.dtype) : o.v;
 }
@@ -171,6 +176,8 @@ void fy_l_ints_n(fy_lower *l, const char *name, int n, int64_t otherwise, int64_
     int64_t got[16];
     int have = fy_l_ints(l, name, got, 16);
     if (have > 1 && have != n) (void)fy_l_fail(l, FY_E_ATTR, "%s: %s has %d entries, %d are needed", l->n->op, name, have, n);
+    for (int i = 0; i < have && i < 16; i++)             /* windows, steps, paddings: no sum or product of these overflows */
+        if (got[i] < -(1 << 28) || got[i] > (1 << 28)) { (void)fy_l_fail(l, FY_E_VALUE, "%s: %s holds %lld", l->n->op, name, (long long)got[i]); have = 0; }
     for (int i = 0; i < n; i++) dst[i] = have <= 0 ? otherwise : have == 1 ? got[0] : i < have ? got[i] : otherwise;
 }
 
@@ -178,6 +185,11 @@ int fy_l_axis_of(fy_lower *l, int64_t given, int rank) {
     int64_t r = rank > 0 ? rank : 1;
     if (given < -r || given >= r) { (void)fy_l_fail(l, FY_E_AXIS, "%s: axis %lld outside rank %d", l->n->op, (long long)given, rank); return 0; }
     return (int)(given < 0 ? given + r : given);
+}
+
+int fy_l_axis_in(fy_lower *l, const char *name, int rank) {
+    if (rank == 0) (void)fy_l_fail(l, FY_E_AXIS, "%s: a tensor of rank 0 has no axis", l->n->op);
+    return fy_l_axis_of(l, fy_l_int(l, name), rank);
 }
 
 int fy_l_axis(fy_lower *l, const char *name, int rank) { return fy_l_axis_of(l, fy_l_int(l, name), rank); }

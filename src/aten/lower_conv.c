@@ -26,7 +26,7 @@ fy_status fy_lower_conv(fy_lower *l) {
     fy_l_ints_n(l, "dilation", nd, 1, dilation);
     bool transposed = fy_l_named(l, "aten.convolution") ? fy_l_bool(l, "transposed") : strncmp(l->n->op, "aten.conv_transpose", 19) == 0;
     for (int i = 0; i < nd; i++)
-        if (!fy_const_dim(w, i + 2, &kernel[i])) return fy_l_fail(l, FY_E_UNSUPPORTED, "%s: the size of the kernel is not constant", l->n->op);
+        if (!fy_const_dim(w, i + 2, &kernel[i]) || kernel[i] > (1 << 28)) return fy_l_fail(l, FY_E_UNSUPPORTED, "%s: the size of the kernel is not constant", l->n->op);
     const char *how = fy_l_str(l, "padding");
     if (how)                                                                 /* "same": the odd one goes after, as in torch */
         for (int i = 0; i < nd; i++) {
@@ -58,7 +58,7 @@ fy_status fy_lower_col2im(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
     const fy_dim *size[2];
     int64_t kernel[2], dilation[2], pad[4], stride[2];
-    (void)fy_l_dims(l, "output_size", size, 2);
+    if (fy_l_dims(l, "output_size", size, 2) != 2) return fy_l_fail(l, FY_E_ATTR, "%s needs two sizes", l->n->op);
     fy_l_ints_n(l, "kernel_size", 2, 1, kernel);
     fy_l_ints_n(l, "dilation", 2, 1, dilation);
     fy_l_ints_n(l, "padding", 2, 0, pad);
@@ -88,7 +88,7 @@ fy_status fy_lower_im2col(fy_lower *l) {
     x = with_batch(l, x, 2, &added);
     FY_L_OK(l);
     int64_t n = kernel[0] * kernel[1], dim[4] = {n, 1, kernel[0], kernel[1]};
-    if (n < 1 || n > 1024) return fy_l_fail(l, FY_E_LIMIT, "im2col with a window of %lld", (long long)n);
+    if (kernel[0] < 1 || n < 1 || n > 1024) return fy_l_fail(l, FY_E_LIMIT, "im2col with a window of %lld", (long long)n);
     float *pick = FY_NEWN(&l->tmp, float, n * n);
     if (!pick) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
     for (int64_t i = 0; i < n; i++) pick[i * n + i] = 1;

@@ -17,7 +17,8 @@ const fy_dim *fy_l_k(fy_lower *l, int64_t v) {
 }
 
 int fy_rank(fy_lower *l, const fy_value *v) {
-    if (l->b.status != FY_OK || !v) return 0;
+    if (l->b.status != FY_OK) return 0;
+    if (!v) { (void)fy_l_fail(l, FY_E_ATTR, "%s without a tensor that it needs", l->n ? l->n->op : "an output"); return 0; }
     if (v->type.kind != FY_TENSOR || v->type.rank < 0) {
         (void)fy_l_fail(l, FY_E_SHAPE, "%s: the rank of an input is not known", l->n->op);
         return 0;
@@ -93,7 +94,8 @@ static fy_value *fold(fy_lower *l, const char *op, fy_value *acc, fy_value *next
 static fy_value *size_at(fy_lower *l, const fy_dim *d, int depth) {
     fy_build *b = &l->b;
     int64_t k;
-    if (!d || b->status != FY_OK) return NULL;
+    if (b->status != FY_OK) return NULL;
+    if (!d) { (void)fy_l_fail(l, FY_E_ATTR, "%s without a size that it needs, or out of memory", l->n ? l->n->op : "an output"); return NULL; }
     if (fy_dim_known(d, &k)) return fy_k_ints(b, 1, &k);
     const fy_lsource *s = source_of(l, d);
     if (s && s->axis >= 0) return fy_emit(b, "Shape", FY_V(s->v), FY_A(fy_int("start", s->axis), fy_int("end", s->axis + 1)));
@@ -183,6 +185,7 @@ fy_value *fy_l_reshape(fy_lower *l, fy_value *x, int rank, const fy_dim *const *
 fy_value *fy_l_expand(fy_lower *l, fy_value *x, int rank, const fy_dim *const *dim) {
     int xr = fy_rank(l, x);
     if (l->b.status != FY_OK) return NULL;
+    if (rank < xr || rank > FY_MAX_RANK) { (void)fy_l_fail(l, FY_E_SHAPE, "%s spreads rank %d to rank %d", l->n->op, xr, rank); return NULL; }
     bool same = xr == rank;
     for (int i = 0; i < rank && same; i++) same = x->type.dim[i] == dim[i];
     if (same) return x;

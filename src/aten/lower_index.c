@@ -24,6 +24,7 @@ fy_status fy_lower_gather(fy_lower *l) {
     int rank = fy_rank(l, x);
     FY_L_OK(l);
     if (rank == 0) return fy_l_ret(l, x);
+    if (fy_rank(l, index) != rank) return fy_l_fail(l, FY_E_SHAPE, "%s of rank %d by an index of rank %d", l->n->op, rank, fy_rank(l, index));
     if (along) {                                         /* both broadcast except along the axis */
         int axis = fy_l_axis(l, "dim", rank);
         dims d, xd;
@@ -80,8 +81,8 @@ typedef struct indexing { int n, axis[FY_MAX_RANK], nb, at; fy_value *index[FY_M
 
 static fy_value *as_i64(fy_lower *l, fy_value *v) { return v ? fy_b_cast(&l->b, v, FERRY_INT64) : NULL; }
 
-static void read_indices(fy_lower *l, fy_value *x, indexing *ix) {
-    fy_value **v;
+static void read_indices(fy_lower *l, fy_value **of, indexing *ix) {
+    fy_value **v, *x = *of;
     int n = fy_l_tensors(l, "indices", &v), axis = 0, rank = fy_rank(l, x);
     *ix = (indexing){.adjacent = true};
     for (int i = 0; i < n && l->b.status == FY_OK; i++) {
@@ -103,6 +104,8 @@ static void read_indices(fy_lower *l, fy_value *x, indexing *ix) {
     }
     if (l->b.status != FY_OK) return;
     if (axis > rank || ix->n == 0) { (void)fy_l_fail(l, FY_E_SHAPE, "%s: %d indices for rank %d", l->n->op, axis, rank); return; }
+    for (int i = 0; i < ix->n && l->p->nopened; i++)     /* indexed by the positions of an opened axis: it must have them */
+        for (int k = 0; k < ix->index[i]->type.rank && *of; k++) *of = fy_l_fit_like(l, *of, ix->axis[i], ix->index[i]->type.dim[k]);
     for (int i = 0; i < ix->n; i++) {
         ix->adjacent = ix->adjacent && ix->axis[i] == ix->axis[0] + i;
         dims d;
@@ -141,7 +144,7 @@ fy_status fy_lower_index(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
     indexing ix;
     int rank = fy_rank(l, x), perm[FY_MAX_RANK];
-    read_indices(l, x, &ix);
+    read_indices(l, &x, &ix);
     FY_L_OK(l);
     if (ix.n == 1) return fy_l_ret(l, fy_emit(&l->b, "Gather", FY_V(x, ix.index[0]), FY_A(fy_int("axis", ix.axis[0]))));
     fy_value *y = front_perm(&ix, rank, perm) ? fy_b_transpose(&l->b, x, perm) : x;
@@ -180,7 +183,7 @@ fy_status fy_lower_index_put(fy_lower *l) {
         }
     }
     indexing ix;
-    read_indices(l, x, &ix);
+    read_indices(l, &x, &ix);
     FY_L_OK(l);
     int out = ix.nb + rank - ix.n;
     if (out > FY_MAX_RANK) return fy_l_fail(l, FY_E_LIMIT, "%s of rank %d", l->n->op, out);
@@ -223,13 +226,14 @@ fy_status fy_lower_scatter(fy_lower *l) {
         if (!reduction || !fy_l_bool(l, "include_self"))
             return fy_l_fail(l, FY_E_UNSUPPORTED, "scatter_reduce \"%s\"%s", how ? how : "?", fy_l_bool(l, "include_self") ? "" : " without self");
     }
-    if (rank == 0) return fy_l_fail(l, FY_E_UNSUPPORTED, "%s on rank 0", l->n->op);
+    if (rank == 0 || fy_rank(l, index) != rank) return fy_l_fail(l, FY_E_UNSUPPORTED, "%s on rank %d by an index of rank %d", l->n->op, rank, fy_rank(l, index));
     fy_value *src;
     if (fy_l_has(l, "value")) {
         fy_operand v = fy_l_operand(l, "value");
         src = fy_l_expand(l, fy_l_as(l, &v, x->type.dtype), rank, index->type.dim);
     } else {
         src = fy_l_tensor(l, "src");
+        if (src && fy_rank(l, src) != rank) return fy_l_fail(l, FY_E_SHAPE, "%s: src of rank %d into rank %d", l->n->op, fy_rank(l, src), rank);
         for (int i = 0; i < rank && src; i++)            /* torch reads only the part of src that index covers */
             if (src->type.dim[i] != index->type.dim[i]) src = fy_l_slice(l, src, i, fy_l_k(l, 0), index->type.dim[i], 1);
     }
@@ -295,9 +299,10 @@ static fy_value *replace_range(fy_lower *l, fy_value *x, fy_value *src, int axis
 
 fy_status fy_lower_slice_scatter(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self"), *src = fy_l_tensor(l, "src");
-    int rank = fy_rank(l, x), axis = fy_l_axis(l, "dim", rank);
+    int rank = fy_rank(l, x), axis = fy_l_axis_in(l, "dim", rank);
     int64_t step = fy_l_int(l, "step");
     FY_L_OK(l);
+    if (fy_rank(l, src) != rank || step < 1) return fy_l_fail(l, FY_E_SHAPE, "slice_scatter of rank %d into rank %d, step %lld", fy_rank(l, src), rank, (long long)step);
     const fy_dim *size = x->type.dim[axis];
     const fy_dim *begin = bounded(l, fy_l_has(l, "start") ? fy_l_dim(l, "start") : fy_l_k(l, 0), size);
     const fy_dim *end = bounded(l, fy_l_has(l, "end") ? fy_l_dim(l, "end") : fy_l_k(l, INT64_MAX), size);
@@ -316,9 +321,10 @@ fy_status fy_lower_slice_scatter(fy_lower *l) {
 
 fy_status fy_lower_select_scatter(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self"), *src = fy_l_tensor(l, "src");
-    int rank = fy_rank(l, x), axis = fy_l_axis(l, "dim", rank);
+    int rank = fy_rank(l, x), axis = fy_l_axis_in(l, "dim", rank);
     const fy_dim *i = fy_l_dim(l, "index");
     FY_L_OK(l);
+    if (!i) return fy_l_fail(l, FY_E_ATTR, "select_scatter without an index");
     const fy_dim *size = x->type.dim[axis], *begin = i;
     int64_t k;
     if (fy_dim_known(i, &k) && k < 0) begin = fy_dim_add(l->m->dims, size, i);

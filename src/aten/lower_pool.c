@@ -56,6 +56,7 @@ fy_status fy_lower_avg_pool(fy_lower *l) {
     for (int i = 0; i < nd; i++) {
         if (stride[i] == 0) stride[i] = kernel[i];
         pad[nd + i] = pad[i];
+        if (kernel[i] < 1 || kernel[i] > (1 << 20)) return fy_l_fail(l, FY_E_VALUE, "%s with a window of %lld", l->n->op, (long long)kernel[i]);
         area *= kernel[i];
     }
     bool added, ceil = fy_l_bool(l, "ceil_mode"), count_pad = fy_l_bool(l, "count_include_pad");
@@ -91,11 +92,13 @@ fy_status fy_lower_adaptive_pool(fy_lower *l) {
     const fy_dim *size[3];
     int given = fy_l_dims(l, "output_size", size, 3);
     FY_L_OK(l);
+    if (given != 1 && given != nd) return fy_l_fail(l, FY_E_ATTR, "%s: %d sizes", l->n->op, given);
     int64_t out[3], in[3], kernel[3];
     bool all_one = true, divides = true, same = true;
     for (int i = 0; i < nd; i++) {
         const fy_dim *want = size[given == 1 ? 0 : i], *have = fy_dim_of(l, x, i + 2);
         bool known = fy_dim_known(want, &out[i]);
+        if (known && (out[i] < 1 || out[i] > (1 << 28))) return fy_l_fail(l, FY_E_VALUE, "%s to the size %lld", l->n->op, (long long)out[i]);
         same = same && want == have;
         all_one = all_one && known && out[i] == 1;
         divides = divides && known && fy_dim_known(have, &in[i]) && out[i] > 0 && in[i] % out[i] == 0;

@@ -76,7 +76,7 @@ fy_status fy_lower_flatten(fy_lower *l) {
 
 fy_status fy_lower_unflatten(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
-    int rank = fy_rank(l, x), axis = fy_l_axis(l, "dim", rank);
+    int rank = fy_rank(l, x), axis = fy_l_axis_in(l, "dim", rank);
     dims s, d;
     int n = fy_l_dims(l, "sizes", s, FY_MAX_RANK), k = 0;
     FY_L_OK(l);
@@ -208,7 +208,7 @@ fy_status fy_lower_movedim(fy_lower *l) {
 fy_status fy_lower_slice(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
     bool narrow = fy_l_named(l, "aten.narrow");
-    int axis = fy_l_axis(l, "dim", fy_rank(l, x));
+    int axis = fy_l_axis_in(l, "dim", fy_rank(l, x));
     const fy_dim *begin = fy_l_has(l, "start") ? fy_l_dim(l, "start") : fy_l_k(l, 0), *end;
     if (narrow) end = fy_dim_add(l->m->dims, begin, fy_l_dim(l, "length"));
     else end = fy_l_has(l, "end") ? fy_l_dim(l, "end") : fy_l_k(l, INT64_MAX);
@@ -221,7 +221,7 @@ fy_status fy_lower_slice(fy_lower *l) {
 
 fy_status fy_lower_select(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
-    int axis = fy_l_axis(l, "dim", fy_rank(l, x));
+    int axis = fy_l_axis_in(l, "dim", fy_rank(l, x));
     const fy_dim *i = fy_l_dim(l, "index");
     return fy_l_ret(l, x && i ? fy_emit(&l->b, "Gather", FY_V(x, fy_l_size_scalar(l, i)), FY_A(fy_int("axis", axis))) : NULL);
 }
@@ -229,7 +229,7 @@ fy_status fy_lower_select(fy_lower *l) {
 /* split, split_with_sizes, chunk, tensor_split, unsafe_*: one Split node */
 fy_status fy_lower_split(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
-    int rank = fy_rank(l, x), axis = fy_l_axis(l, "dim", rank), n = fy_l_nout(l);
+    int rank = fy_rank(l, x), axis = fy_l_axis_in(l, "dim", rank), n = fy_l_nout(l);
     FY_L_OK(l);
     if (n < 1 || n > 4096) return fy_l_fail(l, FY_E_LIMIT, "%s into %d pieces", l->n->op, n);
     const fy_dim *size = x->type.dim[axis], **d = FY_NEWN(&l->tmp, const fy_dim *, n);
@@ -264,7 +264,7 @@ fy_status fy_lower_split(fy_lower *l) {
 
 fy_status fy_lower_unbind(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
-    int axis = fy_l_axis(l, "dim", fy_rank(l, x)), n = fy_l_nout(l);
+    int axis = fy_l_axis_in(l, "dim", fy_rank(l, x)), n = fy_l_nout(l);
     for (int i = 0; i < n; i++)
         if (fy_l_wanted(l, i)) fy_l_out(l, i, x ? fy_emit(&l->b, "Gather", FY_V(x, fy_k_i64(&l->b, i)), FY_A(fy_int("axis", axis))) : NULL);
     return l->b.status;
@@ -273,7 +273,7 @@ fy_status fy_lower_unbind(fy_lower *l) {
 /* windows: [.., size, ..] -> [.., n, .., window] by Gather with n x window positions */
 fy_status fy_lower_unfold(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
-    int rank = fy_rank(l, x), axis = fy_l_axis(l, "dimension", rank);
+    int rank = fy_rank(l, x), axis = fy_l_axis_in(l, "dimension", rank);
     int64_t window = fy_l_int(l, "size"), step = fy_l_int(l, "step");
     FY_L_OK(l);
     if (window < 1 || step < 1 || rank >= FY_MAX_RANK) return fy_l_fail(l, FY_E_ATTR, "unfold with size %lld, step %lld", (long long)window, (long long)step);
@@ -321,6 +321,7 @@ fy_status fy_lower_roll(fy_lower *l) {
         int axis = fy_l_axis_of(l, axes[i], flat ? 1 : rank);
         int64_t s, size;
         const fy_dim *at = fy_dim_muli(l->m->dims, shift[i], -1);
+        if (fy_dim_known(shift[i], &s) && (s < -((int64_t)1 << 40) || s > ((int64_t)1 << 40))) return fy_l_fail(l, FY_E_VALUE, "roll by %lld", (long long)s);
         if (fy_dim_known(shift[i], &s) && fy_const_dim(y, axis, &size) && size > 0) at = fy_l_k(l, ((-s % size) + size) % size);
         if (fy_dim_is(at, 0)) continue;
         fy_value *tail = fy_l_slice(l, y, axis, at, fy_l_k(l, INT64_MAX), 1), *head = fy_l_slice(l, y, axis, fy_l_k(l, 0), at, 1);
@@ -392,6 +393,7 @@ fy_status fy_lower_repeat(fy_lower *l) {
     bool once = true;
     for (int i = 0; i < m; i++) {
         full[i] = i < m - n ? fy_l_k(l, 1) : r[i - (m - n)];
+        if (i >= m - rank && fy_dim_is(x->type.dim[i - (m - rank)], 1)) full[i] = fy_l_fit_size(l, i, full[i]);   /* once for each sample */
         once = once && fy_dim_is(full[i], 1);
     }
     x = fy_l_unsqueeze_to(l, x, m);
@@ -408,7 +410,7 @@ fy_status fy_lower_repeat_interleave(fy_lower *l) {
         x = fy_l_reshape(l, x, 1, (const fy_dim *[]){product(l, rank, x->type.dim)});
         rank = 1;
     }
-    int axis = fy_l_has(l, "dim") ? fy_l_axis(l, "dim", rank) : 0;
+    int axis = fy_l_has(l, "dim") ? fy_l_axis_in(l, "dim", rank) : 0;
     FY_L_OK(l);
     if (rank + 1 > FY_MAX_RANK) return fy_l_fail(l, FY_E_LIMIT, "repeat_interleave at rank %d", rank);
     dims wide, out;
@@ -501,7 +503,7 @@ fy_status fy_lower_rot90(fy_lower *l) {
 /* differences of neighbours, by slices */
 fy_status fy_lower_diff(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self"), *pre = fy_l_tensor(l, "prepend"), *app = fy_l_tensor(l, "append");
-    int axis = fy_l_axis(l, "dim", fy_rank(l, x));
+    int axis = fy_l_axis_in(l, "dim", fy_rank(l, x));
     int64_t times = fy_l_int(l, "n");
     FY_L_OK(l);
     if (pre) x = fy_b_concat(&l->b, 2, (fy_value *[]){pre, x}, axis);
