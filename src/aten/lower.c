@@ -181,6 +181,7 @@ static fy_status add_inputs(fy_lower *l) {
             FY_NOMEM(e, dim[a]);
         }
         fy_type t = fy_tensor_type(l->m, v->dtype, v->rank, dim);
+        FY_NEED(e, t.kind == FY_TENSOR, NOMEM, "out of memory");
         fy_value *got = fy_graph_add_input(l->m->graph, name, &t);
         FY_NOMEM(e, got);
         l->val[v->id].v = got;
@@ -234,6 +235,7 @@ static fy_status add_state_inputs(fy_lower *l) {
         const char *name = unique_name(l, in->fqn);
         FY_NOMEM(e, name);
         fy_type t = fy_tensor_type_i64(l->m, in->data->dtype, in->data->rank, in->data->dim);
+        FY_NEED(e, t.kind == FY_TENSOR, NOMEM, "out of memory");
         fy_value *v = fy_graph_add_input(l->m->graph, name, &t);
         FY_NOMEM(e, v);
         l->val[in->value->id].v = v;

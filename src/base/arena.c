@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/os.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ _Static_assert(sizeof(block) % ALIGN == 0, "what follows a block's head must be 
 void *fy_arena_alloc(fy_arena *a, size_t count, size_t size) {
     size_t bytes;
     if (!fy_mul_size(&bytes, count, size) || bytes > SIZE_MAX / 2) return NULL;
+    if (fy_os_armed() && fy_os_fails(ENOMEM)) return NULL;      /* under test every request may fail, not only those for a block */
     bytes = bytes ? (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
     block *b = a->head;
     if (!b || b->size - b->used < bytes) {

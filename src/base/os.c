@@ -30,6 +30,8 @@ void fy_os_fail_at(int64_t k, bool forever) {
     atomic_store(&fail_forever, forever);
 }
 
+bool fy_os_armed(void) { return atomic_load_explicit(&fail_call, memory_order_relaxed) >= 0; }
+
 int64_t fy_os_calls(void) { return atomic_load(&calls); }
 
 bool fy_os_fails(int error) {

@@ -39,6 +39,7 @@ void    fy_os_unmap(void *p, size_t bytes);
  * from k on). Not thread safe: set while one thread runs. */
 void     fy_os_fail_at(int64_t k, bool forever);
 bool     fy_os_fails(int error);                            /* counts one call; true (errno = error) if it is to fail */
+bool     fy_os_armed(void);                                 /* is a failure set (k >= 0), even one never reached? */
 int64_t  fy_os_calls(void);
 /* Bytes allocated through this file now, and at most since the last reset. */
 size_t   fy_os_bytes(void);

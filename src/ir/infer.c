@@ -30,7 +30,7 @@ const fy_dim *fy_in_dim(const fy_infer *f, int i, int axis) {
 static bool integral(fy_dtype t) { return fy_dtype_int(t) || t == FERRY_BOOL; }
 
 /* Elements of a small integer tensor as dims, in `a`; NULL: not small, not integers, or out of memory. */
-static const fy_dim *const *elems_of(fy_dims *p, fy_arena *a, const fy_const *c, const fy_tensor *t, int64_t *n) {
+static const fy_dim *const *elems_of(fy_dims *p, fy_arena *a, const fy_const *c, const fy_tensor *t, int64_t *n, bool *oom) {
     fy_dtype type = t ? t->dtype : c->dtype;
     int64_t count = t ? fy_count(t) : c->count, v;
     if (!integral(type) || count > FY_MAX_ELEM) return NULL;
@@ -38,9 +38,10 @@ static const fy_dim *const *elems_of(fy_dims *p, fy_arena *a, const fy_const *c,
     for (int64_t i = 0; d && i < count; i++) {
         if (t) v = fy_get_i64(t, i);
         else if (!fy_const_i64(c, i, &v)) return NULL;
-        if (!(d[i] = fy_dim_const(p, v))) return NULL;
+        if (!(d[i] = fy_dim_const(p, v))) d = NULL;
     }
-    *n = count;
+    if (!d && oom) *oom = true;
+    *n = d ? count : 0;
     return d;
 }
 
@@ -51,8 +52,8 @@ const fy_dim *const *fy_in_elems(const fy_infer *f, int i, int64_t *n) {
         *n = x->nelem;
         return x->elem;
     }
-    if (x->data) return elems_of(f->dims, f->arena, NULL, x->data, n);
-    return x->constant ? elems_of(f->dims, f->arena, x->constant, NULL, n) : NULL;
+    if (x->data) return elems_of(f->dims, f->arena, NULL, x->data, n, f->oom);
+    return x->constant ? elems_of(f->dims, f->arena, x->constant, NULL, n, f->oom) : NULL;
 }
 
 bool fy_in_ints(const fy_infer *f, int i, int64_t *dst, int64_t max, int64_t *n) {
@@ -355,12 +356,12 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
 }
 
 /* Small integer constants show their contents as dims, made once. */
-static void describe(fy_model *m, fy_value *v, fy_fact *f) {
+static void describe(fy_model *m, fy_value *v, fy_fact *f, bool *oom) {
     f->type = v->type;
     if (v->type.kind == FY_NOTYPE) f->type.rank = -1;
     f->constant = v->constant;
     if (v->constant && !v->elem) {
-        const fy_dim *const *d = elems_of(m->dims, &m->arena, v->constant, NULL, &v->nelem);
+        const fy_dim *const *d = elems_of(m->dims, &m->arena, v->constant, NULL, &v->nelem, oom);
         v->elem = d;
     }
     f->elem = v->elem;
@@ -390,15 +391,18 @@ static fy_status infer(fy_node *n, fy_arena *scratch, ferry_error *e) {
     if (known) FY_TRY(check_attrs(n, e));
     fy_fact *in = FY_NEWN(scratch, fy_fact, n->nin + n->nout), *out = in + n->nin;
     FY_NOMEM(e, in);
+    bool oom = false;
     for (int i = 0; i < n->nin; i++) {
         in[i].type.rank = -1;
-        if (n->in[i].value) describe(m, n->in[i].value, &in[i]);
+        if (n->in[i].value) describe(m, n->in[i].value, &in[i], &oom);
     }
     for (int i = 0; i < n->nout; i++) out[i].type.rank = -1;
     FY_TRY(check_types(n, n->nin, in, 0, NULL, e));
     if (!n->op->infer) return FY_OK;
-    fy_infer f = { .node = n, .dims = m->dims, .arena = scratch, .e = e, .nin = n->nin, .nout = n->nout, .in = in, .out = out };
-    FY_TRY(n->op->infer(&f));
+    fy_infer f = { .node = n, .dims = m->dims, .arena = scratch, .e = e, .nin = n->nin, .nout = n->nout, .in = in, .out = out, .oom = &oom };
+    fy_status s = n->op->infer(&f);
+    FY_NEED(e, !oom, NOMEM, "out of memory");
+    FY_TRY(s);
     FY_TRY(check_types(n, n->nin, in, n->nout, out, e));
     for (int i = 0; i < n->nout; i++)
         if (n->out[i]) FY_TRY(merge(m, n->out[i], &out[i], e));

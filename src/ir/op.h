@@ -32,6 +32,7 @@ typedef struct fy_infer {
     int             nin, nout;
     const fy_fact  *in;                  /* kind FY_NOTYPE where an optional input is left out or nothing is known */
     fy_fact        *out;
+    bool           *oom;                 /* set when a reader below answers "unknown" for want of memory; whoever asks checks it */
 } fy_infer;
 
 /* Readers: safe for any i (beyond nin: absent / unknown). */

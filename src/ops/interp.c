@@ -139,7 +139,8 @@ static fy_status call_node(run *r, const fy_node *n, int nin, fy_rval *const *in
             r->dims = fresh;
             r->since_reset = 0;
         }
-        fy_infer f = {.node = n, .dims = r->dims, .arena = scratch, .e = r->e, .nin = nin, .nout = nout};
+        bool oom = false;
+        fy_infer f = {.node = n, .dims = r->dims, .arena = scratch, .e = r->e, .nin = nin, .nout = nout, .oom = &oom};
         fy_fact few[8], *fact = nin + nout <= 8 ? memset(few, 0, sizeof few) : FY_NEWN(scratch, fy_fact, nin + nout);
         FY_NOMEM(r->e, fact);
         f.in = fact;
@@ -147,7 +148,9 @@ static fy_status call_node(run *r, const fy_node *n, int nin, fy_rval *const *in
         for (int i = 0; i < nout; i++) f.out[i].type.rank = -1;
         for (int i = 0; i < nin; i++)
             if (in[i]) FY_TRY(describe_value(r, scratch, in[i], &fact[i]));
-        FY_TRY(op->infer(&f));
+        fy_status s = op->infer(&f);
+        FY_NEED(r->e, !oom, NOMEM, "out of memory");
+        FY_TRY(s);
         for (int i = 0; i < nout; i++)
             if (out[i]) FY_TRY(allocate(r, &f.out[i], i, out[i]));
     } else {
