@@ -6,7 +6,7 @@ GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON  = -DFERRY_PYTHON=$(shell test -x $(VENV)/bin/python && echo $(abspath $(VENV))/bin/python)
 CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: help deps venv build asan demo check test test-large fuzz bench-export install update-golden clean
+.PHONY: help deps venv configure build asan demo check test test-large fuzz bench-export install update-golden clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,15 +17,20 @@ deps: ## print and install what is needed (Debian packages); as root or through 
 venv: ## the Python oracles of the tests (pinned in tests/requirements.txt)
 	@tools/deps.sh --python $(VENV)
 
-build: ## build libferry and the program ferry into ./build
-	@cmake -S . -B $(BUILD) $(GEN) $(PYTHON) >$(BUILD).log 2>&1 || (cat $(BUILD).log; exit 1)
+build: configure ## build libferry, the program ferry and the tests into ./build
 	@cmake --build $(BUILD)
 
+configure:
+	@mkdir -p $(BUILD)
+	@cmake -S . -B $(BUILD) $(GEN) $(PYTHON) >$(BUILD)/configure.log 2>&1 || (cat $(BUILD)/configure.log; exit 1)
+
 asan: ## build with AddressSanitizer and UndefinedBehaviorSanitizer into ./build-asan
-	@cmake -S . -B $(BUILD)-asan $(GEN) -DCMAKE_BUILD_TYPE=Debug -DFERRY_SANITIZE=address,undefined -DFERRY_FUZZ_ONLY=ON >$(BUILD)-asan.log 2>&1 || (cat $(BUILD)-asan.log; exit 1)
+	@mkdir -p $(BUILD)-asan
+	@cmake -S . -B $(BUILD)-asan $(GEN) -DCMAKE_BUILD_TYPE=Debug -DFERRY_SANITIZE=address,undefined -DFERRY_FUZZ_ONLY=ON >$(BUILD)-asan/configure.log 2>&1 || (cat $(BUILD)-asan/configure.log; exit 1)
 	@cmake --build $(BUILD)-asan
 
-demo: deps build ## the main job on real data: doctor, export, check, verify, run
+demo: deps configure ## the main job on real data: doctor, export, check, verify, run
+	@cmake --build $(BUILD) --target ferry_program fashion
 	@examples/fashion/demo.sh $(BUILD)/ferry
 
 check: build ## C tests only: offline, under two minutes
@@ -51,4 +56,4 @@ update-golden: build ## rewrite expected text dumps; the diff is the review
 	@FERRY_UPDATE_GOLDEN=1 $(CTEST) -L golden
 
 clean: ## remove build folders
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)*.log
+	@rm -rf $(BUILD) $(BUILD)-asan
