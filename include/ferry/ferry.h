@@ -8,9 +8,10 @@
  *     if (r) puts(ferry_report_text(r, 0));          // what a person reads; ferry_report_json(r) for machines
  *     ferry_report_free(r);
  *
- * Every command takes a job (options by name, as the flags of the program without their dashes) and gives one report: a JSON
- * document and its printed form. The returned ferry_kind is the program's exit code: FERRY_OK, FERRY_NO when a gate said no
- * (there is a report), else a failure (the error says why). */
+ * Every command takes a job (options by name, as the flags of the program without their dashes; NULL: all defaults) and gives one
+ * report: a JSON document and its printed form. The returned ferry_kind is the program's exit code: FERRY_OK; FERRY_NO when a gate said
+ * no, with a report; else a failure, *r is NULL and the error says why. Options that a command does not know are USAGE. Strings of a
+ * report live as long as the report. Commands may run at the same time in several threads. */
 #ifndef FERRY_FERRY_H
 #define FERRY_FERRY_H
 
@@ -22,10 +23,12 @@ extern "C" {
 
 typedef struct ferry_option { const char *key, *value; } ferry_option;         /* flags have the value "" */
 
+/* What a command is asked to do. Read during the call only. */
 typedef struct ferry_job {
-    const ferry_option *option;
+    const ferry_option *option;          /* the last of equal keys counts, unless the key may be repeated */
     size_t              noption;
-    void (*progress)(void *ctx, const char *what, double share);              /* may be NULL; share in [0,1], or < 0: unknown */
+    /* NULL, or called now and then by the calling thread: share in [0,1], or < 0 when unknown. */
+    void (*progress)(void *ctx, const char *what, double share);
     void               *ctx;
 } ferry_job;
 
@@ -34,24 +37,27 @@ FERRY_API const char *ferry_report_json(const ferry_report *r);               /*
 FERRY_API const char *ferry_report_text(const ferry_report *r, int colour);   /* readable; ANSI colours if asked for */
 FERRY_API const char *ferry_report_full(const ferry_report *r);               /* all that is known, in plain text: export's --report */
 FERRY_API const char *ferry_report_junit(const ferry_report *r);              /* verify: JUnit XML; "" for other reports */
-FERRY_API void        ferry_report_free(ferry_report *r);
+FERRY_API void        ferry_report_free(ferry_report *r);                     /* NULL is fine */
 
-/* .pt2 -> .onnx. `onnx` NULL: the source's name with .onnx. Never writes over its source. Options (defaults in brackets):
+/* .pt2 -> .onnx. `onnx` NULL: the source's name with .onnx. Never writes over its source. The file is written beside its place, read
+ * back, verified and only then renamed: on FERRY_NO and on failure, what was there before is untouched. Options (defaults in brackets):
  *   opset=N [17]            13 to the newest, or an error that names operator and lowest opset
  *   input-names=A,B output-names=C   [from the program's signature]
- *   dynamic=NAME:AXIS=SYMBOL          repeatable; dynamic-batch: axis 0 of every input as "batch"
+ *   dynamic=NAME:AXIS=SYMBOL          may be repeated; dynamic-batch: axis 0 of every input as "batch"
  *   dim-names=OLD=NEW,...             renames symbols of the program
  *   no-fold no-fold-bn                keep constant arithmetic, keep batch norm
  *   external-data                     weights in a second file [above 2 GiB only]
  *   no-verify, tolerance=X [1e-4], relative-to-range, engine=NAME [ferry], threads=N [all cores allowed]
  *   training                          accept layers in training mode
  *   keep-traces no-provenance         source folders in the file; no metadata_props
- *   stop-after=PASS skip-pass=PASS,.. dump=DIR                       looking inside */
+ *   stop-after=PASS skip-pass=PASS,.. dump=DIR                       looking inside
+ * Failures: NOFILE, FORMAT (no .pt2), ATEN (operators without a lowering, all of them named), OPSET, TRAINING, FROZEN, ALIAS, WRITE ... */
 FERRY_API int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_report **r, ferry_error *e);
 
 /* Does `model` (.onnx) compute what `against` does? Options: against=PATH (.pt2, .npz, .onnx) [the .pt2 beside it whose hash
  * the model carries], reference=torch, engine=NAME, reference-engine=NAME, tolerance=X or NAME:X (repeatable),
- * relative-to-range, seed=N, sizes=N, threads=N. */
+ * relative-to-range, seed=N [1], sizes=N [2], threads=N. FERRY_NO: an output differs; the report names it, and the first node
+ * whose values part. */
 FERRY_API int ferry_verify(const char *model, const ferry_job *job, ferry_report **r, ferry_error *e);
 
 /* Inputs, outputs, opset, operators, parameters, MACs, memory of a .onnx or .pt2. */
@@ -67,23 +73,31 @@ FERRY_API int ferry_explain(const char *topic, const ferry_job *job, ferry_repor
 
 /* ---- named tensors that own their memory --------------------------------------------------------------------------- */
 
+/* A list of named tensors, for the inputs and outputs of a model as files hold them. Belongs to one thread at a time. */
 typedef struct ferry_values ferry_values;
 FERRY_API ferry_values *ferry_values_new(void);                               /* NULL: out of memory */
-FERRY_API void          ferry_values_free(ferry_values *v);
+FERRY_API void          ferry_values_free(ferry_values *v);                   /* NULL is fine */
 FERRY_API size_t        ferry_values_count(const ferry_values *v);
-FERRY_API const char   *ferry_values_name(const ferry_values *v, size_t i);
+FERRY_API const char   *ferry_values_name(const ferry_values *v, size_t i);   /* NULL if i is out of range; valid until the list changes */
 FERRY_API int           ferry_values_find(const ferry_values *v, const char *name);      /* index, or -1 */
-FERRY_API int           ferry_values_get(const ferry_values *v, size_t i, ferry_tensor *t, ferry_error *e);   /* a dense view */
-FERRY_API int           ferry_values_set(ferry_values *v, const char *name, const ferry_tensor *t, ferry_error *e);  /* copies */
-/* .npz: all its members; .npy, .pb: one tensor called `name`. */
+/* *t becomes a view of value i, valid until that value is replaced or the list is freed. NAME if i is out of range. */
+FERRY_API int           ferry_values_get(const ferry_values *v, size_t i, ferry_tensor *t, ferry_error *e);
+/* Adds a copy of *t under `name`, or replaces the value of that name. */
+FERRY_API int           ferry_values_set(ferry_values *v, const char *name, const ferry_tensor *t, ferry_error *e);
+/* Adds from a file: .npz all its members by their names (`name` is not used); .npy, .pb (a TensorProto) one tensor called `name`. */
 FERRY_API int           ferry_values_read(ferry_values *v, const char *path, const char *name, ferry_error *e);
-FERRY_API int           ferry_values_write(const ferry_values *v, const char *path, ferry_error *e);          /* .npz */
-/* A PNG or JPEG as the tensor that `port` wants. Options: preset=imagenet, resize=HxW, crop=HxW, mean=R,G,B std=R,G,B scale=X
- * layout=nchw|nhwc. Several paths make a batch. */
-FERRY_API int           ferry_values_image(ferry_values *v, const ferry_port *port, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e);
-/* Seeded plausible inputs for every input of `m` that is not set yet. sizes=SYMBOL=N,... seed=N. */
+/* Writes all values to a .npz, which appears whole or not at all. */
+FERRY_API int           ferry_values_write(const ferry_values *v, const char *path, ferry_error *e);
+/* Adds n PNG or JPEG files as one batch under the name of `port`, with its dtype. Without options: scaled to the port's height and
+ * width, gray if it takes one channel, alpha dropped, values in [0,1] (u8 ports: 0..255). Options: preset=imagenet (resize 256, crop 224, mean and
+ * deviation), resize=HxW, crop=HxW, mean=R,G,B, std=R,G,B, layout=nchw|nhwc [from the port's shape]. Others are ignored. */
+FERRY_API int           ferry_values_image(ferry_values *v, const ferry_port *port, const char *const *paths, size_t n,
+                                           const ferry_job *job, ferry_error *e);
+/* Seeded plausible values for every input of `m` that is not in the list: indices below the table that they index, masks of 0 and
+ * 1. Options: sizes=SYMBOL=N,... [1], seed=N [1]. The same seed gives the same values. Others are ignored. */
 FERRY_API int           ferry_values_random(ferry_values *v, const ferry_model *m, const ferry_job *job, ferry_error *e);
-/* Converts value `name` to the dtype of `port` if that loses nothing but width; else TYPE. */
+/* Converts the value named as `port` to the port's dtype, if nothing but width is lost; else TYPE, or VALUE for an integer that does
+ * not fit. The shape is not changed. */
 FERRY_API int           ferry_values_fit(ferry_values *v, const ferry_port *port, ferry_error *e);
 
 #ifdef __cplusplus

@@ -12,9 +12,11 @@
  * Rules that hold for every function here:
  *   - Nothing prints, exits or aborts. What can fail returns NULL or a value other than 0 and fills the caller's
  *     ferry_error (which may be NULL when nobody wants to know).
- *   - A ferry_model is immutable: any thread may use it at any time. A ferry_session belongs to one thread at a time.
+ *   - A ferry_model is immutable: any thread may use it at any time. A ferry_session belongs to one thread at a time, as does
+ *     everything else that is not const.
  *   - Strings and arrays returned by a model live as long as the model; nothing of them is freed by the caller.
  *   - Tensors are borrowed views: ferry neither frees nor keeps the memory they point to.
+ *   - What is made by ..._new or ferry_open is freed by ..._free or ferry_close; those take NULL.
  */
 #ifndef FERRY_RUN_H
 #define FERRY_RUN_H
@@ -79,8 +81,10 @@ typedef struct ferry_tensor {
     int64_t dim[FERRY_MAX_RANK];
 } ferry_tensor;
 
-/* A view of `data` as dtype[dim[0], ..., dim[rank-1]]; bytes is computed. A rank over FERRY_MAX_RANK gives dtype 0. */
+/* A view of `data` as dtype[dim[0], ..., dim[rank-1]]; bytes is computed; `dim` is copied and may be NULL for rank 0. A rank
+ * outside 0..FERRY_MAX_RANK gives dtype 0, which ferry_run refuses. */
 FERRY_API ferry_tensor ferry_view(int32_t dtype, void *data, int32_t rank, const int64_t *dim);
+/* The same for the two commonest types. `data` is not written to when the view is an input. */
 FERRY_API ferry_tensor ferry_f32(const float *data, int32_t rank, const int64_t *dim);
 FERRY_API ferry_tensor ferry_i64(const int64_t *data, int32_t rank, const int64_t *dim);
 
@@ -93,7 +97,8 @@ FERRY_API const char *ferry_dtype_name(int32_t dtype);     /* "f32", "i64", "boo
 typedef struct ferry_model   ferry_model;
 typedef struct ferry_session ferry_session;
 
-/* One input or output of a model. dim[i] is -1 where the size is not fixed; sym[i] then is its name or expression. */
+/* One input or output of a model, in the order of the file. dim[i] is -1 where the size is not fixed; sym[i] then is its name or
+ * expression ("batch", "2*height"). Equal names mean equal sizes. */
 typedef struct ferry_port {
     const char        *name;
     int32_t            dtype;
@@ -102,12 +107,17 @@ typedef struct ferry_port {
     const char *const *sym;              /* sym[i] is NULL where dim[i] >= 0 */
 } ferry_port;
 
-/* Opens a .onnx (or, in the full library, a .pt2, which is exported in memory). `options` is NULL or words
- * "threads=2 engine=onnxruntime ..." separated by blanks or commas; unknown words are errors. NULL on failure. */
+/* Opens a .onnx (or, in the full library, a .pt2, which is exported in memory). `options` is NULL or words separated by blanks or
+ * commas; a word that is not known is an error:
+ *   threads=N [the cores that affinity and cgroup allow]      how many threads one run may use
+ *   engine=NAME [ferry]                                       ferry, or onnxruntime where it is installed
+ * The file is mapped and must not be changed while the model is open. NULL on failure: NOFILE, READ, FORMAT, CORRUPT, OP,
+ * UNSUPPORTED, ENGINE, NOMEM ... */
 FERRY_API ferry_model *ferry_open(const char *path, const char *options, ferry_error *e);
-/* The same from memory that must outlive the model. External data is refused here. */
+/* The same for a .onnx in memory, which must outlive the model and not change. External data is refused here (PATH). */
 FERRY_API ferry_model *ferry_open_memory(const void *data, size_t bytes, const char *options, ferry_error *e);
-FERRY_API void         ferry_close(ferry_model *m);        /* NULL is fine; sessions must be freed before */
+/* All sessions of the model must have been freed. */
+FERRY_API void         ferry_close(ferry_model *m);
 
 FERRY_API size_t            ferry_inputs(const ferry_model *m);
 FERRY_API size_t            ferry_outputs(const ferry_model *m);
@@ -119,10 +129,15 @@ FERRY_API const char       *ferry_metadata(const ferry_model *m, const char *key
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
+/* A session holds what a run needs besides the model: scratch, outputs, declared state. Make one for each thread. NULL: NOMEM, ENGINE. */
 FERRY_API ferry_session *ferry_session_new(const ferry_model *m, ferry_error *e);
 FERRY_API void           ferry_session_free(ferry_session *s);
-/* Runs once. in[i] is the model's input i, out[i] its output i; nin and nout must be the model's counts. Declared state
- * (KV caches, mutated buffers) is kept by the session between runs. 0 on success, else a ferry_kind. */
+/* Runs once. in[i] is the model's input i, out[i] its output i; nin and nout must be the model's counts. Inputs must have the model's
+ * dtype and sizes, and need to live during the call only. Each out[i] is zeroed, or still the view that this session gave before: then
+ * it becomes a view that is valid until the session's next run; or it points to your memory with dtype, rank and dim set
+ * (ferry_view): then the result is copied there. Declared state (KV caches, mutated buffers) is kept by the session between
+ * runs. 0 on success, else a ferry_kind: USAGE for wrong counts, TYPE, SHAPE, VALUE for tensors that do not fit, INDEX for an index out of range, NOMEM; the
+ * session can be used again, with its state as the last successful run left it. */
 FERRY_API int  ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e);
 /* Sets declared state back to what the model file says. */
 FERRY_API int  ferry_session_reset(ferry_session *s, ferry_error *e);

@@ -9,17 +9,18 @@
 extern "C" {
 #endif
 
-/* The nearest of n names by edit distance, or NULL if none is near: for "did you mean". */
+/* The nearest of n names by edit distance, or NULL if none is near: for "did you mean". The result is one of `names`. */
 FERRY_API const char *ferry_nearest(const char *word, const char *const *names, size_t n);
-/* Settings from the environment: name, value, default and text; 0 when i is past the end. */
+/* Settings from the environment: name, value, default and text, in static storage; 1, or 0 when i is past the end. */
 typedef struct ferry_knob { const char *name, *value, *fallback, *text; } ferry_knob;
 FERRY_API int         ferry_knob_at(size_t i, ferry_knob *k);
 /* Commit, parts and instruction sets of this build: the lines of `ferry --version` after the first. */
 FERRY_API const char *ferry_build_info(void);
-/* Mean, standard deviation, minimum and maximum of a numeric tensor (NaN left out, counted). */
+/* Mean, standard deviation, minimum and maximum of a numeric tensor (NaN and infinities left out, counted). FERRY_USAGE for strings
+ * and complex numbers. */
 typedef struct ferry_stats { double mean, std, min, max; int64_t nan, inf, count; } ferry_stats;
 FERRY_API int         ferry_tensor_stats(const ferry_tensor *t, ferry_stats *s);
-/* Element i (row-major) of a numeric tensor as double. */
+/* Element i (row-major) of a numeric tensor as double; i must be in range. */
 FERRY_API double      ferry_tensor_at(const ferry_tensor *t, int64_t i);
 
 #ifdef __cplusplus
