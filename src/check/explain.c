@@ -5,6 +5,7 @@
 #include "check/check.h"
 #include "passes/passes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- ops ---------------------------------------------------------------------------------------------------------- */
@@ -28,25 +29,45 @@ static void onnx_ops(fy_report *r, fy_jsonw *w) {
     fy_jsonw_end_array(w);
 }
 
+/* "aten::add_.Tensor(..." -> "aten.add_.Tensor"; without overload "aten.relu.default". */
+static void op_name(char *out, size_t n, const char *schema) {
+    size_t len = strcspn(schema, "("), base = strcspn(schema, ":");
+    const char *rest = schema + base + 2;
+    snprintf(out, n, "%.*s.%.*s%s", (int)base, schema, (int)(len - base - 2), rest, memchr(rest, '.', len - base - 2) ? "" : ".default");
+}
+
+/* An operator that writes in place is rewritten to the one that does not, before lowering. */
+static const fy_aten_op *functional(const char *name) {
+    const char *dot = strrchr(name, '.');
+    char plain[160];
+    if (!dot || dot == name || dot[-1] != '_' || dot[-2] == '_') return NULL;
+    snprintf(plain, sizeof plain, "%.*s%s", (int)(dot - name - 1), name, dot);
+    return fy_aten_find(plain);
+}
+
 static void aten_ops(fy_report *r, fy_jsonw *w) {
-    int n = fy_aten_count(), lowered = 0;
-    for (int i = 0; i < n; i++) lowered += fy_aten_at(i)->lower != NULL;
-    fy_buf_fmt(&r->text, FY_BOLD "ATen" FY_OFF ": %d operators exported\n", lowered);
+    int n = fy_aten_count(), exported = 0;
+    fy_buf lines = {0};
     fy_jsonw_array(w, "aten");
     for (int i = 0; i < n; i++) {
         const fy_aten_op *op = fy_aten_at(i);
-        const char *paren = strchr(op->schema, '(');
-        fy_buf name = {0};
-        fy_buf_add(&name, op->schema, paren ? (size_t)(paren - op->schema) : strlen(op->schema));
-        if (op->lower && !name.oom) fy_buf_fmt(&r->text, "  %-40s%s\n", name.at, op->eval ? "" : FY_AMBER "not verified by the evaluator" FY_OFF);
+        char name[160];
+        op_name(name, sizeof name, op->schema);
+        const fy_aten_op *as = op->lower ? op : functional(name);
+        bool out = as && as->lower;
+        exported += out;
+        if (out) fy_buf_fmt(&lines, "  %-40s%s\n", name, op->eval ? "" : FY_AMBER "not verified by the evaluator" FY_OFF);
         fy_jsonw_object(w, NULL);
-        fy_jsonw_str(w, "name", name.oom ? "" : name.at);
-        fy_jsonw_bool(w, "export", op->lower != NULL);
+        fy_jsonw_str(w, "name", name);
+        fy_jsonw_bool(w, "export", out);
         fy_jsonw_bool(w, "verify", op->eval != NULL);
         fy_jsonw_end_object(w);
-        fy_buf_free(&name);
     }
     fy_jsonw_end_array(w);
+    fy_buf_fmt(&r->text, FY_BOLD "ATen" FY_OFF ": %d operators exported\n", exported);
+    fy_buf_add(&r->text, lines.at, lines.n);
+    r->text.oom |= lines.oom;
+    fy_buf_free(&lines);
 }
 
 fy_status fy_ops_report(fy_report *r, bool onnx, bool aten, ferry_error *e) {
