@@ -2,6 +2,8 @@
  * cmd_export.c - ferry export: .pt2 -> .onnx, verified before it is put in place. */
 #include "cli.h"
 
+#include <string.h>
+
 static const cli_flag flags[] = {
     {"--output", "OUT.onnx", "where to write (also -o); else the source's name with .onnx"},
     {"--opset", "N", "opset of ai.onnx, 13 to the newest; default 17"},
@@ -44,6 +46,8 @@ static int run(const cli_args *a) {
     ferry_error e = {0};
     ferry_report *r = NULL;
     ferry_job job = cli_job(a);
+    const char *end = a->n > 1 ? strrchr(a->at[1], '.') : NULL;
+    if (end && !strcmp(end, ".pt2")) return cli_usage("export", "one model at a time: '%s' is not an output", a->at[1]);    /* *.pt2 would overwrite it */
     int kind = ferry_export(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e), written = FERRY_OK;
     if (r && cli_get(a, "report")) written = write_report(cli_get(a, "report"), r);
     kind = cli_finish(a, kind, r, &e);

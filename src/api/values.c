@@ -225,7 +225,7 @@ int ferry_values_image(ferry_values *v, const ferry_port *port, const char *cons
 
 /* ---- random inputs ------------------------------------------------------------------------------------------------ */
 
-typedef struct sizes { const char *text; } sizes;
+typedef struct sizes { const char *text; uint64_t used; } sizes;      /* used: bit i, entry i is a size of some input */
 
 /* "NAME=N,..." with N a size? */
 static fy_status check_sizes(const char *text, ferry_error *e) {
@@ -241,26 +241,38 @@ static fy_status check_sizes(const char *text, ferry_error *e) {
 
 /* Size of a symbol from "batch=2,seq=7"; 1 for one that is not listed. */
 static bool size_of(void *ctx, const fy_dim *sym, int64_t *v) {
-    const char *p = ((sizes *)ctx)->text;
+    sizes *given = ctx;
+    const char *p = given->text;
     size_t n = strlen(sym->name);
     *v = sym->lo > 1 ? sym->lo : 1;
-    while (p && *p) {
+    for (int i = 0; p && *p; i++) {
         size_t len = strcspn(p, ",");
-        if (len > n + 1 && !memcmp(p, sym->name, n) && p[n] == '=') *v = strtoll(p + n + 1, NULL, 10);
+        if (len > n + 1 && !memcmp(p, sym->name, n) && p[n] == '=') { *v = strtoll(p + n + 1, NULL, 10); given->used |= (uint64_t)1 << (i & 63); }
         p += len + (p[len] != 0);
     }
     return *v >= 0;
 }
 
+static fy_status all_used(const sizes *given, ferry_error *e) {
+    const char *p = given->text;
+    for (int i = 0; p && *p; i++) {
+        size_t len = strcspn(p, ","), name = strcspn(p, "=");
+        FY_NEED(e, given->used >> (i & 63) & 1, NAME, "sizes: no input has a size '%.*s'", (int)(name < 80 ? name : 80), p);
+        p += len + (p[len] != 0);
+    }
+    return FY_OK;
+}
+
 int ferry_values_random(ferry_values *v, const ferry_model *m, const ferry_job *job, ferry_error *e) {
     const fy_model *g = fy_model_of(m);
-    sizes given = {fy_opt(job, "sizes")};
+    sizes given = {fy_opt(job, "sizes"), 0};
     int64_t seed = 1, n = g->graph->in.n;
     fy_error_clear(e);
     fy_rval *val = fy_calloc((size_t)n + 1, sizeof *val);
     fy_status s = val ? fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (!s) s = check_sizes(given.text, e);
     if (!s) s = fy_random_inputs(val, g, (uint64_t)seed, size_of, &given, e);
+    if (!s) s = all_used(&given, e);
     for (int64_t i = 0; !s && i < n; i++) {
         if (ferry_values_find(v, g->graph->in.at[i]->name) >= 0) continue;
         fy_tensor t = fy_tensor_ref(&val[i].t);

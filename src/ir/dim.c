@@ -29,6 +29,7 @@ struct fy_dims {
     int64_t   nsame;
     FY_VEC(const fy_dim *) resolved;     /* memo of fy_dim_resolve, valid for `epoch` of them */
     FY_VEC(int64_t) epoch;
+    bool      oom;                       /* some constructor gave NULL for want of memory */
 };
 
 fy_dims *fy_dims_new(void) { return fy_calloc(1, sizeof(fy_dims)); }
@@ -43,6 +44,17 @@ void fy_dims_free(fy_dims *p) {
     fy_free(p->epoch.at);
     fy_arena_free(&p->arena);
     fy_free(p);
+}
+
+bool fy_dims_oom(fy_dims *p) {
+    bool was = p->oom;
+    p->oom = false;
+    return was;
+}
+
+static void *no_memory(fy_dims *p) {
+    p->oom = true;
+    return NULL;
 }
 
 /* ---- bounds: interval arithmetic that saturates at "unbounded" ------------------------------------------------------ */
@@ -191,14 +203,14 @@ static const fy_dim *intern(fy_dims *p, fy_dim *d) {
         if (d->weight > MAX_WEIGHT) break;
     }
     if (d->depth > MAX_DEPTH || d->weight > MAX_WEIGHT) return fy_dim_opaque(p, "size");
-    if (p->used * 2 >= p->cap && !rehash(p)) return NULL;
+    if (p->used * 2 >= p->cap && !rehash(p)) return no_memory(p);
     size_t k = (size_t)hash_of(d) & (p->cap - 1);
     while (p->slot[k] && !same_node(p->slot[k], d)) k = (k + 1) & (p->cap - 1);
     if (!p->slot[k]) {
         d->lo = NO_LO;
         d->hi = NO_HI;
         fy_dim *made = append(p, d);
-        if (!made) return NULL;
+        if (!made) return no_memory(p);
         p->slot[k] = made;
         p->used++;
     }
@@ -212,7 +224,7 @@ static const fy_dim *named(fy_dims *p, fy_dim_kind kind, const char *name) {
     fy_dim like = { .kind = kind, .name = fy_arena_str(&p->arena, name), .lo = kind == FY_DIM_SYM || kind == FY_DIM_OPAQUE ? 0 : NO_LO, .hi = NO_HI,
                     .mult = 1, .depth = 1, .weight = 1 };
     fy_dim *d = like.name ? append(p, &like) : NULL;
-    return d && fy_map_puts(&p->names, d->name, d) ? d : NULL;
+    return d && fy_map_puts(&p->names, d->name, d) ? d : no_memory(p);
 }
 
 const fy_dim *fy_dim_sym(fy_dims *p, const char *name) {
@@ -225,7 +237,7 @@ const fy_dim *fy_dim_opaque(fy_dims *p, const char *origin) {
     const char *name;
     do {
         name = fy_arena_fmt(&p->arena, "%s_%lld", origin && *origin ? origin : "size", (long long)p->opaque++);
-        if (!name) return NULL;
+        if (!name) return no_memory(p);
     } while (fy_map_has(&p->names, name, strlen(name)));
     return named(p, FY_DIM_OPAQUE, name);
 }
@@ -345,7 +357,7 @@ static const fy_dim *poly_dim(fy_dims *p, poly *q) {
 out:
     fy_free(arg.at);
     fy_free(q->t.at);
-    return d;
+    return d ? d : no_memory(p);
 }
 
 /* q += d * by */

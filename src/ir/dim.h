@@ -37,6 +37,7 @@ struct fy_dim {
 typedef struct fy_dims fy_dims;
 fy_dims *fy_dims_new(void);
 void     fy_dims_free(fy_dims *p);
+bool     fy_dims_oom(fy_dims *p);         /* did a constructor give NULL for want of memory since this was last asked? */
 
 const fy_dim *fy_dim_const(fy_dims *p, int64_t v);
 const fy_dim *fy_dim_sym(fy_dims *p, const char *name);           /* the same pointer for the same name; lo 0 */

@@ -401,6 +401,7 @@ static fy_status infer(fy_node *n, fy_arena *scratch, ferry_error *e) {
     if (!n->op->infer) return FY_OK;
     fy_infer f = { .node = n, .dims = m->dims, .arena = scratch, .e = e, .nin = n->nin, .nout = n->nout, .in = in, .out = out, .oom = &oom };
     fy_status s = n->op->infer(&f);
+    oom |= fy_dims_oom(m->dims);
     FY_NEED(e, !oom, NOMEM, "out of memory");
     FY_TRY(s);
     FY_TRY(check_types(n, n->nin, in, n->nout, out, e));

@@ -149,6 +149,7 @@ static fy_status call_node(run *r, const fy_node *n, int nin, fy_rval *const *in
         for (int i = 0; i < nin; i++)
             if (in[i]) FY_TRY(describe_value(r, scratch, in[i], &fact[i]));
         fy_status s = op->infer(&f);
+        oom |= fy_dims_oom(r->dims);
         FY_NEED(r->e, !oom, NOMEM, "out of memory");
         FY_TRY(s);
         for (int i = 0; i < nout; i++)

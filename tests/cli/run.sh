@@ -1,0 +1,237 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# run.sh FERRY FIXTURES - the program as people meet it: exit codes, messages, files. Prints what failed; exit code 0 if nothing did.
+set -u
+ferry=$(realpath "$1")
+fixtures=$(realpath "$2")
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 2
+cp "$fixtures/pt2/t215/blocks.pt2" "$fixtures/pt2/t215/cnn_dyn.pt2" .
+blocks=$dir/blocks.pt2
+cnn=$dir/cnn_dyn.pt2
+ran=0
+failed=0
+
+# expect CODE PATTERN ARGUMENTS...: exit code, and a line of output or error that matches (an extended regular expression; "" for any).
+expect() {
+    local code=$1 pattern=$2
+    shift 2
+    "$ferry" "$@" >out.txt 2>err.txt </dev/null
+    local got=$?
+    ran=$((ran + 1))
+    if [ $got -ne "$code" ]; then
+        failed=$((failed + 1))
+        echo "FAIL: ferry $*: exit code $got, not $code"
+        sed 's/^/    /' err.txt | head -5
+    elif [ -n "$pattern" ] && ! cat out.txt err.txt | grep -Eq -- "$pattern"; then
+        failed=$((failed + 1))
+        echo "FAIL: ferry $*: no line matches \"$pattern\""
+        cat out.txt err.txt | sed 's/^/    /' | head -8
+    fi
+}
+
+# holds TEXT COMMAND...: the command succeeds.
+holds() {
+    local text=$1
+    shift
+    ran=$((ran + 1))
+    "$@" >hold.txt 2>&1 && return
+    failed=$((failed + 1))
+    echo "FAIL: $text"
+    sed 's/^/    /' hold.txt | head -5
+}
+
+same() { cmp -s "$1" "$2"; }
+not() { ! "$@"; }
+has() { grep -Eq -- "$2" "$1"; }
+
+# ---- files that are no .pt2 ------------------------------------------------------------------------------------------
+head -c 5000 "$blocks" >cut.pt2
+expect 3 'error\[TRUNCATED\]' export cut.pt2 -o x.onnx
+cp "$blocks" bent.pt2
+at=$(grep -abo '"graph_module"' bent.pt2 | head -1 | cut -d: -f1)
+printf '\377\377\377\377' | dd of=bent.pt2 bs=1 seek="$at" conv=notrunc 2>/dev/null
+expect 3 'error\[' export bent.pt2 -o x.onnx
+: >empty.pt2
+expect 3 'error\[' export empty.pt2 -o x.onnx
+head -c 4000 /dev/zero >zeros.pt2
+expect 3 'error\[FORMAT\]' export zeros.pt2 -o x.onnx
+expect 3 'AOTInductor' export "$fixtures/other/aoti.pt2" -o x.onnx
+expect 3 'help: make a .pt2|torch.export.save' export "$fixtures/other/state_dict.pth" -o x.onnx
+expect 3 'TorchScript' export "$fixtures/other/script.pt" -o x.onnx
+expect 3 'safetensors' export "$fixtures/other/weights.safetensors" -o x.onnx
+expect 3 'pickle' export "$fixtures/other/module.pth" -o x.onnx
+expect 3 'ONNX model' export "$fixtures/onnx/mlp.onnx" -o x.onnx
+expect 3 'error\[' info "$fixtures/other/state_dict.pth"
+expect 3 'error\[' run "$fixtures/other/script.pt" --random
+expect 3 'error\[' check "$fixtures/other/array.npy"
+for n in 1 30 80 150; do
+    head -c $n "$fixtures/onnx/mlp.onnx" >cut.onnx
+    expect 3 'error\[' check cut.onnx
+done
+expect 4 "error\\[NOFILE\\].*absent" export absent.pt2 -o x.onnx
+expect 4 'error\[NOFILE\]' info absent.onnx
+mkdir folder
+expect 3 'error\[FORMAT\].*folder' export folder -o x.onnx
+expect 3 'error\[' info folder
+if [ "$(id -u)" -ne 0 ]; then
+    cp "$blocks" locked.pt2
+    chmod 0 locked.pt2
+    expect 4 'error\[NOFILE\]' export locked.pt2 -o x.onnx
+fi
+holds 'nothing is written for a file that is refused' not test -e x.onnx
+
+# ---- export -----------------------------------------------------------------------------------------------------------
+expect 0 'verified' export "$blocks" -o blocks.onnx
+expect 0 '' check blocks.onnx
+expect 0 '' export "$blocks" -o again.onnx
+holds 'two exports give the same bytes' same blocks.onnx again.onnx
+(cd folder && "$ferry" export "$blocks" -o ../third.onnx --threads 1 >/dev/null 2>&1)
+holds 'the folder and the threads do not show in the bytes' same blocks.onnx third.onnx
+cp "$blocks" default.pt2
+expect 0 '' export default.pt2
+holds 'the default output is beside the source' test -s default.onnx
+expect 2 'error\[USAGE\]|its own source' export default.pt2 -o default.pt2
+holds 'the source is as it was' same "$blocks" default.pt2
+ln -s default.pt2 link.pt2
+expect 2 '' export default.pt2 -o link.pt2
+expect 2 '' export default.pt2 -o ./folder/../default.pt2
+holds 'the source is as it was' same "$blocks" default.pt2
+expect 4 'error\[WRITE\]|error\[NOFILE\]' export "$blocks" -o absent/x.onnx
+expect 4 'error\[' export "$blocks" -o folder
+expect 2 'opset: 5 is outside' export "$cnn" -o x.onnx --opset 5
+for opset in 13 17 21; do expect 0 '' export "$cnn" -o "o$opset.onnx" --opset $opset; done
+expect 0 'opset +13|13' info o13.onnx
+
+# ---- metadata ---------------------------------------------------------------------------------------------------------
+expect 0 'verified' info blocks.onnx
+expect 0 'blocks.pt2' info blocks.onnx
+holds 'the hash of the source is in the file' grep -aq "$(sha256sum "$blocks" | cut -d' ' -f1)" blocks.onnx
+expect 0 '' export "$blocks" -o bare.onnx --no-provenance
+holds '--no-provenance leaves no ferry.* in the file' not grep -aq 'ferry\.\(source\|verified\|version\)' bare.onnx
+expect 0 'not verified' export "$blocks" -o unverified.onnx --no-verify
+expect 0 '' run bare.onnx --random
+holds 'no path of this machine is in the file' not grep -aq "$dir" blocks.onnx
+
+# ---- external data ----------------------------------------------------------------------------------------------------
+expect 0 '' export "$cnn" -o ext.onnx --external-data
+holds 'the weights are in a second file' test -s ext.onnx.data
+expect 0 '' export "$cnn" -o whole.onnx
+expect 0 '' run ext.onnx --random -o ext.npz
+expect 0 '' run whole.onnx --random -o whole.npz
+holds 'outputs are the same with external data' same ext.npz whole.npz
+expect 0 '' verify ext.onnx --against "$cnn"
+mkdir moved
+mv ext.onnx moved/
+expect 4 'ext.onnx.data' run moved/ext.onnx --random
+
+# ---- full disks ---------------------------------------------------------------------------------------------------------
+echo old >full.onnx
+for kib in 1 4 16; do
+    (ulimit -f $kib; trap '' XFSZ; "$ferry" export "$fixtures/pt2/t215/resnet18.pt2" -o full.onnx >limit.txt 2>&1; echo $? >code.txt)
+    holds "a full disk after $kib KiB is exit code 4" grep -qx 4 code.txt
+    holds 'the message names the cause' has limit.txt 'error\[WRITE\].*(full.onnx|limit|space|large)'
+    holds 'the old file is intact' grep -qx old full.onnx
+    holds 'no temporary is left' not compgen -G 'full.onnx.*'
+done
+(ulimit -f 1; "$ferry" export "$fixtures/pt2/t215/resnet18.pt2" -o full.onnx >/dev/null 2>&1; echo $? >code.txt)
+holds 'the signal of the file size limit does not kill' grep -qx 4 code.txt
+if [ -w /dev/full ]; then
+    "$ferry" info blocks.onnx >/dev/full 2>err.txt
+    holds 'standard output on a full device is exit code 4' test $? -eq 4
+    holds 'and says so' has err.txt 'error\[WRITE\]'
+    expect 4 'error\[' export "$blocks" -o /dev/full
+    expect 4 'error\[' run blocks.onnx --random -o /dev/full
+    holds '/dev/full is still a device' test -c /dev/full
+else echo "skipped: /dev/full (there is none)"; fi
+
+# ---- run ----------------------------------------------------------------------------------------------------------------
+expect 0 '' run blocks.onnx --random
+expect 0 '' run "$blocks" --random
+expect 2 "input 'x' is missing" run blocks.onnx --inputs "$fixtures/pt2/t215/blocks.npz"
+expect 2 'input' run blocks.onnx
+expect 4 'error\[NOFILE\]' run blocks.onnx --inputs absent.npz
+expect 3 'error\[(SHAPE|TYPE)\]' run blocks.onnx --inputs "$fixtures/npz/scalar.npy"
+expect 3 'error\[(SHAPE|TYPE)\]' run blocks.onnx --inputs "$fixtures/npz/text.npy"
+expect 3 'error\[' run blocks.onnx --inputs "$fixtures/npz/object.npy"
+expect 3 'error\[' run blocks.onnx --inputs "$fixtures/other/legacy.pth"
+expect 2 '' run blocks.onnx --random --sizes nosuch=3
+expect 4 'error\[' run blocks.onnx --random -o absent/out.npz
+expect 0 '' run blocks.onnx --random --seed 3 -o a.npz
+expect 0 '' run blocks.onnx --random --seed 3 --threads 1 -o b.npz
+holds 'the same seed gives the same bits, whatever the threads' same a.npz b.npz
+expect 0 '' run blocks.onnx --random --seed 4 -o c.npz
+holds 'another seed gives others' not same a.npz c.npz
+
+# ---- verify and check -----------------------------------------------------------------------------------------------------
+expect 0 'verified' verify blocks.onnx --against "$blocks"
+expect 1 'NOT the same' verify blocks.onnx --against "$blocks" --tolerance 0
+expect 3 'error\[' verify blocks.onnx --against "$fixtures/other/state_dict.pth"
+expect 0 '' check blocks.onnx
+expect 0 '' explain TRUNCATED
+expect 2 'TRUNCATED' explain TRUNCATE
+
+# ---- the command line -------------------------------------------------------------------------------------------------------
+expect 2 'did you mean .*export' exprot "$blocks"
+expect 2 'there is no command' nosuchthing
+expect 2 'did you mean --opset' export "$blocks" --opsett 17
+expect 2 'opset' export "$blocks" --opset seventeen
+expect 2 'opset' export "$blocks" --opset
+expect 2 '' export
+cp "$cnn" other.pt2
+expect 2 'one model at a time' export "$blocks" other.pt2
+holds 'a second .pt2 is not overwritten' same "$cnn" other.pt2
+expect 2 'there is no input' export "$blocks" -o x.onnx --dynamic nosuchinput:0=batch
+expect 2 '' export "$blocks" -o x.onnx --dynamic garbage
+expect 2 'engine' export "$blocks" -o x.onnx --engine nosuchengine
+expect 2 '' run blocks.onnx --random --seed x
+expect 0 '' export "$blocks" -o x.onnx --no_verify --input_names=a
+expect 0 '' export "$blocks" -o y.onnx --no-verify --input-names a
+holds '_ and - are the same in flags' same x.onnx y.onnx
+expect 0 'ferry [0-9]+\.[0-9]+' --version
+expect 0 'usage' help
+expect 0 'usage' --help
+expect 0 '' export "$blocks" -o q.onnx --quiet
+holds '--quiet is quiet' not test -s out.txt
+holds '--quiet is quiet on the other stream' not test -s err.txt
+
+commands=$("$ferry" help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
+holds 'help lists commands' test "$(echo "$commands" | wc -w)" -ge 8
+for c in $commands; do
+    expect 0 'exit codes' help "$c"
+    for flag in --json --quiet --verbose --help; do holds "help of $c lists $flag" has out.txt "^  $flag "; done
+    "$ferry" "$c" --help >other.txt 2>&1
+    holds "ferry $c --help is ferry help $c" same out.txt other.txt
+    expect 2 "there is no flag --no-such-flag-here" "$c" --no-such-flag-here
+done
+# Every option that the documentation of the library names is a flag of the program.
+for flag in opset input-names output-names dynamic dynamic-batch dim-names no-fold no-fold-bn external-data no-verify tolerance relative-to-range engine threads training \
+    keep-traces no-provenance stop-after skip-pass dump; do
+    "$ferry" help export >out.txt
+    holds "help of export lists --$flag" has out.txt "^  --$flag "
+done
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------------
+if command -v python3 >/dev/null 2>&1; then json() { python3 -m json.tool; }; else json() { jq .; }; fi
+if echo '{}' | json >/dev/null 2>&1; then
+    valid() {
+        "$ferry" "$@" --json >json.txt 2>err.txt
+        holds "ferry $* --json is JSON" json <json.txt
+    }
+    valid info blocks.onnx
+    valid info "$cnn"
+    valid info blocks.onnx --shapes
+    valid check blocks.onnx
+    valid ops
+    valid doctor
+    valid explain SHAPE
+    valid export "$cnn" -o j.onnx
+    valid verify blocks.onnx --against "$blocks"
+    valid verify blocks.onnx --against "$blocks" --tolerance 0
+    valid run blocks.onnx --random
+else echo "skipped: validity of --json (neither python3 nor jq)"; fi
+
+holds 'no temporary file is left anywhere' not compgen -G '*.tmp-*'
+echo "cli: $ran checks, $failed failures"
+[ $failed -eq 0 ]
