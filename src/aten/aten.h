@@ -87,11 +87,14 @@ FY_CHECKED fy_status fy_aten_lower(fy_model **m, fy_program *p, const fy_lower_o
 
 /* Runs the program as read. Floating point is computed in double; fp16 and bf16 values are rounded to their type at each
  * node. in: one for each USER input (tensors; literals as rank-0 tensors); out: one for each USER output, in double for
- * float outputs, owned by the caller. Buffer mutations persist in `state` when given. `seen` is shown each tensor value. */
+ * float outputs, owned by the caller. `seen` is shown each tensor value.
+ * state: one for each input of the program, all inputs counted (p->nin), or NULL. A buffer or parameter starts from state[i]
+ * where that has a dtype, and state[i] is replaced by what a written one holds at the end; the caller frees them. */
 typedef struct fy_eval_options {
     fy_pool *pool;
     void   (*seen)(void *ctx, const fy_pvalue *v, const fy_tensor *t);
     void    *ctx;
+    fy_tensor *state;
 } fy_eval_options;
 fy_status (*fy_eval_find(const char *op))(fy_eval *v);       /* what evaluates "aten.add_.Tensor", or NULL */
 FY_CHECKED fy_status fy_aten_eval(const fy_program *p, const fy_tensor *in, int nin, fy_tensor *out, int nout, const fy_eval_options *o, ferry_error *e);

@@ -822,6 +822,11 @@ static fy_status set_inputs(fy_eval *v, const fy_program *p, const fy_tensor *in
         if (d->kind == FY_PIN_LITERAL && with_literals) next++;
         if (d->kind == FY_PIN_PARAMETER || d->kind == FY_PIN_BUFFER || d->kind == FY_PIN_CONSTANT) {
             if (s) { s->data = d->data; s->left = s->uses; }
+            if (s && d->data && v->o && v->o->state && v->o->state[i].dtype) {
+                s->t = (fy_et){.dtype = d->data->dtype};
+                FY_TRY(fy_tensor_cast(&s->t.t, &v->o->state[i], fy_ev_wide(d->data->dtype), v->e));
+                s->set = true;
+            }
             continue;
         }
         if (d->kind == FY_PIN_LITERAL && s) {
@@ -858,6 +863,30 @@ static fy_status get_output(fy_eval *v, const fy_parg *a, fy_tensor *out) {
     return fy_tensor_clone(out, &t.t, v->e);
 }
 
+/* What written buffers and parameters hold now: as the program returns it, or as it was written in place. */
+static fy_status get_state(fy_eval *v, const fy_program *p, fy_tensor *state) {
+    for (int i = 0; i < p->nin; i++) {
+        const fy_pinput *d = &p->in[i];
+        fy_eslot        *s = slot_of(v, d->value);
+        fy_parg          held = {.kind = FY_ARG_TENSOR, .value = d->value};
+        fy_tensor        now;
+        if (!s || !d->data) continue;
+        bool changes = s->set && s->written;
+        for (int k = 0; k < p->nout; k++) {
+            const fy_poutput *o = &p->out[k];
+            if ((o->kind != FY_POUT_BUFFER_MUTATION && o->kind != FY_POUT_PARAMETER_MUTATION) || !o->target || !d->fqn || strcmp(o->target, d->fqn)) continue;
+            held = o->arg;
+            changes = true;
+        }
+        if (!changes) continue;
+        FY_TRY(get_output(v, &held, &now));
+        fy_tensor_free(&state[i]);
+        state[i] = now;
+        clear_temps(v);
+    }
+    return FY_OK;
+}
+
 static fy_status run_all(fy_eval *v, const fy_program *p, const fy_tensor *in, int nin, fy_tensor *out, int nout) {
     FY_TRY(count_uses(v, p->graph, 0));
     mark_norms(v, p->graph);
@@ -871,7 +900,7 @@ static fy_status run_all(fy_eval *v, const fy_program *p, const fy_tensor *in, i
         clear_temps(v);
     }
     FY_NEED(v->e, k == nout, USAGE, "%d outputs are asked for, the program has %d", nout, k);
-    return FY_OK;
+    return v->o && v->o->state ? get_state(v, p, v->o->state) : FY_OK;
 }
 
 fy_status fy_aten_eval(const fy_program *p, const fy_tensor *in, int nin, fy_tensor *out, int nout, const fy_eval_options *o, ferry_error *e) {

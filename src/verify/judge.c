@@ -183,13 +183,25 @@ fy_status fy_runner_open(fy_runner *r, const fy_engine *engine, const fy_model *
 
 fy_status fy_runner_run(const fy_runner *r, fy_rval *const *in, fy_rval *out, ferry_error *e) {
     fy_session *session = NULL;
+    if (r->session) return r->engine->run(r->session, in, out, e);
     FY_TRY(r->engine->session(&session, r->compiled, e));
     fy_status s = r->engine->run(session, in, out, e);
     r->engine->session_free(session);
     return s;
 }
 
+fy_status fy_runner_start(fy_runner *r, ferry_error *e) {
+    fy_runner_stop(r);
+    return r->engine->session(&r->session, r->compiled, e);
+}
+
+void fy_runner_stop(fy_runner *r) {
+    if (r->session) r->engine->session_free(r->session);
+    r->session = NULL;
+}
+
 void fy_runner_close(fy_runner *r) {
+    fy_runner_stop(r);
     if (r->compiled) r->engine->compiled_free(r->compiled);
     *r = (fy_runner){0};
 }

@@ -24,6 +24,7 @@ typedef struct work {
     const fy_poutput        *pout[MAX_PORTS];
     int64_t                  user[MAX_PORTS];
     int                      source[MAX_PORTS];              /* of graph outputs: the program's output, or -1 */
+    int                      held[MAX_PORTS];                /* of graph outputs that are state: the program's input, or -1 */
     ranked                   rank[16];
     int                      nrank;
     fy_sizes                 sym;                            /* the program's symbols */
@@ -57,6 +58,15 @@ static bool is_state(const fy_model *m, const fy_value *v) {
     return false;
 }
 
+/* The program's buffer or parameter that a declared state stands for: the state bears its name; -1 if none. */
+static int held_by(const work *w, const fy_state *st) {
+    for (int i = 0; i < w->p->nin; i++)
+        if (w->p->in[i].data && w->p->in[i].fqn && st->name && !strcmp(w->p->in[i].fqn, st->name)) return i;
+    for (int i = 0; i < w->p->nin; i++)                      /* a name that was taken got a number: name_2 */
+        if (w->p->in[i].data && w->p->in[i].fqn && st->name && !strncmp(w->p->in[i].fqn, st->name, strlen(w->p->in[i].fqn)) && st->name[strlen(w->p->in[i].fqn)] == '_') return i;
+    return -1;
+}
+
 /* By name; a graph whose names were chosen by the user, by order. */
 static fy_status match_ports(work *w) {
     const fy_graph *g = w->m->graph;
@@ -84,7 +94,9 @@ static fy_status match_ports(work *w) {
     }
     int k = 0;
     for (int64_t j = 0; j < g->out.n; j++) {
-        w->source[j] = -1;
+        w->source[j] = w->held[j] = -1;
+        for (int64_t i = 0; i < g->state.n; i++)
+            if (g->state.at[i].out == g->out.at[j]) w->held[j] = held_by(w, &g->state.at[i]);
         if (is_state(w->m, g->out.at[j])) continue;
         for (int i = 0; i < w->nout; i++)
             if (w->pout[i]->user_name && !strcmp(w->pout[i]->user_name, g->out.at[j]->name)) w->source[j] = i;
@@ -122,8 +134,8 @@ static void seen(void *ctx, const fy_pvalue *v, const fy_tensor *t) {
     }
 }
 
-static fy_status evaluate(work *w, const fy_tensor *in, fy_tensor *out) {
-    fy_eval_options o = {.pool = w->pool, .seen = w->nrank ? seen : NULL, .ctx = w};
+static fy_status evaluate(work *w, const fy_tensor *in, fy_tensor *out, fy_tensor *state) {
+    fy_eval_options o = {.pool = w->pool, .seen = w->nrank ? seen : NULL, .ctx = w, .state = state};
     return fy_aten_eval(w->p, in, w->nin, out, w->nout, &o, w->e);
 }
 
@@ -195,14 +207,51 @@ static fy_status failed_run(work *w, fy_verify_case *c, const char *text) {
     return set_text(&c->out[0].why, why, w->e);
 }
 
-/* Runs the model on `in` and judges it against want[] (one for each program output). */
-static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval *in, const fy_tensor *want, fy_verify_case **made) {
+static bool keeps(const work *w, int input) {
+    for (int64_t j = 0; j < w->m->graph->out.n; j++)
+        if (w->held[j] == input) return true;
+    return false;
+}
+
+/* Declared state against what the program's buffers hold; buffers that the program changes and the model does not keep. */
+static fy_status judge_state(work *w, fy_verify_case *c, const fy_rval *got, const fy_tensor *state) {
+    char name[300];
+    for (int64_t j = 0; j < w->m->graph->out.n; j++) {
+        int i = w->held[j];
+        if (i < 0 || !state[i].dtype) continue;
+        snprintf(name, sizeof name, "%.280s (state)", w->p->in[i].fqn);
+        fy_expect x = {.name = name, .t = state[i], .dtype = w->p->in[i].data->dtype};
+        FY_TRY(fy_verify_judge(&c->out[c->nout++], &got[j].t, &x, w->o, w->e));
+    }
+    for (int i = 0; i < w->p->nin; i++) {
+        fy_tensor first;
+        if (!state[i].dtype || keeps(w, i)) continue;
+        FY_TRY(fy_const_tensor(&first, w->p->in[i].data, w->e));
+        snprintf(name, sizeof name, "%.280s (state)", w->p->in[i].fqn ? w->p->in[i].fqn : "?");
+        fy_expect x = {.name = name, .t = state[i], .dtype = w->p->in[i].data->dtype};
+        fy_verify_output *o = &c->out[c->nout++];
+        fy_status s = fy_verify_judge(o, &first, &x, w->o, w->e);
+        fy_tensor_free(&first);
+        if (s == FY_OK && !o->ok) s = set_text(&o->why, "the program changes this buffer; the model does not keep it", w->e);
+        if (s != FY_OK) return s;
+        if (!o->ok) continue;
+        c->nout--;                                           /* a write that changes nothing needs no state */
+        fy_free(o->name);
+        fy_free(o->why);
+        *o = (fy_verify_output){0};
+    }
+    return FY_OK;
+}
+
+/* Runs the model on `in` and judges it against want[] (one for each program output) and, unless NULL, state[] (one for each
+ * program input). Declared state is never given: the engine starts and carries it. */
+static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval *in, const fy_tensor *want, const fy_tensor *state, fy_verify_case **made) {
     const fy_graph *g = w->m->graph;
     fy_rval        *got = fy_calloc((size_t)g->out.n + 1, sizeof *got), **ptr = fy_calloc((size_t)g->in.n + 1, sizeof *ptr);
     fy_verify_case *c = NULL;
     fy_status       s = got && ptr ? FY_OK : fy_fail(w->e, FY_E_NOMEM, "out of memory");
-    for (int64_t i = 0; s == FY_OK && i < g->in.n; i++) ptr[i] = &in[i];
-    if (s == FY_OK) s = fy_verify_add_case(w->r, label, (int)g->out.n + 1, &c, w->e);
+    for (int64_t i = 0; s == FY_OK && i < g->in.n; i++) ptr[i] = is_state(w->m, g->in.at[i]) ? NULL : &in[i];
+    if (s == FY_OK) s = fy_verify_add_case(w->r, label, (int)g->out.n + 1 + (state ? w->p->nin : 0), &c, w->e);
     if (s == FY_OK) {
         c->by_sample = by_sample;
         s = fy_runner_run(&w->run, ptr, got, w->e);
@@ -210,7 +259,7 @@ static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval 
             char text[512];
             snprintf(text, sizeof text, "%s", w->e ? w->e->text : "");
             s = failed_run(w, c, text);
-        } else
+        } else {
             for (int64_t j = 0; s == FY_OK && j < g->out.n; j++) {
                 int i = w->source[j];
                 if (i < 0) continue;
@@ -219,6 +268,8 @@ static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval 
                     if (w->rank[k].out == i && w->rank[k].t.dtype) { x.ranked = &w->rank[k].t; x.axis = w->rank[k].axis; }
                 s = fy_verify_judge(&c->out[c->nout++], &got[j].t, &x, w->o, w->e);
             }
+            if (s == FY_OK && state) s = judge_state(w, c, got, state);
+        }
     }
     if (s == FY_OK) {
         fy_sizes sizes = {0};
@@ -350,20 +401,41 @@ static fy_status locate(work *w, const inputs *in) {
     return s;
 }
 
-/* Reference and model on the same inputs. */
-static fy_status compare_case(work *w, const char *label, inputs *in, fy_status *reference) {
+/* Reference and model on the same inputs, once; state: what the program's buffers start from and end with. */
+static fy_status compare_run(work *w, const char *label, inputs *in, fy_tensor *state, bool *ok, fy_status *reference) {
     fy_tensor       out[MAX_PORTS];
     fy_verify_case *c;
     char            what[200];
     snprintf(what, sizeof what, "%.150s: reference", label);
     say(w, what);
-    *reference = evaluate(w, in->program, out);
+    *reference = evaluate(w, in->program, out, state);
     if (*reference != FY_OK) return FY_OK;
     snprintf(what, sizeof what, "%.150s: model", label);
     say(w, what);
-    fy_status s = judge_case(w, label, false, in->graph, out, &c);
+    fy_status s = judge_case(w, label, false, in->graph, out, state, &c);
     free_tensors(out, w->nout);
-    if (s == FY_OK && !case_ok(c)) s = locate(w, in);
+    *ok = s == FY_OK && case_ok(c);
+    return s;
+}
+
+/* A model that keeps state is run a second time, from the state of the first, when `twice` asks for it. */
+static fy_status compare_case(work *w, const char *label, inputs *in, bool twice, fy_status *reference) {
+    fy_tensor *state = fy_calloc((size_t)w->p->nin + 1, sizeof *state);
+    bool       ok = false, second = true;
+    FY_NOMEM(w->e, state);
+    fy_status s = fy_runner_start(&w->run, w->e);
+    if (s == FY_OK) s = compare_run(w, label, in, state, &ok, reference);
+    if (s == FY_OK && *reference == FY_OK && ok && twice && w->m->graph->state.n) {
+        char      again[200];
+        fy_status ref;
+        snprintf(again, sizeof again, "%.150s, second run", label);
+        s = compare_run(w, again, in, state, &second, &ref);
+        if (s == FY_OK) s = ref;
+    }
+    fy_runner_stop(&w->run);
+    free_tensors(state, w->p->nin);
+    fy_free(state);
+    if (s == FY_OK && *reference == FY_OK && !ok) s = locate(w, in);
     return s;
 }
 
@@ -395,7 +467,7 @@ static fy_status first_case(work *w, bool *go_on) {
     if (sample) s = sample_inputs(w, &in);
     else s = seeded_inputs(w, &in, w->o->seed, NULL);
     if (s != FY_OK) { inputs_free(w, &in); return s; }
-    s = compare_case(w, sample ? "sample" : "made-up inputs", &in, &ref);
+    s = compare_case(w, sample ? "sample" : "made-up inputs", &in, true, &ref);
     inputs_free(w, &in);
     if (s != FY_OK) return s;
     if (ref != FY_OK && cannot_run(ref)) {
@@ -407,7 +479,7 @@ static fy_status first_case(work *w, bool *go_on) {
     if (ref != FY_OK) return ref;
     if (!sample || !sample_is_dull(w)) return FY_OK;
     FY_TRY(seeded_inputs(w, &in, w->o->seed, NULL));
-    s = compare_case(w, "made-up inputs", &in, &ref);
+    s = compare_case(w, "made-up inputs", &in, false, &ref);
     inputs_free(w, &in);
     return s != FY_OK ? s : ref == FY_OK || rejected(ref) ? FY_OK : ref;
 }
@@ -425,7 +497,7 @@ static fy_status other_sizes(work *w) {
         bool any = label_of(label, sizeof label, &g);
         fy_free(g.at);
         if (s == FY_OK && any) {
-            s = compare_case(w, label, &in, &ref);
+            s = compare_case(w, label, &in, false, &ref);
             done += s == FY_OK && ref == FY_OK;
             if (s == FY_OK && ref != FY_OK && !rejected(ref)) s = ref;
         }
@@ -493,7 +565,7 @@ static fy_status eval_rows(work *w, const batch *b, const inputs *in, fy_tensor 
             take_rows(&own[k], &in->program[k], first, n);
             part[k] = own[k];
         }
-        if (s == FY_OK) s = evaluate(w, part, got);
+        if (s == FY_OK) s = evaluate(w, part, got, NULL);
         free_tensors(own, w->nin);
         if (s != FY_OK) return s;
         for (int64_t j = 0; j < w->m->graph->out.n && s == FY_OK; j++) {
@@ -540,7 +612,7 @@ static fy_status by_sample(work *w, const batch *b, const fy_sizes *opened, fy_b
     fy_status s = eval_rows(w, b, &in, want, &mixed);
     if (s == FY_OK && mixed.n) {
         if (unverified && !strstr(unverified->at ? unverified->at : "", mixed.at)) fy_buf_fmt(unverified, "%s%s", unverified->n ? ", " : "", mixed.at);
-    } else if (s == FY_OK) s = judge_case(w, label, true, in.graph, want, NULL);
+    } else if (s == FY_OK) s = judge_case(w, label, true, in.graph, want, NULL, NULL);
     free_tensors(want, w->nout);
     fy_buf_free(&mixed);
     inputs_free(w, &in);
@@ -729,7 +801,7 @@ static fy_status model_case(work *w, fy_runner *ref, const fy_model *rm, const c
         if (at >= 0) want[j] = out[at].t;
         else s = fy_fail(w->e, FY_E_NAME, "the reference has no output %s", g->out.at[j]->name);
     }
-    if (s == FY_OK && *reference == FY_OK) s = judge_case(w, label, false, in.graph, want, NULL);
+    if (s == FY_OK && *reference == FY_OK) s = judge_case(w, label, false, in.graph, want, NULL, NULL);
     free_values(out, rg->out.n);
     fy_free(ptr);
     inputs_free(w, &in);

@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include "formats/pt2.h"
+#include "ir/build.h"
 #include "verify/internal.h"
 
 #include <math.h>
@@ -355,11 +356,116 @@ static void test_recorded_and_other_models(void **state) {
     unload(&q);
 }
 
+static const fy_verify_output *output_named(const fy_verify_case *c, const char *name) {
+    for (int i = 0; i < c->nout; i++)
+        if (!strcmp(c->out[i].name, name)) return &c->out[i];
+    return NULL;
+}
+
+static void test_state_is_compared_over_two_runs(void **state) {
+    static const char *const names[] = {"t27/mutation", "t215/mutation", "t27/mutation_dec"};
+    (void)state;
+    for (int i = 0; i < FY_COUNT(names); i++) {
+        pair             p = {0};
+        fy_verify_report r;
+        load(&p, names[i]);
+        if (verify(&p, &r) != FY_VERDICT_PASS) fail_msg("%s: %s", names[i], first_why(&r));
+        assert_int_equal(r.ncases, 2);
+        assert_non_null(strstr(r.cases[1].label, "second run"));
+        for (int k = 0; k < 2; k++) {
+            const fy_verify_output *o = output_named(&r.cases[k], "cnt (state)");
+            assert_non_null(o);
+            assert_true(o->ok && o->diff.count == 1);
+        }
+        fy_verify_report_free(&r);
+        unload(&p);
+    }
+}
+
+/* The output of the only state shows this value instead. */
+static void wire_state(fy_model *m, fy_value *v) {
+    fy_graph *g = m->graph;
+    int       n = 0;
+    for (int64_t i = 0; i < g->out.n; i++) {
+        if (g->out.at[i] != g->state.at[0].out) continue;
+        fy_graph_set_output(g, (int)i, v);
+        g->state.at[0].out = v;
+        n++;
+    }
+    assert_int_equal(n, 1);
+}
+
+static void test_a_wrong_state_is_found(void **state) {
+    (void)state;
+    for (int fault = 0; fault < 2; fault++) {                /* wrong after the first run; not declared at all */
+        pair             p = {0};
+        fy_verify_report r;
+        ferry_error      e = {0};
+        load(&p, "t215/mutation");
+        fy_graph *g = p.model->graph;
+        assert_int_equal(g->state.n, 1);
+        if (fault == 0) {
+            fy_build  b = {.g = g, .e = &e};
+            fy_value *v = fy_emit(&b, "Identity", FY_V(g->state.at[0].in), FY_NOATTR);
+            assert_non_null(v);
+            wire_state(p.model, v);
+        } else g->state.at[0].name = "other";
+        assert_int_equal(verify(&p, &r), FY_VERDICT_FAIL);
+        const fy_verify_output *o = output_named(&r.cases[0], "cnt (state)");
+        assert_non_null(o);
+        assert_false(o->ok);
+        assert_non_null(strstr(o->why, fault ? "does not keep it" : "max abs error 1"));
+        for (int k = 0; k < r.cases[0].nout; k++) assert_true(r.cases[0].out[k].ok == (&r.cases[0].out[k] != o));
+        fy_verify_report_free(&r);
+        unload(&p);
+    }
+}
+
+/* Our engine, but each run starts from the beginning. */
+static fy_status session_of_nothing(fy_session **s, fy_compiled *c, ferry_error *e) {
+    (void)e;
+    *s = (fy_session *)(void *)c;
+    return FY_OK;
+}
+
+static void session_forgotten(fy_session *s) { (void)s; }
+
+static fy_status run_afresh(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_error *e) {
+    const fy_engine *ours = fy_engine_find(NULL);
+    fy_session      *real;
+    FY_TRY(ours->session(&real, (fy_compiled *)(void *)s, e));
+    fy_status r = ours->run(real, in, out, e);
+    ours->session_free(real);
+    return r;
+}
+
+static void test_a_state_that_is_not_carried_is_found(void **state) {
+    pair              p = {0};
+    fy_verify_report  r;
+    ferry_error       e;
+    fy_engine         forgetful = *fy_engine_find(NULL);
+    fy_verify_options o = {.engine = &forgetful, .threads = 1, .seed = 7, .sizes = 1};
+    (void)state;
+    forgetful.session = session_of_nothing;
+    forgetful.session_free = session_forgotten;
+    forgetful.run = run_afresh;
+    load(&p, "t27/mutation");
+    assert_ok(fy_verify_program(&r, p.model, p.source, 0, NULL, &o, &e), e);
+    assert_int_equal(r.verdict, FY_VERDICT_FAIL);
+    assert_int_equal(r.ncases, 2);
+    for (int k = 0; k < r.cases[0].nout; k++) assert_true(r.cases[0].out[k].ok);
+    assert_false(output_named(&r.cases[1], "cnt (state)")->ok);
+    assert_false(output_named(&r.cases[1], "z")->ok);
+    fy_verify_report_free(&r);
+    unload(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_right_models_pass), cmocka_unit_test(test_reports_are_reproducible), cmocka_unit_test(test_a_changed_weight_is_found),
         cmocka_unit_test(test_another_operator_is_found), cmocka_unit_test(test_nan_is_found), cmocka_unit_test(test_rules_for_floats),
         cmocka_unit_test(test_relative_to_range_is_asked_for), cmocka_unit_test(test_half_has_the_bound_of_its_type), cmocka_unit_test(test_ties_are_counted),
-        cmocka_unit_test(test_inputs_suit_the_graph), cmocka_unit_test(test_a_frozen_program_is_checked_row_by_row), cmocka_unit_test(test_recorded_and_other_models)};
+        cmocka_unit_test(test_inputs_suit_the_graph), cmocka_unit_test(test_a_frozen_program_is_checked_row_by_row), cmocka_unit_test(test_recorded_and_other_models),
+        cmocka_unit_test(test_state_is_compared_over_two_runs), cmocka_unit_test(test_a_wrong_state_is_found), cmocka_unit_test(test_a_state_that_is_not_carried_is_found)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
