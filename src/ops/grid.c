@@ -110,7 +110,7 @@ static int taps(int64_t *at, double *w, double v, int64_t d, int mode, grid_pad 
     double x = align ? (v + 1) / 2 * (size - 1) : ((v + 1) * size - 1) / 2;
     if (mode == 0) x = rint(x);
     if (isnan(x)) x = pad == PAD_ZEROS ? -100 : 0;
-    if (x < lo || x > hi) {
+    if ((mode != 2 || !isfinite(x)) && (x < lo || x > hi)) {     /* cubic pads each tap, not the position between them */
         if (pad == PAD_BORDER) x = x < 0 ? 0 : x > size - 1 ? size - 1 : x;
         else if (pad == PAD_REFLECTION) x = isfinite(x) ? reflect(x, lo, hi) : 0;
     }

@@ -3,6 +3,8 @@
  * samples the input itself), symbolic sizes. */
 #include "infer_property.h"
 
+#include <math.h>
+
 #define NONE ((fy_tensor){0})
 
 static void test_values(void **state) {
@@ -105,8 +107,28 @@ static void test_identity_grid(void **state) {
     rig_free(&r);
 }
 
+/* Values recorded from PyTorch 2.7, grid_sample(mode="bicubic"), with taps on both sides of every edge. */
+static void test_cubic_padding(void **state) {
+    static const struct { const char *pad; int align; double want[4]; } cases[] = {
+        {"zeros", 0, {0.358422, 1.444082, -0.004923, 0.065015}}, {"zeros", 1, {3.690311, 1.65633, 0.695105, 2.289977}},
+        {"border", 0, {4.183894, 2.856866, 1.005345, 1.103279}}, {"border", 1, {4.963496, 1.4487, 1.698128, 2.211149}},
+        {"reflection", 0, {4.227655, 3.465426, -0.602901, 0.202437}}, {"reflection", 1, {4.284943, 1.780179, -1.52172, 2.037739}}};
+    fy_tensor in[2] = {rig_f32(RIG_DIMS(1, 1, 3, 4), RIG_F(0, 3, -1, 2, 5, 1, 4, -2, 2, 7, -3, 1)),
+        rig_f32(RIG_DIMS(1, 1, 4, 2), RIG_F(-1.2F, 0.3F, 0.9F, -0.95F, 1.4F, 1.3F, -0.97F, 0.99F))};
+    (void)state;
+    for (int i = 0; i < FY_COUNT(cases); i++) {
+        ferry_error e;
+        fy_tensor   y;
+        assert_ok(rig_op("GridSample", 2, in, FY_A(fy_text("mode", "cubic"), fy_text("padding_mode", cases[i].pad), fy_int("align_corners", cases[i].align)), 1, &y, &e), e);
+        assert_int_equal(fy_count(&y), 4);
+        for (int k = 0; k < 4; k++)
+            if (fabs(fy_get_f64(&y, k) - cases[i].want[k]) > 2e-5) fail_msg("%s %d: value %d is %g, PyTorch %g", cases[i].pad, cases[i].align, k, fy_get_f64(&y, k), cases[i].want[k]);
+        fy_tensor_free(&y);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_cubic), cmocka_unit_test(test_symbolic),
-        cmocka_unit_test(test_identity_grid)};
+        cmocka_unit_test(test_identity_grid), cmocka_unit_test(test_cubic_padding)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
