@@ -65,7 +65,7 @@ static fy_status parse_dynamic(export *x, const char *text, ferry_error *e) {
     const char *eq = strrchr(text, '='), *colon = eq;
     while (colon && colon > text && *colon != ':') colon--;
     char *end = NULL;
-    long axis = colon && colon > text ? strtol(colon + 1, &end, 10) : -1;
+    long axis = colon && colon > text && colon[1] >= '0' && colon[1] <= '9' ? strtol(colon + 1, &end, 10) : -1;
     FY_NEED(e, eq && eq[1] && end == eq && axis >= 0 && axis < FY_MAX_RANK, USAGE, "dynamic: '%s' is not NAME:AXIS=SYMBOL (x:0=batch)", text);
     x->axes[x->naxes++] = (fy_axis_name){fy_arena_strn(&x->arena, text, (size_t)(colon - text)), (int)axis, fy_arena_str(&x->arena, eq + 1)};
     FY_NEED(e, x->axes[x->naxes - 1].input && x->axes[x->naxes - 1].symbol, NOMEM, "out of memory");
@@ -81,6 +81,15 @@ static fy_status parse_renames(export *x, ferry_error *e) {
         const char *eq = strchr(word[i], '=');
         FY_NEED(e, eq && eq > word[i] && eq[1], USAGE, "dim-names: '%s' is not OLD=NEW", word[i]);
         x->renames[x->nrenames++] = (fy_axis_name){fy_arena_strn(&x->arena, word[i], (size_t)(eq - word[i])), -1, eq + 1};
+    }
+    return FY_OK;
+}
+
+/* USAGE if one of the n names comes twice, or also among the `other`. */
+static fy_status distinct(const char *key, const char *const *name, int n, const char *const *other, int nother, ferry_error *e) {
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < i; k++) FY_NEED(e, strcmp(name[i], name[k]), USAGE, "%s: '%s' is given twice", key, name[i]);
+        for (int k = 0; k < nother; k++) FY_NEED(e, strcmp(name[i], other[k]), USAGE, "%s: '%s' is the name of an input too", key, name[i]);
     }
     return FY_OK;
 }
@@ -101,6 +110,8 @@ static fy_status parse_options(export *x, const char *given_target, ferry_error 
     FY_TRY(fy_opt_engine(x->job, "engine", &x->engine, e));
     FY_TRY(fy_opt_words(x->job, "input-names", &x->arena, &x->input_names, &x->ninput_names, e));
     FY_TRY(fy_opt_words(x->job, "output-names", &x->arena, &x->output_names, &x->noutput_names, e));
+    FY_TRY(distinct("input-names", x->input_names, x->ninput_names, NULL, 0, e));
+    FY_TRY(distinct("output-names", x->output_names, x->noutput_names, x->input_names, x->ninput_names, e));
     x->verify = !fy_opt_has(x->job, "no-verify");
     x->provenance = !fy_opt_has(x->job, "no-provenance");
     size_t words = 64;
@@ -131,12 +142,19 @@ static const fy_pinput *find_input(const export *x, const char *name) {
     return NULL;
 }
 
+/* Did --dynamic name axis 0 of this input? */
+static bool asked_for(const export *x, const fy_pinput *in) {
+    for (int i = 0; i < x->naxes; i++)
+        if (x->axes[i].axis == 0 && find_input(x, x->axes[i].input) == in) return true;
+    return false;
+}
+
 /* Sorts the axes asked for into those that are symbolic already (renamed) and those that the sample froze (to be opened). */
 static fy_status resolve_axes(export *x, ferry_error *e) {
     const fy_pinput *in;
     if (fy_opt_has(x->job, "dynamic-batch"))
         for (int i = 0; (in = user_input(x, i)) && i < 64; i++)
-            if (in->value->rank > 0 && in->user_name) x->axes[x->naxes++] = (fy_axis_name){in->user_name, 0, "batch"};
+            if (in->value->rank > 0 && in->user_name && !asked_for(x, in)) x->axes[x->naxes++] = (fy_axis_name){in->user_name, 0, "batch"};
     int opened = 0;
     for (int i = 0; i < x->naxes; i++) {
         fy_axis_name a = x->axes[i];
@@ -168,6 +186,14 @@ static fy_status resolve_axes(export *x, ferry_error *e) {
 
 /* ---- the road from program to model ------------------------------------------------------------------------------- */
 
+/* Did every name given find its place? Names may be fewer than the ports, as for torch.onnx.export: the rest keep theirs. */
+static fy_status check_names(const char *key, int n, const char *const *name, fy_value *const *v, int64_t nv, ferry_error *e) {
+    FY_NEED(e, n <= nv, USAGE, "%s: %d names are given; the model has %lld", key, n, (long long)nv);
+    for (int i = 0; i < n; i++)
+        FY_NEED(e, !strcmp(name[i], v[i]->name), USAGE, "%s: '%s' is the name of something else in the model, which keeps it", key, name[i]);
+    return FY_OK;
+}
+
 static fy_status to_model(export *x, ferry_error *e) {
     fy_lower_options lower = {.training = fy_opt_has(x->job, "training"), .ninput_names = x->ninput_names, .noutput_names = x->noutput_names,
         .input_names = x->input_names, .output_names = x->output_names, .ndim_names = x->nrenames, .dim_names = x->renames, .notes = &x->notes};
@@ -184,8 +210,11 @@ static fy_status to_model(export *x, ferry_error *e) {
     FY_TRY(fy_opset_lower(x->model, x->opset, e));
     passes.dump = NULL;
     if (!passes.stop_after) FY_TRY(fy_passes_run(x->model, &passes, e));
-    x->nnodes = x->model->graph->nnodes;
-    return fy_model_name_all(x->model, e);
+    const fy_graph *g = x->model->graph;
+    x->nnodes = g->nnodes;
+    FY_TRY(fy_model_name_all(x->model, e));
+    FY_TRY(check_names("input-names", x->ninput_names, x->input_names, g->in.at, g->in.n - g->state.n, e));
+    return check_names("output-names", x->noutput_names, x->output_names, g->out.at, g->out.n - g->state.n, e);
 }
 
 /* The dynamic axes of the inputs as text: "x:0=batch, mask:1=sequence"; "" if all are fixed. */

@@ -30,9 +30,28 @@ static fy_status parse_tolerances(tolerances *t, const ferry_job *job, fy_arena 
         double v = strtod(number, &end);
         FY_NEED(e, *number && !*end && v >= 0 && v < 1e30, USAGE, "tolerance: '%s' is neither X nor NAME:X", s);
         if (!colon) { t->all = v; continue; }
-        t->name[t->n] = fy_arena_strn(a, s, (size_t)(colon - s));
-        FY_NOMEM(e, t->name[t->n]);
-        t->value[t->n++] = v;
+        const char *name = fy_arena_strn(a, s, (size_t)(colon - s));
+        FY_NOMEM(e, name);
+        int at = 0;
+        while (at < t->n && strcmp(t->name[at], name)) at++;             /* the last one counts */
+        t->name[at] = name;
+        t->value[at] = v;
+        t->n += at == t->n;
+    }
+    return FY_OK;
+}
+
+/* NAME, with the nearest, if a tolerance is for no output of the model. */
+static fy_status check_tolerances(const tolerances *t, const fy_model *m, ferry_error *e) {
+    const char *names[64];
+    int n = 0;
+    for (int64_t i = 0; i < m->graph->out.n && n < FY_COUNT(names); i++) names[n++] = m->graph->out.at[i]->name;
+    for (int k = 0; k < t->n; k++) {
+        bool found = false;
+        for (int64_t i = 0; i < m->graph->out.n && !found; i++) found = !strcmp(m->graph->out.at[i]->name, t->name[k]);
+        if (found) continue;
+        const char *near = fy_nearest(t->name[k], names, n);
+        return fy_fail(e, FY_E_NAME, "tolerance: there is no output '%s'%s%s%s", t->name[k], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     return FY_OK;
 }
@@ -118,6 +137,7 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
     const char *ref = fy_opt(job, "against");
     fy_map_file f;
     FY_TRY(parse_tolerances(&tol, job, a, e));
+    FY_TRY(check_tolerances(&tol, l->model, e));
     FY_TRY(fy_opt_engine(job, "engine", &o.engine, e));
     FY_TRY(fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e));
     FY_TRY(fy_opt_int(job, "sizes", 0, 64, &sizes, e));
