@@ -60,7 +60,7 @@ static void test_opsets(void **state) {
     (void)state;
     for (int i = 0; i < 4; i++) {
         if (export_to(PT2 "edge_dyn.pt2", "o.onnx", OPTIONS("opset", opset[i]), &r, &e)) fail_msg("opset %s: %s", opset[i], e.text);
-        assert_true(number_at(ferry_report_json(r), "opset", NULL) == atof(opset[i]));
+        assert_true(number_at(ferry_report_json(r), "opset", NULL) == strtod(opset[i], NULL));
         ferry_report_free(r);
         ferry_model *m = ferry_open("o.onnx", NULL, &e);
         assert_non_null(m);
