@@ -22,6 +22,14 @@ FY_CHECKED fy_status fy_lint(fy_findings *f, const fy_model *m, int64_t file_ops
 FY_CHECKED fy_status fy_check_report(fy_report *r, const char *path, const fy_findings *f, bool strict, ferry_error *e);
 
 FY_CHECKED fy_status fy_ops_report(fy_report *r, bool onnx, bool aten, ferry_error *e);
+/* What --require asks about; "" or 0: not there. */
+typedef struct fy_facts {
+    char   torch[64], torch_cuda[32], cuda[32], cudnn[32], nccl[32], driver[64], ort[64];
+    double memory, shm;                  /* bytes */
+    int    cores, gpus;
+} fy_facts;
+/* Do the facts meet one requirement ("torch>=2.7", "shm>=8g", "gpus": n bytes of text)? USAGE if it is none. `found`: what there is. */
+FY_CHECKED fy_status fy_requirement(const fy_facts *f, const char *word, size_t n, bool *met, char found[64], ferry_error *e);
 /* `require`: "torch==2.7.0,cuda>=11.8,shm>=8g" or NULL; r->verdict is FERRY_NO if one is not met. */
 FY_CHECKED fy_status fy_doctor_report(fy_report *r, const char *require, ferry_error *e);
 /* Error code, operator, pass or knob; NAME with the nearest if there is none. */

@@ -22,10 +22,9 @@ typedef struct doctor {
     FY_VEC(line) lines;
     line   sink;                         /* where words go when memory is out */
     bool   oom;
-    /* facts for the pairs and for --require; "" or 0: not there */
-    char   torch[64], torch_cuda[32], torch_path[256], cuda[32], cudnn[32], nccl[32], driver[64], ort[64];
-    double memory, shm;                  /* bytes */
-    int    cores, gpus, pci_gpus;
+    fy_facts f;
+    char   torch_path[256];
+    int    pci_gpus;
     bool   container;
 } doctor;
 
@@ -68,21 +67,21 @@ static bool field(const char *text, const char *key, char *out, size_t n) {
 static void look_cpu(doctor *d) {
     char name[64];
     fy_cpu_name(name);
-    d->cores = fy_cores();
+    d->f.cores = fy_cores();
     line *l = say(d, GOOD, "CPU");
-    VALUE(l, "%s, %s, %d of %ld cores allowed to us", name, fy_isa_name(fy_cpu_isa()), d->cores, sysconf(_SC_NPROCESSORS_ONLN));
+    VALUE(l, "%s, %s, %d of %ld cores allowed to us", name, fy_isa_name(fy_cpu_isa()), d->f.cores, sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 static void look_memory(doctor *d) {
     char text[4096], kib[64];
     double limit = 0;
     if (!slurp("/proc/meminfo", text, sizeof text) || !field(text, "MemAvailable", kib, sizeof kib)) return;
-    d->memory = strtod(kib, NULL) * 1024;
+    d->f.memory = strtod(kib, NULL) * 1024;
     if (slurp("/sys/fs/cgroup/memory.max", text, sizeof text) || slurp("/sys/fs/cgroup/memory/memory.limit_in_bytes", text, sizeof text)) limit = strtod(text, NULL);
-    if (limit > 0 && limit < d->memory) d->memory = limit;
-    line *l = say(d, d->memory < 1e9 ? WARN : GOOD, "memory");
-    VALUE(l, "%.1f GB available%s", d->memory / 1e9, limit > 0 && limit < 1e15 ? " (limited by the cgroup)" : "");
-    if (d->memory < 1e9) REMEDY(l, "less than 1 GB: raise the container's --memory");
+    if (limit > 0 && limit < d->f.memory) d->f.memory = limit;
+    line *l = say(d, d->f.memory < 1e9 ? WARN : GOOD, "memory");
+    VALUE(l, "%.1f GB available%s", d->f.memory / 1e9, limit > 0 && limit < 1e15 ? " (limited by the cgroup)" : "");
+    if (d->f.memory < 1e9) REMEDY(l, "less than 1 GB: raise the container's --memory");
 }
 
 static void look_shm(doctor *d) {
@@ -93,10 +92,10 @@ static void look_shm(doctor *d) {
         REMEDY(l, "PyTorch's data loaders need it: docker run --shm-size=8g");
         return;
     }
-    d->shm = (double)s.f_blocks * (double)s.f_frsize;
-    bool small = d->shm < 1e9;
+    d->f.shm = (double)s.f_blocks * (double)s.f_frsize;
+    bool small = d->f.shm < 1e9;
     line *l = say(d, small ? WARN : GOOD, "/dev/shm");
-    VALUE(l, "%.2f GB", d->shm / 1e9);
+    VALUE(l, "%.2f GB", d->f.shm / 1e9);
     if (small) REMEDY(l, "docker's default of 64 MB breaks data loaders with workers: docker run --shm-size=8g");
 }
 
@@ -137,13 +136,13 @@ static void look_gpus(doctor *d) {
     d->container = !access("/.dockerenv", F_OK) || !access("/run/.containerenv", F_OK);
     if (lib && symbol(lib, "cuInit", &init) && symbol(lib, "cuDeviceGetCount", &count) && symbol(lib, "cuDriverGetVersion", &version) &&
         symbol(lib, "cuDeviceGetName", &name) && !init(0) && !count(&n) && !version(&v)) {
-        d->gpus = n;
-        snprintf(d->driver, sizeof d->driver, "%d.%d", v / 1000, v % 1000 / 10);
+        d->f.gpus = n;
+        snprintf(d->f.driver, sizeof d->f.driver, "%d.%d", v / 1000, v % 1000 / 10);
         for (int i = 0; i < n && i < 64; i++) {
             char text[128] = "";
             if (!name(text, sizeof text, i)) VALUE(say(d, GOOD, "GPU"), "%d: %s", i, text);
         }
-        VALUE(say(d, GOOD, "driver"), "supports CUDA %s", d->driver);
+        VALUE(say(d, GOOD, "driver"), "supports CUDA %s", d->f.driver);
     } else {
         line *l = say(d, d->pci_gpus ? BAD : PLAIN, "GPU");
         VALUE(l, d->pci_gpus ? "%d on the bus, none usable" : "none", d->pci_gpus);
@@ -210,24 +209,24 @@ static void look_cuda(doctor *d) {
     char text[2048], version[32];
     glob_t g;
     if (!glob("/usr/local/cuda*/version.json", 0, NULL, &g)) {
-        for (size_t i = 0; i < g.gl_pathc && !d->cuda[0]; i++) {
+        for (size_t i = 0; i < g.gl_pathc && !d->f.cuda[0]; i++) {
             const char *cuda = slurp(g.gl_pathv[i], text, sizeof text) ? strstr(text, "\"cuda\"") : NULL;
-            if (cuda && field(cuda, "\"version\"", version, sizeof version)) snprintf(d->cuda, sizeof d->cuda, "%s", version);
+            if (cuda && field(cuda, "\"version\"", version, sizeof version)) snprintf(d->f.cuda, sizeof d->f.cuda, "%s", version);
         }
         globfree(&g);
     }
-    VALUE(say(d, d->cuda[0] ? GOOD : PLAIN, "CUDA toolkit"), "%s", d->cuda[0] ? d->cuda : "none (needed only to build CUDA code)");
+    VALUE(say(d, d->f.cuda[0] ? GOOD : PLAIN, "CUDA toolkit"), "%s", d->f.cuda[0] ? d->f.cuda : "none (needed only to build CUDA code)");
     void *lib = open_nvidia("libcudnn.so.9", "nvidia/cudnn/lib/libcudnn.so.*");
     size_t (*cudnn)(void);
     if (lib && symbol(lib, "cudnnGetVersion", &cudnn)) {
         size_t v = cudnn();
-        snprintf(d->cudnn, sizeof d->cudnn, v >= 90000 ? "%zu.%zu.%zu" : "%zu.%zu.%zu", v / (v >= 90000 ? 10000 : 1000), v % (v >= 90000 ? 10000 : 1000) / 100, v % 100);
+        snprintf(d->f.cudnn, sizeof d->f.cudnn, v >= 90000 ? "%zu.%zu.%zu" : "%zu.%zu.%zu", v / (v >= 90000 ? 10000 : 1000), v % (v >= 90000 ? 10000 : 1000) / 100, v % 100);
     }
-    VALUE(say(d, d->cudnn[0] ? GOOD : PLAIN, "cuDNN"), "%s", d->cudnn[0] ? d->cudnn : "none");
+    VALUE(say(d, d->f.cudnn[0] ? GOOD : PLAIN, "cuDNN"), "%s", d->f.cudnn[0] ? d->f.cudnn : "none");
     lib = open_nvidia("libnccl.so.2", "nvidia/nccl/lib/libnccl.so.*");
     int (*nccl)(int *), v = 0;
-    if (lib && symbol(lib, "ncclGetVersion", &nccl) && !nccl(&v)) snprintf(d->nccl, sizeof d->nccl, "%d.%d.%d", v / 10000, v % 10000 / 100, v % 100);
-    VALUE(say(d, d->nccl[0] ? GOOD : PLAIN, "NCCL"), "%s", d->nccl[0] ? d->nccl : "none (needed only for several GPUs)");
+    if (lib && symbol(lib, "ncclGetVersion", &nccl) && !nccl(&v)) snprintf(d->f.nccl, sizeof d->f.nccl, "%d.%d.%d", v / 10000, v % 10000 / 100, v % 100);
+    VALUE(say(d, d->f.nccl[0] ? GOOD : PLAIN, "NCCL"), "%s", d->f.nccl[0] ? d->f.nccl : "none (needed only for several GPUs)");
 }
 
 /* ---- PyTorch, compilers, engines ------------------------------------------------------------------------------------- */
@@ -235,10 +234,10 @@ static void look_cuda(doctor *d) {
 static bool read_torch(void *ctx, const char *path) {
     doctor *d = ctx;
     char text[4096];
-    if (!slurp(path, text, sizeof text) || !field(text, "__version__", d->torch, sizeof d->torch)) return false;
+    if (!slurp(path, text, sizeof text) || !field(text, "__version__", d->f.torch, sizeof d->f.torch)) return false;
     const char *cuda = strstr(text, "cuda: ");
-    if (cuda && (cuda = strchr(cuda, '='))) field(cuda, "=", d->torch_cuda, sizeof d->torch_cuda);
-    if (!strncmp(d->torch_cuda, "None", 4)) d->torch_cuda[0] = 0;
+    if (cuda && (cuda = strchr(cuda, '='))) field(cuda, "=", d->f.torch_cuda, sizeof d->f.torch_cuda);
+    if (!strncmp(d->f.torch_cuda, "None", 4)) d->f.torch_cuda[0] = 0;
     snprintf(d->torch_path, sizeof d->torch_path, "%.*s", (int)(strlen(path) - strlen("/version.py")), path);
     return true;
 }
@@ -246,7 +245,7 @@ static bool read_torch(void *ctx, const char *path) {
 static void look_torch(doctor *d) {
     bool found = site_packages("torch/version.py", read_torch, d);
     line *l = say(d, found ? GOOD : PLAIN, "PyTorch");
-    if (found) VALUE(l, "%.60s, %s%.30s (%.180s)", d->torch, d->torch_cuda[0] ? "CUDA " : "CPU only", d->torch_cuda, d->torch_path);
+    if (found) VALUE(l, "%.60s, %s%.30s (%.180s)", d->f.torch, d->f.torch_cuda[0] ? "CUDA " : "CPU only", d->f.torch_cuda, d->torch_path);
     else VALUE(l, "none (ferry does not need it; it makes the .pt2)");
 }
 
@@ -273,9 +272,9 @@ static void look_engines(doctor *d) {
         line *l = say(d, missing ? PLAIN : GOOD, "engine");
         if (missing) VALUE(l, "%s: %.250s", engine[i]->name, missing);
         else if (!engine[i]->describe(text, sizeof text, NULL)) VALUE(l, "%s: %.250s", engine[i]->name, text);
-        if (!missing && !strcmp(engine[i]->name, "onnxruntime")) field(text, "Runtime ", d->ort, sizeof d->ort);
+        if (!missing && !strcmp(engine[i]->name, "onnxruntime")) field(text, "Runtime ", d->f.ort, sizeof d->f.ort);
     }
-    d->ort[strcspn(d->ort, " ")] = 0;
+    d->f.ort[strcspn(d->f.ort, " ")] = 0;
 }
 
 /* ---- versions, pairs, requirements --------------------------------------------------------------------------------------- */
@@ -294,66 +293,97 @@ static int compare_versions(const char *a, const char *b) {
 }
 
 static void look_pairs(doctor *d) {
-    if (d->torch_cuda[0] && d->driver[0] && strtol(d->torch_cuda, NULL, 10) > strtol(d->driver, NULL, 10)) {
+    if (d->f.torch_cuda[0] && d->f.driver[0] && strtol(d->f.torch_cuda, NULL, 10) > strtol(d->f.driver, NULL, 10)) {
         line *l = say(d, BAD, "pair");
-        VALUE(l, "PyTorch is built for CUDA %s, the driver supports %s", d->torch_cuda, d->driver);
-        REMEDY(l, "update the driver, or install a PyTorch built for CUDA %s or older", d->driver);
+        VALUE(l, "PyTorch is built for CUDA %s, the driver supports %s", d->f.torch_cuda, d->f.driver);
+        REMEDY(l, "update the driver, or install a PyTorch built for CUDA %s or older", d->f.driver);
     }
-    if (d->torch[0] && !d->torch_cuda[0] && d->gpus) {
+    if (d->f.torch[0] && !d->f.torch_cuda[0] && d->f.gpus) {
         line *l = say(d, BAD, "pair");
-        VALUE(l, "PyTorch is CPU only on a machine with %d GPU(s)", d->gpus);
+        VALUE(l, "PyTorch is CPU only on a machine with %d GPU(s)", d->f.gpus);
         REMEDY(l, "install a CUDA build of PyTorch");
     }
-    if (d->torch_cuda[0] && d->gpus && !d->cudnn[0]) {
+    if (d->f.torch_cuda[0] && d->f.gpus && !d->f.cudnn[0]) {
         line *l = say(d, BAD, "pair");
-        VALUE(l, "PyTorch with CUDA %s, but no cuDNN can be opened", d->torch_cuda);
-        REMEDY(l, "pip install nvidia-cudnn-cu%ld", strtol(d->torch_cuda, NULL, 10));
+        VALUE(l, "PyTorch with CUDA %s, but no cuDNN can be opened", d->f.torch_cuda);
+        REMEDY(l, "pip install nvidia-cudnn-cu%ld", strtol(d->f.torch_cuda, NULL, 10));
     }
 }
 
-static double parse_bytes(const char *s) {
+/* "8g", "512m", "64k", "1000"; false if it is none of them. */
+static bool parse_bytes(const char *s, double *v) {
     char *end;
-    double v = strtod(s, &end);
-    switch (*end) {
-    case 'k': case 'K': return v * 1024;
-    case 'm': case 'M': return v * 1024 * 1024;
-    case 'g': case 'G': return v * 1024 * 1024 * 1024;
-    default: return v;
-    }
+    if (*s < '0' || *s > '9') return false;
+    *v = strtod(s, &end);
+    int shift = *end == 'k' || *end == 'K' ? 10 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : *end == 't' || *end == 'T' ? 40 : 0;
+    *v *= (double)((int64_t)1 << shift);
+    end += shift != 0;
+    if (shift && (*end == 'b' || *end == 'B')) end++;
+    return !*end;
 }
 
-/* One "name OP value". */
-static fy_status require(doctor *d, const char *word, size_t n, bool *met, ferry_error *e) {
-    char text[128], have[64];
-    snprintf(text, sizeof text, "%.*s", (int)n, word);
-    size_t at = strcspn(text, "=<>!");
-    char op[3] = {text[at], text[at] && text[at + 1] == '=' ? '=' : 0, 0};
-    const char *want = text + at + strlen(op);
+/* Digits first, then what versions are written with. */
+static bool is_version(const char *s) { return *s >= '0' && *s <= '9' && !s[strspn(s, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.+-_")]; }
+
+/* Equal also behind the '+', when the wanted one says something there. */
+static bool same_version(const char *have, const char *want) {
+    const char *a = strchr(have, '+'), *b = strchr(want, '+');
+    return !compare_versions(have, want) && (!b || (a && !strcmp(a, b)));
+}
+
+static const char *version_of(const fy_facts *f, const char *name) {
+    return !strcmp(name, "torch") ? f->torch : !strcmp(name, "cuda") ? (f->torch_cuda[0] ? f->torch_cuda : f->cuda) : !strcmp(name, "cudnn") ? f->cudnn
+        : !strcmp(name, "nccl") ? f->nccl : !strcmp(name, "driver") ? f->driver : !strcmp(name, "onnxruntime") ? f->ort : NULL;
+}
+
+enum { OP_THERE, OP_EQ, OP_NE, OP_GE, OP_LE, OP_GT, OP_LT };
+
+/* Length of the operator at p, 0 if there is none. */
+static size_t operator_at(const char *p, int *op) {
+    static const struct { const char *text; int op; } table[] = {{"==", OP_EQ}, {"!=", OP_NE}, {">=", OP_GE}, {"<=", OP_LE}, {">", OP_GT}, {"<", OP_LT}, {"=", OP_EQ}};
+    for (int i = 0; i < FY_COUNT(table); i++)
+        if (!strncmp(p, table[i].text, strlen(table[i].text))) { *op = table[i].op; return strlen(table[i].text); }
+    return 0;
+}
+
+fy_status fy_requirement(const fy_facts *f, const char *word, size_t n, bool *met, char found[64], ferry_error *e) {
+    char text[128];
+    size_t at = 0, len = 0;
+    for (size_t i = 0; i < n; i++)
+        if (word[i] != ' ' && word[i] != '\t' && len + 1 < sizeof text) text[len++] = word[i];
+    text[len] = 0;
+    at = strcspn(text, "=<>!");
+    int op = OP_THERE, c = 0;
+    size_t nop = operator_at(text + at, &op);
+    const char *want = text + at + nop, *version;
     char name[32];
     snprintf(name, sizeof name, "%.*s", (int)(at < 31 ? at : 31), text);
-    int c = 0;
-    const char *version = !strcmp(name, "torch") ? d->torch : !strcmp(name, "cuda") ? (d->torch_cuda[0] ? d->torch_cuda : d->cuda) : !strcmp(name, "cudnn") ? d->cudnn
-        : !strcmp(name, "nccl") ? d->nccl : !strcmp(name, "driver") ? d->driver : !strcmp(name, "onnxruntime") ? d->ort : NULL;
-    if (version) {
-        c = *version ? compare_versions(version, want) : -1;
-        snprintf(have, sizeof have, "%s", *version ? version : "none");
-        if (!*version && !op[0]) c = -1;
-        else if (!op[0]) c = 0;
-    } else if (!strcmp(name, "shm") || !strcmp(name, "memory")) {
-        double v = name[0] == 's' ? d->shm : d->memory, w = parse_bytes(want);
-        c = (v > w) - (v < w);
-        snprintf(have, sizeof have, "%.2fg", v / (1024.0 * 1024 * 1024));
-    } else if (!strcmp(name, "cores") || !strcmp(name, "gpus")) {
-        int v = name[0] == 'c' ? d->cores : d->gpus;
-        c = compare_versions((snprintf(have, sizeof have, "%d", v), have), *want ? want : "1");
-        if (!op[0]) c = v >= 1 ? 0 : -1;
-    } else
-        return fy_fail(e, FY_E_USAGE, "--require: '%s' is not known; there are torch cuda cudnn nccl driver onnxruntime shm memory cores gpus", name);
-    bool none = version && !*version;
-    *met = !none && (!op[0] ? c >= 0 : !strcmp(op, "==") || !strcmp(op, "=") ? c == 0 : !strcmp(op, ">=") ? c >= 0 : !strcmp(op, "<=") ? c <= 0 : !strcmp(op, ">") ? c > 0
-        : !strcmp(op, "<") ? c < 0 : !strcmp(op, "!=") && c != 0);
+    FY_NEED(e, nop == 0 ? !text[at] : *want, USAGE, "--require: '%s' is not NAME, NAME>=VERSION or the like (== != >= <= > <)", text);
+    if ((version = version_of(f, name))) {
+        FY_NEED(e, !nop || is_version(want), USAGE, "--require: '%s' is no version", want);
+        snprintf(found, 64, "%s", *version ? version : "none");
+        *met = *version && !nop;
+        if (!*version || !nop) return FY_OK;
+        c = compare_versions(version, want);
+        *met = op == OP_EQ ? same_version(version, want) : op == OP_NE ? !same_version(version, want) : op == OP_GE ? c >= 0 : op == OP_LE ? c <= 0 : op == OP_GT ? c > 0 : c < 0;
+        return FY_OK;
+    }
+    bool size = !strcmp(name, "shm") || !strcmp(name, "memory");
+    double have = !strcmp(name, "shm") ? f->shm : size ? f->memory : !strcmp(name, "cores") ? f->cores : !strcmp(name, "gpus") ? f->gpus : -1, v = 1;
+    FY_NEED(e, have >= 0, USAGE, "--require: '%s' is not known; there are torch cuda cudnn nccl driver onnxruntime shm memory cores gpus", name);
+    FY_NEED(e, !nop || parse_bytes(want, &v), USAGE, "--require: '%s' is no size or count (8g, 512m, 4)", want);
+    if (size) snprintf(found, 64, "%.2fg", have / (1024.0 * 1024 * 1024));
+    else snprintf(found, 64, "%.0f", have);
+    *met = op == OP_EQ ? !(have < v) && !(have > v) : op == OP_NE ? have < v || have > v : op == OP_LE ? have <= v : op == OP_GT ? have > v : op == OP_LT ? have < v : have >= v;
+    return FY_OK;
+}
+
+/* One "name OP value" and the line that says whether it holds. */
+static fy_status require(doctor *d, const char *word, size_t n, bool *met, ferry_error *e) {
+    char found[64];
+    FY_TRY(fy_requirement(&d->f, word, n, met, found, e));
     line *l = say(d, *met ? GOOD : BAD, "require");
-    VALUE(l, "%s: %s, found %s", text, *met ? "met" : "not met", have);
+    VALUE(l, "%.*s: %s, found %s", (int)(n < 100 ? n : 100), word, *met ? "met" : "not met", found);
     return FY_OK;
 }
 

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_engines.c - the engines behind one interface: state that advances and resets, refusals, and ONNX Runtime (where it is installed:
+ * FERRY_ORT_LIB, an active Python environment) giving what ferry gives. */
+#include "api/api_files.h"
+
+#include <math.h>
+
+#include "engines/engine.h"
+#include "formats/onnx.h"
+#include "formats/npz.h"
+#include "tensor/compare.h"
+
+static void test_list(void **state) {
+    int n;
+    (void)state;
+    const fy_engine *const *all = fy_engines(&n);
+    assert_true(n >= 2);
+    assert_ptr_equal(fy_engine_find(NULL), all[0]);
+    assert_ptr_equal(fy_engine_find(""), all[0]);
+    assert_null(fy_engine_find("Ferry"));
+    for (int i = 0; i < n; i++) {
+        char why[2000], text[2000] = "";
+        ferry_error e;
+        assert_ptr_equal(fy_engine_find(all[i]->name), all[i]);
+        const char *missing = all[i]->missing(why, sizeof why);
+        if (missing) { assert_true(strlen(missing) > 20); continue; }
+        assert_ok(all[i]->describe(text, sizeof text, &e), e);
+        assert_true(text[0]);
+    }
+}
+
+static fy_model *parsed(const char *body) {
+    fy_model   *m = NULL;
+    ferry_error e;
+    fy_buf      text = {0};
+    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : 17]>\nmain %s", body);
+    assert_ok(fy_model_parse(&m, text.at, text.n, fy_registry_builtin(), &e), e);
+    fy_buf_free(&text);
+    assert_ok(fy_opset_raise(m, &e), e);
+    assert_ok(fy_infer_model(m, &e), e);
+    return m;
+}
+
+/* What an engine cannot do is said when the model is compiled, with the node's name; nothing leaks, *c is NULL. */
+static void test_unknown_operator(void **state) {
+    int n;
+    (void)state;
+    fy_model *m = parsed("(float[2] x) => (y) { [layer_7] y = com.acme.Twist (x) }");
+    const fy_engine *const *all = fy_engines(&n);
+    for (int i = 0; i < n; i++) {
+        char why[2000];
+        ferry_error e = {0};
+        fy_compiled *c = NULL;
+        if (all[i]->missing(why, sizeof why)) continue;
+        assert_int_not_equal(all[i]->compile(&c, m, &(fy_engine_options){.threads = 1}, &e), FY_OK);
+        assert_null(c);
+        if (!strstr(e.text, "Twist")) fail_msg("%s: %s", all[i]->name, e.text);
+    }
+    fy_model_free(m);
+}
+
+/* A kernel that fails at run time leaves the session usable. */
+static void test_failing_run(void **state) {
+    int n;
+    (void)state;
+    fy_model *m = parsed("(float[4] x, int64[1] i) => (y) { y = Gather (x, i) }");
+    const fy_engine *const *all = fy_engines(&n);
+    for (int k = 0; k < n; k++) {
+        char why[2000];
+        ferry_error e = {0};
+        fy_compiled *c = NULL;
+        fy_session *s = NULL;
+        float   x[4] = {1, 2, 3, 4};
+        int64_t i = 9, one = 1, four = 4;
+        fy_rval in[2] = {{.kind = FY_TENSOR, .t = fy_tensor_view(FERRY_FLOAT, 1, &four, x)}, {.kind = FY_TENSOR, .t = fy_tensor_view(FERRY_INT64, 1, &one, &i)}};
+        fy_rval *at[2] = {&in[0], &in[1]}, out = {0};
+        if (all[k]->missing(why, sizeof why)) { print_message("skipped: %s\n", why); continue; }
+        assert_ok(fy_opset_lower(m, k ? 17 : FY_CANONICAL_OPSET, &e), e);
+        assert_ok(all[k]->compile(&c, m, &(fy_engine_options){.threads = 1}, &e), e);
+        assert_ok(all[k]->session(&s, c, &e), e);
+        assert_int_not_equal(all[k]->run(s, at, &out, &e), FY_OK);
+        assert_true(e.text[0]);
+        fy_rval_free(&out);
+        out = (fy_rval){0};
+        i = 2;
+        assert_ok(all[k]->run(s, at, &out, &e), e);
+        assert_true(fy_get_f64(&out.t, 0) == 3);
+        fy_rval_free(&out);
+        all[k]->session_free(s);
+        all[k]->compiled_free(c);
+        all[k]->session_free(NULL);
+        all[k]->compiled_free(NULL);
+    }
+    fy_model_free(m);
+}
+
+/* ---- whole models ----------------------------------------------------------------------------------------------------- */
+
+static bool have(const char *engine) {
+    char why[2000];
+    const char *missing = fy_engine_find(engine)->missing(why, sizeof why);
+    if (missing) print_message("skipped without %s: %s\n", engine, missing);
+    return !missing;
+}
+
+static ferry_session *start(ferry_model **m, const char *path, const char *options) {
+    ferry_error e;
+    *m = ferry_open(path, options, &e);
+    if (!*m) fail_msg("%s, %s: %s", path, options, e.text);
+    ferry_session *s = ferry_session_new(*m, &e);
+    assert_non_null(s);
+    return s;
+}
+
+/* `runs` runs of both sessions on the fixture's inputs; every output agrees. */
+static void agree(ferry_session *a, ferry_session *b, const ferry_model *m, const char *npz, int runs) {
+    ferry_error   e;
+    ferry_values *v = ferry_values_new();
+    size_t nin = ferry_inputs(m), nout = ferry_outputs(m);
+    ferry_tensor *in = calloc(nin + 1, sizeof *in), *x = calloc(nout + 1, sizeof *x), *y = calloc(nout + 1, sizeof *y);
+    assert_int_equal(ferry_values_read(v, npz, "", &e), FERRY_OK);
+    for (size_t i = 0; i < nin; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "in%zu", i);
+        assert_int_equal(ferry_values_get(v, (size_t)ferry_values_find(v, key), &in[i], &e), FERRY_OK);
+    }
+    for (int r = 0; r < runs; r++) {
+        if (ferry_run(a, in, nin, x, nout, &e)) fail_msg("%s", e.text);
+        if (ferry_run(b, in, nin, y, nout, &e)) fail_msg("%s", e.text);
+        for (size_t i = 0; i < nout; i++) {
+            fy_diff   d;
+            fy_tensor p = fy_tensor_view((fy_dtype)x[i].dtype, x[i].rank, x[i].dim, x[i].data), q = fy_tensor_view((fy_dtype)y[i].dtype, y[i].rank, y[i].dim, y[i].data);
+            fy_compare(&d, &p, &q, false);
+            if (d.dtype_differs || d.shape_differs || d.nan_differs || d.inf_differs || d.max_abs > 1e-4 * (d.ref_range > 1 ? d.ref_range : 1))
+                fail_msg("%s: run %d, output %zu differs by %g", npz, r, i, d.max_abs);
+        }
+    }
+    free(in);
+    free(x);
+    free(y);
+    ferry_values_free(v);
+}
+
+static void compare_engines(const char *name, const char *opset, int runs) {
+    char pt2[600], npz[600];
+    ferry_error e;
+    ferry_model *a, *b;
+    snprintf(pt2, sizeof pt2, "%s%s.pt2", PT2, name);
+    snprintf(npz, sizeof npz, "%s%s.npz", PT2, name);
+    exported(pt2, "m.onnx", OPTIONS("opset", opset, "no-verify", ""));
+    ferry_session *s = start(&a, "m.onnx", "engine=ferry threads=1"), *t = start(&b, "m.onnx", "engine=onnxruntime threads=1");
+    agree(s, t, a, npz, runs);
+    assert_int_equal(ferry_session_reset(s, &e), FERRY_OK);
+    assert_int_equal(ferry_session_reset(t, &e), FERRY_OK);
+    agree(s, t, a, npz, 1);
+    ferry_session_free(s);
+    ferry_session_free(t);
+    ferry_close(a);
+    ferry_close(b);
+}
+
+static void test_onnxruntime_agrees(void **state) {
+    static const char *const name[] = {"cnn_dyn", "blocks", "bert1_dec", "resnet18_dyn", "recurrent", "inplace"};      /* no f16: ONNX Runtime keeps it in f32 between nodes */
+    (void)state;
+    if (!have("onnxruntime")) return;
+    for (int i = 0; i < FY_COUNT(name); i++) compare_engines(name[i], i % 2 ? "17" : "13", 1);
+}
+
+static void test_onnxruntime_state(void **state) {
+    (void)state;
+    if (!have("onnxruntime")) return;
+    compare_engines("mutation", "17", 3);
+    compare_engines("mutation_dec", "18", 3);
+}
+
+/* A .pt2 has no .onnx file: the engine is given the graph. */
+static void test_onnxruntime_pt2(void **state) {
+    ferry_model *a, *b;
+    (void)state;
+    if (!have("onnxruntime")) return;
+    ferry_session *s = start(&a, PT2 "mutation.pt2", "engine=ferry"), *t = start(&b, PT2 "mutation.pt2", "engine=onnxruntime");
+    agree(s, t, a, PT2 "mutation.npz", 3);
+    ferry_session_free(s);
+    ferry_session_free(t);
+    ferry_close(a);
+    ferry_close(b);
+}
+
+/* Ferry's own state: three runs, reset, two sessions that do not see each other. */
+static void test_state(void **state) {
+    ferry_error e;
+    ferry_model *m;
+    ferry_session *s = start(&m, PT2 "mutation.pt2", "threads=1"), *other = ferry_session_new(m, &e);
+    (void)state;
+    agree(s, other, m, PT2 "mutation.npz", 3);
+    ferry_session_free(other);
+    other = ferry_session_new(m, &e);
+    assert_int_equal(ferry_session_reset(s, &e), FERRY_OK);
+    agree(s, other, m, PT2 "mutation.npz", 2);
+    ferry_session_free(s);
+    ferry_session_free(other);
+    ferry_close(m);
+}
+
+int main(void) {
+#define CASE(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
+    const struct CMUnitTest tests[] = {CASE(test_list), CASE(test_unknown_operator), CASE(test_failing_run), CASE(test_state), CASE(test_onnxruntime_agrees),
+        CASE(test_onnxruntime_state), CASE(test_onnxruntime_pt2)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
