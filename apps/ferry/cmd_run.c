@@ -115,6 +115,20 @@ static char **read_labels(const char *path, size_t *n) {
     return label;
 }
 
+/* JSON has no NaN and no infinity. */
+static void json_number(double v) {
+    if (isfinite(v)) printf("%.9g", v);
+    else printf("null");
+}
+
+static void json_string(const char *s) {
+    putchar('"');
+    for (; *s; s++)
+        if (*s == '"' || *s == '\\' || (unsigned char)*s < 32) printf("\\u%04x", (unsigned)(unsigned char)*s);
+        else putchar(*s);
+    putchar('"');
+}
+
 static void print_shape(const ferry_tensor *t) {
     printf("%s[", ferry_dtype_name(t->dtype));
     for (int i = 0; i < t->rank; i++) printf("%s%lld", i ? "," : "", (long long)t->dim[i]);
@@ -141,8 +155,12 @@ static void print_row(const ferry_tensor *t, int64_t row, int64_t width, int k, 
     else printf("  row %lld\n", (long long)row);
     for (int i = 0; i < got; i++) {
         double v = ferry_tensor_at(t, row * width + best[i]), p = exp(v - top) / total;
-        if (json) printf("%s{\"index\": %lld, \"value\": %.9g}", i ? ", " : "", (long long)best[i], v);
-        else printf("    %6lld %-24s %10.4f  %5.1f%%\n", (long long)best[i], (size_t)best[i] < nlabels ? label[best[i]] : "", v, 100 * p);
+        if (json) {
+            printf("%s{\"index\": %lld, \"value\": ", i ? ", " : "", (long long)best[i]);
+            json_number(v);
+            printf("}");
+        } else
+            printf("    %6lld %-24s %10.4f  %5.1f%%\n", (long long)best[i], (size_t)best[i] < nlabels ? label[best[i]] : "", v, 100 * p);
     }
     if (json) printf("]");
 }
@@ -155,10 +173,17 @@ static void print_outputs(const cli_args *a, const ferry_model *m, const ferry_t
         bool numeric = ferry_tensor_stats(t, &s) == 0;
         int64_t width = t->rank ? t->dim[t->rank - 1] : 1;
         if (a->json) {
-            printf("%s\n    {\"name\": \"%s\", \"dtype\": \"%s\", \"shape\": [", i ? "," : "", ferry_output(m, i)->name, ferry_dtype_name(t->dtype));
+            printf("%s\n    {\"name\": ", i ? "," : "");
+            json_string(ferry_output(m, i)->name);
+            printf(", \"dtype\": \"%s\", \"shape\": [", ferry_dtype_name(t->dtype));
             for (int k = 0; k < t->rank; k++) printf("%s%lld", k ? ", " : "", (long long)t->dim[k]);
             printf("]");
-            if (numeric && s.count) printf(", \"mean\": %.9g, \"std\": %.9g, \"min\": %.9g, \"max\": %.9g, \"nan\": %lld", s.mean, s.std, s.min, s.max, (long long)s.nan);
+            const struct { const char *key; double v; } figure[] = {{"mean", s.mean}, {"std", s.std}, {"min", s.min}, {"max", s.max}};
+            for (int k = 0; numeric && s.count && k < 4; k++) {
+                printf(", \"%s\": ", figure[k].key);
+                json_number(figure[k].v);
+            }
+            if (numeric && s.count) printf(", \"nan\": %lld", (long long)s.nan);
             if (top && numeric && width) printf(", \"top\": [");
         } else {
             printf("%s  ", ferry_output(m, i)->name);

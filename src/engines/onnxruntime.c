@@ -131,12 +131,12 @@ static void compiled_free(fy_compiled *c) {
 static fy_status open_session(fy_compiled *c, const fy_engine_options *o, ferry_error *e) {
     const ort_fn *api = c->api;
     void *options = NULL;
-    FY_TRY(check(api, ORT(api, CREATE_ENV, ort_status, (int, const char *, void **))(3, "ferry", &c->env), "environment", e));
+    FY_TRY(check(api, ORT(api, CREATE_ENV, ort_status, (int, const char *, void **))(4, "ferry", &c->env), "environment", e));
     FY_TRY(check(api, ORT(api, CREATE_CPU_MEMORY_INFO, ort_status, (int, int, void **))(0, 0, &c->memory), "memory", e));
     FY_TRY(check(api, ORT(api, CREATE_SESSION_OPTIONS, ort_status, (void **))(&options), "options", e));
     int threads = o && o->threads > 0 ? o->threads : fy_cores();
     fy_status s = check(api, ORT(api, SET_INTRA_OP_THREADS, ort_status, (void *, int))(options, threads), "threads", e);
-    if (!s) s = check(api, ORT(api, SET_LOG_SEVERITY, ort_status, (void *, int))(options, 3), "log level", e);
+    if (!s) s = check(api, ORT(api, SET_LOG_SEVERITY, ort_status, (void *, int))(options, 4), "log level", e);     /* fatal: a failure is a status, never a print */
     if (!s && o && o->path) {
         s = check(api, ORT(api, CREATE_SESSION, ort_status, (const void *, const char *, const void *, void **))(c->env, o->path, options,
             &c->session), "loading the model", e);
