@@ -135,9 +135,9 @@ FERRY_API void           ferry_session_free(ferry_session *s);
 /* Runs once. in[i] is the model's input i, out[i] its output i; nin and nout must be the model's counts. Inputs must have the model's
  * dtype and sizes, and need to live during the call only. Each out[i] is zeroed, or still the view that this session gave before: then
  * it becomes a view that is valid until the session's next run; or it points to your memory with dtype, rank and dim set
- * (ferry_view): then the result is copied there. Declared state (KV caches, mutated buffers) is kept by the session between
- * runs. 0 on success, else a ferry_kind: USAGE for wrong counts, TYPE, SHAPE, VALUE for tensors that do not fit, INDEX for an index out of range, NOMEM; the
- * session can be used again, with its state as the last successful run left it. */
+ * (ferry_view): then the result is copied there. Declared state (KV caches, mutated buffers) is kept by the session between runs.
+ * 0 on success, else a ferry_kind: USAGE for wrong counts, TYPE, SHAPE, VALUE for tensors that do not fit, INDEX for an index out of
+ * range, NOMEM; the session can be used again. */
 FERRY_API int  ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e);
 /* Sets declared state back to what the model file says. */
 FERRY_API int  ferry_session_reset(ferry_session *s, ferry_error *e);
