@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-static const char *const folders[] = { "t27", "t28", "t215" };
+static const char *const folders[] = { "t25", "t27", "t28", "t215" };
 
 static fy_program *load(const char *path) {
     fy_program *p;

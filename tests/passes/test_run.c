@@ -204,7 +204,7 @@ static void check_fixture(const char *folder, const char *stem, fy_pool *pool) {
 }
 
 static void test_fixtures(void **state) {
-    static const char *const folder[] = {"t27", "t215", "t28"};
+    static const char *const folder[] = {"t25", "t27", "t215", "t28"};
     fy_pool *pool = fy_pool_new(2);
     (void)state;
     for (int i = 0; i < FY_COUNT(folder); i++) {
