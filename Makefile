@@ -6,7 +6,7 @@ GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON  = -DFERRY_PYTHON=$(shell test -x $(VENV)/bin/python && echo $(abspath $(VENV))/bin/python)
 CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: help deps venv configure build asan demo check test test-large fuzz bench-export install update-golden clean
+.PHONY: help deps venv configure build asan demo check test conformance test-large fuzz bench-export install update-golden clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,11 @@ check: build ## C tests only: offline, under two minutes
 test: deps venv build asan ## all tests, with oracles from PyPI and the fuzzers under sanitizers
 	@$(CTEST) -LE large
 	@ctest --test-dir $(BUILD)-asan --output-on-failure -j2 -L fuzz
+
+conformance: build venv ## every case of ONNX's own backend test, from the pinned onnx package, at its tolerances and at rtol 1e-5
+	@mkdir -p $(BUILD)/conformance
+	@$(VENV)/bin/python -W ignore tools/onnx_cases.py $(BUILD)/conformance
+	@tests/conformance/run.sh $(BUILD)/ferry $(BUILD)/conformance
 
 test-large: build venv ## full-size ResNet-50, MobileNetV2, ViT-B/16 and BERT; makes them with PyTorch (FERRY_TORCH=python with torch)
 	@tests/large/run.sh $(BUILD)/ferry

@@ -23,6 +23,10 @@ FERRY_API int         ferry_tensor_stats(const ferry_tensor *t, ferry_stats *s);
 /* Element i (row-major) of a numeric tensor as double; i must be in range. */
 FERRY_API double      ferry_tensor_at(const ferry_tensor *t, int64_t i);
 
+/* Tests that ship with ferry, so that anybody can run them where ferry is to work. `suite` "onnx": paths are case folders of
+ * onnx.backend.test or folders of them; options: strict, exceptions=FILE (may be repeated), engine=NAME [ferry], threads=N. FERRY_NO: a case failed. */
+FERRY_API int         ferry_selftest(const char *suite, const char *const *paths, size_t n, const ferry_job *job, ferry_report **r, ferry_error *e);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_selftest.c - ferry selftest: the tests that ship with the program. */
+#include "cli.h"
+
+static const cli_flag flags[] = {
+    {"--strict", NULL, "onnx: f32 and f64 outputs within rtol 1e-5, atol 1e-7 instead of the suite's own tolerances"},
+    {"--exceptions", "FILE", "onnx: cases that may fail, a line each: NAME and the reason; one that passes is a failure; may be repeated"},
+    {"--engine", "NAME", "onnx: who runs the cases: ferry (default), onnxruntime"},
+    {"--threads", "N", "default: the cores allowed to us"},
+    {0},
+};
+
+static int run(const cli_args *a) {
+    ferry_error e = {0};
+    ferry_report *r = NULL;
+    ferry_job job = cli_job(a);
+    int kind = ferry_selftest(a->at[0], a->at + 1, a->n - 1, &job, &r, &e);
+    return cli_finish(a, kind, r, &e);
+}
+
+const cli_command cli_selftest = {
+    "selftest", "ferry", "selftest onnx FOLDER... [FLAGS]", "run the official ONNX cases here, on this machine", flags,
+    "  ferry selftest onnx build/conformance/node         # a folder of cases: model.onnx, test_data_set_0/*.pb\n"
+    "  ferry selftest onnx cases --strict --json\n"
+    "  ferry selftest onnx cases --engine onnxruntime     # another engine on the same cases\n",
+    1, -1, run,
+};
