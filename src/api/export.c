@@ -200,7 +200,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     const char *dump = fy_opt(x->job, "dump");
     if (!dump && *fy_knob_str("FERRY_DUMP")) dump = fy_knob_str("FERRY_DUMP");
     fy_pass_options passes = {.fold = !fy_opt_has(x->job, "no-fold"), .fold_bn = !fy_opt_has(x->job, "no-fold-bn"), .stop_after = fy_opt(x->job, "stop-after"),
-        .skip = fy_opt(x->job, "skip-pass"), .dump = dump};
+        .skip = fy_opt(x->job, "skip-pass"), .dump = dump, .hooks = fy_hooks_builtin()};
     FY_TRY(resolve_axes(x, e));
     FY_TRY(fy_aten_inline(x->program, e));
     if (x->nopened) FY_TRY(fy_aten_symbolise(x->program, x->nopened, x->axes, e));

@@ -23,7 +23,7 @@ static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
 
 static fy_status load_pt2(fy_loaded *l, const char *path, ferry_error *e) {
     fy_lower_options o = {0};
-    fy_pass_options passes = {.fold = true, .fold_bn = true};
+    fy_pass_options passes = {.fold = true, .fold_bn = true, .hooks = fy_hooks_builtin()};
     FY_TRY(fy_pt2_read(&l->program, path, e));
     FY_TRY(fy_aten_inline(l->program, e));
     FY_TRY(fy_aten_functionalise(l->program, e));

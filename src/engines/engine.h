@@ -33,4 +33,7 @@ struct fy_engine {
 const fy_engine *fy_engine_find(const char *name);           /* NULL if unknown; "" and NULL give the default, "ferry" */
 const fy_engine *const *fy_engines(int *n);
 
+/* What this build has of the parts that operators need beyond libc: for fy_interp and fy_pass_options. */
+const fy_hooks *fy_hooks_builtin(void);
+
 #endif

@@ -68,7 +68,7 @@ static void session_free(fy_session *s) {
 }
 
 static fy_status run(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_error *e) {
-    fy_interp it = {.pool = s->compiled->pool, .state = s->state};
+    fy_interp it = {.pool = s->compiled->pool, .state = s->state, .hooks = fy_hooks_builtin()};
     return fy_interp_run(&it, s->compiled->model->graph, in, out, e);
 }
 

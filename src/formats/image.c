@@ -17,6 +17,8 @@
 #define MAX_PIXELS (64 << 20)
 #define MAX_SCANS 100
 
+typedef struct input { const unsigned char *at; size_t n; const char *name; } input;
+
 void fy_image_free(fy_image *im) {
     fy_free(im->pixel);
     *im = (fy_image){0};
@@ -48,13 +50,13 @@ static void to_gray(fy_image *im) {
     im->channels = 1;
 }
 
-static fy_status read_png(fy_image *im, const fy_map_file *f, ferry_error *e) {
+static fy_status read_png(fy_image *im, const input *f, ferry_error *e) {
     png_image png = {.version = PNG_IMAGE_VERSION};
-    FY_NEED(e, png_image_begin_read_from_memory(&png, f->at, f->n), CORRUPT, "%s: %s", f->path, png.message);
+    FY_NEED(e, png_image_begin_read_from_memory(&png, f->at, f->n), CORRUPT, "%s: %s", f->name, png.message);
     png.format = PNG_FORMAT_RGBA;                            /* with its alpha, so that it is dropped and not blended in */
     png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
-    fy_status s = allocate(im, png.width, png.height, 4, f->path, e);
-    if (!s && !png_image_finish_read(&png, NULL, im->pixel, 0, NULL)) s = fy_fail(e, FY_E_CORRUPT, "%s: %s", f->path, png.message);
+    fy_status s = allocate(im, png.width, png.height, 4, f->name, e);
+    if (!s && !png_image_finish_read(&png, NULL, im->pixel, 0, NULL)) s = fy_fail(e, FY_E_CORRUPT, "%s: %s", f->name, png.message);
     png_image_free(&png);
     if (!s) drop_samples(im);
     return s;
@@ -80,7 +82,7 @@ static void on_progress(j_common_ptr c) {
     }
 }
 
-static fy_status read_jpeg(fy_image *im, const fy_map_file *f, ferry_error *e) {
+static fy_status read_jpeg(fy_image *im, const input *f, ferry_error *e) {
     struct jpeg_decompress_struct d = {0};
     struct jpeg_progress_mgr progress = {.progress_monitor = on_progress};
     jpeg_guard guard;
@@ -90,14 +92,14 @@ static fy_status read_jpeg(fy_image *im, const fy_map_file *f, ferry_error *e) {
     guard.base.emit_message = on_message;
     if (setjmp(guard.back)) {
         jpeg_destroy_decompress(&d);
-        return fy_fail(e, FY_E_CORRUPT, "%s: %s", f->path, guard.text);
+        return fy_fail(e, FY_E_CORRUPT, "%s: %s", f->name, guard.text);
     }
     jpeg_create_decompress(&d);
     d.progress = &progress;
     jpeg_mem_src(&d, f->at, (unsigned long)f->n);
     jpeg_read_header(&d, TRUE);
     d.out_color_space = JCS_RGB;
-    s = allocate(im, d.image_width, d.image_height, 3, f->path, e);
+    s = allocate(im, d.image_width, d.image_height, 3, f->name, e);
     if (!s) {
         jpeg_start_decompress(&d);
         while (d.output_scanline < d.output_height) {
@@ -110,18 +112,35 @@ static fy_status read_jpeg(fy_image *im, const fy_map_file *f, ferry_error *e) {
     return s;
 }
 
-fy_status fy_image_read(fy_image *im, const char *path, bool gray, ferry_error *e) {
+fy_status fy_image_decode(fy_image *im, const void *bytes, size_t n, const char *name, bool gray, ferry_error *e) {
     static const unsigned char png_magic[] = {0x89, 'P', 'N', 'G'}, jpeg_magic[] = {0xff, 0xd8, 0xff};
+    const input f = {bytes, n, name};
+    *im = (fy_image){0};
+    fy_status s;
+    if (n > 4 && !memcmp(f.at, png_magic, 4)) s = read_png(im, &f, e);
+    else if (n > 3 && !memcmp(f.at, jpeg_magic, 3)) s = read_jpeg(im, &f, e);
+    else s = fy_fail(e, FY_E_FORMAT, "%s is neither PNG nor JPEG", name);
+    if (s) fy_image_free(im);
+    else if (gray) to_gray(im);
+    return s;
+}
+
+fy_status fy_image_read(fy_image *im, const char *path, bool gray, ferry_error *e) {
     fy_map_file f;
     *im = (fy_image){0};
     FY_TRY(fy_file_open(&f, path, e));
-    fy_status s;
-    if (f.n > 4 && !memcmp(f.at, png_magic, 4)) s = read_png(im, &f, e);
-    else if (f.n > 3 && !memcmp(f.at, jpeg_magic, 3)) s = read_jpeg(im, &f, e);
-    else s = fy_fail(e, FY_E_FORMAT, "%s is neither PNG nor JPEG", path);
+    fy_status s = fy_image_decode(im, f.at, f.n, path, gray, e);
     fy_file_close(&f);
-    if (s) fy_image_free(im);
-    else if (gray) to_gray(im);
+    return s;
+}
+
+fy_status fy_image_decode_tensor(fy_tensor *out, const void *bytes, size_t n, bool gray, int64_t max_bytes, ferry_error *e) {
+    fy_image im;
+    FY_TRY(fy_image_decode(&im, bytes, n, "the image", gray, e));
+    int64_t dim[] = {im.height, im.width, im.channels}, count = dim[0] * dim[1] * dim[2];
+    fy_status s = count <= max_bytes ? fy_tensor_new(out, FERRY_UINT8, 3, dim, e) : fy_fail(e, FY_E_LIMIT, "the image would take more than %lld bytes", (long long)max_bytes);
+    if (!s) memcpy(out->data, im.pixel, (size_t)count);
+    fy_image_free(&im);
     return s;
 }
 

@@ -3,7 +3,7 @@
 #ifndef FY_IMAGE_H
 #define FY_IMAGE_H
 
-#include "base/os.h"
+#include "tensor/tensor.h"
 
 /* pixel: height x width x channels bytes, row-major; channels is 1 (gray) or 3 (RGB). */
 typedef struct fy_image { int width, height, channels; unsigned char *pixel; } fy_image;
@@ -11,6 +11,10 @@ typedef struct fy_image { int width, height, channels; unsigned char *pixel; } f
 /* Decodes a PNG or JPEG; alpha is dropped, palettes and 16-bit samples become 8-bit. LIMIT above 32768 pixels a side or
  * 64 megapixels, checked before memory is taken. */
 FY_CHECKED fy_status fy_image_read(fy_image *im, const char *path, bool gray, ferry_error *e);
+/* The same from memory; `name` is what errors call it. */
+FY_CHECKED fy_status fy_image_decode(fy_image *im, const void *bytes, size_t n, const char *name, bool gray, ferry_error *e);
+/* fy_hooks.image_decode: u8 [height, width, channels]. */
+FY_CHECKED fy_status fy_image_decode_tensor(fy_tensor *out, const void *bytes, size_t n, bool gray, int64_t max_bytes, ferry_error *e);
 /* Bilinear with antialiasing (the triangle filter widened by the scale), as Pillow's and torchvision's Resize. */
 FY_CHECKED fy_status fy_image_resize(fy_image *dst, const fy_image *src, int width, int height, ferry_error *e);
 /* Centre crop; sides larger than the image are an error. */

@@ -63,6 +63,16 @@ struct fy_rval { fy_kind kind; fy_tensor t; int64_t n; fy_rval *item; fy_dtype e
 void fy_rval_free(fy_rval *v);
 FY_CHECKED fy_status fy_rval_copy(fy_rval *dst, const fy_rval *src, ferry_error *e);    /* shares storage */
 
+/* What a few operators need beyond libc. Whoever runs a graph passes the table in (fy_interp.hooks; engines/hooks.c has the one of
+ * this build); a slot that a part left out of the build would fill is NULL, and the operator says so. */
+typedef struct fy_hooks {
+    /* An encoded image of any format as u8 [height, width, 3] (RGB), with `gray` [height, width, 1]: a new tensor, the caller's.
+     * LIMIT where the pixels would take more than max_bytes. */
+    fy_status (*image_decode)(fy_tensor *out, const void *bytes, size_t n, bool gray, int64_t max_bytes, ferry_error *e);
+    /* match[i] = does the whole of text[i] match the regular expression, in time linear in the text? VALUE if it is none. */
+    fy_status (*regex_full_match)(bool *match, const fy_str *text, int64_t n, fy_str pattern, ferry_error *e);
+} fy_hooks;
+
 typedef struct fy_call {
     const fy_node *node;
     ferry_error   *e;
@@ -75,6 +85,7 @@ typedef struct fy_call {
     fy_status    (*run_graph)(struct fy_call *c, const fy_graph *g, int nin, fy_rval *const *in, int nout, fy_rval *out);
     void          *engine;               /* whoever runs: for run_graph */
     int64_t        max_bytes;            /* budget for one output; LIMIT beyond */
+    const fy_hooks *hooks;               /* NULL: none is there */
 } fy_call;
 
 static inline const fy_tensor *fy_arg(const fy_call *c, int i) { return i < c->nin && c->in[i] ? &c->in[i]->t : NULL; }

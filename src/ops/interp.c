@@ -159,7 +159,7 @@ static fy_status call_node(run *r, const fy_node *n, int nin, fy_rval *const *in
             if (out[i]) out[i]->kind = FY_TENSOR;
     }
     fy_call c = {.node = n, .e = r->e, .pool = r->it->pool, .scratch = scratch, .nin = nin, .nout = nout, .in = in, .out = out,
-                 .run_graph = body, .engine = r, .max_bytes = r->max_bytes};
+                 .run_graph = body, .engine = r, .max_bytes = r->max_bytes, .hooks = r->it->hooks};
     return op->ref(&c);
 }
 

@@ -23,6 +23,7 @@ typedef struct fy_interp {
     void   (*seen)(void *ctx, const fy_value *v, const fy_rval *val);
     void    *ctx;
     fy_rval *state;                      /* one for each declared state, kept by the caller between runs; NULL: initial each time */
+    const fy_hooks *hooks;               /* what operators need beyond libc; NULL: those operators fail with UNSUPPORTED */
 } fy_interp;
 FY_CHECKED fy_status fy_interp_run(const fy_interp *it, const fy_graph *g, fy_rval *const *in, fy_rval *out, ferry_error *e);
 /* One node on given values, as the interpreter does it: for folding and for tests. */

@@ -89,7 +89,7 @@ static bool worth(const fy_node *n, int64_t budget) {
 
 /* A kernel that says no leaves the node as it is (*done false): it may stand where no run comes by. */
 static fy_status compute(fy_node *n, const fy_pass_options *o, bool *done, int64_t *changes, ferry_error *e) {
-    fy_interp it = {.pool = o->pool};
+    fy_interp it = {.pool = o->pool, .hooks = o->hooks};
     fy_rval *arg = fy_calloc((size_t)n->nin + 1, sizeof *arg), **in = fy_calloc((size_t)n->nin + 1, sizeof *in);
     fy_rval *out = fy_calloc((size_t)n->nout + 1, sizeof *out);
     fy_status s = arg && in && out ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");

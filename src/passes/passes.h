@@ -12,6 +12,7 @@ typedef struct fy_pass_options {
     const char *skip;                    /* comma-separated pass names, or NULL */
     const char *dump;                    /* folder for NN-NAME.onnxtxt after each pass, or NULL */
     fy_pool    *pool;
+    const fy_hooks *hooks;               /* for folding; NULL: operators that need one stay as they are */
 } fy_pass_options;
 
 typedef struct fy_pass { const char *name, *doc; fy_status (*run)(fy_model *m, const fy_pass_options *o, int64_t *changes, ferry_error *e); } fy_pass;

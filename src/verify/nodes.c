@@ -98,7 +98,7 @@ static fy_status words(char **where, const search *s, ferry_error *e) {
 fy_status fy_verify_first_node(char **where, const fy_model *m, const fy_program *p, const fy_tensor *in, int nin, fy_rval *const *model_in, double tolerance, fy_pool *pool, ferry_error *e) {
     search          s = {.p = p, .gate = tolerance};
     fy_eval_options eo = {.pool = pool, .seen = keep, .ctx = &s};
-    fy_interp       it = {.pool = pool, .seen = match, .ctx = &s};
+    fy_interp       it = {.pool = pool, .seen = match, .ctx = &s, .hooks = fy_hooks_builtin()};
     int             nout = 0;
     for (int i = 0; i < p->nout; i++) nout += p->out[i].kind == FY_POUT_USER;
     fy_tensor *out = fy_calloc((size_t)nout + 1, sizeof *out);
