@@ -7,6 +7,8 @@
 
 #define FY_OPSET_MIN_READ 7
 #define FY_OPSET_MIN_WRITE 13
+#define FY_ML "ai.onnx.ml"
+#define FY_CANONICAL_ML 5                /* of ai.onnx.ml, the version that came with the canonical opset */
 
 /* An adapter changes the form of one node between version v-1 and v of its operator.
  *   Raising: the node is in form v-1, afterwards in form v, or it is replaced by nodes in canonical form.
@@ -53,7 +55,8 @@ FY_CHECKED fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a);
 FY_CHECKED fy_status fy_step_set_in(fy_step_ctx *x, int i, fy_value *v);
 FY_CHECKED fy_status fy_step_rename(fy_step_ctx *x, const char *op);
 
-typedef struct fy_step { const char *op; int version; fy_step_fn raise, lower; const char *attr, *keep; } fy_step;
+/* domain: "" or FY_ML; versions are those of the domain. */
+typedef struct fy_step { const char *op; int version; fy_step_fn raise, lower; const char *attr, *keep, *domain; } fy_step;
 const fy_step *fy_steps(int *n);
 
 /* May the node's values have the types they have in the form of `opset`? On false *why says what not. Casts that make it so
@@ -62,6 +65,10 @@ bool fy_types_ok(const fy_node *n, int64_t opset, char *why, size_t nwhy);
 FY_CHECKED fy_status fy_types_fit(fy_step_ctx *x);
 /* The version of the operator in force at an opset: 0 if it is not in the table at all, -1 if it does not exist yet. */
 int  fy_types_version(const char *op, int64_t opset);
+
+/* The lowest version of ai.onnx.ml that has all forms of the (canonical) model; the IR version released with one. */
+int64_t fy_ml_needed(const fy_model *m);
+int64_t fy_ml_ir_version(int64_t ml);
 
 #define RAISE(name) fy_status fy_raise_##name(fy_step_ctx *x);
 #define LOWER(name) fy_status fy_lower_##name(fy_step_ctx *x);

@@ -10,13 +10,15 @@
 #define MAX_DEPTH 64                     /* graphs inside graphs */
 
 static const fy_step steps[] = {
-#define STEP(op_, version_, raise_, lower_) {#op_, version_, fy_##raise_, fy_##lower_, NULL, NULL},
-#define ADDED(op_, version_, attr_, keep_) {#op_, version_, NULL, NULL, attr_, keep_},
+#define STEP(op_, version_, raise_, lower_) {#op_, version_, fy_##raise_, fy_##lower_, NULL, NULL, ""},
+#define ADDED(op_, version_, attr_, keep_) {#op_, version_, NULL, NULL, attr_, keep_, ""},
+#define STEP_ML(op_, version_, raise_) {#op_, version_, fy_##raise_, NULL, NULL, NULL, FY_ML},
 #define fy_NULL NULL
 #include "opset/opset.def"
 #undef fy_NULL
 #undef STEP
 #undef ADDED
+#undef STEP_ML
 };
 
 const fy_step *fy_steps(int *n) { *n = FY_COUNT(steps); return steps; }
@@ -174,6 +176,7 @@ typedef struct walk {
     ferry_error *e;
     fy_map       first;                  /* operator -> its first step + 1 in steps[] */
     int64_t      from, to;
+    int64_t      ml;                     /* version of ai.onnx.ml to raise from */
     bool         dry;
 } walk;
 
@@ -206,10 +209,12 @@ static fy_status lower_node(const walk *w, fy_step_ctx *x) {
 }
 
 static fy_status raise_node(const walk *w, fy_step_ctx *x) {
-    for (int64_t v = w->from + 1; v <= w->to && !x->replaced; v++) {
+    bool ml = !strcmp(x->n->op->domain, FY_ML);
+    for (int64_t v = (ml ? w->ml : w->from) + 1; v <= (ml ? FY_CANONICAL_ML : w->to) && !x->replaced; v++) {
         intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);      /* a step may rename the node */
         for (int i = (int)at - 1; at && i < FY_COUNT(steps) && !x->replaced; i++)
-            if (steps[i].version == v && steps[i].raise && !strcmp(steps[i].op, x->n->op->name)) FY_TRY(steps[i].raise(x));
+            if (steps[i].version == v && steps[i].raise && !strcmp(steps[i].op, x->n->op->name) && !strcmp(steps[i].domain, x->n->op->domain))
+                FY_TRY(steps[i].raise(x));
     }
     if (x->replaced) return FY_OK;
     ferry_error quiet;                   /* faults are reported by the inference of the whole model */
@@ -235,14 +240,14 @@ static fy_status bodies(const walk *w, fy_node *n, int depth) {
 
 static fy_status graph(const walk *w, fy_graph *g, int depth) {
     FY_NEED(w->e, depth < MAX_DEPTH, LIMIT, "graphs are nested more than %d deep", MAX_DEPTH);
-    bool up = w->to > w->from;
+    bool up = w->to >= w->from;          /* equal: ai.onnx.ml alone is raised */
     for (fy_node *n = g->first; n && !w->dry; n = n->next) n->mark = 0;
     for (fy_node *n = g->first, *next; n; n = next) {
         fy_node *before = n->prev;
         next = n->next;
         if (!w->dry && n->mark) continue;
         FY_TRY(bodies(w, n, depth));
-        if (n->op->domain && *n->op->domain) continue;
+        if (*n->op->domain && !(up && !strcmp(n->op->domain, FY_ML))) continue;
         fy_step_ctx x = context(w, n);
         FY_TRY(up ? raise_node(w, &x) : lower_node(w, &x));
         FY_TRY(x.b.status);
@@ -260,8 +265,17 @@ static fy_status whole(walk *w) {
     return FY_OK;
 }
 
+static const fy_import *imports_ml(const fy_model *m) {
+    for (int64_t i = 0; i < m->imports.n; i++)
+        if (!strcmp(m->imports.at[i].domain, FY_ML)) return &m->imports.at[i];
+    return NULL;
+}
+
+/* The version of ai.onnx.ml that the model imports; the canonical one if it does not. */
+static int64_t ml_version(const fy_model *m) { return imports_ml(m) ? imports_ml(m)->version : FY_CANONICAL_ML; }
+
 static fy_status run(fy_model *m, int64_t from, int64_t to, bool dry, ferry_error *e) {
-    walk w = {.m = m, .e = e, .from = from, .to = to, .dry = dry};
+    walk w = {.m = m, .e = e, .from = from, .to = to, .ml = ml_version(m), .dry = dry};
     fy_status s = whole(&w);
     fy_map_free(&w.first);
     return s;
@@ -281,11 +295,22 @@ static fy_status import(fy_model *m, int64_t opset, ferry_error *e) {
     return FY_OK;
 }
 
+static void set_ml(fy_model *m, int64_t version) {
+    for (int64_t i = 0; i < m->imports.n; i++)
+        if (!strcmp(m->imports.at[i].domain, FY_ML)) m->imports.at[i].version = version;
+    for (int64_t k = 0; k < m->functions.n; k++)
+        for (int64_t i = 0; i < m->functions.at[k].imports.n; i++)
+            if (!strcmp(m->functions.at[k].imports.at[i].domain, FY_ML)) m->functions.at[k].imports.at[i].version = version;
+}
+
 fy_status fy_opset_raise(fy_model *m, ferry_error *e) {
     int64_t from = m->opset ? m->opset : FY_CANONICAL_OPSET;
     FY_NEED(e, from <= FY_CANONICAL_OPSET, OPSET, "the model is of opset %lld; the newest known is %d", (long long)from, FY_CANONICAL_OPSET);
     FY_NEED(e, from >= FY_OPSET_MIN_READ, OPSET, "the model is of opset %lld; the oldest supported is %d", (long long)from, FY_OPSET_MIN_READ);
-    if (from < FY_CANONICAL_OPSET) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, e));
+    int64_t ml = ml_version(m);
+    FY_NEED(e, ml <= FY_CANONICAL_ML, OPSET, "the model imports " FY_ML " %lld; the newest known is %d", (long long)ml, FY_CANONICAL_ML);
+    if (from < FY_CANONICAL_OPSET || ml < FY_CANONICAL_ML) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, e));
+    set_ml(m, FY_CANONICAL_ML);
     return import(m, FY_CANONICAL_OPSET, e);
 }
 
@@ -310,5 +335,9 @@ fy_status fy_opset_lower(fy_model *m, int64_t opset, ferry_error *e) {
     }
     m->ir_version = fy_ir_version(opset);
     if (m->functions.n && m->ir_version < 8) m->ir_version = 8;      /* the first with functions */
+    if (imports_ml(m)) {
+        set_ml(m, fy_ml_needed(m));
+        if (m->ir_version < fy_ml_ir_version(fy_ml_needed(m))) m->ir_version = fy_ml_ir_version(fy_ml_needed(m));
+    }
     return import(m, opset, e);
 }

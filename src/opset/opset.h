@@ -6,7 +6,7 @@
 
 #include "ops/ops.h"
 
-/* m->opset (as read, 7 and up) -> FY_CANONICAL_OPSET. OPSET names operator and version if there is no adapter. */
+/* m->opset (as read, 7 and up) -> FY_CANONICAL_OPSET; ai.onnx.ml, where imported, to its newest version. OPSET names operator and version if there is no adapter. */
 FY_CHECKED fy_status fy_opset_raise(fy_model *m, ferry_error *e);
 /* Canonical -> `opset` (13 to FY_CANONICAL_OPSET): rewrites nodes, decomposes newer operators, sets m->opset, imports and
  * ir_version. OPSET with operator, node and the lowest opset that can, if something cannot be expressed. */
