@@ -54,6 +54,15 @@ FERRY_API void        ferry_report_free(ferry_report *r);                     /*
  * Failures: NOFILE, FORMAT (no .pt2), ATEN (operators without a lowering, all of them named), OPSET, TRAINING, FROZEN, ALIAS, WRITE ... */
 FERRY_API int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_report **r, ferry_error *e);
 
+/* .onnx -> .onnx at another opset of ai.onnx: older forms are brought up, newer operators are written out in older ones. `to` NULL: the
+ * option output. Names of inputs and outputs, metadata and texts stay. The result is run against the original on seeded inputs, at two
+ * sizes of every dynamic axis, before it takes its place; never written over its source. Options:
+ *   opset=N                           13 to the newest; required
+ *   output=PATH, external-data        weights in a second file [above 2 GiB only]
+ *   no-verify, tolerance=X [1e-4], relative-to-range, seed=N [1], sizes=N [1], engine=NAME [ferry], threads=N
+ * FERRY_NO: the outputs differ, nothing was written. Failures: OPSET (node, operator, and the lowest opset that can), OP ... */
+FERRY_API int ferry_convert(const char *onnx, const char *to, const ferry_job *job, ferry_report **r, ferry_error *e);
+
 /* Does `model` (.onnx) compute what `against` does? Options: against=PATH (.pt2, .npz, .onnx) [the .pt2 beside it whose hash
  * the model carries], reference=torch, engine=NAME, reference-engine=NAME, tolerance=X or NAME:X (repeatable),
  * relative-to-range, seed=N [1], sizes=N [2], threads=N. FERRY_NO: an output differs; the report names it, and the first node

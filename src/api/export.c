@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * export.c - ferry_export: read, inline, functionalise, lower, clean up, lower the opset, write, verify what was written, and only
  * then put it in place. The report is made from what each step noted. */
-#include "api/api.h"
+#include "api/rewrite.h"
 #include "base/file.h"
 #include "base/knobs.h"
 #include "base/threads.h"
@@ -45,11 +45,6 @@ typedef struct export {
 } export;
 
 /* ---- options ------------------------------------------------------------------------------------------------------ */
-
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
 
 static fy_status choose_target(export *x, const char *given, ferry_error *e) {
     size_t n = strlen(x->source);
@@ -248,7 +243,7 @@ static fy_status provenance(export *x, ferry_error *e) {
     snprintf(opset, sizeof opset, "%lld", (long long)x->opset);
     print_dynamic(&axes, m);
     fy_status s = axes.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);
-    if (!s) s = fy_model_set_meta(m, "ferry.source", base_name(x->source), e);
+    if (!s) s = fy_model_set_meta(m, "ferry.source", fy_base_name(x->source), e);
     if (!s) s = fy_model_set_meta(m, "ferry.opset", opset, e);
     if (!s) s = fy_model_set_meta(m, "ferry.dynamic_axes", axes.n ? fy_arena_str(&m->arena, axes.at) : "", e);
     fy_buf_free(&axes);
@@ -270,7 +265,7 @@ static fy_status check_written(export *x, const fy_model *m, const char *path, f
 
 static const char *verdict_text(const export *x, char *buf, size_t n) {
     const fy_verify_report *r = &x->verdict;
-    snprintf(buf, n, "verified %.1e < %.0e against %s at %s, by %s%s%s", r->worst_abs, r->tolerance, base_name(x->source), r->sizes ? r->sizes : "the sample",
+    snprintf(buf, n, "verified %.1e < %.0e against %s at %s, by %s%s%s", r->worst_abs, r->tolerance, fy_base_name(x->source), r->sizes ? r->sizes : "the sample",
         r->engine ? r->engine : "ferry", r->unverified && *r->unverified ? "; unverified beyond the sample: " : "", r->unverified ? r->unverified : "");
     return buf;
 }
@@ -287,7 +282,7 @@ static fy_status judge(export *x, const char *tmp, fy_onnx_more *more, ferry_err
     if (tmp) fy_model_free(back);
     FY_TRY(s);
     if (x->verdict.verdict == FY_VERDICT_FAIL)
-        return fy_fail(e, FY_E_GATE, "%s is not what %s computes: max abs error %.3g, tolerance %.0e", base_name(x->target), base_name(x->source),
+        return fy_fail(e, FY_E_GATE, "%s is not what %s computes: max abs error %.3g, tolerance %.0e", fy_base_name(x->target), fy_base_name(x->source),
             x->verdict.worst_abs, x->verdict.tolerance);
     const char *kept = x->provenance ? fy_arena_str(&x->arena, verdict_text(x, text, sizeof text)) : NULL;
     if (kept) more->pair[more->n++] = (fy_pair){"ferry.verified", kept};
@@ -326,7 +321,7 @@ static void print_hint(fy_buf *t, const export *x) {
 }
 
 static void print_head(fy_buf *t, const export *x, int64_t bytes) {
-    fy_buf_fmt(t, FY_BOLD "%s" FY_OFF " -> " FY_BOLD "%s" FY_OFF "  opset %lld, %lld nodes, %.1f MB\n", base_name(x->source), x->target, (long long)x->opset,
+    fy_buf_fmt(t, FY_BOLD "%s" FY_OFF " -> " FY_BOLD "%s" FY_OFF "  opset %lld, %lld nodes, %.1f MB\n", fy_base_name(x->source), x->target, (long long)x->opset,
         (long long)x->nnodes, (double)bytes / 1e6);
     for (int64_t i = 0; i < x->model->graph->in.n; i++) print_port(t, "input", x->model->graph->in.at[i]);
     for (int64_t i = 0; i < x->model->graph->out.n; i++) print_port(t, "output", x->model->graph->out.at[i]);
@@ -439,7 +434,7 @@ static void print_json(fy_report *r, const export *x, int64_t bytes) {
     print_dynamic(&axes, x->model);
     fy_jsonw_object(&w, NULL);
     fy_jsonw_str(&w, "ferry", FERRY_VERSION);
-    fy_jsonw_str(&w, "source", base_name(x->source));
+    fy_jsonw_str(&w, "source", fy_base_name(x->source));
     fy_jsonw_str(&w, "source_sha256", x->sha256[0] ? x->sha256 : NULL);
     fy_jsonw_str(&w, "torch", x->program->torch_version);
     fy_jsonw_str(&w, "output", x->target);
@@ -469,14 +464,6 @@ static void print_json(fy_report *r, const export *x, int64_t bytes) {
     fy_buf_free(&axes);
 }
 
-static int64_t file_bytes(const char *path) {
-    fy_map_file f;
-    if (fy_file_open(&f, path, NULL)) return 0;
-    int64_t n = (int64_t)f.n;
-    fy_file_close(&f);
-    return n;
-}
-
 /* ---- ferry_export --------------------------------------------------------------------------------------------------- */
 
 /* The file is in place by then. */
@@ -490,7 +477,7 @@ static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error 
     if (s && !no) return s;
     fy_report *r = fy_report_new(e);
     if (!r) return no ? FY_E_NOMEM : unreported(x, FY_E_NOMEM, e);
-    int64_t bytes = no ? 0 : file_bytes(x->target);
+    int64_t bytes = no ? 0 : fy_file_bytes(x->target);
     print_text(r, x, bytes);
     if (no) fy_buf_fmt(&r->text, FY_RED "nothing was written" FY_OFF ": %s would not compute what %s computes. --no-verify writes it all the same.\n", x->target, x->source);
     print_full(r, x, bytes);

@@ -178,6 +178,8 @@ typedef struct walk {
     int64_t      from, to;
     int64_t      ml;                     /* version of ai.onnx.ml to raise from */
     bool         dry;
+    fy_opset_log *log;                   /* NULL: nobody counts */
+    uint32_t     nnodes;                 /* nodes with smaller ids were there before */
 } walk;
 
 static bool walk_init(walk *w) {
@@ -222,6 +224,38 @@ static fy_status raise_node(const walk *w, fy_step_ctx *x) {
     return FY_OK;
 }
 
+/* What would show that an adapter was at work on a node that stays: its operator, inputs and attributes. */
+static uint64_t form_of(const fy_node *n) {
+    uint64_t h = (uint64_t)(uintptr_t)n->op + (uint64_t)n->nin * 31 + (uint64_t)n->nattr * 1009;
+    for (int i = 0; i < n->nin; i++) h = h * 0x100000001b3u + (uint64_t)(uintptr_t)n->in[i].value;
+    for (int i = 0; i < n->nattr; i++) h = h * 0x100000001b3u + (uint64_t)(uintptr_t)n->attr[i].name + (uint64_t)n->attr[i].i + (uint64_t)(uintptr_t)n->attr[i].s.at;
+    return h;
+}
+
+typedef struct witness { const char *op; uint64_t form; bool ours; const fy_node *next; } witness;
+
+static witness look_at(const walk *w, const fy_node *n) {
+    if (!w->log || w->dry || n->id >= w->nnodes) return (witness){0};
+    return (witness){.op = n->op->name, .form = form_of(n), .ours = true, .next = n->next};
+}
+
+static fy_status count(const walk *w, const witness *before, const fy_step_ctx *x) {
+    if (!before->ours) return FY_OK;
+    bool adapted = !x->replaced && form_of(x->n) != before->form, cast = !x->replaced && x->n->next != before->next;
+    if (!x->replaced && !adapted && !cast) return FY_OK;
+    fy_opset_count *c = NULL;
+    for (int64_t i = 0; i < w->log->n && !c; i++)
+        if (!strcmp(w->log->at[i].op, before->op)) c = &w->log->at[i];
+    if (!c) {
+        FY_PUSH(w->e, *w->log, (fy_opset_count){.op = before->op});
+        c = &w->log->at[w->log->n - 1];
+    }
+    if (x->replaced) c->replaced++;
+    else if (cast) c->cast++;
+    else c->adapted++;
+    return FY_OK;
+}
+
 static fy_status graph(const walk *w, fy_graph *g, int depth);
 
 static fy_status bodies(const walk *w, fy_node *n, int depth) {
@@ -249,8 +283,10 @@ static fy_status graph(const walk *w, fy_graph *g, int depth) {
         FY_TRY(bodies(w, n, depth));
         if (*n->op->domain && !(up && !strcmp(n->op->domain, FY_ML))) continue;
         fy_step_ctx x = context(w, n);
+        witness seen = look_at(w, n);
         FY_TRY(up ? raise_node(w, &x) : lower_node(w, &x));
         FY_TRY(x.b.status);
+        FY_TRY(count(w, &seen, &x));
         if (up || w->dry) continue;
         if (!x.replaced) n->mark = 1;    /* done */
         if (x.replaced || n->prev != before) next = before ? before->next : g->first;      /* what was put before it is canonical: lowered next */
@@ -274,8 +310,8 @@ static const fy_import *imports_ml(const fy_model *m) {
 /* The version of ai.onnx.ml that the model imports; the canonical one if it does not. */
 static int64_t ml_version(const fy_model *m) { return imports_ml(m) ? imports_ml(m)->version : FY_CANONICAL_ML; }
 
-static fy_status run(fy_model *m, int64_t from, int64_t to, bool dry, ferry_error *e) {
-    walk w = {.m = m, .e = e, .from = from, .to = to, .ml = ml_version(m), .dry = dry};
+static fy_status run(fy_model *m, int64_t from, int64_t to, bool dry, fy_opset_log *log, ferry_error *e) {
+    walk w = {.m = m, .e = e, .from = from, .to = to, .ml = ml_version(m), .dry = dry, .log = log, .nnodes = m->nnodes};
     fy_status s = whole(&w);
     fy_map_free(&w.first);
     return s;
@@ -303,13 +339,15 @@ static void set_ml(fy_model *m, int64_t version) {
             if (!strcmp(m->functions.at[k].imports.at[i].domain, FY_ML)) m->functions.at[k].imports.at[i].version = version;
 }
 
-fy_status fy_opset_raise(fy_model *m, ferry_error *e) {
+fy_status fy_opset_raise(fy_model *m, ferry_error *e) { return fy_opset_raise_logged(m, NULL, e); }
+
+fy_status fy_opset_raise_logged(fy_model *m, fy_opset_log *log, ferry_error *e) {
     int64_t from = m->opset ? m->opset : FY_CANONICAL_OPSET;
     FY_NEED(e, from <= FY_CANONICAL_OPSET, OPSET, "the model is of opset %lld; the newest known is %d", (long long)from, FY_CANONICAL_OPSET);
     FY_NEED(e, from >= FY_OPSET_MIN_READ, OPSET, "the model is of opset %lld; the oldest supported is %d", (long long)from, FY_OPSET_MIN_READ);
     int64_t ml = ml_version(m);
     FY_NEED(e, ml <= FY_CANONICAL_ML, OPSET, "the model imports " FY_ML " %lld; the newest known is %d", (long long)ml, FY_CANONICAL_ML);
-    if (from < FY_CANONICAL_OPSET || ml < FY_CANONICAL_ML) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, e));
+    if (from < FY_CANONICAL_OPSET || ml < FY_CANONICAL_ML) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, log, e));
     set_ml(m, FY_CANONICAL_ML);
     return import(m, FY_CANONICAL_OPSET, e);
 }
@@ -319,19 +357,21 @@ int64_t fy_opset_lowest(const fy_model *m) {
     ferry_error quiet;
     int64_t best = -1;
     for (int64_t to = FY_CANONICAL_OPSET; to >= FY_OPSET_MIN_WRITE; to--) {
-        if (to < FY_CANONICAL_OPSET && run(u.v, FY_CANONICAL_OPSET, to, true, &quiet)) break;
+        if (to < FY_CANONICAL_OPSET && run(u.v, FY_CANONICAL_OPSET, to, true, NULL, &quiet)) break;
         best = to;
     }
     return best;
 }
 
-fy_status fy_opset_lower(fy_model *m, int64_t opset, ferry_error *e) {
+fy_status fy_opset_lower(fy_model *m, int64_t opset, ferry_error *e) { return fy_opset_lower_logged(m, opset, NULL, e); }
+
+fy_status fy_opset_lower_logged(fy_model *m, int64_t opset, fy_opset_log *log, ferry_error *e) {
     FY_NEED(e, opset >= FY_OPSET_MIN_WRITE && opset <= FY_CANONICAL_OPSET, USAGE, "opset %lld is not between %d and %d", (long long)opset, FY_OPSET_MIN_WRITE, FY_CANONICAL_OPSET);
     if (opset < FY_CANONICAL_OPSET) {
-        fy_status s = run(m, FY_CANONICAL_OPSET, opset, true, e);
+        fy_status s = run(m, FY_CANONICAL_OPSET, opset, true, NULL, e);
         if (s == FY_E_OPSET) return fy_help(e, s, "The lowest opset that can express this model is %lld.", (long long)fy_opset_lowest(m));
         FY_TRY(s);
-        FY_TRY(run(m, FY_CANONICAL_OPSET, opset, false, e));
+        FY_TRY(run(m, FY_CANONICAL_OPSET, opset, false, log, e));
     }
     m->ir_version = fy_ir_version(opset);
     if (m->functions.n && m->ir_version < 8) m->ir_version = 8;      /* the first with functions */

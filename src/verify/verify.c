@@ -833,7 +833,7 @@ fy_status fy_verify_model(fy_verify_report *r, const fy_model *m, const fy_model
     work      w = {.r = r, .m = m, .o = o, .e = e};
     fy_runner rr = {0};
     fy_status s = begin(&w, "another model");
-    if (s == FY_OK) s = fy_runner_open(&rr, ref_engine, ref, NULL, o->threads, e);
+    if (s == FY_OK) s = fy_runner_open(&rr, ref_engine, ref, o->ref_path, o->threads, e);
     if (s == FY_OK) s = model_cases(&w, &rr, ref);
     fy_runner_close(&rr);
     return finish(&w, s);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_convert.c - ferry convert: a .onnx at another opset, verified against the original before it is put in place. */
+#include "cli.h"
+
+static const cli_flag flags[] = {
+    {"--output", "OUT.onnx", "where to write (also -o)"},
+    {"--opset", "N", "opset of ai.onnx to write, 13 to the newest; required"},
+    {"--no-verify", NULL, "write without running both models"},
+    {"--tolerance", "X", "largest absolute error accepted; default 1e-4"},
+    {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"},
+    {"--seed", "N", "seed of the generated inputs; default 1"},
+    {"--sizes", "N", "further sizes tried for dynamic axes; default 1"},
+    {"--engine", "NAME", "who runs the written model for verification: ferry (default), onnxruntime"},
+    {"--threads", "N", "threads for verification; default: the cores allowed to us"},
+    {"--external-data", NULL, "weights in OUT.onnx.data; automatic above 2 GiB"},
+    {0},
+};
+
+static int run(const cli_args *a) {
+    ferry_error e = {0};
+    ferry_report *r = NULL;
+    ferry_job job = cli_job(a);
+    int kind = ferry_convert(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e);
+    return cli_finish(a, kind, r, &e);
+}
+
+const cli_command cli_convert = {
+    "convert", "make", "convert MODEL.onnx -o OUT.onnx --opset N [FLAGS]", "write a .onnx at another opset, and verify it", flags,
+    "  ferry convert old.onnx -o new.onnx --opset 21           # opset 1 and up is read\n"
+    "  ferry convert model.onnx -o m13.onnx --opset 13         # newer operators are written out\n"
+    "  ferry convert model.onnx -o m17.onnx --opset 17 --engine onnxruntime --json\n",
+    1, 2, run,
+};
