@@ -59,6 +59,15 @@ fy_model *fy_model_new(const fy_registry *r) {
     return NULL;
 }
 
+void fy_model_drop_functions(fy_model *m) {
+    for (int64_t i = 0; i < m->functions.n; i++) {
+        fy_free(m->functions.at[i].attrs.at);
+        fy_free(m->functions.at[i].defaults.at);
+        fy_free(m->functions.at[i].imports.at);
+    }
+    m->functions.n = 0;
+}
+
 void fy_model_free(fy_model *m) {
     if (!m) return;
     for (int64_t i = 0; i < m->graphs.n; i++) {
@@ -69,11 +78,7 @@ void fy_model_free(fy_model *m) {
         fy_free(g->state.at);
         fy_free(g->out_use.at);
     }
-    for (int64_t i = 0; i < m->functions.n; i++) {
-        fy_free(m->functions.at[i].attrs.at);
-        fy_free(m->functions.at[i].defaults.at);
-        fy_free(m->functions.at[i].imports.at);
-    }
+    fy_model_drop_functions(m);
     for (int64_t i = 0; i < m->files.n; i++) fy_file_close(m->files.at[i]);
     fy_free(m->graphs.at);
     fy_free(m->functions.at);

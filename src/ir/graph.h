@@ -124,6 +124,7 @@ typedef struct fy_import { const char *domain; int64_t version; } fy_import;    
 typedef struct fy_function {
     const char *domain, *name, *doc;
     fy_graph   *body;
+    const fy_op *op;                     /* of a call; set when the model is raised */
     FY_VEC(const char *) attrs;          /* names without a default */
     FY_VEC(fy_attr) defaults;            /* attributes with one */
     FY_VEC(fy_import) imports;
@@ -150,6 +151,7 @@ struct fy_model {
 
 fy_model *fy_model_new(const fy_registry *r);                /* with an empty main graph; NULL: out of memory */
 void      fy_model_free(fy_model *m);
+void      fy_model_drop_functions(fy_model *m);              /* nothing calls them any more */
 const char *fy_model_meta(const fy_model *m, const char *key);
 FY_CHECKED fy_status fy_model_set_meta(fy_model *m, const char *key, const char *val, ferry_error *e);
 

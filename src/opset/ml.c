@@ -38,22 +38,13 @@ static int64_t needs(const fy_node *n) {
     return label ? 2 : 1;
 }
 
-static int64_t needs_of(const fy_graph *g) {
+int64_t fy_ml_needed(const fy_model *m) {
     int64_t most = 1;
-    for (; g; g = fy_graph_next(NULL, g))
+    for (const fy_graph *g = m->graph; g; g = fy_graph_next(NULL, g))
         for (const fy_node *n = g->first; n; n = n->next) {
             int64_t v = strcmp(n->op->domain, FY_ML) ? 1 : needs(n);
             if (v > most) most = v;
         }
-    return most;
-}
-
-int64_t fy_ml_needed(const fy_model *m) {
-    int64_t most = needs_of(m->graph);
-    for (int64_t i = 0; i < m->functions.n; i++) {
-        int64_t v = needs_of(m->functions.at[i].body);
-        if (v > most) most = v;
-    }
     return most;
 }
 

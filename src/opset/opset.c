@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_DEPTH 64                     /* graphs inside graphs */
+#define MAX_DEPTH 64                     /* graphs inside graphs, functions inside functions */
+#define MAX_INLINED (1 << 20)            /* nodes made from functions that call each other again and again */
 
 static const fy_step steps[] = {
 #define STEP(op_, version_, raise_, lower_) {#op_, version_, fy_##raise_, fy_##lower_, NULL, NULL, ""},
@@ -180,9 +181,15 @@ typedef struct walk {
     bool         dry;
     fy_opset_log *log;                   /* NULL: nobody counts */
     uint32_t     nnodes;                 /* nodes with smaller ids were there before */
+    fy_map       functions;              /* operator of a call -> its fy_function */
 } walk;
 
 static bool walk_init(walk *w) {
+    for (int64_t i = 0; i < w->m->functions.n; i++) {
+        fy_function *f = &w->m->functions.at[i];
+        f->op = fy_op_opaque(w->m, f->domain, f->name);
+        if (!f->op || !fy_map_put(&w->functions, (const char *)&f->op, sizeof f->op, f)) return false;
+    }
     for (int i = FY_COUNT(steps) - 1; i >= 0; i--)
         if (!fy_map_puts(&w->first, steps[i].op, (void *)(intptr_t)(i + 1))) return false;
     return true;
@@ -272,13 +279,55 @@ static fy_status bodies(const walk *w, fy_node *n, int depth) {
     return FY_OK;
 }
 
+static fy_status nodes(const walk *w, fy_graph *g, fy_node *first, const fy_node *end, int depth);
+
+static int64_t version_of(int64_t n, const fy_import *at, const char *domain, int64_t none) {
+    for (int64_t i = 0; i < n; i++)
+        if (!strcmp(at[i].domain, domain)) return at[i].version;
+    return none;
+}
+
+static fy_status versions_known(int64_t onnx, int64_t ml, ferry_error *e) {
+    FY_NEED(e, onnx <= FY_CANONICAL_OPSET, OPSET, "the model is of opset %lld; the newest known is %d", (long long)onnx, FY_CANONICAL_OPSET);
+    FY_NEED(e, onnx >= FY_OPSET_MIN_READ, OPSET, "the model is of opset %lld; the oldest supported is %d", (long long)onnx, FY_OPSET_MIN_READ);
+    FY_NEED(e, ml <= FY_CANONICAL_ML, OPSET, "the model imports " FY_ML " %lld; the newest known is %d", (long long)ml, FY_CANONICAL_ML);
+    return FY_OK;
+}
+
+/* The call is replaced by the function's body, which is raised from the function's own opsets; calls in it follow. */
+static fy_status inline_call(const walk *w, fy_node *n, const fy_function *f, int depth) {
+    fy_graph *g = n->graph;
+    fy_node *before = n->prev, *end = n->next;
+    walk in = *w;
+    in.from = version_of(f->imports.n, f->imports.at, "", w->from);
+    in.ml = version_of(f->imports.n, f->imports.at, FY_ML, w->ml);
+    in.log = NULL;
+    FY_NEED(w->e, depth < MAX_DEPTH, LIMIT, "functions call each other more than %d deep, at \"%.80s\"", MAX_DEPTH, f->name);
+    FY_NEED(w->e, w->m->nnodes - w->nnodes < MAX_INLINED, LIMIT, "the functions' calls of each other come to more than %d nodes", MAX_INLINED);
+    fy_step_ctx x = context(w, n);
+    fy_status s = versions_known(in.from, in.ml, w->e);
+    if (!s) s = fy_function_inline(&x, f);
+    if (!s) s = nodes(&in, g, before ? before->next : g->first, end, depth + 1);
+    return s ? fy_frame(w->e, s, "function \"%.80s\"", f->name) : FY_OK;
+}
+
 static fy_status graph(const walk *w, fy_graph *g, int depth) {
     FY_NEED(w->e, depth < MAX_DEPTH, LIMIT, "graphs are nested more than %d deep", MAX_DEPTH);
-    bool up = w->to >= w->from;          /* equal: ai.onnx.ml alone is raised */
-    for (fy_node *n = g->first; n && !w->dry; n = n->next) n->mark = 0;
-    for (fy_node *n = g->first, *next; n; n = next) {
+    return nodes(w, g, g->first, NULL, depth);
+}
+
+/* From `first` up to `end`, which is not reached. */
+static fy_status nodes(const walk *w, fy_graph *g, fy_node *first, const fy_node *end, int depth) {
+    bool up = w->to >= w->from;          /* equal: ai.onnx.ml and functions alone are raised */
+    for (fy_node *n = first; n != end && !w->dry; n = n->next) n->mark = 0;
+    for (fy_node *n = first, *next; n != end; n = next) {
         fy_node *before = n->prev;
         next = n->next;
+        const fy_function *f = up && (n->op->flags & FY_OPAQUE_OP) ? fy_map_get(&w->functions, (const char *)&n->op, sizeof n->op) : NULL;
+        if (f) {
+            FY_TRY(inline_call(w, n, f, depth));
+            continue;
+        }
         if (!w->dry && n->mark) continue;
         FY_TRY(bodies(w, n, depth));
         if (*n->op->domain && !(up && !strcmp(n->op->domain, FY_ML))) continue;
@@ -296,24 +345,17 @@ static fy_status graph(const walk *w, fy_graph *g, int depth) {
 
 static fy_status whole(walk *w) {
     FY_NEED(w->e, walk_init(w), NOMEM, "out of memory");
-    FY_TRY(graph(w, w->m->graph, 0));
-    for (int64_t i = 0; i < w->m->functions.n; i++) FY_TRY(graph(w, w->m->functions.at[i].body, 0));
-    return FY_OK;
-}
-
-static const fy_import *imports_ml(const fy_model *m) {
-    for (int64_t i = 0; i < m->imports.n; i++)
-        if (!strcmp(m->imports.at[i].domain, FY_ML)) return &m->imports.at[i];
-    return NULL;
+    return graph(w, w->m->graph, 0);
 }
 
 /* The version of ai.onnx.ml that the model imports; the canonical one if it does not. */
-static int64_t ml_version(const fy_model *m) { return imports_ml(m) ? imports_ml(m)->version : FY_CANONICAL_ML; }
+static int64_t ml_version(const fy_model *m) { return version_of(m->imports.n, m->imports.at, FY_ML, FY_CANONICAL_ML); }
 
 static fy_status run(fy_model *m, int64_t from, int64_t to, bool dry, fy_opset_log *log, ferry_error *e) {
     walk w = {.m = m, .e = e, .from = from, .to = to, .ml = ml_version(m), .dry = dry, .log = log, .nnodes = m->nnodes};
     fy_status s = whole(&w);
     fy_map_free(&w.first);
+    fy_map_free(&w.functions);
     return s;
 }
 
@@ -323,9 +365,6 @@ static fy_status import(fy_model *m, int64_t opset, ferry_error *e) {
     bool found = false;
     for (int64_t i = 0; i < m->imports.n; i++)
         if (!*m->imports.at[i].domain) { m->imports.at[i].version = opset; found = true; }
-    for (int64_t k = 0; k < m->functions.n; k++)
-        for (int64_t i = 0; i < m->functions.at[k].imports.n; i++)
-            if (!*m->functions.at[k].imports.at[i].domain) m->functions.at[k].imports.at[i].version = opset;
     if (!found) FY_PUSH(e, m->imports, (fy_import){"", opset});
     m->opset = opset;
     return FY_OK;
@@ -334,20 +373,16 @@ static fy_status import(fy_model *m, int64_t opset, ferry_error *e) {
 static void set_ml(fy_model *m, int64_t version) {
     for (int64_t i = 0; i < m->imports.n; i++)
         if (!strcmp(m->imports.at[i].domain, FY_ML)) m->imports.at[i].version = version;
-    for (int64_t k = 0; k < m->functions.n; k++)
-        for (int64_t i = 0; i < m->functions.at[k].imports.n; i++)
-            if (!strcmp(m->functions.at[k].imports.at[i].domain, FY_ML)) m->functions.at[k].imports.at[i].version = version;
 }
 
 fy_status fy_opset_raise(fy_model *m, ferry_error *e) { return fy_opset_raise_logged(m, NULL, e); }
 
 fy_status fy_opset_raise_logged(fy_model *m, fy_opset_log *log, ferry_error *e) {
     int64_t from = m->opset ? m->opset : FY_CANONICAL_OPSET;
-    FY_NEED(e, from <= FY_CANONICAL_OPSET, OPSET, "the model is of opset %lld; the newest known is %d", (long long)from, FY_CANONICAL_OPSET);
-    FY_NEED(e, from >= FY_OPSET_MIN_READ, OPSET, "the model is of opset %lld; the oldest supported is %d", (long long)from, FY_OPSET_MIN_READ);
     int64_t ml = ml_version(m);
-    FY_NEED(e, ml <= FY_CANONICAL_ML, OPSET, "the model imports " FY_ML " %lld; the newest known is %d", (long long)ml, FY_CANONICAL_ML);
-    if (from < FY_CANONICAL_OPSET || ml < FY_CANONICAL_ML) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, log, e));
+    FY_TRY(versions_known(from, ml, e));
+    if (from < FY_CANONICAL_OPSET || ml < FY_CANONICAL_ML || m->functions.n) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, log, e));
+    fy_model_drop_functions(m);
     set_ml(m, FY_CANONICAL_ML);
     return import(m, FY_CANONICAL_OPSET, e);
 }
@@ -374,8 +409,7 @@ fy_status fy_opset_lower_logged(fy_model *m, int64_t opset, fy_opset_log *log, f
         FY_TRY(run(m, FY_CANONICAL_OPSET, opset, false, log, e));
     }
     m->ir_version = fy_ir_version(opset);
-    if (m->functions.n && m->ir_version < 8) m->ir_version = 8;      /* the first with functions */
-    if (imports_ml(m)) {
+    if (version_of(m->imports.n, m->imports.at, FY_ML, 0)) {
         set_ml(m, fy_ml_needed(m));
         if (m->ir_version < fy_ml_ir_version(fy_ml_needed(m))) m->ir_version = fy_ml_ir_version(fy_ml_needed(m));
     }

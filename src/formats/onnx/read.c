@@ -293,10 +293,18 @@ static fy_status node_meta(reader *rd, fy_node *n, fy_pb *c) {
     return FY_OK;
 }
 
+/* Overloads tell functions of one name apart: each is a function of its own, "name:overload", on both sides. */
+static fy_status overloaded(const char **name, const char *overload, reader *rd) {
+    if (!overload || !*overload || !*name) return FY_OK;
+    *name = fy_arena_fmt(&rd->m->arena, "%s:%s", *name, overload);
+    FY_NOMEM(rd->e, *name);
+    return FY_OK;
+}
+
 static fy_status node(reader *rd, scope *s, fy_pb *c) {
     const unsigned char *at = c->at;
     size_t len = (size_t)(c->end - c->at);
-    const char *op = NULL, *domain = "", *name = NULL, *doc = NULL;
+    const char *op = NULL, *domain = "", *name = NULL, *doc = NULL, *overload = NULL;
     int64_t nout = 0, nattr = 0;
     FY_PB_NEED(c, ++rd->nodes <= MAX_NODES, LIMIT, "a model has more than %d nodes", MAX_NODES);
     rd->in.n = 0;
@@ -315,12 +323,13 @@ static fy_status node(reader *rd, scope *s, fy_pb *c) {
         case NODE_op_type: FY_TRY(name_of(&op, rd, c)); break;
         case NODE_domain: FY_TRY(domain_of(&domain, rd, c)); break;
         case NODE_doc_string: FY_TRY(text(&doc, rd, c)); break;
-        case NODE_overload: FY_PB_NEED(c, !c->n, UNSUPPORTED, "overloaded functions are not supported"); break;
+        case NODE_overload: FY_TRY(name_of(&overload, rd, c)); break;
         default: break;
         }
     }
     FY_TRY(c->status);
     FY_PB_NEED(c, op && *op, GRAPH, "a node has no operator");
+    FY_TRY(overloaded(&op, overload, rd));
     const fy_op *def = fy_op_find(rd->r, domain, op);
     if (!def) def = fy_op_opaque(rd->m, domain, op);
     fy_node *n = def ? fy_node_new(s->g, NULL, def, (int)rd->in.n, rd->in.at, (int)nout) : NULL;
@@ -511,6 +520,7 @@ static fy_status import(fy_import **at, int64_t *n, int64_t *cap, reader *rd, fy
 
 static fy_status function_parts(fy_function *f, reader *rd, scope *s, fy_pb *c) {
     const fy_pb whole = *c;
+    const char *overload = NULL;
     fy_status st = FY_OK;
     while (!st && fy_pb_next(c)) {       /* names first: the body may come before them */
         const char *name;
@@ -518,7 +528,7 @@ static fy_status function_parts(fy_function *f, reader *rd, scope *s, fy_pb *c) 
         case FUNCTION_name: st = name_of(&f->name, rd, c); break;
         case FUNCTION_domain: st = domain_of(&f->domain, rd, c); break;
         case FUNCTION_doc_string: st = text(&f->doc, rd, c); break;
-        case FUNCTION_overload: if (c->n) st = fy_pb_fail(c, FY_E_UNSUPPORTED, "overloaded functions are not supported"); break;
+        case FUNCTION_overload: st = name_of(&overload, rd, c); break;
         case FUNCTION_opset_import: st = import(&f->imports.at, &f->imports.n, &f->imports.cap, rd, c); break;
         case FUNCTION_attribute:
             FY_TRY(name_of(&name, rd, c));
@@ -550,6 +560,7 @@ static fy_status function_parts(fy_function *f, reader *rd, scope *s, fy_pb *c) 
     FY_TRY(st);
     FY_TRY(c->status);
     FY_PB_NEED(c, f->name && *f->name, GRAPH, "a function has no name");
+    FY_TRY(overloaded(&f->name, overload, rd));
     for (int round = 0; round < 2; round++) {        /* nodes, then what needs them */
         fy_pb in;
         *c = whole;
