@@ -10,6 +10,28 @@
 
 /* ---- ops ---------------------------------------------------------------------------------------------------------- */
 
+/* What the operator takes, as its table says: what tests compare with onnx's own schemas. */
+static void json_schema(fy_jsonw *w, const fy_op *op) {
+    static const char *const kinds[] = {"", "float", "int", "string", "tensor", "graph", "floats", "ints", "strings", "tensors", "graphs", "sparse_tensor", "sparse_tensors",
+        "type_proto", "type_protos"};
+    fy_jsonw_int(w, "min_inputs", op->min_in);
+    fy_jsonw_int(w, "max_inputs", op->max_in);
+    fy_jsonw_int(w, "min_outputs", op->min_out);
+    fy_jsonw_int(w, "max_outputs", op->max_out);
+    fy_jsonw_str(w, "types", op->types);
+    fy_jsonw_array(w, "attributes");
+    for (const fy_attr_spec *a = op->attrs; a && a->name; a++) {
+        bool required = a->def && !strcmp(a->def, FY_REQUIRED);
+        fy_jsonw_object(w, NULL);
+        fy_jsonw_str(w, "name", a->name);
+        fy_jsonw_str(w, "type", kinds[a->kind]);
+        fy_jsonw_bool(w, "required", required);
+        fy_jsonw_str(w, "default", required ? NULL : a->def);
+        fy_jsonw_end_object(w);
+    }
+    fy_jsonw_end_array(w);
+}
+
 static void onnx_ops(fy_report *r, fy_jsonw *w) {
     const fy_registry *reg = fy_registry_builtin();
     int n = fy_registry_count(reg);
@@ -24,6 +46,7 @@ static void onnx_ops(fy_report *r, fy_jsonw *w) {
         fy_jsonw_int(w, "first_opset", op->first);
         fy_jsonw_bool(w, "infer", op->infer != NULL);
         fy_jsonw_bool(w, "kernel", op->ref != NULL);
+        json_schema(w, op);
         fy_jsonw_end_object(w);
     }
     fy_jsonw_end_array(w);
