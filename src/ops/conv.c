@@ -22,7 +22,7 @@ static fy_status kernel_sizes(fy_infer *f, int nd, int64_t *kernel, bool *known,
     return FY_OK;
 }
 
-static fy_status infer_any(fy_infer *f, fy_dtype t) {
+fy_status fy_conv_infer(fy_infer *f, fy_dtype t) {
     int rx, rw, rank;
     bool known = true;
     int64_t kernel[FY_MAX_SPATIAL], group = fy_attr_i(f->node, "group"), cin, cw, m;
@@ -48,17 +48,17 @@ static fy_status infer_any(fy_infer *f, fy_dtype t) {
     return fy_out_set(f, 0, t, rank, dim);
 }
 
-static fy_status check_bias(fy_infer *f, const fy_dim *channels) {
+fy_status fy_conv_bias(fy_infer *f, int i, const fy_dim *channels) {
     int rb;
-    if (!fy_in_has(f, 2)) return FY_OK;
-    FY_TRY(fy_k_rank(f, 2, 1, 1, &rb));
-    return rb == 1 ? fy_k_agree(f, fy_in_dim(f, 2, 0), channels, "output channels and bias") : FY_OK;
+    if (!fy_in_has(f, i)) return FY_OK;
+    FY_TRY(fy_k_rank(f, i, 1, 1, &rb));
+    return rb == 1 ? fy_k_agree(f, fy_in_dim(f, i, 0), channels, "output channels and bias") : FY_OK;
 }
 
 static fy_status infer_conv(fy_infer *f) {
     FY_TRY(fy_k_same_dtype(f));
-    FY_TRY(check_bias(f, fy_in_dim(f, 1, 0)));
-    return infer_any(f, fy_in_dtype(f, 0));
+    FY_TRY(fy_conv_bias(f, 2, fy_in_dim(f, 1, 0)));
+    return fy_conv_infer(f, fy_in_dtype(f, 0));
 }
 
 /* y = conv(x, w) + bias with x, w, y f32 or f64 in any strides; y's dtype may be wider. */
@@ -124,7 +124,7 @@ const fy_op fy_op_conv = {.name = "Conv", .domain = "", .doc = "y = x * w + b, w
 
 /* ---- integers ------------------------------------------------------------------------------------------------------ */
 
-static fy_status infer_conv_integer(fy_infer *f) { return infer_any(f, FERRY_INT32); }
+static fy_status infer_conv_integer(fy_infer *f) { return fy_conv_infer(f, FERRY_INT32); }
 
 /* x or w less its zero point (one for all, or one for each index of axis 0) as f32: at most 9 bits, so products and sums
  * of doubles are exact up to 2^35 taps. */
@@ -216,7 +216,7 @@ static fy_status infer_transpose(fy_infer *f) {
                                      x.out_pad[i] + (w.kernel[i] - 1) * w.dilation[i] + 1 - w.pad[i] - w.pad_end[i]);
         if (dim[i + 2] && fy_dim_known(dim[i + 2], &v)) FY_NEED(f->e, v >= 0, SHAPE, "the output would have size %lld on spatial axis %d", (long long)v, i);
     }
-    FY_TRY(check_bias(f, dim[1]));
+    FY_TRY(fy_conv_bias(f, 2, dim[1]));
     return fy_out_set(f, 0, fy_in_dtype(f, 0), rank, dim);
 }
 
