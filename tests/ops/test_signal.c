@@ -308,8 +308,25 @@ static void test_symbolic(void **state) {
     rig_free(&r);
 }
 
+static void test_no_memory(void **state) {
+    float zero = 0, high = 4000;
+    int64_t n = 37, bands = 3, rate = 8000, step = 5;        /* 37: Bluestein */
+    rig r;
+    (void)state;
+    rig_new(&r);
+    fy_tensor x = random_f64(&r, RIG_DIMS(2, 40, 1)), narrow;
+    assert_ok(fy_tensor_cast(&narrow, &x, FERRY_FLOAT16, &r.e), r.e);
+    rig_no_memory("DFT", 2, (fy_tensor[]){narrow, rig_i64(0, NULL, &n)}, FY_A(fy_int("onesided", 1)));
+    rig_no_memory("STFT", 4, (fy_tensor[]){x, rig_i64(0, NULL, &step), {0}, rig_i64(0, NULL, &n)}, FY_NOATTR);
+    rig_no_memory("HannWindow", 1, (fy_tensor[]){rig_i64(0, NULL, &n)}, FY_NOATTR);
+    rig_no_memory("MelWeightMatrix", 5, (fy_tensor[]){rig_i64(0, NULL, &bands), rig_i64(0, NULL, &n), rig_i64(0, NULL, &rate), rig_f32(0, NULL, &zero), rig_f32(0, NULL, &high)}, FY_NOATTR);
+    fy_tensor_free(&x);
+    fy_tensor_free(&narrow);
+    rig_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lengths), cmocka_unit_test(test_dft), cmocka_unit_test(test_back), cmocka_unit_test(test_dft_refused),
-                                       cmocka_unit_test(test_stft), cmocka_unit_test(test_windows), cmocka_unit_test(test_mel), cmocka_unit_test(test_symbolic)};
+                                       cmocka_unit_test(test_stft), cmocka_unit_test(test_windows), cmocka_unit_test(test_mel), cmocka_unit_test(test_symbolic), cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

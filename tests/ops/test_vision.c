@@ -376,8 +376,63 @@ static void test_symbolic(void **state) {
     rig_free(&r);
 }
 
+static void test_no_memory(void **state) {
+    rig r;
+    (void)state;
+    rig_new(&r);
+    fy_tensor x = random_tensor(&r, FERRY_FLOAT, RIG_DIMS(1, 2, 4, 4)), w = random_tensor(&r, FERRY_FLOAT, RIG_DIMS(2, 2, 2, 2)), offset = random_tensor(&r, FERRY_FLOAT, RIG_DIMS(1, 8, 3, 3));
+    fy_tensor mask = random_tensor(&r, FERRY_FLOAT, RIG_DIMS(1, 4, 3, 3)), bias = random_tensor(&r, FERRY_FLOAT, RIG_DIMS(2)), roi = rig_f32(RIG_DIMS(1, 5), RIG_F(0, 1, 1, 3, 3));
+    rig_no_memory("Det", 1, &x, FY_NOATTR);
+    rig_no_memory("DeformConv", 5, (fy_tensor[]){x, w, offset, bias, mask}, FY_NOATTR);
+    rig_no_memory("MaxUnpool", 2, (fy_tensor[]){rig_f32(RIG_DIMS(1, 1, 2), RIG_F(1, 2)), rig_i64(RIG_DIMS(1, 1, 2), RIG_I(0, 1))}, FY_A(fy_ints("kernel_shape", 1, RIG_I(2))));
+    rig_no_memory("MaxRoiPool", 2, (fy_tensor[]){x, roi}, FY_A(fy_ints("pooled_shape", 2, RIG_I(2, 2))));
+    fy_tensor_free(&x);
+    fy_tensor_free(&w);
+    fy_tensor_free(&offset);
+    fy_tensor_free(&mask);
+    fy_tensor_free(&bias);
+    rig_free(&r);
+}
+
+/* Valid shapes, attributes as bad as they come: a status each time. */
+static void test_bad_attributes(void **state) {
+    static const int64_t odd[] = {0, 1, -1, 2, 3, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, (int64_t)1 << 31, 1 << 30, -(1 << 30)};
+    static const char *const name[] = {"strides", "dilations", "pads", "kernel_shape"};
+    rig r;
+    int ok = 0;
+    (void)state;
+    rig_new(&r);
+    for (int trial = 0; trial < 4000; trial++) {
+        int64_t v[4][4], n = rig_range(&r, 1, 2);
+        fy_attr attr[5];
+        int na = 0;
+        fy_tensor x = rig_f32(RIG_DIMS(1, 1, 2, 2), RIG_F(1, 2, 3, 4)), w = rig_f32(RIG_DIMS(1, 1, 1, 1), RIG_F(1)), offset = rig_f32(RIG_DIMS(1, 2, 2, 2), RIG_F(0, 1, 0, 1, 0, 1, 0, 1));
+        fy_tensor index = rig_i64(RIG_DIMS(1, 1, 2, 2), RIG_I(0, 1, 2, 3));
+        bool unpool = trial % 2;
+        for (int i = 0; i < 4; i++) {
+            if (i == 1 && unpool) continue;
+            if (!(i == 3 && unpool) && rig_range(&r, 0, 1)) continue;
+            for (int k = 0; k < 4; k++) v[i][k] = rig_range(&r, 0, 2) ? rig_range(&r, 0, 2) : odd[rig_range(&r, 0, FY_COUNT(odd) - 1)];
+            if (i == 2 && rig_range(&r, 0, 1)) { v[i][2] = v[i][0] == INT64_MIN ? 0 : -v[i][0]; v[i][3] = v[i][1] == INT64_MIN ? 0 : -v[i][1]; }    /* one side undoes the other */
+            attr[na++] = fy_ints(name[i], i == 2 ? 2 * n : n, v[i]);
+        }
+        fy_rval val[16] = {{0}}, *inp[16], y = {0};
+        fy_model *m = fy_model_new(fy_registry_builtin());
+        fy_interp it = {.max_bytes = 1 << 20};
+        fy_status s;
+        if (rig_node(m, unpool ? "MaxUnpool" : "DeformConv", unpool ? 2 : 3, unpool ? (fy_tensor[]){x, index, {0}} : (fy_tensor[]){x, w, offset}, na, attr, 1, val, inp, &s, &r.e))
+            s = fy_interp_run(&it, m->graph, inp, &y, &r.e);
+        assert_true(s != FY_E_INTERNAL);
+        ok += s == FY_OK;
+        fy_rval_free(&y);
+        fy_model_free(m);
+    }
+    assert_true(ok > 40);
+    rig_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_det), cmocka_unit_test(test_deform), cmocka_unit_test(test_deform_hostile), cmocka_unit_test(test_unpool),
-                                       cmocka_unit_test(test_roi_pool), cmocka_unit_test(test_image), cmocka_unit_test(test_symbolic)};
+                                       cmocka_unit_test(test_roi_pool), cmocka_unit_test(test_image), cmocka_unit_test(test_symbolic), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_bad_attributes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
