@@ -104,7 +104,7 @@ static void test_words(void **state) {
 /* Sizes that a header claims without the data behind them: refused before memory is taken. */
 static void test_claims(void **state) {
     static const unsigned char bmp[54] = {'B', 'M', 0, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0, 0, 0x40, 0, 0, 0, 0x80, 0, 0, 1, 0, 24, 0};
-    static const unsigned char siz[] = {0xff, 0x4f, 0xff, 0x51, 0, 47, 0, 0, 0, 0, 0x40, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1,
+    static const unsigned char siz[] = {0xff, 0x4f, 0xff, 0x51, 0, 47, 0, 0, 0, 0, 0x20, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1,
         0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 7, 1, 1, 7, 1, 1, 7, 1, 1, 0, 0, 0, 0, 0, 0};
     ferry_error e = {0};
     (void)state;
@@ -118,8 +118,20 @@ static void test_claims(void **state) {
     tall[22] = tall[23] = tall[24] = 0;
     tall[25] = 0x80;
     assert_fails(decode(tall, sizeof tall, &e), LIMIT);
-    fy_status s = decode(siz, sizeof siz, &e);               /* 2^28 tiles of one pixel */
+    fy_status s = decode(siz, sizeof siz, &e);               /* 2^26 tiles of one pixel */
     if (!lacking("siz", s, &e)) assert_int_equal(s, FY_E_LIMIT);
+    assert_non_null(strstr(e.text, s == FY_E_LIMIT ? "tiles" : "-dev"));
+    unsigned char coded[sizeof siz + 40] = {0};
+    memcpy(coded, siz, sizeof siz);
+    coded[26] = coded[30] = 0x7f;                            /* one tile */
+    static const unsigned char cod[] = {0xff, 0x52, 0, 13, 1, 0, 0xff, 0xff, 0, 0, 4, 4, 0, 0, 0, 0xff, 0x90, 0, 10};       /* 65,535 layers, precincts of one pixel */
+    memcpy(coded + 51, cod, sizeof cod);
+    s = decode(coded, sizeof coded, &e);
+    if (!lacking("cod", s, &e)) assert_int_equal(s, FY_E_LIMIT);
+    assert_non_null(strstr(e.text, s == FY_E_LIMIT ? "packets" : "-dev"));
+    coded[52] = 0x59;                                        /* a marker that nobody knows */
+    s = decode(coded, sizeof coded, &e);
+    if (!lacking("unknown", s, &e)) assert_int_equal(s, FY_E_CORRUPT);
     assert_true(fy_os_peak_bytes(false) < before + 4096);
 }
 

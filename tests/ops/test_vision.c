@@ -54,7 +54,7 @@ static void test_det(void **state) {
         fy_tensor_free(&x);
         fy_tensor_free(&y);
     }
-    double diagonal[16] = {0}, nan[4] = {NAN, 0, 0, 0};
+    double diagonal[16] = {0}, nan[4] = {(double)NAN, 0, 0, 0};
     diagonal[0] = diagonal[5] = 1e200;                       /* 1e200 * 1e200 is no double, the determinant is */
     diagonal[10] = diagonal[15] = 1e-200;
     x = fy_tensor_view(FERRY_DOUBLE, 2, (int64_t[]){4, 4}, diagonal);

@@ -13,9 +13,7 @@
 
 #define MAX_COMPONENTS 4
 #define MAX_TILES 4096
-#define MAX_LAYERS 256
-#define MAX_PARTS 65536
-#define LEAST_PRECINCT 5                 /* 2^5 pixels a side, where smaller ones are not at the lowest resolutions alone */
+#define MAX_PACKETS (1 << 26)
 
 /* ---- headers ------------------------------------------------------------------------------------------------------- */
 
@@ -41,64 +39,77 @@ static bool find_codestream(const fy_image_in *f, fy_image_in *code) {
     return false;
 }
 
-/* Sizes of image and tiles, marker SIZ (its contents from Rsiz on). */
-static fy_status check_siz(const unsigned char *p, size_t n, const char *name, ferry_error *e) {
-    FY_NEED(e, n >= 36, CORRUPT, "%s: a short size marker", name);
+typedef struct limits { const char *name; uint64_t width, height, parts, layers, most; } limits;    /* most: packets of one layer and component */
+
+/* Sizes of image and tiles: marker SIZ (its contents from Rsiz on). */
+static fy_status check_siz(limits *l, const unsigned char *p, size_t n, ferry_error *e) {
+    FY_NEED(e, n >= 36 && !l->parts, CORRUPT, "%s: a bad size marker", l->name);
     uint64_t x1 = fy_image_b32(p + 2), y1 = fy_image_b32(p + 6), x0 = fy_image_b32(p + 10), y0 = fy_image_b32(p + 14);
-    uint64_t tw = fy_image_b32(p + 18), th = fy_image_b32(p + 22), tx = fy_image_b32(p + 26), ty = fy_image_b32(p + 30), parts = fy_image_b16(p + 34);
-    FY_NEED(e, x1 > x0 && y1 > y0 && tw && th && tx <= x0 && ty <= y0 && parts, CORRUPT, "%s: sizes that cannot be", name);
-    FY_NEED(e, x1 - x0 <= FY_IMAGE_SIDE && y1 - y0 <= FY_IMAGE_SIDE && (x1 - x0) * (y1 - y0) <= FY_IMAGE_PIXELS, LIMIT,
-            "%s: %llu x %llu pixels are over the limit of %d a side and %d in all", name, (unsigned long long)(x1 - x0), (unsigned long long)(y1 - y0), FY_IMAGE_SIDE, FY_IMAGE_PIXELS);
-    FY_NEED(e, parts <= MAX_COMPONENTS, FORMAT, "%s: %llu components; at most %d are read here", name, (unsigned long long)parts, MAX_COMPONENTS);
-    FY_NEED(e, ((x1 - tx + tw - 1) / tw) * ((y1 - ty + th - 1) / th) <= MAX_TILES, LIMIT, "%s: more than %d tiles", name, MAX_TILES);
+    uint64_t tw = fy_image_b32(p + 18), th = fy_image_b32(p + 22), tx = fy_image_b32(p + 26), ty = fy_image_b32(p + 30);
+    l->parts = fy_image_b16(p + 34);
+    FY_NEED(e, x1 > x0 && y1 > y0 && tw && th && tx <= x0 && ty <= y0 && l->parts, CORRUPT, "%s: sizes that cannot be", l->name);
+    l->width = x1 - x0;
+    l->height = y1 - y0;
+    FY_NEED(e, l->width <= FY_IMAGE_SIDE && l->height <= FY_IMAGE_SIDE && l->width * l->height <= FY_IMAGE_PIXELS, LIMIT,
+            "%s: %llu x %llu pixels are over the limit of %d a side and %d in all", l->name, (unsigned long long)l->width, (unsigned long long)l->height, FY_IMAGE_SIDE, FY_IMAGE_PIXELS);
+    FY_NEED(e, l->parts <= MAX_COMPONENTS, FORMAT, "%s: %llu components; at most %d are read here", l->name, (unsigned long long)l->parts, MAX_COMPONENTS);
+    FY_NEED(e, ((x1 - tx + tw - 1) / tw) * ((y1 - ty + th - 1) / th) <= MAX_TILES, LIMIT, "%s: more than %d tiles", l->name, MAX_TILES);
     return FY_OK;
 }
 
-/* Layers and precincts, markers COD and COC (contents from the style byte on; `layers` where COD has its five bytes). */
-static fy_status check_coding(const unsigned char *p, size_t n, bool cod, const char *name, ferry_error *e) {
+/* Layers and precincts: markers COD and COC (contents from the style byte on). The decoder keeps a mark for each packet. */
+static fy_status check_coding(limits *l, const unsigned char *p, size_t n, bool cod, ferry_error *e) {
     size_t at = cod ? 5 : 1;                                 /* number of decompositions */
-    FY_NEED(e, n >= at + 5, CORRUPT, "%s: a short coding marker", name);
-    if (cod) FY_NEED(e, fy_image_b16(p + 2) <= MAX_LAYERS, LIMIT, "%s: more than %d layers", name, MAX_LAYERS);
+    FY_NEED(e, n >= at + 5 && l->parts, CORRUPT, "%s: a bad coding marker", l->name);
+    if (cod) l->layers = fy_image_b16(p + 2);
     unsigned levels = p[at];
-    FY_NEED(e, levels <= 32, CORRUPT, "%s: %u decompositions", name, levels);
-    if (!(p[0] & 1)) return FY_OK;                           /* precincts of 2^15 */
-    FY_NEED(e, n >= at + 5 + levels + 1, CORRUPT, "%s: a short coding marker", name);
+    bool sized = p[0] & 1;                                   /* else precincts of 2^15 */
+    FY_NEED(e, levels <= 32 && (!sized || n >= at + 5 + levels + 1), CORRUPT, "%s: a bad coding marker", l->name);
     for (unsigned r = 0; r <= levels; r++) {
-        unsigned size = p[at + 5 + r], down = levels - r;    /* the resolution is 2^down times smaller than the image */
-        FY_NEED(e, (size & 15) + down >= LEAST_PRECINCT && (size >> 4) + down >= LEAST_PRECINCT, LIMIT, "%s: precincts smaller than %d pixels", name, 1 << LEAST_PRECINCT);
+        unsigned size = sized ? p[at + 5 + r] : 0xff, down = levels - r;     /* the resolution is 2^down times smaller than the image */
+        uint64_t across = (l->width >> ((size & 15) + down)) + 2, along = (l->height >> ((size >> 4) + down)) + 2;
+        if (across * along * (levels + 1) > l->most) l->most = across * along * (levels + 1);
     }
+    FY_NEED(e, l->most * l->parts * (l->layers + 1) <= MAX_PACKETS, LIMIT, "%s: more than %d packets", l->name, MAX_PACKETS);
     return FY_OK;
+}
+
+/* Markers that OpenJPEG takes by their length. It would search what follows others for a marker, so others are refused. */
+static bool has_length(uint32_t marker) {
+    static const unsigned char known[] = {0x50, 0x51, 0x52, 0x53, 0x55, 0x57, 0x58, 0x5c, 0x5d, 0x5e, 0x5f, 0x60, 0x61, 0x63, 0x64, 0x74, 0x75, 0x77, 0x78, 0x90};
+    return marker >> 8 == 0xff && memchr(known, (int)(marker & 255), sizeof known);
 }
 
 /* The markers of the main header and of each tile part. */
 static fy_status check_headers(const fy_image_in *c, const char *name, ferry_error *e) {
-    size_t at = 2, part = 0;                                 /* where the tile part began, 0: none yet */
+    limits l = {.name = name};
+    size_t at = 2, part = 0;                                 /* where the tile part began, 0: between two */
     uint64_t part_bytes = 0;
-    bool sized = false;
     FY_NEED(e, c->n >= 4 && c->at[0] == 0xff && c->at[1] == 0x4f && c->at[2] == 0xff && c->at[3] == 0x51, CORRUPT, "%s: a codestream without its first markers", name);
-    for (int parts = 0; c->n - at >= 4;) {
+    while (c->n - at >= 4) {
         const unsigned char *p = c->at + at;
         uint32_t marker = fy_image_b16(p), len = fy_image_b16(p + 2);
         if (marker == 0xff93 && part) {                      /* SOD: data up to the end of the tile part */
-            if (!part_bytes || part_bytes > c->n - part || part_bytes < at + 2 - part) break;
+            if (!part_bytes || part_bytes > c->n - part) break;
+            FY_NEED(e, part_bytes >= at + 2 - part, CORRUPT, "%s: a bad tile part", name);
             at = part + (size_t)part_bytes;
             part = 0;
             continue;
         }
-        if (marker < 0xff00 || marker == 0xffd9 || marker == 0xff93 || len < 2 || len > c->n - at - 2) break;
-        if (marker == 0xff51) {
-            FY_TRY(check_siz(p + 4, len - 2, name, e));
-            sized = true;
-        } else if (marker == 0xff52) FY_TRY(check_coding(p + 4, len - 2, true, name, e));
-        else if (marker == 0xff53 && len > 3) FY_TRY(check_coding(p + 5, len - 3, false, name, e));
+        if (marker == 0xffd9 && !part) break;                /* EOC */
+        FY_NEED(e, has_length(marker), CORRUPT, "%s: marker %04x in a header", name, (unsigned)marker);
+        FY_NEED(e, len >= 2 && len <= c->n - at - 2, TRUNCATED, "%s: the file ends too early", name);
+        if (marker == 0xff51) FY_TRY(check_siz(&l, p + 4, len - 2, e));
+        else if (marker == 0xff52) FY_TRY(check_coding(&l, p + 4, len - 2, true, e));
+        else if (marker == 0xff53 && len > 3) FY_TRY(check_coding(&l, p + 5, len - 3, false, e));
         else if (marker == 0xff90) {                         /* SOT */
-            FY_NEED(e, len == 10 && ++parts <= MAX_PARTS, CORRUPT, "%s: a bad tile part", name);
+            FY_NEED(e, len == 10 && !part, CORRUPT, "%s: a bad tile part", name);
             part = at;
             part_bytes = fy_image_b32(p + 6);
         }
         at += 2 + len;
     }
-    FY_NEED(e, sized, CORRUPT, "%s: a codestream without sizes", name);
+    FY_NEED(e, l.parts && l.layers, CORRUPT, "%s: a codestream without sizes", name);
     return FY_OK;
 }
 
