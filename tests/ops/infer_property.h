@@ -240,6 +240,26 @@ static inline void rig_no_memory(const char *op, int nin, const fy_tensor *in, i
     fy_model_free(m);
 }
 
+/* The first output has the same bits without threads and with three. */
+static inline void rig_same_bits(const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr) {
+    fy_rval val[16] = {{0}}, *inp[16], res[2] = {{0}};
+    fy_model *m = fy_model_new(fy_registry_builtin());
+    fy_pool *pool = fy_pool_new(3);
+    ferry_error e = {0};
+    fy_status s;
+    assert_non_null(rig_node(m, op, nin, in, nattr, attr, 1, val, inp, &s, &e));
+    for (int i = 0; i < 2; i++) {
+        fy_interp it = {.pool = i ? pool : NULL};
+        assert_ok(fy_interp_run(&it, m->graph, inp, &res[i], &e), e);
+    }
+    assert_int_equal(fy_count(&res[0].t), fy_count(&res[1].t));
+    assert_memory_equal(res[0].t.data, res[1].t.data, (size_t)fy_count(&res[0].t) * (size_t)fy_elem_bytes(res[0].t.dtype));
+    fy_rval_free(&res[0]);
+    fy_rval_free(&res[1]);
+    fy_pool_free(pool);
+    fy_model_free(m);
+}
+
 static inline void rig_expect(const fy_tensor *t, int rank, const int64_t *dim, const double *want) {
     assert_int_equal(t->rank, rank);
     for (int a = 0; a < rank; a++) assert_int_equal(t->dim[a], dim[a]);

@@ -308,6 +308,19 @@ static void test_symbolic(void **state) {
     rig_free(&r);
 }
 
+static void test_threads(void **state) {
+    int64_t step = 3, n = 64, axis = 0;
+    rig r;
+    (void)state;
+    rig_new(&r);
+    fy_tensor x = random_f64(&r, RIG_DIMS(2, 4000, 1)), y = random_f64(&r, RIG_DIMS(37, 700, 2));
+    rig_same_bits("STFT", 4, (fy_tensor[]){x, rig_i64(0, NULL, &step), {0}, rig_i64(0, NULL, &n)}, FY_NOATTR);
+    rig_same_bits("DFT", 3, (fy_tensor[]){y, {0}, rig_i64(0, NULL, &axis)}, FY_NOATTR);
+    fy_tensor_free(&x);
+    fy_tensor_free(&y);
+    rig_free(&r);
+}
+
 static void test_no_memory(void **state) {
     float zero = 0, high = 4000;
     int64_t n = 37, bands = 3, rate = 8000, step = 5;        /* 37: Bluestein */
@@ -327,6 +340,6 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lengths), cmocka_unit_test(test_dft), cmocka_unit_test(test_back), cmocka_unit_test(test_dft_refused),
-                                       cmocka_unit_test(test_stft), cmocka_unit_test(test_windows), cmocka_unit_test(test_mel), cmocka_unit_test(test_symbolic), cmocka_unit_test(test_no_memory)};
+                                       cmocka_unit_test(test_stft), cmocka_unit_test(test_windows), cmocka_unit_test(test_mel), cmocka_unit_test(test_symbolic), cmocka_unit_test(test_threads), cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -376,6 +376,21 @@ static void test_symbolic(void **state) {
     rig_free(&r);
 }
 
+static void test_threads(void **state) {
+    rig r;
+    (void)state;
+    rig_new(&r);
+    fy_tensor x = random_tensor(&r, FERRY_FLOAT, RIG_DIMS(2, 8, 20, 20)), w = random_tensor(&r, FERRY_FLOAT, RIG_DIMS(4, 8, 3, 3)), offset = random_tensor(&r, FERRY_FLOAT, RIG_DIMS(2, 36, 18, 18));
+    fy_tensor a = random_tensor(&r, FERRY_DOUBLE, RIG_DIMS(200, 7, 7));
+    rig_same_bits("DeformConv", 3, (fy_tensor[]){x, w, offset}, FY_A(fy_int("offset_group", 2)));
+    rig_same_bits("Det", 1, &a, FY_NOATTR);
+    fy_tensor_free(&x);
+    fy_tensor_free(&w);
+    fy_tensor_free(&offset);
+    fy_tensor_free(&a);
+    rig_free(&r);
+}
+
 static void test_no_memory(void **state) {
     rig r;
     (void)state;
@@ -433,6 +448,6 @@ static void test_bad_attributes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_det), cmocka_unit_test(test_deform), cmocka_unit_test(test_deform_hostile), cmocka_unit_test(test_unpool),
-                                       cmocka_unit_test(test_roi_pool), cmocka_unit_test(test_image), cmocka_unit_test(test_symbolic), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_bad_attributes)};
+                                       cmocka_unit_test(test_roi_pool), cmocka_unit_test(test_image), cmocka_unit_test(test_symbolic), cmocka_unit_test(test_threads), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_bad_attributes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
