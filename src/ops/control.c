@@ -4,8 +4,8 @@
  * Inference types the body's inputs, infers the body, and joins what comes out. A value carried from one iteration to the next
  * must have one type for all of them: it starts as the initial value's, and what an iteration changes is widened (a size to
  * unknown, a shape to unknown rank) until an iteration changes nothing more. */
+#include "ops/control.h"
 #include "ops/move.h"
-#include "ops/ops.h"
 
 #include <string.h>
 
@@ -50,8 +50,7 @@ static fy_status join(fy_infer *f, fy_type *r, const fy_type *a, const fy_type *
     return FY_OK;
 }
 
-/* Forgets what was inferred in a graph, so that it can be inferred anew from wider types. Bodies inside reset themselves. */
-static void forget(fy_graph *g) {
+void fy_body_forget(fy_graph *g) {
     for (fy_node *n = g->first; n; n = n->next)
         for (int i = 0; i < n->nout; i++)
             if (n->out[i] && n->op->infer) {
@@ -61,7 +60,7 @@ static void forget(fy_graph *g) {
             }
 }
 
-static void set_type(fy_value *v, const fy_type *t) {
+void fy_body_type(fy_value *v, const fy_type *t) {
     v->type = *t;
     v->elem = NULL;
     v->nelem = 0;
@@ -103,7 +102,7 @@ static fy_status infer_if(fy_infer *f) {
         if (branch[k] == FY_OK) continue;
         if (branch[k] == FY_E_NOMEM || branch[k] == FY_E_LIMIT || branch[k] == FY_E_INTERNAL || (k == 0
                 && branch[1] != FY_OK)) return branch[k];
-        forget(g[k]);
+        fy_body_forget(g[k]);
     }
     if (branch[0] != FY_OK || branch[1] != FY_OK) fy_error_clear(f->e);
     bool known = fy_in_ints(f, 0, &cond, 1, &n) && n == 1;
@@ -147,10 +146,10 @@ static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, in
         for (int i = 0; i < n; i++) {
             if (round == MAX_ROUNDS && state[i].kind == FY_TENSOR) { state[i].rank = -1; state[i].dim = NULL; }
             if (loose[i]) continue;
-            if (state[i].kind != FY_NOTYPE) set_type(g->in.at[first + i], &state[i]);
+            if (state[i].kind != FY_NOTYPE) fy_body_type(g->in.at[first + i], &state[i]);
             else FY_TRY(keep(f, &state[i], &g->in.at[first + i]->type));
         }
-        forget(g);
+        fy_body_forget(g);
         FY_TRY(fy_infer_graph(g, f->e));
         for (int i = 0; i < n; i++) {
             const fy_value *out = g->out.at[back + i];
@@ -169,7 +168,7 @@ static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, in
             if (t.kind == FY_NOTYPE && state[i].kind != FY_NOTYPE) {
                 loose[i] = true;
                 state[i] = t;
-                set_type(g->in.at[first + i], &t);
+                fy_body_type(g->in.at[first + i], &t);
                 continue;
             }
             if (t.kind == FY_TENSOR && !fy_type_equal(&t, &state[i])) stable = false;
@@ -258,9 +257,9 @@ static fy_status infer_loop(fy_infer *f) {
     fy_type *state = FY_NEWN(f->arena, fy_type, n + 1), t;
     FY_NOMEM(f->e, state);
     t = scalar_type(FERRY_INT64);
-    set_type(g->in.at[0], &t);
+    fy_body_type(g->in.at[0], &t);
     t = scalar_type(FERRY_BOOL);
-    set_type(g->in.at[1], &t);
+    fy_body_type(g->in.at[1], &t);
     for (int i = 0; i < n; i++) FY_TRY(keep(f, &state[i], &f->in[2 + i].type));
     FY_TRY(infer_carried(f, g, 2, 1, n, state));
     for (int i = 0; i < n && i < f->nout; i++) f->out[i].type = state[i];
@@ -402,7 +401,7 @@ static fy_status infer_scan(fy_infer *f) {
             t.dim = d;
         }
         FY_TRY(keep(f, &kept, &t));
-        set_type(g->in.at[s.n + i], &kept);
+        fy_body_type(g->in.at[s.n + i], &kept);
     }
     FY_TRY(infer_carried(f, g, 0, 0, s.n, state));
     for (int i = 0; i < s.n; i++) f->out[i].type = state[i];
@@ -500,9 +499,9 @@ static fy_status infer_map(fy_infer *f) {
         if (t->kind == FY_SEQUENCE) t = t->elem;
         if (!t || t->kind == FY_NOTYPE) continue;
         FY_TRY(keep(f, &kept, t));
-        set_type(g->in.at[i], &kept);
+        fy_body_type(g->in.at[i], &kept);
     }
-    forget(g);
+    fy_body_forget(g);
     FY_TRY(fy_infer_graph(g, f->e));
     for (int i = 0; i < f->nout; i++) {
         fy_type *elem = FY_NEW(f->arena, fy_type);

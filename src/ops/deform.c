@@ -20,7 +20,7 @@ static fy_status infer_deform(fy_infer *f) {
     int64_t groups = fy_attr_i(f->node, "offset_group"), group = fy_attr_i(f->node, "group"), channels, taps = 1, k;
     FY_TRY(fy_k_same_dtype(f));
     FY_TRY(fy_conv_bias(f, 3, fy_in_dim(f, 1, 0)));
-    FY_TRY(fy_conv_infer(f, fy_in_dtype(f, 0)));
+    FY_TRY(fy_conv_infer(f, 1, fy_in_dtype(f, 0)));
     FY_NEED(f->e, groups >= 1, ATTR, "offset_group is %lld", (long long)groups);
     rank = f->out[0].type.rank;
     FY_TRY(fy_k_rank(f, 2, 3, 2 + FY_MAX_SPATIAL, &ro));

@@ -444,7 +444,32 @@ static const fy_attr_spec shift_attrs[] = {{"direction", FY_ATTR_STRING, FY_REQU
 const fy_op fy_op_bit_shift = {.name = "BitShift", .domain = "", .doc = "y = x << z, or x >> z", .attrs = shift_attrs, .min_in = 2, .max_in = 2,
     .min_out = 1, .max_out = 1, .first = 11, .since = 11, .types = T_INT "|T,T|T", .infer = infer_bit_shift, .ref = ref_bit_shift, .flags = EW};
 
-/* ---- Identity, Dropout --------------------------------------------------------------------------------------------- */
+/* ---- SwiGLU -------------------------------------------------------------------------------------------------------- */
+
+/* Unlike the other operators of two operands, this one does not broadcast. */
+static fy_status infer_swiglu(fy_infer *f) {
+    int ra = fy_in_rank(f, 0), rb = fy_in_rank(f, 1);
+    const fy_dim *dim[FY_MAX_RANK];
+    int64_t v;
+    FY_TRY(fy_k_same_dtype(f));
+    FY_NEED(f->e, ra < 0 || rb < 0 || ra == rb, SHAPE, "the gate has rank %d, the value %d", ra, rb);
+    if (ra < 0 || rb < 0) return fy_out_like(f, 0, ra < 0 ? 1 : 0);
+    for (int i = 0; i < ra; i++) {
+        const fy_dim *a = fy_in_dim(f, 0, i), *b = fy_in_dim(f, 1, i);
+        FY_TRY(fy_k_agree(f, a, b, "sizes of gate and value"));
+        dim[i] = fy_dim_known(b, &v) ? b : a;
+    }
+    return fy_out_set(f, 0, fy_in_dtype(f, 0) ? fy_in_dtype(f, 0) : fy_in_dtype(f, 1), ra, dim);
+}
+MAP2(swiglu_f, double, x *logistic(p[0] * x) * z)
+static fy_status ref_swiglu(const fy_call *c) {
+    double alpha = fy_attr_f(c->node, "alpha");
+    return fy_k_fold(c, &(fy_maps){swiglu_f, NULL, NULL}, false, NULL, &alpha);
+}
+const fy_op fy_op_swiglu = {.name = "SwiGLU", .domain = "", .doc = "y = a / (1 + e^(-alpha a)) b", .attrs = alpha_1, .min_in = 2, .max_in = 2, .min_out = 1,
+    .max_out = 1, .first = 28, .since = 28, .types = T_FLOAT "|T,T|T", .infer = infer_swiglu, .ref = ref_swiglu, .flags = EW};
+
+/* ---- Identity -------------------------------------------------------------------------------------------------- */
 
 static fy_status infer_identity(fy_infer *f) {
     if (!fy_in_has(f, 0)) return FY_OK;

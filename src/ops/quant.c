@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * quant.c - QuantizeLinear DequantizeLinear DynamicQuantizeLinear: y = saturate(round(x / scale) + zero), and back. One scale
  * for all, one for each index of an axis, or one for each block along an axis. */
-#include "ops/common.h"
+#include "ops/quant.h"
 
 #include "base/half.h"
 
@@ -92,6 +92,37 @@ static void limits(fy_dtype t, double *lo, double *hi) {
     int bits = fy_dtype_bits(t);
     *lo = fy_dtype_class(t) == FY_CLASS_I ? -ldexp(1, bits - 1) : 0;
     *hi = ldexp(1, fy_dtype_class(t) == FY_CLASS_I ? bits - 1 : bits) - 1;
+}
+
+void fy_quant_to(fy_dtype t, double *v, const double *zero, int64_t n) {
+    double lo, hi;
+    limits(t, &lo, &hi);
+    for (int64_t i = 0; i < n; i++) {
+        if (fy_dtype_float(t)) v[i] += zero[i];
+        else {
+            double r = rint(v[i]) + zero[i];
+            v[i] = r > hi ? hi : r >= lo ? r : lo;                       /* NaN: lo */
+        }
+    }
+}
+
+double fy_quant_scale(double a, double b, double y) { return (double)((float)a * (float)b / (float)y); }
+
+fy_status fy_quant_centred(const fy_call *c, const fy_tensor *x, const fy_tensor *zero, fy_tensor *out) {
+    fy_dtype t = fy_dtype_float(x->dtype) ? FERRY_DOUBLE : FERRY_FLOAT;
+    int64_t n = fy_count(x);
+    double v[FY_K_BLOCK], z[FY_K_BLOCK];
+    void *p = fy_arena_alloc(c->scratch, (size_t)n, (size_t)fy_elem_bytes(t));
+    FY_NOMEM(c->e, p);
+    *out = fy_tensor_view(t, x->rank, x->dim, p);
+    for (int64_t at = 0; at < n; at += FY_K_BLOCK) {
+        int64_t m = n - at < FY_K_BLOCK ? n - at : FY_K_BLOCK;
+        fy_load_f64(v, x, at, m);
+        if (zero) fy_load_f64(z, zero, at, m);
+        for (int64_t i = 0; zero && i < m; i++) v[i] -= z[i];
+        fy_store_f64(out, at, m, v);
+    }
+    return FY_OK;
 }
 
 static fy_status ref_quantize(const fy_call *c) {
