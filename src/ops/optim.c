@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * optim.c - Adagrad, Adam, Momentum: one step of an optimiser over any number of tensors, each on its own.
+ * optim.c - Adagrad, Adam, Momentum: one step of an optimiser over any number of tensors, each on its own. Gradient as a name
+ * alone: opset/gradient.c writes it out as a model is raised.
  * With g = G + norm_coefficient X, R the learning rate, T the number of the step:
  *     Adagrad   H' = H + g^2                X' = X - R / (1 + T decay_factor) g / (sqrt H' + epsilon)
  *     Momentum  V' = alpha V + b g          X' = X - R V'; nesterov: X' = X - R (g + alpha V');  b is beta, but 1 where T <= 0
@@ -155,3 +156,14 @@ static const fy_attr_spec momentum_attrs[] = {{"norm_coefficient", FY_ATTR_FLOAT
 TRAINING(adagrad, "Adagrad", "new X, H after one step of AdaGrad", 5)
 TRAINING(adam, "Adam", "new X, V, H after one step of Adam", 6)
 TRAINING(momentum, "Momentum", "new X, V after one step of gradient descent with momentum", 5)
+
+/* ---- Gradient ------------------------------------------------------------------------------------------------------ */
+
+static fy_status infer_gradient(fy_infer *f) {
+    for (int i = 0; i < f->nout; i++) FY_TRY(fy_out_like(f, i, i));
+    return FY_OK;
+}
+static const fy_attr_spec gradient_attrs[] = {{"xs", FY_ATTR_STRINGS, FY_REQUIRED, "tensors to differentiate by"}, {"y", FY_ATTR_STRING, FY_REQUIRED, "tensor to differentiate"},
+    {"zs", FY_ATTR_STRINGS, NULL, "tensors held still"}, {0}};
+const fy_op fy_op_gradient = {.name = "Gradient", .domain = "ai.onnx.preview.training", .doc = "dy/dx of tensors of the graph, named by attributes; written out as nodes",
+    .attrs = gradient_attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1, .first = 1, .since = 1, .infer = infer_gradient, .flags = FY_PURE};
