@@ -26,7 +26,7 @@ static fy_status kernel_sizes(fy_infer *f, int wi, int nd, int64_t *kernel, bool
 fy_status fy_conv_infer(fy_infer *f, int wi, fy_dtype t) {
     int rx, rw, rank;
     bool known = true;
-    int64_t kernel[FY_MAX_SPATIAL], group = fy_attr_i(f->node, "group"), cin, cw, m;
+    int64_t kernel[FY_MAX_SPATIAL], group = fy_attr_i(f->node, "group"), cin, cw, m, all;
     FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rx));
     FY_TRY(fy_k_rank(f, wi, 3, 2 + FY_MAX_SPATIAL, &rw));
     FY_NEED(f->e, rx < 0 || rw < 0 || rx == rw, SHAPE, "x has rank %d, the weight %d", rx, rw);
@@ -35,7 +35,7 @@ fy_status fy_conv_infer(fy_infer *f, int wi, fy_dtype t) {
     if (rank < 0) return fy_out_set(f, 0, t, -1, NULL);
     const fy_dim *dim[FY_MAX_RANK], *c = fy_in_dim(f, 0, 1), *o = fy_in_dim(f, wi, 0), *ci = fy_in_dim(f, wi, 1);
     if (c && ci && fy_dim_known(c, &cin) && fy_dim_known(ci, &cw))
-        FY_NEED(f->e, cin == cw * group, SHAPE, "x has %lld channels; the weight takes %lld in %lld groups", (long long)cin, (long long)cw, (long long)group);
+        FY_NEED(f->e, fy_mul_i64(&all, cw, group) && cin == all, SHAPE, "x has %lld channels; the weight takes %lld in %lld groups", (long long)cin, (long long)cw, (long long)group);
     if (o && fy_dim_known(o, &m)) FY_NEED(f->e, m % group == 0, SHAPE, "%lld output channels in %lld groups", (long long)m, (long long)group);
     FY_TRY(kernel_sizes(f, wi, rank - 2, kernel, &known, f->e));
     dim[0] = rx < 0 ? fy_dim_opaque(f->dims, "batch") : fy_in_dim(f, 0, 0);
