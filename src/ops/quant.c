@@ -54,7 +54,7 @@ static fy_status check_zero(const fy_tensor *scale, const fy_tensor *zero, ferry
 
 static fy_dtype attr_dtype(const fy_node *n, const char *name) {
     int64_t v = fy_attr_i(n, name);
-    return v > 0 && v <= FERRY_INT2 ? (fy_dtype)v : 0;
+    return v > 0 && v <= FERRY_FLOAT6E3M2 ? (fy_dtype)v : 0;
 }
 
 static fy_status infer_quantize(fy_infer *f) {
@@ -146,7 +146,7 @@ static fy_status ref_quantize(const fy_call *c) {
     {"output_dtype", FY_ATTR_INT, "0", "element type of y; 0: from the other inputs"}
 static const fy_attr_spec quantize_attrs[] = {AXIS_ATTRS, {"saturate", FY_ATTR_INT, "1", "float8: 1: out of range gives the largest value"},
                                               {"precision", FY_ATTR_INT, "0", "element type of the division; 0: that of the scale"}, {0}};
-#define T_Q "i8,u8,i16,u16," FY_T_F8 ",u4,i4,f4e2m1,u2,i2"
+#define T_Q "i8,u8,i16,u16," FY_T_F8 ",u4,i4,f4e2m1,u2,i2,f6e2m3,f6e3m2"
 const fy_op fy_op_quantize_linear = {.name = "QuantizeLinear", .domain = "", .doc = "y = saturate(round(x / scale) + zero)", .attrs = quantize_attrs, .min_in = 2,
     .max_in = 3, .min_out = 1, .max_out = 1, .first = 10, .since = 23,
     .types = "T=f32,f16,bf16,i32;S=f32,f16,bf16,i32,f8e8m0;Q=" T_Q "|T,S,Q|Q", .infer = infer_quantize, .ref = ref_quantize, .flags = FY_PURE};

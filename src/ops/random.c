@@ -17,7 +17,7 @@ static fy_status random_dtype(fy_dtype *t, const fy_node *n, fy_dtype like, ferr
     const fy_attr *a = fy_attr_get(n, "dtype");
     int64_t v = a ? a->i : like ? (int64_t)like : FERRY_FLOAT;
     *t = FERRY_FLOAT;
-    FY_NEED(e, v > 0 && v <= FERRY_INT2 && fy_dtype_class((fy_dtype)v) != FY_CLASS_S && fy_dtype_class((fy_dtype)v) != FY_CLASS_C, ATTR,
+    FY_NEED(e, v > 0 && v <= FERRY_FLOAT6E3M2 && fy_dtype_class((fy_dtype)v) != FY_CLASS_S && fy_dtype_class((fy_dtype)v) != FY_CLASS_C, ATTR,
             "dtype is %lld", (long long)v);
     *t = (fy_dtype)v;
     return FY_OK;

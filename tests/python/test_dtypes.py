@@ -157,8 +157,8 @@ def cases_of(path, schema):
             except (ValueError, TypeError):
                 continue
             changes = {k: t for k in ports}
-            other = FOLLOWS.get((node.op_type, c.type_param_str)) if t != T.FLOAT8E8M0 else None
-            outs = {k: t for k, v in var_out.items() if v == c.type_param_str or (v == other and other not in var_in.values())}
+            other = FOLLOWS.get((node.op_type, c.type_param_str))
+            outs = {k: T.FLOAT if t == T.FLOAT8E8M0 and v == other else t for k, v in var_out.items() if v == c.type_param_str or (v == other and other not in var_in.values())}
             m = retype(model, changes, outs)
             want, by = None, "nobody"
             blind = {(node.op_type, None), (node.op_type, c.type_param_str)} & JUST_RUN
