@@ -150,12 +150,12 @@ static const fy_attr_spec adam_attrs[] = {NORM, EPSILON, {"norm_coefficient_post
 static const fy_attr_spec momentum_attrs[] = {{"norm_coefficient", FY_ATTR_FLOAT, FY_REQUIRED, "X times this is added to the gradient"},
     {"alpha", FY_ATTR_FLOAT, FY_REQUIRED, "share of the old V"}, {"beta", FY_ATTR_FLOAT, FY_REQUIRED, "share of the gradient after the first step"},
     {"mode", FY_ATTR_STRING, FY_REQUIRED, "standard or nesterov"}, {0}};
-#define TRAINING(var, Name, text, least)                                                                                 \
-    const fy_op fy_op_##var = {.name = Name, .domain = "ai.onnx.preview.training", .doc = text, .attrs = var##_attrs, .min_in = least, .max_in = -1, \
+#define TRAINING(var, Name, text)                                                                                 \
+    const fy_op fy_op_##var = {.name = Name, .domain = "ai.onnx.preview.training", .doc = text, .attrs = var##_attrs, .min_in = 3, .max_in = -1, \
         .min_out = 1, .max_out = -1, .first = 1, .since = 1, .types = "R=f32,f64|R,i64,*,...|*,...", .infer = infer_step, .ref = ref_##var, .flags = FY_PURE};
-TRAINING(adagrad, "Adagrad", "new X, H after one step of AdaGrad", 5)
-TRAINING(adam, "Adam", "new X, V, H after one step of Adam", 6)
-TRAINING(momentum, "Momentum", "new X, V after one step of gradient descent with momentum", 5)
+TRAINING(adagrad, "Adagrad", "new X, H after one step of AdaGrad")
+TRAINING(adam, "Adam", "new X, V, H after one step of Adam")
+TRAINING(momentum, "Momentum", "new X, V after one step of gradient descent with momentum")
 
 /* ---- Gradient ------------------------------------------------------------------------------------------------------ */
 
