@@ -62,6 +62,7 @@ static fy_status read_node(walk *w) {
     FY_NEED(e, w->nx + w->nz == n->nin && n->nout <= w->nx, GRAPH, "Gradient of %lld tensors has %d inputs and %d outputs", (long long)(w->nx + w->nz), n->nin, n->nout);
     FY_NOMEM(e, w->named = FY_NEWN(w->scratch, fy_value *, n->nin));
     FY_TRY(find(&w->y, n, y->s, e));
+    FY_NEED(e, w->y->graph == n->graph, UNSUPPORTED, "Gradient of \"%s\", which is made in a graph around this one", w->y->name);
     FY_NEED(e, fy_dtype_float(w->y->type.dtype), TYPE, "Gradient of \"%s\", which is %s", w->y->name, fy_dtype_name(w->y->type.dtype));
     for (int i = 0; i < n->nin; i++) {
         FY_TRY(find(&w->named[i], n, i < w->nx ? xs->strings[i] : zs->strings[i - w->nx], e));
@@ -82,6 +83,8 @@ static fy_status mark(walk *w) {
         FY_NEED(w->x.e, k != w->n, GRAPH, "Gradient differentiates what its own outputs lead to");
         for (int i = 0; i < k->nin; i++)
             if (k->in[i].value) w->flags[k->in[i].value->id] |= NEEDED;
+        for (int i = 0; i < k->ncap; i++)
+            if (k->cap[i]->value) w->flags[k->cap[i]->value->id] |= NEEDED;
         k->mark = 1;
     }
     for (fy_node *k = w->n->next, *next; k; k = next) {
@@ -92,6 +95,7 @@ static fy_status mark(walk *w) {
         bool active = false;
         if (k->mark != 1) continue;
         for (int i = 0; i < k->nin; i++) active |= (flags_of(w, k->in[i].value) & ACTIVE) != 0;
+        for (int i = 0; i < k->ncap; i++) active |= (flags_of(w, k->cap[i]->value) & ACTIVE) != 0;     /* then there is no rule for k */
         for (int i = 0; active && i < k->nout; i++)
             if (k->out[i] && !(flags_of(w, k->out[i]) & NAMED) && (!k->out[i]->type.dtype || fy_dtype_float(k->out[i]->type.dtype))) w->flags[k->out[i]->id] |= ACTIVE;
     }
@@ -110,6 +114,7 @@ static fy_status feed(walk *w) {
         if (k->mark != 1) continue;
         bool moved = false;
         for (int i = 0; i < k->nin; i++) moved |= now(w, k->in[i].value) != k->in[i].value;
+        for (int i = 0; i < k->ncap; i++) moved |= now(w, k->cap[i]->value) != k->cap[i]->value;
         if (!moved) continue;
         FY_NEED(w->x.e, !fy_node_body(k, 0), UNSUPPORTED, "Gradient at other values than the tensors named, through %s", k->op->name);
         fy_node *c = fy_node_new(k->graph, w->n, k->op, k->nin, NULL, k->nout);

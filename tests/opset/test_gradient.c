@@ -88,6 +88,11 @@ static void test_refused(void **state) {
     refused(HEAD "g (float a) => (float d) { d = " GRAD " <xs = [\"a\"], y = \"y\"> (a) \n y = Mul(d, a) }", FY_E_GRAPH);
     refused(HEAD "g (float a) => (float d) { y = Shape(a) \n d = " GRAD " <xs = [\"a\"], y = \"y\"> (a) }", FY_E_TYPE);
     refused(HEAD "g (float[2] a) => (float[2] d) { y = Hardmax(a) \n d = " GRAD " <xs = [\"a\"], y = \"y\"> (a) }", FY_E_UNSUPPORTED);
+    /* a branch that captures a: no rule, and no silent zero */
+    refused(HEAD "g (float a, bool c) => (float d) { y = If(c) <then_branch = t () => (float p) { p = Exp(a) }, else_branch = f () => (float q) { q = Sin(a) }> \n"
+            " d = " GRAD " <xs = [\"a\"], y = \"y\"> (a) }", FY_E_UNSUPPORTED);
+    refused(HEAD "g (float a, bool c) => (float z) { y = Exp(a) \n z = If(c) <then_branch = t () => (float p) { p = " GRAD " <xs = [\"a\"], y = \"y\"> (a) },"
+            " else_branch = f () => (float q) { q = Sin(a) }> }", FY_E_UNSUPPORTED);
 }
 
 /* Each Gradient of the one before: nodes multiply, up to a limit. */

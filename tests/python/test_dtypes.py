@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every element type that the schemas allow: official node cases run with their inputs in each other type of each type variable.
 
     python tests/python/test_dtypes.py build/ferry build/conformance/node [PATTERN]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gradient (ai.onnx.preview.training) against central differences of the same model, run by onnx's reference evaluator in float64:
 
     python tests/python/test_gradient.py build/ferry [PATTERN]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Losses, optimisers, recurrent attention, quantised products and random operators against their oracles, over random configurations:
 
     python tests/python/test_ops_train.py build/ferry [PATTERN]
