@@ -258,7 +258,8 @@ static void weigh(law *w, verdict *v, double alarm) {
     }
 }
 
-fy_status fy_chance_judge(bool *good, char *why, size_t n, const fy_model *m, fy_rval *const *in, const fy_rval *want, fy_chance_run *run, void *ctx, ferry_error *e) {
+fy_status fy_chance_judge(bool *good, char *why, size_t n, const fy_model *m, fy_rval *const *in, const fy_rval *want, fy_chance_run *run, void *ctx,
+        ferry_error *e) {
     int64_t nout = m->graph->out.n;
     verdict v = {why, n, 0, true};
     fy_arena a = {0};

@@ -16,7 +16,8 @@
 static fy_status precision(fy_dtype *t, const fy_node *n, fy_dtype q, ferry_error *e) {
     const fy_attr *a = fy_attr_get(n, "softmax_precision");
     int64_t v = a ? a->i : q == FERRY_DOUBLE ? FERRY_DOUBLE : q ? FERRY_FLOAT : 0;
-    FY_NEED(e, !v || v == FERRY_FLOAT || v == FERRY_DOUBLE || v == FERRY_FLOAT16 || v == FERRY_BFLOAT16, ATTR, "softmax_precision is %lld; f32, f64, f16 or bf16 is needed",
+    FY_NEED(e, !v || v == FERRY_FLOAT || v == FERRY_DOUBLE || v == FERRY_FLOAT16 || v == FERRY_BFLOAT16, ATTR,
+            "softmax_precision is %lld; f32, f64, f16 or bf16 is needed",
             (long long)v);
     *t = (fy_dtype)v;
     return FY_OK;
@@ -99,7 +100,8 @@ static fy_status stage(flex *w, int from) {
         for (int64_t h = 0; h < w->q.dim[1]; h++) {
             int64_t at = (b * w->q.dim[1] + h) * n;
             fy_mat s = {w->s, FERRY_DOUBLE, w->cols, 1};
-            if (from == 0) FY_TRY(fy_gemm(s, head(&w->q, b, h, false), head(&w->k, b, h / group, true), w->rows, w->cols, w->q.dim[3], w->scale, 0, w->c->pool, w->c->e));
+            if (from == 0) FY_TRY(fy_gemm(s, head(&w->q, b, h, false), head(&w->k, b, h / group, true), w->rows, w->cols, w->q.dim[3], w->scale, 0,
+                    w->c->pool, w->c->e));
             else if (n) fy_load_f64(w->s, &w->all, at, n);
             if (from < 1 && w->mod[0]) {
                 if (n) fy_store_f64(&w->all, at, n, w->s);
@@ -169,7 +171,8 @@ static fy_status ref_flex(const fy_call *c) {
     FY_TRY(fy_alloc_out(c, 0, q->dtype, 4, dim));
     fy_tensor *y = fy_res(c, 0);
     if (!y || !fy_count(y)) return FY_OK;
-    FY_NEED(c->e, fy_mul_i64(&n, q->dim[2], k->dim[2]) && n <= c->max_bytes / 8, LIMIT, "%lld x %lld scores are too many", (long long)q->dim[2], (long long)k->dim[2]);
+    FY_NEED(c->e, fy_mul_i64(&n, q->dim[2], k->dim[2]) && n <= c->max_bytes / 8, LIMIT, "%lld x %lld scores are too many", (long long)q->dim[2],
+            (long long)k->dim[2]);
     FY_TRY(fy_k_gemm_ready(c, q, false, &w.q));
     FY_TRY(fy_k_gemm_ready(c, k, false, &w.k));
     FY_TRY(fy_k_gemm_ready(c, v, false, &w.v));
@@ -190,7 +193,8 @@ static fy_status ref_flex(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec attrs[] = {{"scale", FY_ATTR_FLOAT, NULL, "default 1 / sqrt(head size)"}, {"softmax_precision", FY_ATTR_INT, NULL, "dtype of what the mods take"},
+static const fy_attr_spec attrs[] = {{"scale", FY_ATTR_FLOAT, NULL, "default 1 / sqrt(head size)"},
+    {"softmax_precision", FY_ATTR_INT, NULL, "dtype of what the mods take"},
     {"score_mod", FY_ATTR_GRAPH, NULL, "changes the scores"}, {"prob_mod", FY_ATTR_GRAPH, NULL, "changes the probabilities"}, {0}};
 const fy_op fy_op_flex_attention = {.name = "FlexAttention", .domain = "ai.onnx.preview", .doc = "y = prob_mod(softmax(score_mod(scale Q K'))) V for each head",
     .attrs = attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_flex,

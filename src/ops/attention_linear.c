@@ -60,9 +60,11 @@ static fy_status infer_linear(fy_infer *f) {
     FY_TRY(fy_k_agree(f, dq, dk, "head sizes of query and key"));
     if (r.gated && fy_dim_known(fy_in_dim(f, 4, 2), &g) && g != r.hk && dk && fy_dim_known(dk, &k))
         FY_NEED(f->e, g == r.hk * k, SHAPE, "decay has size %lld; it must be %lld or %lld", (long long)g, (long long)r.hk, (long long)(r.hk * k));
-    if (r.delta && fy_dim_known(fy_in_dim(f, 5, 2), &g)) FY_NEED(f->e, g == r.hk || g == 1, SHAPE, "beta has size %lld; it must be %lld or 1", (long long)g, (long long)r.hk);
+    if (r.delta && fy_dim_known(fy_in_dim(f, 5, 2), &g)) FY_NEED(f->e, g == r.hk || g == 1, SHAPE, "beta has size %lld; it must be %lld or 1",
+            (long long)g, (long long)r.hk);
     const fy_dim *b = fy_in_dim(f, 0, 0), *heads = fy_dim_const(f->dims, r.hk);
-    const fy_dim *state[4] = {b ? b : fy_dim_opaque(f->dims, "batch"), heads, dk ? dk : dq ? dq : fy_dim_opaque(f->dims, "key"), dv ? dv : fy_dim_opaque(f->dims, "value")};
+    const fy_dim *state[4] = {b ? b : fy_dim_opaque(f->dims, "batch"), heads, dk ? dk : dq ? dq : fy_dim_opaque(f->dims, "key"),
+            dv ? dv : fy_dim_opaque(f->dims, "value")};
     if (fy_in_has(f, 3)) {
         FY_TRY(fy_k_rank(f, 3, 4, 4, &rp));
         for (int i = 0; i < 4; i++) FY_TRY(fy_k_agree(f, fy_in_dim(f, 3, i), state[i], "sizes of past_state and the other inputs"));
@@ -125,7 +127,8 @@ static fy_status ref_linear(const fy_call *c) {
     if (w.scale == 0) w.scale = 1 / sqrt((double)w.dk);
     int64_t n, count, out, rows;
     if (w.dv == 0) return FY_OK;                                        /* nothing to give, however many heads of nothing there are */
-    FY_NEED(c->e, fy_mul_i64(&n, q->dim[0], w.r.hk) && fy_mul_i64(&count, n, w.dk) && fy_mul_i64(&count, count, w.dv) && count <= c->max_bytes / 8, LIMIT, "the state is too large");
+    FY_NEED(c->e, fy_mul_i64(&n, q->dim[0], w.r.hk) && fy_mul_i64(&count, n, w.dk) && fy_mul_i64(&count, count, w.dv) && count <= c->max_bytes / 8,
+            LIMIT, "the state is too large");
     FY_NEED(c->e, fy_mul_i64(&out, q->dim[0] * w.t, w.r.hq) && fy_mul_i64(&out, out, w.dv) && out <= c->max_bytes / 8, LIMIT, "the output is too large");
     FY_NEED(c->e, fy_mul_i64(&rows, n, w.dv) && rows <= c->max_bytes / 8, LIMIT, "the state is too large");
     w.q = fy_k_as_f64(c, q);
@@ -151,7 +154,8 @@ static fy_status ref_linear(const fy_call *c) {
 }
 
 #define T_STATE "f32,f16,bf16"
-static const fy_attr_spec linear_attrs[] = {{"q_num_heads", FY_ATTR_INT, FY_REQUIRED, "query heads"}, {"kv_num_heads", FY_ATTR_INT, FY_REQUIRED, "key and value heads"},
+static const fy_attr_spec linear_attrs[] = {{"q_num_heads", FY_ATTR_INT, FY_REQUIRED, "query heads"},
+    {"kv_num_heads", FY_ATTR_INT, FY_REQUIRED, "key and value heads"},
     {"update_rule", FY_ATTR_STRING, "gated_delta", "linear, gated, delta, gated_delta"}, {"scale", FY_ATTR_FLOAT, "0", "of the output; 0: 1 / sqrt(dk)"},
     {"chunk_size", FY_ATTR_INT, "64", "a hint; changes nothing"}, {0}};
 const fy_op fy_op_linear_attention = {.name = "LinearAttention", .domain = "", .doc = "y, state: queries read a state that keys and values update token by token",
@@ -236,5 +240,6 @@ static fy_status ref_causal(const fy_call *c) {
 
 static const fy_attr_spec causal_attrs[] = {{"activation", FY_ATTR_STRING, "none", "none, or silu (swish): y / (1 + e^-y)"}, {0}};
 const fy_op fy_op_causal_conv_with_state = {.name = "CausalConvWithState", .domain = "", .doc = "y, state: each channel convolved over itself and its past",
-    .attrs = causal_attrs, .min_in = 2, .max_in = 4, .min_out = 2, .max_out = 2, .first = 27, .since = 27, .types = "T=" T_STATE "|T,T,T,T|T,T", .infer = infer_causal,
+    .attrs = causal_attrs, .min_in = 2, .max_in = 4, .min_out = 2, .max_out = 2, .first = 27, .since = 27, .types = "T=" T_STATE "|T,T,T,T|T,T",
+            .infer = infer_causal,
     .ref = ref_causal, .flags = FY_PURE};

@@ -247,12 +247,14 @@ static void g_reduce(fy_grad *g) {
 }
 
 const fy_grad_rule fy_grad_math[] = {
-    {"Add", g_add}, {"Sum", g_add}, {"Mean", g_mean}, {"Sub", g_sub}, {"Mul", g_mul}, {"Div", g_div}, {"Pow", g_pow}, {"Max", g_most}, {"Min", g_most}, {"Where", g_where},
-    {"Clip", g_clip}, {"PRelu", g_prelu}, {"Identity", g_identity}, {"Neg", g_neg}, {"Abs", g_abs}, {"Sqrt", g_sqrt}, {"Reciprocal", g_reciprocal}, {"Exp", g_exp},
-    {"Log", g_log}, {"Erf", g_erf}, {"Sin", g_sin}, {"Cos", g_cos}, {"Tan", g_tan}, {"Asin", g_asin}, {"Acos", g_acos}, {"Atan", g_atan}, {"Sinh", g_sinh}, {"Cosh", g_cosh},
-    {"Tanh", g_tanh}, {"Asinh", g_asinh}, {"Acosh", g_acosh}, {"Atanh", g_atanh}, {"Sigmoid", g_sigmoid}, {"Relu", g_relu}, {"LeakyRelu", g_leaky_relu},
-    {"ThresholdedRelu", g_thresholded_relu}, {"Elu", g_elu}, {"Celu", g_celu}, {"Selu", g_selu}, {"Softplus", g_softplus}, {"Softsign", g_softsign}, {"Swish", g_swish},
-    {"HardSigmoid", g_hard_sigmoid}, {"HardSwish", g_hard_swish}, {"Mish", g_mish}, {"Gelu", g_gelu}, {"SwiGLU", g_swiglu}, {"Cast", g_cast}, {"CastLike", g_cast},
-    {"ReduceSum", g_reduce}, {"ReduceMean", g_reduce}, {"ReduceMax", g_reduce}, {"ReduceMin", g_reduce}, {"ReduceL1", g_reduce}, {"ReduceL2", g_reduce},
-    {"ReduceSumSquare", g_reduce}, {"ReduceLogSum", g_reduce}, {"ReduceLogSumExp", g_reduce}, {"Floor", g_none}, {"Ceil", g_none}, {"Round", g_none}, {"Sign", g_none},
-    {"ConstantOfShape", g_none}, {"EyeLike", g_none}, {"RandomNormalLike", g_none}, {"RandomUniformLike", g_none}, {"Bernoulli", g_none}, {NULL, NULL}};
+    {"Add", g_add}, {"Sum", g_add}, {"Mean", g_mean}, {"Sub", g_sub}, {"Mul", g_mul}, {"Div", g_div}, {"Pow", g_pow}, {"Max", g_most},
+    {"Min", g_most}, {"Where", g_where}, {"Clip", g_clip}, {"PRelu", g_prelu}, {"Identity", g_identity}, {"Neg", g_neg}, {"Abs", g_abs},
+    {"Sqrt", g_sqrt}, {"Reciprocal", g_reciprocal}, {"Exp", g_exp}, {"Log", g_log}, {"Erf", g_erf}, {"Sin", g_sin}, {"Cos", g_cos}, {"Tan", g_tan},
+    {"Asin", g_asin}, {"Acos", g_acos}, {"Atan", g_atan}, {"Sinh", g_sinh}, {"Cosh", g_cosh}, {"Tanh", g_tanh}, {"Asinh", g_asinh},
+    {"Acosh", g_acosh}, {"Atanh", g_atanh}, {"Sigmoid", g_sigmoid}, {"Relu", g_relu}, {"LeakyRelu", g_leaky_relu},
+    {"ThresholdedRelu", g_thresholded_relu}, {"Elu", g_elu}, {"Celu", g_celu}, {"Selu", g_selu}, {"Softplus", g_softplus}, {"Softsign", g_softsign},
+    {"Swish", g_swish}, {"HardSigmoid", g_hard_sigmoid}, {"HardSwish", g_hard_swish}, {"Mish", g_mish}, {"Gelu", g_gelu}, {"SwiGLU", g_swiglu},
+    {"Cast", g_cast}, {"CastLike", g_cast}, {"ReduceSum", g_reduce}, {"ReduceMean", g_reduce}, {"ReduceMax", g_reduce}, {"ReduceMin", g_reduce},
+    {"ReduceL1", g_reduce}, {"ReduceL2", g_reduce}, {"ReduceSumSquare", g_reduce}, {"ReduceLogSum", g_reduce}, {"ReduceLogSumExp", g_reduce},
+    {"Floor", g_none}, {"Ceil", g_none}, {"Round", g_none}, {"Sign", g_none}, {"ConstantOfShape", g_none}, {"EyeLike", g_none},
+    {"RandomNormalLike", g_none}, {"RandomUniformLike", g_none}, {"Bernoulli", g_none}, {NULL, NULL}};

@@ -63,6 +63,7 @@ static void g_moved(fy_grad *g) {
 }
 
 const fy_grad_rule fy_grad_move[] = {
-    {"Reshape", g_rename}, {"Flatten", g_rename}, {"Squeeze", g_rename}, {"Unsqueeze", g_rename}, {"Transpose", g_transpose}, {"Expand", g_expand}, {"Concat", g_concat},
-    {"Slice", g_moved}, {"Split", g_moved}, {"Gather", g_moved}, {"GatherElements", g_moved}, {"GatherND", g_moved}, {"Tile", g_moved}, {"Pad", g_moved}, {"Trilu", g_moved},
-    {"DepthToSpace", g_moved}, {"SpaceToDepth", g_moved}, {"Compress", g_moved}, {"ReverseSequence", g_moved}, {"CenterCropPad", g_moved}, {"MaxPool", g_moved}, {NULL, NULL}};
+    {"Reshape", g_rename}, {"Flatten", g_rename}, {"Squeeze", g_rename}, {"Unsqueeze", g_rename}, {"Transpose", g_transpose}, {"Expand", g_expand},
+    {"Concat", g_concat}, {"Slice", g_moved}, {"Split", g_moved}, {"Gather", g_moved}, {"GatherElements", g_moved}, {"GatherND", g_moved},
+    {"Tile", g_moved}, {"Pad", g_moved}, {"Trilu", g_moved}, {"DepthToSpace", g_moved}, {"SpaceToDepth", g_moved}, {"Compress", g_moved},
+    {"ReverseSequence", g_moved}, {"CenterCropPad", g_moved}, {"MaxPool", g_moved}, {NULL, NULL}};

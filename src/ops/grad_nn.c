@@ -165,7 +165,8 @@ static void g_average_pool(fy_grad *g) {
             pads[i] = w.pad[i];
             pads[nd + i] = w.pad_end[i];
         }
-        fy_value *count = fy_emit(g->b, "Conv", FY_V(fy_g2(g, "Expand", one, fy_gshape(g, x)), ones), FY_A(fy_ints("strides", nd, w.stride), fy_ints("dilations", nd, w.dilation),
+        fy_value *count = fy_emit(g->b, "Conv", FY_V(fy_g2(g, "Expand", one, fy_gshape(g, x)), ones), FY_A(fy_ints("strides", nd, w.stride),
+                fy_ints("dilations", nd, w.dilation),
                                   fy_ints("pads", 2 * nd, pads), fy_int("group", c)));
         d = divide(g, d, count);
     }
@@ -217,7 +218,8 @@ static void g_batch_norm(fy_grad *g) {
     }
     for (int i = 0; i < rank - 2; i++) axes[i] = i + 1;
     for (int i = 1; i < 5; i++) v[i] = rank > 2 ? fy_g2(g, "Unsqueeze", fy_gx(g, i), fy_k_ints(g->b, rank - 2, axes)) : fy_gx(g, i);
-    fy_value *inv = fy_g1(g, "Reciprocal", fy_g1(g, "Sqrt", add(g, v[4], fy_gk(g, x, fy_attr_f(g->n, "epsilon"))))), *centred = sub(g, x, v[3]), *dx = mul(g, d, mul(g, v[1], inv));
+    fy_value *inv = fy_g1(g, "Reciprocal", fy_g1(g, "Sqrt", add(g, v[4], fy_gk(g, x, fy_attr_f(g->n, "epsilon"))))), *centred = sub(g, x, v[3]),
+            *dx = mul(g, d, mul(g, v[1], inv));
     if (g->want[0]) g->dx[0] = dx;
     if (g->want[1]) channel_sum(g, 1, mul(g, d, mul(g, centred, inv)), rank);
     if (g->want[2]) channel_sum(g, 2, d, rank);
@@ -270,6 +272,6 @@ static void g_dropout(fy_grad *g) {
 }
 
 const fy_grad_rule fy_grad_nn[] = {
-    {"MatMul", g_matmul}, {"Gemm", g_gemm}, {"Conv", g_conv}, {"AveragePool", g_average_pool}, {"GlobalAveragePool", g_global_average_pool}, {"LayerNormalization", g_layer_norm},
-    {"RMSNormalization", g_layer_norm}, {"BatchNormalization", g_batch_norm}, {"Softmax", g_softmax}, {"LogSoftmax", g_softmax}, {"SoftmaxCrossEntropyLoss", g_loss},
-    {"NegativeLogLikelihoodLoss", g_loss}, {"Dropout", g_dropout}, {NULL, NULL}};
+    {"MatMul", g_matmul}, {"Gemm", g_gemm}, {"Conv", g_conv}, {"AveragePool", g_average_pool}, {"GlobalAveragePool", g_global_average_pool},
+    {"LayerNormalization", g_layer_norm}, {"RMSNormalization", g_layer_norm}, {"BatchNormalization", g_batch_norm}, {"Softmax", g_softmax},
+    {"LogSoftmax", g_softmax}, {"SoftmaxCrossEntropyLoss", g_loss}, {"NegativeLogLikelihoodLoss", g_loss}, {"Dropout", g_dropout}, {NULL, NULL}};

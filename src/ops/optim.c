@@ -127,7 +127,8 @@ static fy_status ref_adagrad(const fy_call *c) {
 }
 
 static fy_status ref_momentum(const fy_call *c) {
-    job w = {.norm = fy_attr_f(c->node, "norm_coefficient"), .alpha = fy_attr_f(c->node, "alpha"), .beta = count(c) > 0 ? fy_attr_f(c->node, "beta") : 1, .rate = rate(c)};
+    job w = {.norm = fy_attr_f(c->node, "norm_coefficient"), .alpha = fy_attr_f(c->node, "alpha"),
+             .beta = count(c) > 0 ? fy_attr_f(c->node, "beta") : 1, .rate = rate(c)};
     bool plain = fy_attr_is(c->node, "mode", "standard");
     FY_NEED(c->e, plain || fy_attr_is(c->node, "mode", "nesterov"), ATTR, "mode is neither standard nor nesterov");
     w.step = plain ? standard : nesterov;
@@ -163,7 +164,9 @@ static fy_status infer_gradient(fy_infer *f) {
     for (int i = 0; i < f->nout; i++) FY_TRY(fy_out_like(f, i, i));
     return FY_OK;
 }
-static const fy_attr_spec gradient_attrs[] = {{"xs", FY_ATTR_STRINGS, FY_REQUIRED, "tensors to differentiate by"}, {"y", FY_ATTR_STRING, FY_REQUIRED, "tensor to differentiate"},
+static const fy_attr_spec gradient_attrs[] = {{"xs", FY_ATTR_STRINGS, FY_REQUIRED, "tensors to differentiate by"},
+    {"y", FY_ATTR_STRING, FY_REQUIRED, "tensor to differentiate"},
     {"zs", FY_ATTR_STRINGS, NULL, "tensors held still"}, {0}};
-const fy_op fy_op_gradient = {.name = "Gradient", .domain = "ai.onnx.preview.training", .doc = "dy/dx of tensors of the graph, named by attributes; written out as nodes",
+const fy_op fy_op_gradient = {.name = "Gradient", .domain = "ai.onnx.preview.training",
+        .doc = "dy/dx of tensors of the graph, named by attributes; written out as nodes",
     .attrs = gradient_attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1, .first = 1, .since = 1, .infer = infer_gradient, .flags = FY_PURE};

@@ -56,10 +56,12 @@ static fy_status read_node(walk *w) {
     fy_node *n = w->n;
     ferry_error *e = w->x.e;
     const fy_attr *xs = fy_attr_get(n, "xs"), *zs = fy_attr_get(n, "zs"), *y = fy_attr_get(n, "y");
-    FY_NEED(e, xs && xs->kind == FY_ATTR_STRINGS && xs->n >= 1 && y && y->kind == FY_ATTR_STRING && (!zs || zs->kind == FY_ATTR_STRINGS), ATTR, "Gradient needs xs and y");
+    FY_NEED(e, xs && xs->kind == FY_ATTR_STRINGS && xs->n >= 1 && y && y->kind == FY_ATTR_STRING && (!zs || zs->kind == FY_ATTR_STRINGS), ATTR,
+            "Gradient needs xs and y");
     w->nx = xs->n;
     w->nz = zs ? zs->n : 0;
-    FY_NEED(e, w->nx + w->nz == n->nin && n->nout <= w->nx, GRAPH, "Gradient of %lld tensors has %d inputs and %d outputs", (long long)(w->nx + w->nz), n->nin, n->nout);
+    FY_NEED(e, w->nx + w->nz == n->nin && n->nout <= w->nx, GRAPH, "Gradient of %lld tensors has %d inputs and %d outputs", (long long)(w->nx + w->nz),
+            n->nin, n->nout);
     FY_NOMEM(e, w->named = FY_NEWN(w->scratch, fy_value *, n->nin));
     FY_TRY(find(&w->y, n, y->s, e));
     FY_NEED(e, w->y->graph == n->graph, UNSUPPORTED, "Gradient of \"%s\", which is made in a graph around this one", w->y->name);
@@ -97,7 +99,8 @@ static fy_status mark(walk *w) {
         for (int i = 0; i < k->nin; i++) active |= (flags_of(w, k->in[i].value) & ACTIVE) != 0;
         for (int i = 0; i < k->ncap; i++) active |= (flags_of(w, k->cap[i]->value) & ACTIVE) != 0;     /* then there is no rule for k */
         for (int i = 0; active && i < k->nout; i++)
-            if (k->out[i] && !(flags_of(w, k->out[i]) & NAMED) && (!k->out[i]->type.dtype || fy_dtype_float(k->out[i]->type.dtype))) w->flags[k->out[i]->id] |= ACTIVE;
+            if (k->out[i] && !(flags_of(w, k->out[i]) & NAMED) &&
+                    (!k->out[i]->type.dtype || fy_dtype_float(k->out[i]->type.dtype))) w->flags[k->out[i]->id] |= ACTIVE;
     }
     return FY_OK;
 }

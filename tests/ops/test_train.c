@@ -70,7 +70,8 @@ static void test_optimisers(void **state) {
     ferry_error e;
     fy_tensor y[6];
 #define IS(i, want) assert_true(fabs(fy_get_f64(&y[i], 0) - (want)) < 1e-12)
-    assert_ok(step("ai.onnx.preview.training::Adagrad", 0.5, 3, 3, RIG_D(1, 2, 5), FY_A(fy_float("decay_factor", 0.5), fy_float("epsilon", 0), fy_float("norm_coefficient", 1)),
+    assert_ok(step("ai.onnx.preview.training::Adagrad", 0.5, 3, 3, RIG_D(1, 2, 5), FY_A(fy_float("decay_factor", 0.5), fy_float("epsilon", 0),
+            fy_float("norm_coefficient", 1)),
             2, y, &e), e);
     IS(1, 14);                                                                              /* 5 + 3^2 */
     IS(0, 1 - 0.2 * 3 / sqrt(14));
@@ -142,8 +143,10 @@ static void test_streams(void **state) {
     for (int trial = 0; trial < 40; trial++) {
         int rule = trial % 4;
         bool gated = rule & 1, delta = rule & 2;
-        int64_t b = rig_range(&r, 1, 3), hk = rig_range(&r, 1, 3), group = rig_range(&r, 1, 2), dk = rig_range(&r, 1, 4), dv = rig_range(&r, 1, 4), n = rig_range(&r, 2, 6), cut = rig_range(&r, 1, n - 1);
-        fy_tensor in[6] = {random_f32(&r, RIG_DIMS(b, n, hk * group * dk)), random_f32(&r, RIG_DIMS(b, n, hk * dk)), random_f32(&r, RIG_DIMS(b, n, hk * dv)), {0}, {0}, {0}};
+        int64_t b = rig_range(&r, 1, 3), hk = rig_range(&r, 1, 3), group = rig_range(&r, 1, 2), dk = rig_range(&r, 1, 4), dv = rig_range(&r, 1, 4),
+                n = rig_range(&r, 2, 6), cut = rig_range(&r, 1, n - 1);
+        fy_tensor in[6] = {random_f32(&r, RIG_DIMS(b, n, hk * group * dk)), random_f32(&r, RIG_DIMS(b, n, hk * dk)),
+                           random_f32(&r, RIG_DIMS(b, n, hk * dv)), {0}, {0}, {0}};
         if (gated) in[4] = random_f32(&r, RIG_DIMS(b, n, trial % 8 < 4 ? hk : hk * dk));
         if (delta) in[5] = random_f32(&r, RIG_DIMS(b, n, trial % 8 < 4 ? hk : 1));
         fy_attr a[] = {fy_int("q_num_heads", hk * group), fy_int("kv_num_heads", hk), fy_text("update_rule", rules[rule])};
@@ -164,7 +167,8 @@ static void test_streams(void **state) {
     }
     for (int trial = 0; trial < 40; trial++) {
         int64_t b = rig_range(&r, 1, 2), c = rig_range(&r, 1, 3), n = rig_range(&r, 2, 6), k = rig_range(&r, 1, 5), cut = rig_range(&r, 1, n - 1);
-        fy_tensor in[4] = {random_f32(&r, RIG_DIMS(b, c, n)), random_f32(&r, RIG_DIMS(c, 1, k)), random_f32(&r, RIG_DIMS(c)), {0}}, whole[2], one[2], two[2], piece[4];
+        fy_tensor in[4] = {random_f32(&r, RIG_DIMS(b, c, n)), random_f32(&r, RIG_DIMS(c, 1, k)), random_f32(&r, RIG_DIMS(c)), {0}}, whole[2], one[2],
+                two[2], piece[4];
         fy_attr a[] = {fy_text("activation", trial % 2 ? "silu" : "none")};
         assert_ok(rig_op("CausalConvWithState", 3, in, 1, a, 2, whole, &r.e), r.e);
         memcpy(piece, in, sizeof in);
@@ -209,7 +213,8 @@ static void test_stream_values(void **state) {
         a[1].i = bad[i][1];
         assert_int_not_equal(rig_op("LinearAttention", 3, in, 3, a, 2, out, &e), FY_OK);
     }
-    fy_tensor conv[4] = {rig_f32(RIG_DIMS(1, 1, 2), RIG_F(1, 2)), rig_f32(RIG_DIMS(1, 1, 3), RIG_F(100, 10, 1)), rig_f32(RIG_DIMS(1), RIG_F(0.5F)), rig_f32(RIG_DIMS(1, 1, 2), RIG_F(8, 9))};
+    fy_tensor conv[4] = {rig_f32(RIG_DIMS(1, 1, 2), RIG_F(1, 2)), rig_f32(RIG_DIMS(1, 1, 3), RIG_F(100, 10, 1)), rig_f32(RIG_DIMS(1), RIG_F(0.5F)),
+            rig_f32(RIG_DIMS(1, 1, 2), RIG_F(8, 9))};
     assert_ok(rig_op("CausalConvWithState", 4, conv, FY_NOATTR, 2, out, &e), e);
     rig_expect(&out[0], RIG_DIMS(1, 1, 2), RIG_D(891.5, 912.5));
     rig_expect(&out[1], RIG_DIMS(1, 1, 2), RIG_D(1, 2));
@@ -240,14 +245,16 @@ static fy_status flex(rig *r, const char *mod, const char *op, fy_tensor *y) {
     if (op) {
         fy_type any = fy_tensor_type_i64(r->m, FERRY_FLOAT, 4, RIG_I(1, 2, 1, 2));
         x->type = any;
-        fy_value *z = !strcmp(op, "Flatten") || !strcmp(op, "Tanh") || !strcmp(op, "Shape") ? fy_emit(&b, op, FY_V(x), FY_NOATTR) : fy_emit(&b, op, FY_V(x, q), FY_NOATTR);
+        fy_value *z = !strcmp(op, "Flatten") || !strcmp(op, "Tanh") || !strcmp(op, "Shape") ? fy_emit(&b, op, FY_V(x), FY_NOATTR)
+                : fy_emit(&b, op, FY_V(x, q), FY_NOATTR);
         assert_non_null(z);
         assert_true(fy_graph_add_output(b.g, z));
     }
     fy_value *out = fy_emit(&r->b, "ai.onnx.preview::FlexAttention", FY_V(q, key, v), op ? 1 : 0, &a);
     if (!out) return r->b.status;
     assert_true(fy_graph_add_output(r->m->graph, out));
-    fy_rval in[3] = {{.kind = FY_TENSOR, .t = rig_f32(RIG_DIMS(1, 2, 1, 2), RIG_F(0, 0, 1, 0))}, {.kind = FY_TENSOR, .t = rig_f32(RIG_DIMS(1, 1, 2, 2), RIG_F(3, 0, 0, 3))},
+    fy_rval in[3] = {{.kind = FY_TENSOR, .t = rig_f32(RIG_DIMS(1, 2, 1, 2), RIG_F(0, 0, 1, 0))},
+            {.kind = FY_TENSOR, .t = rig_f32(RIG_DIMS(1, 1, 2, 2), RIG_F(3, 0, 0, 3))},
                      {.kind = FY_TENSOR, .t = rig_f32(RIG_DIMS(1, 1, 2, 2), RIG_F(1, 2, 3, 6))}}, *inp[] = {&in[0], &in[1], &in[2]}, res = {0};
     fy_interp it = {0};
     FY_TRY(fy_interp_run(&it, r->m->graph, inp, &res, &r->e));
@@ -279,7 +286,8 @@ static void test_flex(void **state) {
     assert_fails(flex(&r, "prob_mod", "Shape", &y), TYPE);
     rig_free(&r);
     ferry_error e;
-    fy_tensor in[3] = {rig_f32(RIG_DIMS(1, 3, 1, 2), RIG_F(0, 0, 0, 0, 0, 0)), rig_f32(RIG_DIMS(1, 2, 1, 2), RIG_F(0, 0, 0, 0)), rig_f32(RIG_DIMS(1, 2, 1, 2), RIG_F(0, 0, 0, 0))};
+    fy_tensor in[3] = {rig_f32(RIG_DIMS(1, 3, 1, 2), RIG_F(0, 0, 0, 0, 0, 0)), rig_f32(RIG_DIMS(1, 2, 1, 2), RIG_F(0, 0, 0, 0)),
+            rig_f32(RIG_DIMS(1, 2, 1, 2), RIG_F(0, 0, 0, 0))};
     assert_fails(rig_op("ai.onnx.preview::FlexAttention", 3, in, FY_NOATTR, 1, &y, &e), SHAPE);
     in[0] = rig_f32(RIG_DIMS(1, 2, 1, 2), RIG_F(0, 0, 0, 0));
     assert_fails(rig_op("ai.onnx.preview::FlexAttention", 3, in, FY_A(fy_int("softmax_precision", FERRY_INT32)), 1, &y, &e), ATTR);
@@ -300,7 +308,8 @@ static void test_quantised(void **state) {
     rig_expect(&y, RIG_DIMS(5, 2), RIG_D(10, 6, 12, 0, 12, 0, 138, 0, 10, 10));
     fy_tensor_free(&y);
     /* rows and columns, with scales and zero points of their own */
-    fy_tensor rows[8] = {u8(RIG_DIMS(2, 2), U8(1, 2, 3, 4)), rig_f32(RIG_DIMS(2), RIG_F(1, 2)), u8(RIG_DIMS(2), U8(0, 1)), i8(RIG_DIMS(2, 2), I8(1, 2, 3, 4)), rig_f32(RIG_DIMS(2), RIG_F(1, 3)),
+    fy_tensor rows[8] = {u8(RIG_DIMS(2, 2), U8(1, 2, 3, 4)), rig_f32(RIG_DIMS(2), RIG_F(1, 2)), u8(RIG_DIMS(2), U8(0, 1)),
+            i8(RIG_DIMS(2, 2), I8(1, 2, 3, 4)), rig_f32(RIG_DIMS(2), RIG_F(1, 3)),
                          i8(RIG_DIMS(2), I8(0, 1)), s1, z0};
     assert_ok(rig_op("QLinearMatMul", 8, rows, FY_NOATTR, 1, &y, &e), e);
     rig_expect(&y, RIG_DIMS(2, 2), RIG_D(7, 21, 22, 66));                                    /* [1 2; 2 3] [1 1; 3 3], rows x (1 2), columns x (1 3) */
@@ -330,7 +339,8 @@ static void test_quantised(void **state) {
     fy_tensor_free(&y);
     /* padding is the zero point; one scale for each channel; the bias is in the scale of the sums */
     int32_t bias[2] = {4, -2};
-    fy_tensor conv[9] = {u8(RIG_DIMS(1, 1, 3), U8(11, 12, 13)), s1, z10, i8(RIG_DIMS(2, 1, 2), I8(1, 1, 2, -2)), rig_f32(RIG_DIMS(2), RIG_F(1, 0.5F)), i8(RIG_DIMS(2), I8(0, 0)), rig_f32(0, NULL, &two),
+    fy_tensor conv[9] = {u8(RIG_DIMS(1, 1, 3), U8(11, 12, 13)), s1, z10, i8(RIG_DIMS(2, 1, 2), I8(1, 1, 2, -2)), rig_f32(RIG_DIMS(2), RIG_F(1, 0.5F)),
+            i8(RIG_DIMS(2), I8(0, 0)), rig_f32(0, NULL, &two),
                          z10, fy_tensor_view(FERRY_INT32, RIG_DIMS(2), bias)};
     assert_ok(rig_op("QLinearConv", 9, conv, FY_A(fy_ints("pads", 2, RIG_I(1, 0))), 1, &y, &e), e);
     rig_expect(&y, RIG_DIMS(1, 2, 3), RIG_D(12, 14, 14, 9, 9, 9));                           /* (1 3 5) + 4, halves to even; (-2 -2 -2) - 2, quarters */
@@ -359,7 +369,8 @@ static void test_inference(void **state) {
         rig_free(&r);
     }
     rig_new(&r);
-    fy_value *q = rig_in(&r, FERRY_FLOAT, "b t 4*d"), *k = rig_in(&r, FERRY_FLOAT, "b t 2*d"), *v = rig_in(&r, FERRY_FLOAT, "b t 2*e"), *g = rig_in(&r, FERRY_FLOAT, "b t 2"),
+    fy_value *q = rig_in(&r, FERRY_FLOAT, "b t 4*d"), *k = rig_in(&r, FERRY_FLOAT, "b t 2*d"), *v = rig_in(&r, FERRY_FLOAT, "b t 2*e"),
+             *g = rig_in(&r, FERRY_FLOAT, "b t 2"),
              *beta = rig_in(&r, FERRY_FLOAT, "b t 1");
     fy_node *n = fy_emit_n(&r.b, "LinearAttention", 2, FY_V(q, k, v, NULL, g, beta), FY_A(fy_int("q_num_heads", 4), fy_int("kv_num_heads", 2)));
     rig_out(&r, n->out[0]);
@@ -386,7 +397,8 @@ static void test_inference(void **state) {
     rig_property(&r, 1, 4);
     rig_free(&r);
     rig_new(&r);
-    fy_value *a = rig_in(&r, FERRY_UINT8, "b m k"), *c = rig_in(&r, FERRY_INT8, "k n"), *s = rig_in(&r, FERRY_FLOAT, ""), *rows = rig_in(&r, FERRY_FLOAT, "b m 1"), *za = rig_in(&r, FERRY_UINT8, "b m 1"),
+    fy_value *a = rig_in(&r, FERRY_UINT8, "b m k"), *c = rig_in(&r, FERRY_INT8, "k n"), *s = rig_in(&r, FERRY_FLOAT, ""),
+             *rows = rig_in(&r, FERRY_FLOAT, "b m 1"), *za = rig_in(&r, FERRY_UINT8, "b m 1"),
              *zb = rig_in(&r, FERRY_INT8, "1");
     rig_out(&r, fy_emit(&r.b, "QLinearMatMul", FY_V(a, rows, za, c, s, zb, s, zb), FY_NOATTR));
     rig_type_is(r.m->graph->out.at[0], "i8[b,m,n]");
@@ -412,7 +424,8 @@ static void test_memory(void **state) {
     (void)state;
     rig r;
     rig_new(&r);
-    fy_value *x = rig_in(&r, FERRY_FLOAT, "2 4 3"), *t = rig_in(&r, FERRY_INT64, "2 3"), *u = rig_in(&r, FERRY_UINT8, "2 4 3"), *v = rig_in(&r, FERRY_UINT8, "3 4"), *q = rig_in(&r, FERRY_FLOAT16, "1 2 3 4");
+    fy_value *x = rig_in(&r, FERRY_FLOAT, "2 4 3"), *t = rig_in(&r, FERRY_INT64, "2 3"), *u = rig_in(&r, FERRY_UINT8, "2 4 3"),
+             *v = rig_in(&r, FERRY_UINT8, "3 4"), *q = rig_in(&r, FERRY_FLOAT16, "1 2 3 4");
     fy_value *rate = fy_k_scalar(&r.b, FERRY_FLOAT, 0.5), *s = fy_k_scalar(&r.b, FERRY_FLOAT, 0.25), *z = fy_k_scalar_i(&r.b, FERRY_UINT8, 1);
     fy_value *w = fy_emit(&r.b, "RandomNormal", 0, NULL, FY_A(fy_ints("shape", 3, RIG_I(4, 1, 2)))), *y[12];
     fy_build b = {.g = fy_graph_new(r.m, r.m->graph), .e = &r.e};
@@ -462,11 +475,13 @@ static void test_memory(void **state) {
 
 /* ---- hostile ------------------------------------------------------------------------------------------------------- */
 
-static const char *const ops[] = {"NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "LinearAttention", "CausalConvWithState", "SwiGLU", "QLinearConv", "QLinearMatMul",
-                                  "ai.onnx.preview::FlexAttention", "ai.onnx.preview.training::Adagrad", "ai.onnx.preview.training::Adam", "ai.onnx.preview.training::Momentum",
-                                  "Dropout", "Bernoulli", "Multinomial"};
+static const char *const ops[] = {
+    "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "LinearAttention", "CausalConvWithState", "SwiGLU", "QLinearConv", "QLinearMatMul",
+    "ai.onnx.preview::FlexAttention", "ai.onnx.preview.training::Adagrad", "ai.onnx.preview.training::Adam", "ai.onnx.preview.training::Momentum",
+    "Dropout", "Bernoulli", "Multinomial"};
 /* Dtypes of the inputs: f float, t i64, u u8, b bool; the last one repeats. Ranks that are mostly right. */
-static const struct { const char *types, *ranks; } plan[] = {{"ftf", "325"}, {"ftf", "214"}, {"ffffff", "333433"}, {"ffff", "3313"}, {"ff", "22"}, {"ufuufufui", "400400001"}, {"ufuufufu", "20020000"},
+static const struct { const char *types, *ranks; } plan[] = {
+    {"ftf", "325"}, {"ftf", "214"}, {"ffffff", "333433"}, {"ffff", "3313"}, {"ff", "22"}, {"ufuufufui", "400400001"}, {"ufuufufu", "20020000"},
     {"fff", "444"}, {"ftffffff", "00222222"}, {"ftffffffff", "0022222222"}, {"ftffffff", "00222222"}, {"ffb", "200"}, {"f", "2"}, {"f", "2"}};
 
 static void trial(rig *r, int k, int *good) {
@@ -490,7 +505,8 @@ static void trial(rig *r, int k, int *good) {
         if (i >= op->min_in && rig_range(r, 0, 2) == 0) continue;
         for (int a = 0; a < rank; a++) dim[a] = rig_range(r, 0, 5) ? common : rig_range(r, 0, 4);
         if (k == 3 && i == 1 && rank == 3) dim[1] = 1;
-        assert_ok(fy_tensor_new(&in[i], type == 'f' ? FERRY_FLOAT : type == 't' ? FERRY_INT64 : type == 'u' ? FERRY_UINT8 : type == 'i' ? FERRY_INT32 : FERRY_BOOL, rank, dim, &r->e), r->e);
+        fy_dtype t = type == 'f' ? FERRY_FLOAT : type == 't' ? FERRY_INT64 : type == 'u' ? FERRY_UINT8 : type == 'i' ? FERRY_INT32 : FERRY_BOOL;
+        assert_ok(fy_tensor_new(&in[i], t, rank, dim, &r->e), r->e);
         for (int64_t n = 0; n < fy_count(&in[i]); n++) {
             if (type == 'f') fy_put_f64(&in[i], n, rig_range(r, 0, 20) ? (double)rig_range(r, -8, 8) / 8 : rig_range(r, 0, 1) ? (double)NAN : (double)INFINITY);
             else fy_put_i64(&in[i], n, type == 'b' ? rig_range(r, 0, 1) : rig_range(r, 0, 9) ? rig_range(r, 0, common - 1) : odd[rig_range(r, 0, 7)]);
@@ -529,7 +545,10 @@ static void test_hostile(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_losses), cmocka_unit_test(test_optimisers), cmocka_unit_test(test_streams), cmocka_unit_test(test_stream_values), cmocka_unit_test(test_flex),
-                                       cmocka_unit_test(test_quantised), cmocka_unit_test(test_inference), cmocka_unit_test(test_memory), cmocka_unit_test(test_hostile)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_losses), cmocka_unit_test(test_optimisers), cmocka_unit_test(test_streams), cmocka_unit_test(test_stream_values),
+        cmocka_unit_test(test_flex), cmocka_unit_test(test_quantised), cmocka_unit_test(test_inference), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_hostile)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

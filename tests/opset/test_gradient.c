@@ -50,7 +50,8 @@ static void values(const char *text, int nin, int n, const double *want) {
 
 static void test_values(void **state) {
     (void)state;
-    values(HEAD "g (float a, float b) => (float y, float da, float db) { y = Mul(a, b) \n da, db = " GRAD " <xs = [\"a\", \"b\"], y = \"y\"> (a, b) }", 2, IS(6, 3, 2));
+    values(HEAD "g (float a, float b) => (float y, float da, float db) { y = Mul(a, b) \n da, db = " GRAD " <xs = [\"a\", \"b\"], y = \"y\"> (a, b) }",
+            2, IS(6, 3, 2));
     /* before what it differentiates; one output left out; y among xs */
     values(HEAD "g (float a, float b) => (float db, float y) { x, db = " GRAD " <xs = [\"a\", \"b\"], y = \"y\"> (a, b) \n c = Mul(a, b) \n y = Mul(c, b) }", 2, IS(12, 18));
     values(HEAD "g (float a) => (float d) { y = Exp(a) \n e = " GRAD " <xs = [\"y\"], y = \"y\"> (y) \n d = Identity(e) }", 1, IS(1));
