@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""test_contrib.py FERRY_CASES [-k WORD] [--seed N] [--rounds N] [--keep FOLDER]: operators of com.microsoft against onnxruntime.
+
+Each operator is run by onnxruntime's CPU provider over random configurations (attributes, optional inputs, dtypes, odd sizes); the
+models and their results are written as case folders, which one process of ferry-cases runs with the reference kernels.
+
+Float results agree within 1e-5 relative and 1e-6 of the largest value absolute: products and sums are taken in float there and in
+double here. Exceptions are named where they are made. Quantised results agree within one step where onnxruntime computes in float,
+and to the last bit where it computes in integers."""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+try:
+    import ml_dtypes
+    BF16 = np.dtype(ml_dtypes.bfloat16)
+except ImportError:
+    BF16 = None
+
+ort.set_default_logger_severity(4)
+F32, F64, F16 = np.dtype("f4"), np.dtype("f8"), np.dtype("f2")
+INT4 = {"u4": TensorProto.UINT4, "i4": TensorProto.INT4}
+
+
+class Packed:
+    """A tensor of a sub-byte dtype: values as int8 or uint8, stored two a byte; an initialiser, since onnxruntime feeds none."""
+    def __init__(self, values, kind):
+        self.values, self.kind = np.asarray(values), kind
+
+    def proto(self, name):
+        return helper.make_tensor(name, INT4[self.kind], self.values.shape, self.values.reshape(-1).astype(int))
+
+
+def onnx_dtype(a):
+    return helper.np_dtype_to_tensor_dtype(a.dtype)
+
+
+def proto(a, name=None):
+    if BF16 is not None and a.dtype == BF16:
+        t = helper.make_tensor(name or "", TensorProto.BFLOAT16, a.shape, a.tobytes(), raw=True)
+        return t
+    return numpy_helper.from_array(np.ascontiguousarray(a).reshape(a.shape), name)
+
+
+class Suite:
+    def __init__(self, folder, word, seed, rounds):
+        self.folder, self.word, self.seed, self.rounds = folder, word, seed, rounds
+        self.n, self.skipped, self.family = 0, [], ""
+
+    def model(self, op, inputs, outputs, attrs, domain="com.microsoft", opset=21, constant=()):
+        """inputs: arrays, Packed or None; outputs: how many, or a list of which are wanted."""
+        wanted = [True] * outputs if isinstance(outputs, int) else outputs
+        names = ["" if a is None else f"x{i}" for i, a in enumerate(inputs)]
+        inits = [a.proto(names[i]) if isinstance(a, Packed) else proto(a, names[i]) for i, a in enumerate(inputs)
+                 if isinstance(a, Packed) or (a is not None and i in constant)]
+        fed = [i for i, a in enumerate(inputs) if a is not None and not isinstance(a, Packed) and i not in constant]
+        node = helper.make_node(op, names, [f"y{i}" if w else "" for i, w in enumerate(wanted)], domain=domain, **attrs)
+        graph = helper.make_graph([node], "g", [helper.make_tensor_value_info(names[i], onnx_dtype(inputs[i]), inputs[i].shape) for i in fed],
+                                  [onnx.ValueInfoProto(name=f"y{i}") for i, w in enumerate(wanted) if w], inits)
+        imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+        return helper.make_model(graph, opset_imports=imports, ir_version=10), {names[i]: inputs[i] for i in fed}
+
+    def case(self, op, inputs, outputs=1, rtol=1e-5, atol=None, expect=None, through=None, **attrs):
+        """expect: the results instead of onnxruntime's. through: a dtype in which onnxruntime computes instead (it lacks the kernel)."""
+        options = {k: attrs.pop(k) for k in ("domain", "opset", "constant") if k in attrs}
+        attrs = {k: v for k, v in attrs.items() if v is not None}
+        model, feeds = self.model(op, inputs, outputs, attrs, **options)
+        if expect is None:
+            other = inputs if through is None else [a.astype(through) if a is not None and not isinstance(a, Packed) and
+                                                    (a.dtype.kind == "f" or a.dtype == BF16) else a for a in inputs]
+            their, fed = (model, feeds) if through is None else self.model(op, other, outputs, attrs, **options)
+            try:
+                expect = run(their, fed)
+            except Exception as e:
+                self.skipped.append((op, str(e).split("\n")[0][-160:]))
+                return None
+            if through is not None:
+                expect = [y.astype(next(a for a in inputs if a is not None and (a.dtype.kind == "f" or a.dtype == BF16)).dtype) if y.dtype == through else y
+                          for y in expect]
+        self.write(f"{op}_{self.n}", model, list(feeds.values()), expect, rtol, atol)
+        return expect
+
+    def write(self, name, model, inputs, outputs, rtol, atol):
+        if atol is None:
+            top = max([float(np.abs(y[np.isfinite(y.astype(F64))].astype(F64)).max(initial=0)) for y in outputs if y.dtype.kind in "f" or y.dtype == BF16] + [0])
+            atol = 1e-6 * max(top, 1)
+        folder = os.path.join(self.folder, name)
+        os.makedirs(os.path.join(folder, "test_data_set_0"))
+        onnx.save(model, os.path.join(folder, "model.onnx"))
+        with open(os.path.join(folder, "tolerance"), "w") as f:
+            f.write(f"{rtol} {atol}\n")
+        for kind, values in (("input", inputs), ("output", outputs)):
+            for i, a in enumerate(values):
+                with open(os.path.join(folder, "test_data_set_0", f"{kind}_{i}.pb"), "wb") as f:
+                    f.write(proto(a).SerializeToString())
+        self.n += 1
+
+
+def run(model, feeds, level=ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
+    so = ort.SessionOptions()
+    so.graph_optimization_level = level
+    so.intra_op_num_threads = 1
+    so.log_severity_level = 4
+    data = model if isinstance(model, str) else model.SerializeToString()
+    return ort.InferenceSession(data, so, providers=["CPUExecutionProvider"]).run(None, feeds)
+
+
+class Random:
+    def __init__(self, seed):
+        self.r = np.random.default_rng(seed)
+
+    def size(self, lo=1, hi=7):
+        return int(self.r.integers(lo, hi + 1))
+
+    def shape(self, lo=1, hi=4, most=6):
+        return tuple(self.size(1, most) for _ in range(self.size(lo, hi)))
+
+    def pick(self, *options):
+        return options[int(self.r.integers(len(options)))]
+
+    def yes(self, p=0.5):
+        return bool(self.r.random() < p)
+
+    def f(self, *shape, dtype=F32, scale=1.0):
+        return np.asarray(self.r.standard_normal(shape) * scale, dtype=F32).astype(dtype)
+
+    def i(self, lo, hi, *shape, dtype="i8"):
+        return np.asarray(self.r.integers(lo, hi, shape), dtype=dtype)
+
+    def q(self, signed, *shape):
+        return self.i(-128, 128, *shape, dtype="i1") if signed else self.i(0, 256, *shape, dtype="u1")
+
+    def broadcast(self, shape):
+        """A shape that broadcasts to `shape`."""
+        s = [1 if self.yes(0.3) else d for d in shape]
+        return tuple(s[self.size(0, len(s)):] if self.yes(0.3) else s)
+
+
+FAMILIES = []
+
+
+def family(f):
+    FAMILIES.append(f)
+    return f
+
+
+# ---- activations ---------------------------------------------------------------------------------------------------------------------------
+
+@family
+def activations(s, r):
+    for dtype, through in [(F32, None), (F16, None), (F64, F32)] + ([(BF16, F32)] if BF16 is not None else []):
+        shape = r.shape()
+        # MLAS approximates erf and tanh by rational functions: up to about 1e-6 absolute
+        soft = dict(through=through, atol=2e-6 * 4)
+        s.case("Gelu", [r.f(*shape, dtype=dtype, scale=2)], **soft)
+        s.case("FastGelu", [r.f(*shape, dtype=dtype, scale=2)], **soft)
+        s.case("FastGelu", [r.f(*shape, dtype=dtype, scale=2), r.f(shape[-1], dtype=dtype)], **soft)
+        s.case("BiasGelu", [r.f(*shape, dtype=dtype, scale=2), r.f(shape[-1], dtype=dtype)], **soft)
+        s.case("QuickGelu", [r.f(*shape, dtype=dtype, scale=2)], alpha=r.pick(None, 0.5, 1.0, 1.702, -1.0), **soft)
+    x, b = r.f(2, 3, 8), r.f(8)
+    v = (x + b).astype(F64)
+    gelu = np.vectorize(lambda t: 0.5 * t * (1 + __import__("math").erf(t / 2 ** 0.5)))
+    s.case("BiasSplitGelu", [x, b], expect=[(v[..., :4] * gelu(v[..., 4:])).astype(F32)])
+    skip = r.f(2, 3, 8)
+    s.case("BiasAdd", [x, b, skip], expect=[x + b + skip])
+    axis = r.size(1, 3)
+    scores, bias = r.f(2, 3, 4, 5), r.f(*((2,) + (1,) * (axis - 1) + (2, 3, 4, 5)[axis:]))
+    e = (scores + bias).reshape(int(np.prod(scores.shape[:axis])), -1)
+    e = np.exp(e - e.max(1, keepdims=True))
+    s.case("BiasSoftmax", [scores, bias], axis=axis, is_inner_broadcast=1, expect=[(e / e.sum(1, keepdims=True)).reshape(scores.shape)])
+
+
+# ---- products ------------------------------------------------------------------------------------------------------------------------------
+
+@family
+def fused_conv(s, r):
+    group = r.pick(1, 1, 2)
+    nd = r.pick(1, 2, 2, 3)
+    cin, cout, n = group * r.size(1, 3), group * r.size(1, 3), r.size(1, 3)
+    k = [r.size(1, 3) for _ in range(nd)]
+    d = [r.size(5, 9) for _ in range(nd)]
+    attrs = dict(group=group, kernel_shape=k if r.yes() else None, strides=[r.size(1, 2) for _ in range(nd)], dilations=[r.size(1, 2) for _ in range(nd)])
+    if r.yes(0.7):
+        attrs["pads"] = [r.size(0, 2) for _ in range(2 * nd)]
+    else:
+        attrs["auto_pad"] = r.pick("VALID", "SAME_UPPER")
+        attrs["dilations"] = [1] * nd
+    act, par = r.pick((None, None), ("Relu", None), ("Tanh", None), ("Sigmoid", None), ("LeakyRelu", [0.3]), ("Clip", [-0.5, 0.75]), ("HardSigmoid", [0.3, 0.6]))
+    x, w = r.f(n, cin, *d), r.f(cout, cin // group, *k)
+    b = r.f(cout) if r.yes() else None
+    base = s.case("FusedConv", [x, w] + ([b] if b is not None else []), activation=act, activation_params=par, **attrs)
+    if base is not None and act in (None, "Relu", "Tanh"):
+        s.case("FusedConv", [x, w, r.f(cout) if b is None else b, r.f(*base[0].shape)], activation=act, activation_params=par, **attrs)
+    if base is not None and act is None and nd == 2:
+        last = lambda a: np.moveaxis(a, 1, -1)
+        s.case("NhwcFusedConv", [last(x), w] + ([b] if b is not None else []), activation="Relu", expect=[last(np.maximum(base[0], 0))], **attrs)
+        s.case("FusedConv", [a.astype(F64) for a in ([x, w] + ([b] if b is not None else []))], expect=[base[0].astype(F64)], **attrs)
+
+
+@family
+def fused_gemm(s, r):
+    m, n, k, ta, tb = r.size(), r.size(), r.size(1, 20), r.size(0, 1), r.size(0, 1)
+    a, b = r.f(*((k, m) if ta else (m, k))), r.f(*((n, k) if tb else (k, n)))
+    c = r.f(*r.pick((n,), (m, n), (1, n), (m, 1), (1,), ())) if r.yes(0.7) else None
+    act = r.pick({}, {"activation": "Relu"}, {"activation": "Tanh"}, {"activation": "Sigmoid"}, {"activation": "LeakyRelu", "activation_alpha": 0.2},
+                 {"activation": "Elu", "activation_alpha": 0.7}, {"activation": "Softplus"}, {"activation": "Softsign"},
+                 {"activation": "HardSigmoid", "activation_alpha": 0.3, "activation_beta": 0.4}, {"activation": "Selu", "activation_alpha": 1.5, "activation_gamma": 1.1},
+                 {"activation": "ThresholdedRelu", "activation_alpha": 0.5})
+    if not act:
+        act = {"activation": "Relu"}
+    s.case("FusedGemm", [a, b] + ([c] if c is not None else []), transA=ta, transB=tb, alpha=r.pick(None, 0.5, -2.0), beta=r.pick(None, 0.25), **act)
+
+
+@family
+def fused_matmul(s, r):
+    ba, bb = r.pick(((), ()), ((3,), (3,)), ((2, 3), (2, 3)), ((2, 3), (3,)), ((1, 3), (2, 1)), ((2,), ()), ((), (2,)))
+    m, n, k = r.size(), r.size(), r.size(1, 9)
+    attrs = dict(transA=r.size(0, 1), transB=r.size(0, 1), transBatchA=int(len(ba) > 0 and r.yes(0.3)), transBatchB=int(len(bb) > 0 and r.yes(0.3)))
+
+    def stored(batch, rows, cols, trans, tbatch):
+        d = (cols, rows) if trans else (rows, cols)
+        return (d[0],) + batch + (d[1],) if tbatch else batch + d
+    if ba != bb:
+        attrs["transBatchA"] = attrs["transBatchB"] = 0
+    a, b = stored(ba, m, k, attrs["transA"], attrs["transBatchA"]), stored(bb, k, n, attrs["transB"], attrs["transBatchB"])
+    dtype = r.pick(F32, F64, F16)
+    s.case("FusedMatMul", [r.f(*a, dtype=dtype), r.f(*b, dtype=dtype)], alpha=r.pick(None, 0.5, -1.5, 0.0), **attrs)
+    if not attrs["transBatchA"] and not attrs["transBatchB"]:
+        s.case("TransposeMatMul", [r.f(*a), r.f(*b)], alpha=r.pick(None, 0.125), transA=attrs["transA"], transB=attrs["transB"])
+        x, w = r.f(*a), r.f(*b)
+        y = s.case("FusedMatMul", [x, w], transA=attrs["transA"], transB=attrs["transB"], alpha=0.5)
+        if y is not None:
+            s.case("FusedMatMulActivation", [x, w], transA=attrs["transA"], transB=attrs["transB"], alpha=0.5, activation="LeakyRelu", activation_alpha=0.25,
+                   expect=[np.where(y[0] < 0, y[0] * F32.type(0.25), y[0])])
+    for shapes in (((k,), (k, n)), ((m, k), (k,)), ((k,), (k,))):
+        s.case("FusedMatMul", [r.f(*shapes[0]), r.f(*shapes[1])], transA=int(len(shapes[0]) == 1), transB=int(len(shapes[1]) == 1))
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------------------------------
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("cases")
+    p.add_argument("-k", default="")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--rounds", type=int, default=12)
+    p.add_argument("--keep")
+    a = p.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = a.keep or scratch
+        os.makedirs(folder, exist_ok=True)
+        s = Suite(folder, a.k, a.seed, a.rounds)
+        for k, f in enumerate(FAMILIES):
+            if a.k and a.k not in f.__name__:
+                continue
+            for i in range(a.rounds):
+                f(s, Random(1000003 * a.seed + 1009 * k + i))
+        done = subprocess.run([a.cases, folder], capture_output=True, text=True)
+        bad = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+        print("\n".join(bad[:40]))
+        print(done.stdout.splitlines()[-1] if done.stdout else done.stderr)
+        reasons = {}
+        for op, why in s.skipped:
+            reasons.setdefault((op, why), 0)
+            reasons[op, why] += 1
+        for (op, why), n in sorted(reasons.items()):
+            print(f"onnxruntime refused {n} of {op}: {why}")
+        return 1 if done.returncode or len(s.skipped) * 10 > s.n else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
