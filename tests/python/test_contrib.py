@@ -244,6 +244,69 @@ def fused_matmul(s, r):
         s.case("FusedMatMul", [r.f(*shapes[0]), r.f(*shapes[1])], transA=int(len(shapes[0]) == 1), transB=int(len(shapes[1]) == 1))
 
 
+# ---- norms ---------------------------------------------------------------------------------------------------------------------------------
+
+@family
+def layer_norms(s, r):
+    dtype = r.pick(F32, F32, F64, F16)
+    shape = r.shape(2, 4)
+    axis = r.size(-1, len(shape) - 1) if r.yes() else -1
+    tail = shape[axis:] if axis < 0 else shape[axis:]
+    eps = r.pick(None, 1e-5, 1e-3, 0.1)
+    for opset in (11, 21):
+        s.case("LayerNormalization", [r.f(*shape, dtype=dtype), r.f(*tail, dtype=dtype)] + ([r.f(*tail, dtype=dtype)] if r.yes() else []), domain="", opset=opset,
+               axis=axis, epsilon=eps, stash_type=1)
+        s.case("SimplifiedLayerNormalization", [r.f(*shape, dtype=dtype), r.f(*tail, dtype=dtype)], domain="", opset=opset, axis=axis, epsilon=eps)
+    b, w, d = r.size(1, 3), r.size(1, 5), r.size(1, 33)
+    full = (b, w, d) if r.yes(0.8) else (w, d)
+    skip = r.pick(full, (w, d), (1, w, d) if len(full) == 3 else full)
+    x, k, g = r.f(*full, dtype=dtype, scale=3), r.f(*skip, dtype=dtype), r.f(d, dtype=dtype)
+    beta, bias = r.f(d, dtype=dtype) if r.yes(0.7) else None, r.f(d, dtype=dtype) if r.yes() else None
+    # f16: onnxruntime sums in f16 before it normalises
+    loose = dict(rtol=2e-3, atol=4e-3) if dtype == F16 else dict(atol=1e-5, through=F32 if dtype == F64 else None)
+    s.case("SkipLayerNormalization", [x, k, g] + ([beta, bias] if bias is not None else [beta] if beta is not None else []),
+           r.pick(1, [True, False, False, True]), epsilon=eps, **loose)
+    s.case("SkipSimplifiedLayerNormalization", [x, k, g] + ([bias] if bias is not None else []), r.pick(1, [True, False, False, True]), epsilon=eps, **loose)
+
+
+@family
+def embed_norms(s, r):
+    b, w, d, vocab, places, kinds = r.size(1, 3), r.size(1, 6), r.size(5, 17), 11, 9, 3      # few values can be almost equal: then floats cancel
+    ids, seg = r.i(0, vocab, b, w, dtype="i4"), r.i(0, kinds, b, w, dtype="i4") if r.yes(0.7) else None
+    tables = [r.f(vocab, d), r.f(places, d), r.f(kinds, d) if seg is not None else None, r.f(d), r.f(d)]
+    mask = r.i(0, 2, b, w, dtype="i4") if r.yes() else None
+    pos = r.i(0, places, r.pick(1, b), w, dtype="i4") if r.yes(0.4) else None
+    ins = [ids, seg] + tables + ([mask, pos] if pos is not None else [mask] if mask is not None else [])
+    s.case("EmbedLayerNormalization", ins, r.pick([True, True], [True, True, True]), mask_index_type=1, epsilon=r.pick(1e-12, 1e-5, 0.1))
+    signed = r.yes()
+    zp = lambda: r.q(signed).reshape(())
+    sc = lambda: np.asarray(abs(r.f()) * 0.02 + 0.001, F32)
+    q = [ids, seg, r.q(signed, vocab, d), r.q(signed, places, d), r.q(signed, kinds, d) if seg is not None else None, r.q(signed, d), r.q(signed, d), mask]
+    has = seg is not None
+    q += [sc(), sc(), sc() if has else None, sc(), sc(), zp(), zp(), zp() if has else None, zp(), zp()]
+    s.case("QEmbedLayerNormalization", q, 2, epsilon=r.pick(1e-12, 1e-5, 0.1), rtol=2e-5)
+
+
+@family
+def group_norms(s, r):
+    """The CPU provider has none: the formula of the documentation."""
+    groups, last, act = r.size(1, 3), r.size(0, 1), r.size(0, 1)
+    n, c, h, w = r.size(1, 2), groups * r.size(1, 3), r.size(1, 4), r.size(1, 4)
+    x, g, b = r.f(n, h, w, c), r.f(c), r.f(c)
+    skip = r.f(*r.pick((n, h, w, c), (n, 1, 1, c), (n, c)))
+    bias = r.f(c) if r.yes() else None
+    first = lambda a: a if last or a.ndim == 2 else np.ascontiguousarray(np.moveaxis(a, -1, 1))
+
+    def norm(v):
+        v = v.astype(F64).reshape(n, h * w, groups, c // groups)
+        v = ((v - v.mean((1, 3), keepdims=True)) / np.sqrt(v.var((1, 3), keepdims=True) + 1e-3)).reshape(n, h, w, c) * g + b
+        return (v / (1 + np.exp(-v)) if act else v).astype(F32)
+    s.case("GroupNorm", [first(x), g, b], channels_last=last, activation=act, groups=groups, epsilon=1e-3, expect=[first(norm(x))])
+    total = x + (skip if skip.ndim == 4 else skip[:, None, None, :]) + (0 if bias is None else bias)
+    s.case("SkipGroupNorm", [first(x), g, b, first(skip)] + ([bias] if bias is not None else []), 2, channels_last=last, activation=act, groups=groups, epsilon=1e-3,
+           expect=[first(norm(total)), first(total)])
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------------------------------
 
 def main():
