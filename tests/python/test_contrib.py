@@ -307,6 +307,192 @@ def group_norms(s, r):
            expect=[first(norm(total)), first(total)])
 
 
+# ---- attentions ----------------------------------------------------------------------------------------------------------------------------
+
+def padding(r, b, s, l, t, kinds):
+    """A mask of one of the kinds, or None."""
+    kind = r.pick(*kinds)
+    keep = lambda m: np.concatenate([np.ones_like(m[..., :1]), m[..., 1:]], -1)     # -10000 + x in float has no digits left of x, were all masked
+    ends = r.i(1, t + 1, b, dtype="i4")
+    return {"none": None, "ends": ends, "range": np.concatenate([ends, np.minimum(ends - 1, r.i(0, t, b, dtype="i4"))]).astype("i4"), "keys": keep(r.i(0, 2, b, t, dtype="i4")),
+            "queries": keep(r.i(0, 2, b, s, t, dtype="i4")), "dummy": np.ones((b, 1), "i4")}[kind]
+
+
+def scores_bias(r, b, n, s, t):
+    return r.f(r.pick(1, b), r.pick(1, n), s, t)
+
+
+@family
+def attention(s, r):
+    b, w, n, h, d = r.size(1, 3), r.size(1, 6), r.size(1, 3), r.size(1, 9), r.size(1, 12)
+    past = r.pick(None, None, 0, 1, 4)
+    hv = h if past is not None or r.yes() else r.size(1, 7)
+    weights, x = r.f(d, n * (2 * h + hv), scale=0.5), r.f(b, w, d)
+    t = w + (past or 0)
+    kv = r.f(2, b, n, past, h) if past is not None else None
+    causal = r.size(0, 1)
+    mask = padding(r, b, w, w, t, ["none", "ends", "keys", "queries", "dummy"] + ["range"] * (not causal))
+    bias = scores_bias(r, b, n, w, t) if kv is None and r.yes(0.4) else None
+    attrs = dict(num_heads=n, unidirectional=causal, scale=r.pick(None, 0.3), mask_filter_value=r.pick(None, None, -3.4028234663852886e38, -5.0),
+                 qkv_hidden_sizes=[n * h, n * h, n * hv] if hv != h or r.yes(0.3) else None)
+    ins = [x, weights, r.f(n * (2 * h + hv)), mask, kv, bias]
+    dtype = r.pick(F32, F32, F16)
+    if dtype == F16:
+        ins = [a.astype(F16) if a is not None and a.dtype == F32 else a for a in ins]
+    while ins[-1] is None:
+        ins.pop()
+    s.case("Attention", ins, 2 if hv == h else 1, atol=None if dtype == F32 else 2e-3, **attrs)
+    # one buffer for past and present, which the CPU provider has not: the same numbers without
+    m, p = w + 5, r.size(0, 5)
+    buffer = r.f(2, b, n, m, h)
+    ins = [x, r.f(d, 3 * n * h), r.f(3 * n * h), padding(r, b, w, w, w + p, ["none", "keys"])]
+    want = s.case("Attention", ins + [np.ascontiguousarray(buffer[:, :, :, :p])], 2, num_heads=n, unidirectional=1)
+    if want is not None:
+        after = buffer.copy()
+        after[:, :, :, :p + w] = want[1]
+        s.case("Attention", ins + [buffer, None, np.asarray([p], "i4")], 2, num_heads=n, unidirectional=1, past_present_share_buffer=1, expect=[want[0], after])
+    qx, qw, signed = r.q(False, b, w, d), r.q(True, d, 3 * n * h), r.yes()
+    if not signed:
+        qw = r.q(False, d, 3 * n * h)
+    per_column = r.yes()
+    wz = (np.zeros(3 * n * h, qw.dtype) if per_column else np.asarray(r.size(0, 3), qw.dtype)) if r.yes(0.7) else None
+    ws = np.abs(r.f(3 * n * h)) * 0.01 + 0.001 if per_column else np.asarray(0.01, F32)
+    past2 = r.f(2, b, n, past, h) if past is not None else None
+    ins = [qx, qw, r.f(3 * n * h), np.asarray(0.02, F32), ws.astype(F32), padding(r, b, w, w, t, ["none", "ends", "keys"]), np.asarray(r.size(0, 255), "u1"), wz, past2]
+    while ins[-1] is None:
+        ins.pop()
+    # without a constant weight onnxruntime reads zero points of int8 weights as uint8
+    s.case("QAttention", ins, 2, num_heads=n, unidirectional=r.size(0, 1), rtol=2e-5, constant=(1, 4, 7))
+
+
+@family
+def multi_head(s, r):
+    b, w, n, h = r.size(1, 3), r.size(1, 6), r.size(1, 3), r.size(1, 9)
+    hv = h if r.yes(0.6) else r.size(1, 7)
+    form = r.pick("self", "self", "cross", "cache")
+    hv = h if form == "cache" else hv
+    l = w if form == "self" else r.size(1, 7)
+    past = r.pick(None, None, 1, 4) if form == "self" and hv == h else None
+    t = l + (past or 0)
+    q = r.f(b, w, n * h)
+    k, v = (r.f(b, n, l, h), r.f(b, n, l, hv)) if form == "cache" else (r.f(b, l, n * h), r.f(b, l, n * hv))
+    bias = r.f(n * (2 * h + hv)) if r.yes() and form != "cache" else None
+    mask = padding(r, b, w, l, t, ["none", "ends", "keys", "queries"])
+    ab = scores_bias(r, b, n, w, t) if r.yes(0.4) else None
+    pk, pv = (r.f(b, n, past, h), r.f(b, n, past, hv)) if past is not None else (None, None)
+    ins = [q, k, v, bias, mask, ab, pk, pv]
+    while ins[-1] is None:
+        ins.pop()
+    outs = 3 if form != "cache" and (past is not None or r.yes(0.3)) else 1
+    s.case("MultiHeadAttention", ins, outs, num_heads=n, scale=r.pick(None, 0.4), unidirectional=r.size(0, 1), mask_filter_value=r.pick(None, -3.4028234663852886e38))
+    want = s.case("MultiHeadAttention", [q, k, v], 3, num_heads=n, scale=0.3) if form == "self" else None
+    if want is not None:
+        qk = 0.3 * np.einsum("bsnh,btnh->bnst", q.reshape(b, w, n, h), k.reshape(b, l, n, h))       # onnxruntime finds no type for this output
+        s.case("MultiHeadAttention", [q, k, v], 4, num_heads=n, scale=0.3, expect=want + [qk.astype(F32)])
+    # packed layouts, which the CPU provider refuses: the same numbers unpacked
+    q3, bias3 = r.f(b, w, n, 3, h), r.f(3 * n * h)
+    flat = [np.ascontiguousarray(q3[:, :, :, i]).reshape(b, w, n * h) for i in range(3)]
+    want = s.case("MultiHeadAttention", flat + [bias3], num_heads=n)
+    if want is not None:
+        s.case("MultiHeadAttention", [q3, None, None, bias3], num_heads=n, expect=want)
+    kv = r.f(b, l, n, 2, h)
+    want = s.case("MultiHeadAttention", [q] + [np.ascontiguousarray(kv[:, :, :, i]).reshape(b, l, n * h) for i in range(2)], num_heads=n)
+    if want is not None:
+        s.case("MultiHeadAttention", [q, kv], num_heads=n, expect=want)
+
+
+@family
+def decoder_masked(s, r):
+    beams, groups, n, h = r.size(1, 3), r.size(1, 2), r.size(1, 3), r.size(1, 8)
+    b, m, p = beams * groups, 7, r.size(0, 6)
+    q, k, v, pk, pv = r.f(b, 1, n * h), r.f(b, 1, n * h), r.f(b, 1, n * h), r.f(b, n, m, h), r.f(b, n, m, h)
+    mask = padding(r, b, 1, 1, p + 1, ["none", "keys"])
+    bias = r.f(3 * n * h) if r.yes() else None
+    ab = scores_bias(r, b, n, 1, p + 1) if beams == 1 and r.yes(0.4) else None          # with beams onnxruntime takes the bias of another beam
+    indir = r.i(0, beams, groups, beams, m, dtype="i4") if beams > 1 else None
+    ins = [q, k, v, mask, ab, pk, pv, np.asarray([p], "i4"), np.asarray([beams], "i4") if beams > 1 else None, indir, bias]
+    while ins[-1] is None:
+        ins.pop()
+    want = s.case("DecoderMaskedMultiHeadAttention", ins, 3, num_heads=n, past_present_share_buffer=1, scale=r.pick(None, 0.2))
+    if want is not None and mask is None and bias is None and ab is None and beams == 1:
+        want = s.case("DecoderMaskedMultiHeadAttention", ins, 3, num_heads=n, past_present_share_buffer=1, scale=0.2)
+        qk = 0.2 * np.einsum("bnsh,bnth->bnst", q.reshape(b, n, 1, h), want[1][:, :, :p + 1])       # onnxruntime infers f16 for this output and refuses
+        s.case("DecoderMaskedMultiHeadAttention", ins, 4, num_heads=n, past_present_share_buffer=1, output_qk=1, scale=0.2, expect=want + [qk.astype(F32)])
+    l = r.size(1, 6)
+    s.case("DecoderMaskedMultiHeadAttention", [q, r.f(b, n, l, h), r.f(b, n, l, h), padding(r, b, 1, l, l, ["none", "keys"])], num_heads=n)
+
+
+@family
+def rotary(s, r):
+    b, w, n, h, m = r.size(1, 3), r.size(1, 5), r.size(1, 3), 2 * r.size(1, 8), 12
+    part = 2 * r.size(1, h // 2) if r.yes(0.4) else 0
+    four = r.yes()
+    dtype = r.pick(F32, F16)
+    half = (part or h) // 2
+    angle = r.f(m, half)
+    x = r.f(b, n, w, h, dtype=dtype) if four else r.f(b, w, n * h, dtype=dtype)
+    ids = r.i(0, m, b, w) if r.yes() else np.asarray([r.size(0, m - w)], "i8")
+    s.case("RotaryEmbedding", [x, ids, np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)], num_heads=n if part or r.yes() else None, rotary_embedding_dim=part or None,
+           interleaved=r.size(0, 1), atol=2e-3 if dtype == F16 else None)
+
+
+def rows_seen(y, counts):
+    """Padding rows are unspecified: 0 here."""
+    y = y.copy()
+    for b, n in enumerate(counts):
+        y[b, n:] = 0
+    return y
+
+
+def cache_kept(c, counts):
+    c = c.copy()
+    for b, n in enumerate(counts):
+        c[b, :, n:] = 0
+    return c
+
+
+@family
+def group_query(s, r):
+    b, nk, h = r.size(1, 3), r.size(1, 2), r.pick(8, 16, 16, 32)
+    n = nk * r.size(1, 3)
+    step = r.pick("prompt", "decode", "decode", "chunk")
+    b = 1 if step == "chunk" else b
+    w = 1 if step == "decode" else r.size(2, 6)
+    before = 0 if step == "prompt" else r.size(1, 6)
+    total = w + before
+    lens = r.i(1, total + 1, b) if step == "prompt" else r.i(w, total + 1, b)
+    lens[r.size(0, b - 1)] = total
+    if step == "chunk":
+        lens[:] = total
+    dtype = r.pick(F32, F32, F16)
+    past = None
+    if step != "prompt" or r.yes(0.3):
+        room = before + r.pick(0, 0, 3) if step != "prompt" else total + 2
+        past = [r.f(b, nk, room, h, dtype=dtype), r.f(b, nk, room, h, dtype=dtype)]
+    packed = r.yes(0.3)
+    qkv = [r.f(b, w, (n + 2 * nk) * h, dtype=dtype), None, None] if packed else [r.f(b, w, n * h, dtype=dtype), r.f(b, w, nk * h, dtype=dtype), r.f(b, w, nk * h, dtype=dtype)]
+    rotary_on = h % 16 == 0 and r.yes()
+    angle = r.f(total + 3, r.pick(h // 2, 8))
+    trig = [np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)] if rotary_on else [None, None]
+    ids = r.i(0, total + 3, b, w) if rotary_on and r.yes(0.3) else None
+    bias = r.f(r.pick(1, b), r.pick(1, n), w, total, dtype=dtype) if r.yes(0.3) else None
+    sink = r.f(n, dtype=dtype) if r.yes(0.3) else None
+    ins = qkv + (past or [None, None]) + [(lens - 1).astype("i4"), np.asarray(total, "i4")] + trig + [ids, bias, sink]
+    while ins[-1] is None:
+        ins.pop()
+    attrs = dict(num_heads=n, kv_num_heads=nk, scale=r.pick(None, 0.25), softcap=r.pick(None, None, 5.0), local_window_size=r.pick(None, None, 1, 2, 3),
+                 do_rotary=int(rotary_on), rotary_interleaved=r.size(0, 1) if rotary_on else None, smooth_softmax=r.pick(None, None, 1) if sink is None else None)
+    loose = dict(atol=4e-3) if dtype == F16 else {}
+    model, feeds = s.model("GroupQueryAttention", ins, 3, {k: v for k, v in attrs.items() if v is not None})
+    try:
+        y = run(model, feeds)
+    except Exception as e:
+        s.skipped.append(("GroupQueryAttention", str(e).split("\n")[0][-160:]))
+        return
+    new = np.minimum(lens, w) if step == "prompt" else np.full(b, w)
+    s.case("GroupQueryAttention", ins, 3, expect=[rows_seen(y[0], new), cache_kept(y[1], lens), cache_kept(y[2], lens)], **attrs, **loose)
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------------------------------
 
 def main():
