@@ -225,16 +225,20 @@ static void load_row(const fy_tensor *t, int64_t row, int64_t H, store st, const
     }
 }
 
+/* x as a cache of dtype t holds it, before the scale is multiplied in again. */
+static double kept(double x, double scale, store st, fy_dtype t) {
+    double v = fy_round_to(FERRY_FLOAT, x / scale), lo = st == NIBBLES ? -8 : -128, hi = st == NIBBLES ? 7 : 127;
+    if (t == FERRY_FLOAT8E4M3FN) return fy_round_to(t, fmin(fmax(v, -448), 448));
+    return v != v ? 0 : fmin(fmax(rint(v), lo), hi);
+}
+
 static void store_row(fy_tensor *t, int64_t row, int64_t H, store st, const double *scale, const double *from) {
-    double v;
     for (int64_t i = 0; i < H; i++) {
         if (st == PLAIN) {
             fy_put_f64(t, row * H + i, from[i]);
             continue;
         }
-        v = fy_round_to(FERRY_FLOAT, from[i] / scale[i]);
-        double lo = st == NIBBLES ? -8 : -128, hi = st == NIBBLES ? 7 : 127;
-        if (t->dtype != FERRY_FLOAT8E4M3FN) v = v != v ? 0 : fmin(fmax(rint(v), lo), hi);
+        double v = kept(from[i], scale[i], st, t->dtype);
         if (st == WHOLE) fy_put_f64(t, row * H + i, v);
         else {
             int64_t at = (row * H + i) / 2, both = fy_get_i64(t, at), half = (int64_t)v + 8;
@@ -248,6 +252,7 @@ static fy_status gather(const fy_call *c, const gqa *g, const fy_tensor *now, bo
     const fy_tensor *past = fy_arg(c, value ? PAST_V : PAST_K);
     fy_tensor *present = fy_res(c, value ? 2 : 1);
     int64_t H = g->H, width = g->most + g->sink, dim[4] = {g->B, g->Nk, width, H};
+    fy_dtype dtype = past ? past->dtype : present ? present->dtype : FERRY_INT8;
     double *scale = NULL;
     store st;
     FY_TRY(store_of(c->node, value, past ? past->dtype : 0, &st, c->e));
@@ -264,7 +269,10 @@ static fy_status gather(const fy_call *c, const gqa *g, const fy_tensor *now, bo
             const double *s = scale ? scale + h * H : NULL;
             double *row = (double *)all->data + plane * width * H;
             for (int64_t t = P - had; t < P; t++) load_row(past, plane * past->dim[2] + t - (P - had), H, st, s, row + t * H);
-            for (int64_t t = P; t < T; t++) fy_load_f64(row + t * H, now, (plane * g->S + t - P) * H, H);
+            for (int64_t t = P; t < T; t++) {                           /* new rows are read as the cache holds them */
+                fy_load_f64(row + t * H, now, (plane * g->S + t - P) * H, H);
+                for (int64_t i = 0; s && i < H; i++) row[t * H + i] = kept(row[t * H + i], s[i], st, dtype) * s[i];
+            }
             for (int64_t t = T - keep; present && t < T; t++) store_row(present, plane * g->C + t - (T - keep), H, st, s, row + t * H);
         }
     return FY_OK;
@@ -325,14 +333,14 @@ static fy_status turn(const fy_call *c, const gqa *g, fy_tensor *q, fy_tensor *k
     return FY_OK;
 }
 
-/* Scores [B,N,S,most + sink] into the output [B,N,S,total]: without the sink, 0 beyond what was scored. */
+/* Scores [B,N,S,most + sink] into the output [B,N,S,total]: without the sink, 0 where a key is not seen. */
 static void copy_scores(const gqa *g, const fy_tensor *from, fy_tensor *to) {
     int64_t width = g->most + g->sink;
     fy_mv_zero(to);
     for (int64_t i = 0; i < g->B * g->N * g->S; i++)
         for (int64_t t = 0; t < g->most; t++) {
             double v = ((double *)from->data)[i * width + t];
-            fy_put_f64(to, i * g->total + t, v);
+            if (v != -HUGE_VAL) fy_put_f64(to, i * g->total + t, v);
         }
 }
 

@@ -493,6 +493,84 @@ def group_query(s, r):
     s.case("GroupQueryAttention", ins, 3, expect=[rows_seen(y[0], new), cache_kept(y[1], lens), cache_kept(y[2], lens)], **attrs, **loose)
 
 
+@family
+def group_query_more(s, r):
+    """What the CPU provider has of the rest: scores as an output, no causal mask, norms of heads, quantised caches, windows as caches, padded chunks."""
+    b, nk, h, w, before = r.size(1, 2), r.size(1, 2), 16, 1, r.size(1, 6)
+    n, total = nk * r.size(1, 2), before + 1
+    lens = r.i(1, total + 1, b)
+    lens[0] = total
+
+    def inputs(w, b=b):
+        return [r.f(b, w, n * h), r.f(b, w, nk * h), r.f(b, w, nk * h)]
+    past = [r.f(b, nk, before, h), r.f(b, nk, before, h)]
+    tail = [(lens - 1).astype("i4"), np.asarray(total, "i4")]
+    base = dict(num_heads=n, kv_num_heads=nk)
+    for stage in (1, 2):
+        s.case("GroupQueryAttention", inputs(w)[:3] + [None, None, np.full(b, w - 1, "i4"), np.asarray(w, "i4")], 4, qk_output=stage, **base)
+        ins = inputs(w) + past + tail + r.pick([], [None, None, None, r.f(1, n, 1, total)], [None, None, None, None, r.f(n)])
+        more = dict(base, softcap=r.pick(0.0, 2.0), local_window_size=r.pick(-1, 2))
+        want = run(*s.model("GroupQueryAttention", ins, 4, dict(more, qk_output=stage)))
+        s.case("GroupQueryAttention", ins, 4, qk_output=stage, expect=[want[0], cache_kept(want[1], lens), cache_kept(want[2], lens), want[3]], **more)
+    p = r.size(2, 5)
+    s.case("GroupQueryAttention", inputs(p) + [None, None, np.full(b, p - 1, "i4"), np.asarray(p, "i4")], 4, qk_output=r.size(1, 2), **base)
+    s.case("GroupQueryAttention", inputs(p) + [None, None, np.full(b, p - 1, "i4"), np.asarray(p, "i4")], 3, causal=0, **base)
+    # norms of heads, which the CPU provider refuses: of normalised heads without
+    ins, gain, rest = inputs(p), [r.f(h), r.f(h)], [None, None, np.full(b, p - 1, "i4"), np.asarray(p, "i4")]
+
+    def normal(x, heads, g):
+        v = x.reshape(b, p, heads, h).astype(F64)
+        return (v / np.sqrt((v * v).mean(-1, keepdims=True) + 0.1) * g).astype(F32).reshape(x.shape)
+    want = run(*s.model("GroupQueryAttention", [normal(ins[0], n, gain[0]), normal(ins[1], nk, gain[1]), ins[2]] + rest, 3, base))
+    s.case("GroupQueryAttention", ins + rest + [None] * 7 + gain, 3, qk_norm_epsilon=0.1, expect=want, **base)
+
+
+@family
+def group_query_quantised(s, r):
+    b, nk, h, bits = r.size(1, 2), r.size(1, 2), 16, r.pick(8, 8, 4)
+    n, before = nk * r.size(1, 2), r.size(1, 5)
+    w = r.pick(1, 1, 3)
+    b = 1 if w > 1 else b
+    total = before + w
+    stored = (lambda: r.i(-128, 128, b, nk, before, h, dtype="i1")) if bits == 8 else (lambda: r.i(0, 256, b, nk, before, h // 2, dtype="u1"))
+    lens = np.full(b, total)
+    kind = r.pick("PER_TENSOR", "PER_CHANNEL")
+    scale = lambda: (np.abs(r.f(1, nk, 1, h)) * 0.01 + 0.01).astype(F32) * (1 if bits == 8 else 20) if kind == "PER_CHANNEL" else np.asarray([0.02 if bits == 8 else 0.4], F32)
+    ins = [r.f(b, w, n * h), r.f(b, w, nk * h), r.f(b, w, nk * h), stored(), stored(), (lens - 1).astype("i4"), np.asarray(total, "i4"), None, None, None, None, None, scale(), scale()]
+    s.case("GroupQueryAttention", ins, 3, num_heads=n, kv_num_heads=nk, k_quant_type=kind, v_quant_type=kind, kv_cache_bit_width=bits, rtol=1e-4, atol=1e-4)
+
+
+@family
+def group_query_windows(s, r):
+    nk, h = r.size(1, 2), 16
+    n = nk * r.size(1, 2)
+    base = dict(num_heads=n, kv_num_heads=nk)
+    # a window as the cache: C rows of the last L positions
+    window = r.size(1, 4)
+    room, before, w = window + r.size(0, 3), r.size(0, 12), r.pick(1, 1, 3)
+    total = before + w
+    past = [r.f(1, nk, room, h), r.f(1, nk, room, h)]
+    ins = [r.f(1, w, n * h), r.f(1, w, nk * h), r.f(1, w, nk * h)] + past + [np.asarray([total - 1], "i4"), np.asarray(total, "i4")]
+    try:
+        want = run(*s.model("GroupQueryAttention", ins, 3, dict(base, local_window_size=window, sliding_window_cache=1)))
+        step = room - window + 1
+        left = total if total <= room else total - step * -(-(total - room) // step)
+        s.case("GroupQueryAttention", ins, 3, local_window_size=window, sliding_window_cache=1, expect=[want[0], cache_kept(want[1], [left]), cache_kept(want[2], [left])], **base)
+    except Exception as e:
+        s.skipped.append(("GroupQueryAttention", str(e).split("\n")[0][-160:]))
+    # right-padded chunks
+    b, w, room = r.size(1, 3), r.size(1, 4), 12
+    lens = r.i(1, room - w + 1, b)
+    new = np.asarray([r.size(0, min(w, int(t))) for t in lens], "i4")
+    past = [r.f(b, nk, room, h), r.f(b, nk, room, h)]
+    ins = [r.f(b, w, n * h), r.f(b, w, nk * h), r.f(b, w, nk * h)] + past + [(lens - 1).astype("i4"), np.asarray(room, "i4")] + [None] * 9 + [new]
+    try:
+        want = run(*s.model("GroupQueryAttention", ins, 3, base))
+        s.case("GroupQueryAttention", ins, 3, expect=[rows_seen(want[0], new), cache_kept(want[1], lens), cache_kept(want[2], lens)], **base)
+    except Exception as e:
+        s.skipped.append(("GroupQueryAttention", str(e).split("\n")[0][-160:]))
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------------------------------
 
 def main():
