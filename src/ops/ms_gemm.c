@@ -85,7 +85,7 @@ static fy_status infer_conv_as(fy_infer *f, bool channels_last) {
         FY_TRY(fy_sub_permute_fact(f, &in[0], perm));
     }
     fy_sub_begin(&s, &fy_op_conv, f->node);
-    FY_TRY(fy_sub_infer(f, &s, fy_in_has(f, 2) ? 3 : 2, in, 1, &out));
+    FY_TRY(fy_sub_infer(f, &s, 3, in, 1, &out));
     r = out.type.rank;
     if (channels_last && r > 0) {
         fy_sub_channels_last(perm, r);
@@ -143,8 +143,9 @@ static fy_status infer_gemm(fy_infer *f) {
     int k;
     fy_sub s;
     FY_TRY(activation_of(&k, f->node, f->e));
+    fy_fact in[3] = {fy_sub_fact(f, 0, 0), fy_sub_fact(f, 1, 0), fy_sub_fact(f, 2, 0)};
     fy_sub_begin(&s, &fy_op_gemm, f->node);
-    return fy_sub_infer(f, &s, f->nin, f->in, f->nout, f->out);
+    return fy_sub_infer(f, &s, 3, in, f->nout, f->out);
 }
 
 static fy_status ref_gemm(const fy_call *c) {

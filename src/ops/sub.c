@@ -39,19 +39,24 @@ void fy_sub_ints(fy_sub *s, const char *name, const int64_t *v, int64_t n) {
 
 fy_status fy_sub_infer(fy_infer *f, const fy_sub *s, int nin, const fy_fact *in, int nout, fy_fact *out) {
     fy_infer g = *f;
-    g.node = &s->node;
     g.nin = nin;
     g.in = in;
     g.nout = nout;
     g.out = out;
     for (int i = 0; i < nout; i++) out[i] = (fy_fact){.type = {.rank = -1}};
-    return s->node.op->infer(&g);
+    fy_node n = s->node;                                                /* whether an input is there is read off the node */
+    FY_NOMEM(f->e, n.in = FY_NEWN(f->arena, fy_use, nin));
+    n.nin = nin;
+    for (int i = 0; i < nin; i++) n.in[i].value = in[i].type.kind == FY_NOTYPE ? NULL : f->node->in[0].value;
+    g.node = &n;
+    return n.op->infer(&g);
 }
 
 fy_fact fy_sub_fact(const fy_infer *f, int i, fy_dtype t) {
     fy_fact x = {.type = {.rank = -1}};
     if (!fy_in_has(f, i)) return x;
     x = f->in[i];
+    if (x.type.kind == FY_NOTYPE) x.type = (fy_type){.kind = FY_TENSOR, .rank = -1};
     if (!t || t == x.type.dtype) return x;
     x.type.dtype = t;
     x.constant = NULL;

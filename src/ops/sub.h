@@ -24,7 +24,8 @@ void fy_sub_ints(fy_sub *s, const char *name, const int64_t *v, int64_t n);     
 
 /* Inference of the node over other facts: `in` holds nin of them, results go to `out`. */
 FY_CHECKED fy_status fy_sub_infer(fy_infer *f, const fy_sub *s, int nin, const fy_fact *in, int nout, fy_fact *out);
-/* What is known of input i, or nothing; with `t` as its dtype and its contents forgotten if t is not 0. */
+/* What is known of input i: of kind FY_NOTYPE where it is left out, a tensor of unknown rank where nothing is known; with `t` as its
+ * dtype and its contents forgotten if t is not 0. */
 fy_fact fy_sub_fact(const fy_infer *f, int i, fy_dtype t);
 /* The fact with its axes in another order: axis k of the result is axis perm[k]. Nothing happens to an unknown rank. */
 FY_CHECKED fy_status fy_sub_permute_fact(fy_infer *f, fy_fact *x, const int *perm);

@@ -55,7 +55,7 @@ class Suite:
         self.folder, self.word, self.seed, self.rounds = folder, word, seed, rounds
         self.n, self.skipped, self.family = 0, [], ""
 
-    def model(self, op, inputs, outputs, attrs, domain="com.microsoft", opset=21, constant=()):
+    def model(self, op, inputs, outputs, attrs, domain="com.microsoft", onnx_opset=21, constant=()):
         """inputs: arrays, Packed or None; outputs: how many, or a list of which are wanted."""
         wanted = [True] * outputs if isinstance(outputs, int) else outputs
         names = ["" if a is None else f"x{i}" for i, a in enumerate(inputs)]
@@ -65,12 +65,12 @@ class Suite:
         node = helper.make_node(op, names, [f"y{i}" if w else "" for i, w in enumerate(wanted)], domain=domain, **attrs)
         graph = helper.make_graph([node], "g", [helper.make_tensor_value_info(names[i], onnx_dtype(inputs[i]), inputs[i].shape) for i in fed],
                                   [onnx.ValueInfoProto(name=f"y{i}") for i, w in enumerate(wanted) if w], inits)
-        imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+        imports = [helper.make_opsetid("", onnx_opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
         return helper.make_model(graph, opset_imports=imports, ir_version=10), {names[i]: inputs[i] for i in fed}
 
     def case(self, op, inputs, outputs=1, rtol=1e-5, atol=None, expect=None, through=None, **attrs):
         """expect: the results instead of onnxruntime's. through: a dtype in which onnxruntime computes instead (it lacks the kernel)."""
-        options = {k: attrs.pop(k) for k in ("domain", "opset", "constant") if k in attrs}
+        options = {k: attrs.pop(k) for k in ("domain", "onnx_opset", "constant") if k in attrs}
         attrs = {k: v for k, v in attrs.items() if v is not None}
         model, feeds = self.model(op, inputs, outputs, attrs, **options)
         if expect is None:
@@ -254,9 +254,9 @@ def layer_norms(s, r):
     tail = shape[axis:] if axis < 0 else shape[axis:]
     eps = r.pick(None, 1e-5, 1e-3, 0.1)
     for opset in (11, 21):
-        s.case("LayerNormalization", [r.f(*shape, dtype=dtype), r.f(*tail, dtype=dtype)] + ([r.f(*tail, dtype=dtype)] if r.yes() else []), domain="", opset=opset,
+        s.case("LayerNormalization", [r.f(*shape, dtype=dtype), r.f(*tail, dtype=dtype)] + ([r.f(*tail, dtype=dtype)] if r.yes() else []), domain="", onnx_opset=opset,
                axis=axis, epsilon=eps, stash_type=1)
-        s.case("SimplifiedLayerNormalization", [r.f(*shape, dtype=dtype), r.f(*tail, dtype=dtype)], domain="", opset=opset, axis=axis, epsilon=eps)
+        s.case("SimplifiedLayerNormalization", [r.f(*shape, dtype=dtype), r.f(*tail, dtype=dtype)], domain="", onnx_opset=opset, axis=axis, epsilon=eps)
     b, w, d = r.size(1, 3), r.size(1, 5), r.size(1, 33)
     full = (b, w, d) if r.yes(0.8) else (w, d)
     skip = r.pick(full, (w, d), (1, w, d) if len(full) == 3 else full)
@@ -569,6 +569,79 @@ def group_query_windows(s, r):
         s.case("GroupQueryAttention", ins, 3, expect=[rows_seen(want[0], new), cache_kept(want[1], lens), cache_kept(want[2], lens)], **base)
     except Exception as e:
         s.skipped.append(("GroupQueryAttention", str(e).split("\n")[0][-160:]))
+
+
+# ---- quantised -----------------------------------------------------------------------------------------------------------------------------
+
+class Quantised:
+    """Scales and zero points; every other time scales are powers of two, so that float arithmetic is exact and no step may differ."""
+    def __init__(self, r):
+        self.r, self.exact, self.signed = r, r.yes(), r.yes()
+        self.loose = dict(rtol=0, atol=0 if self.exact else 1)
+
+    def scale(self):
+        return np.asarray(2.0 ** self.r.size(-7, -3) if self.exact else abs(self.r.f()) * 0.05 + 0.004, F32)
+
+    def zero(self):
+        return self.r.q(self.signed).reshape(())
+
+    def x(self, *shape):
+        return self.r.q(self.signed, *shape)
+
+
+@family
+def qlinear(s, r):
+    q = Quantised(r)
+    shape = r.shape()
+    for op in ("QLinearAdd", "QLinearMul"):
+        a, b = (shape, r.broadcast(shape)) if r.yes() else (r.broadcast(shape), shape)
+        s.case(op, [q.x(*a), q.scale(), q.zero(), q.x(*b), q.scale(), q.zero(), q.scale(), q.zero()], **q.loose)
+    one = lambda x: [x, q.scale(), q.zero(), q.scale(), q.zero()]
+    s.case("QLinearLeakyRelu", one(q.x(*shape)), alpha=0.25 if q.exact else r.pick(None, 0.3), **q.loose)
+    s.case("QLinearSigmoid", one(q.x(*shape)), rtol=0, atol=1)
+    axis = r.size(-len(shape), len(shape) - 1)
+    p = one(q.x(*shape))
+    p[3] = np.asarray(1 / 256 if r.yes() else 0.01, F32)
+    p[4] = np.asarray(-128 if q.signed else 0, p[0].dtype)
+    opset = r.pick(11, 12, 13, 17)
+    if q.signed:       # onnxruntime wraps 128 to -128
+        p[3] = np.asarray(1 / 255, F32)
+    s.case("QLinearSoftmax", p, axis=r.pick(None, axis) if len(shape) > 1 else axis, opset=opset, rtol=0, atol=1)
+    parts = [shape[:1] + (r.size(1, 4),) + shape[2:] if len(shape) > 1 else (r.size(1, 4),) for _ in range(r.size(1, 3))]
+    ins = [q.scale(), q.zero()]
+    for d in parts:
+        ins += [q.x(*d), q.scale(), q.zero()]
+    s.case("QLinearConcat", ins, axis=1 if len(shape) > 1 else 0, **q.loose)
+    c, a, b = r.i(0, 2, *r.broadcast(shape), dtype="bool"), q.x(*shape), q.x(*r.broadcast(shape))
+    s.case("QLinearWhere", [c, a, q.scale(), q.zero(), b, q.scale(), q.zero(), q.scale(), q.zero()], constant=(2, 3, 5, 6, 7, 8), **q.loose)
+    x, xs, xz, ys, yz = one(q.x(*shape))
+    keep, axes = r.size(0, 1), [axis]
+    y = np.rint(((x.astype(F64) - xz) * xs).mean(axis, keepdims=bool(keep)) / ys) + yz
+    lo, hi = (-128, 127) if q.signed else (0, 255)
+    s.case("QLinearReduceMean", [x, xs, xz, ys, yz], axes=axes, keepdims=keep, rtol=0, atol=1, expect=[np.asarray(np.clip(y, lo, hi)).astype(x.dtype)])
+    s.case("ReduceSumInteger", [x], axes=axes, keepdims=keep, expect=[np.asarray(x.astype("i8").sum(axis, keepdims=bool(keep))).astype("i4" if q.signed else "u4")])
+
+
+@family
+def qlinear_pools(s, r):
+    q = Quantised(r)
+    nd, last = r.pick(1, 2, 2, 3), r.size(0, 1)
+    n, c, d = r.size(1, 2), r.size(1, 5), [r.size(3, 7) for _ in range(nd)]
+    shape = (n, *d, c) if last else (n, c, *d)
+    one = [q.x(*shape), q.scale(), q.zero(), q.scale(), q.zero()]
+    k = [r.size(1, 3) for _ in range(nd)]
+    s.case("QLinearAveragePool", one, kernel_shape=k, strides=[r.size(1, 2) for _ in range(nd)], pads=[r.size(0, i - 1) for i in k] * 2, channels_last=last,
+           count_include_pad=r.size(0, 1), rtol=0, atol=1)
+    s.case("QLinearGlobalAveragePool", one, channels_last=last, rtol=0, atol=1)
+    group = r.pick(1, 2)
+    cin, cout = group * r.size(1, 3), group * r.size(1, 3)
+    shape = (n, *d, cin) if last else (n, cin, *d)
+    each = r.yes()
+    wq = r.q(q.signed or r.yes(), cout, cin // group, *k)
+    ws = np.asarray([q.scale() for _ in range(cout)], F32) if each else q.scale()
+    wz = np.zeros(cout, wq.dtype) if each else r.i(0, 9, dtype=wq.dtype).reshape(())
+    s.case("QLinearConv", [q.x(*shape), q.scale(), q.zero(), wq, ws, wz, np.asarray(q.scale() * 64, F32), q.zero()] + ([r.i(-999, 999, cout, dtype="i4")] if r.yes() else []),
+           group=group, kernel_shape=k, pads=[r.size(0, 1) for _ in range(2 * nd)], strides=[r.size(1, 2) for _ in range(nd)], channels_last=last, constant=(3, 4, 5), **q.loose)
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------------------------------
