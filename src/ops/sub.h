@@ -10,6 +10,8 @@
 #define OP(name) extern const fy_op fy_op_##name;
 #include "ops/ops.def"
 #undef OP
+/* LSTM of com.microsoft.DynamicQuantizeLSTM (rnn.c): no operator of the list. */
+extern const fy_op fy_op_lstm_requantised;
 
 #define FY_SUB_ATTRS 12
 typedef struct fy_sub { fy_node node; fy_attr attr[FY_SUB_ATTRS]; } fy_sub;    /* must not move: node points into it */

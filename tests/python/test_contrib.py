@@ -644,6 +644,56 @@ def qlinear_pools(s, r):
            group=group, kernel_shape=k, pads=[r.size(0, 1) for _ in range(2 * nd)], strides=[r.size(1, 2) for _ in range(nd)], channels_last=last, constant=(3, 4, 5), **q.loose)
 
 
+@family
+def quantised_products(s, r):
+    batch = r.pick((), (), (2,), (2, 3))
+    m, k, n = r.size(1, 6), r.size(1, 20), r.size(1, 9)
+    a_signed, b_signed = r.yes(), r.yes()
+    b_signed = b_signed or a_signed                     # onnxruntime has no i8 times u8
+    a, b = r.q(a_signed, *batch, m, k), r.q(b_signed, k, n)
+    per = r.yes()
+    bs = (np.abs(r.f(n)) * 0.02 + 0.001).astype(F32) if per else np.asarray(0.013, F32)
+    bz = (r.q(b_signed, n) if per else r.q(b_signed).reshape(())) if r.yes(0.7) else None
+    az, bias = r.q(a_signed).reshape(()) if r.yes(0.7) else None, r.f(n) if r.yes() else None
+    ins = [a, b, np.asarray(0.02, F32), bs, az, bz, bias]
+    while ins[-1] is None:
+        ins.pop()
+    s.case("MatMulIntegerToFloat", ins, constant=(1, 5))
+    ins = [r.f(*batch, m, k), b, bs, bz, bias]
+    while ins[-1] is None:
+        ins.pop()
+    s.case("DynamicQuantizeMatMul", ins, constant=(1, 3))
+    s.case("MatMulInteger16", [r.i(-500, 500, *batch, m, k, dtype="i2"), r.i(-500, 500, *batch, k, n, dtype="i2")])
+    ta, tb = r.size(0, 1), r.size(0, 1)
+    a2, b2 = r.q(a_signed, *((k, m) if ta else (m, k))), r.q(b_signed, *((n, k) if tb else (k, n)))
+    c = r.i(-3000, 3000, *r.pick((n,), (1, n), (m, n), (m, 1), (1, 1)), dtype="i4") if r.yes(0.7) else None
+    ins = [a2, np.asarray(0.02, F32), r.q(a_signed).reshape(()), b2, bs, r.q(b_signed, n) if per else r.q(b_signed).reshape(()), c]
+    if r.yes():
+        ins += [np.asarray(0.5, F32), r.q(a_signed).reshape(())]
+    while ins[-1] is None:
+        ins.pop()
+    s.case("QGemm", ins, transA=ta, transB=tb, alpha=r.pick(None, 0.5), rtol=1e-5 if len(ins) < 8 else 0, atol=None if len(ins) < 8 else 0, constant=(3, 4, 5))
+
+
+@family
+def quantised_lstm(s, r):
+    way = r.pick("forward", "reverse", "bidirectional")
+    d, t, b, i, h = 2 if way == "bidirectional" else 1, r.size(1, 5), r.size(1, 3), r.size(1, 6), r.size(1, 5)
+    signed, per = r.yes(), r.yes()
+
+    def weight(k):
+        w = r.q(signed, d, k, 4 * h)
+        shape = (d, 4 * h) if per else (d,)
+        z = np.zeros(shape, w.dtype) if per else r.i(0, 9, *shape, dtype=w.dtype)
+        return w, (np.abs(r.f(*shape)) * 0.005 + 0.002).astype(F32), z
+    w, ws, wz = weight(i)
+    q, rs, rz = weight(h)
+    ins = [r.f(t, b, i), w, q, r.f(d, 8 * h) if r.yes() else None, r.i(1, t + 1, b, dtype="i4") if r.yes(0.4) else None, r.f(d, b, h) if r.yes() else None, r.f(d, b, h) if r.yes() else None,
+           r.f(d, 3 * h, scale=0.3) if r.yes(0.4) else None, ws, wz, rs, rz]
+    # sigmoid and tanh are approximations there: a state may fall into the next of 256 steps
+    s.case("DynamicQuantizeLSTM", ins, 3, direction=way, hidden_size=h, input_forget=int(r.yes(0.2)), constant=(1, 2), rtol=0, atol=4e-3)
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------------------------------
 
 def main():
