@@ -694,6 +694,76 @@ def quantised_lstm(s, r):
     s.case("DynamicQuantizeLSTM", ins, 3, direction=way, hidden_size=h, input_forget=int(r.yes(0.2)), constant=(1, 2), rtol=0, atol=4e-3)
 
 
+def packed(values, bits):
+    """The last axis packed from the low end."""
+    per = 8 // bits
+    v = np.concatenate([values, np.zeros(values.shape[:-1] + (-values.shape[-1] % per,), values.dtype)], -1).astype("u1")
+    v = v.reshape(v.shape[:-1] + (-1, per))
+    return np.bitwise_or.reduce(v << (np.arange(per) * bits).astype("u1"), axis=-1).astype("u1")
+
+
+@family
+def few_bits(s, r):
+    bits, block = r.pick(2, 4, 4, 8), r.pick(16, 32, 64)
+    n, k = r.size(1, 9), r.size(1, 100)
+    blocks = -(-k // block)
+    dtype = r.pick(F32, F32, F16)
+    b = packed(r.i(0, 1 << bits, n, blocks, block), bits)
+    scale = ((np.abs(r.f(n, blocks)) * 0.1 + 0.01) * 16 / (1 << bits)).astype(dtype)
+    zero = r.pick(None, packed(r.i(0, 1 << bits, n, blocks), bits), (r.f(n, blocks) + (1 << (bits - 1))).astype(dtype))
+    if bits == 8 and zero is not None and zero.dtype != "u1":
+        zero = None
+    group = r.i(0, blocks, k, dtype="i4") if bits == 4 and zero is None and r.yes(0.4) else None        # with g_idx zero points are not read there
+    bias = r.f(n, dtype=dtype) if r.yes(0.4) else None
+    ins = [r.f(*r.pick((3,), (2, 2), ()), r.size(1, 4), k, dtype=dtype), b, scale, zero, group, bias]
+    while ins[-1] is None:
+        ins.pop()
+    # f16 is computed in f16 there; 8 bits at level 4 would quantise A too
+    s.case("MatMulNBits", ins, K=k, N=n, bits=bits, block_size=block, accuracy_level=r.pick(None, 0, 1), constant=(1, 2, 3) if r.yes() else (),
+           rtol=1e-2 if dtype == F16 else 1e-5, atol=None if dtype == F32 else 0.1)
+    y = s.case("MatMulNBits", ins[:2] + [scale], K=k, N=n, bits=bits, block_size=block, accuracy_level=4, constant=(1, 2), rtol=0.05, atol=0.5)
+    if bits == 4:
+        q, zs, g = r.i(0, 16, n, blocks, block), r.i(0, 16, n, blocks), r.i(0, blocks, k)
+        w, x = (q.reshape(n, -1)[:, :k] - zs[:, g]) * scale[:, g].astype(F64), r.f(3, k)
+        s.case("MatMulNBits", [x, packed(q, 4), scale.astype(F32), packed(zs, 4), g.astype("i4")], K=k, N=n, block_size=block, expect=[(x @ w.T).astype(F32)])
+        kind, w = r.size(0, 1), r.i(0, 256, (n * k + 1) // 2, dtype="u1")
+        absmax = np.abs(r.f(-(-n * k // block))) + F32.type(0.1)
+        s.case("MatMulBnb4", [r.f(2, k), w, absmax], K=k, N=n, block_size=block, quant_type=kind, transB=r.pick(None, 1), constant=(1, 2))
+        try:
+            y = run(*s.model("MatMulBnb4", [np.eye(k, dtype=F32), w, absmax], 1, dict(K=k, N=n, block_size=block, quant_type=kind), constant=(1, 2)))[0]
+            x = r.f(3, n)
+            s.case("MatMulBnb4", [x, w, absmax], K=k, N=n, block_size=block, quant_type=kind, transB=0, expect=[x @ y.T])
+        except Exception as e:
+            s.skipped.append(("MatMulBnb4", str(e)[-160:]))
+
+
+@family
+def gathered_blocks(s, r):
+    kind = r.pick("u4", "i4", "u8", "u8")
+    rank = r.size(2, 3)
+    shape = [r.size(1, 5) for _ in range(rank)]
+    gather = 0 if kind == "u8" else r.size(0, rank - 1)
+    quant = rank - 1 if kind == "u8" else r.size(0, rank - 1)
+    shape[quant] = r.pick(8, 16, 24, 40)
+    dtype = r.pick(F32, F32, F16)
+    blocks = list(shape)
+    blocks[quant] = -(-shape[quant] // 16)
+    bits = r.pick(2, 4, 8) if kind == "u8" else 4
+    scale = (np.abs(r.f(*blocks)) + 0.1).astype(dtype)
+    index = r.i(-shape[gather], shape[gather], *r.shape(0, 2, 4), dtype=r.pick("i4", "i8"))
+    if r.yes(0.3) and index.size:
+        index.reshape(-1)[0] = shape[gather] + 3                        # outside: zeros
+    if kind == "u8":
+        data = packed(r.i(0, 1 << bits, *shape), bits)
+        zero = packed(r.i(0, 1 << bits, *blocks), bits) if r.yes() else None
+    else:
+        lo, hi = (0, 16) if kind == "u4" else (-8, 8)
+        data = Packed(r.i(lo, hi, *shape), kind)
+        zero = Packed(r.i(lo, hi, *blocks), kind) if r.yes() else None
+    s.case("GatherBlockQuantized", [data, index, scale] + ([zero] if zero is not None else []), gather_axis=gather, quantize_axis=quant, block_size=16,
+           bits=bits if kind == "u8" else None)
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------------------------------
 
 def main():
