@@ -764,6 +764,62 @@ def gathered_blocks(s, r):
            bits=bits if kind == "u8" else None)
 
 
+# ---- forms of their own --------------------------------------------------------------------------------------------------------------------
+
+@family
+def quantize(s, r):
+    shape = r.shape(1, 4)
+    axis = r.size(-len(shape), len(shape) - 1)
+    kind = r.pick("i1", "u1", "i2", "u2")
+    each = r.yes()
+    n = (shape[axis],) if each else ()
+    lo, hi = np.iinfo(kind).min, np.iinfo(kind).max
+    scale, zero = np.asarray(np.abs(r.f(*n)) * 0.1 + 0.01, F32), r.i(lo, hi, *n, dtype=kind)
+    attrs = dict(axis=axis) if each else {}
+    s.case("QuantizeLinear", [r.f(*shape, scale=5), scale] + ([zero] if kind != "u1" or r.yes() else []), rtol=0, atol=0, **attrs)
+    s.case("DequantizeLinear", [r.i(lo, hi, *shape, dtype=kind), scale] + ([zero] if r.yes() else []), **attrs)
+    four = Packed(r.i(-8, 8, *shape), "i4")
+    s.case("DequantizeLinear", [four, scale, Packed(r.i(-8, 8, *n), "i4")], **attrs)
+
+
+@family
+def own_forms(s, r):
+    x = r.f(*r.shape(2, 4))
+    s.case("Trilu", [x] + ([np.asarray(r.size(-7, 7), "i8")] if r.yes() else []), upper=r.pick(None, 0, 1))
+    for t in ("f4", "f8", "i2", "i4", "i8"):
+        one = r.pick((), (1,))
+        lo, step = r.size(-5, 5), r.pick(1, 2, 3, -1, -2)
+        s.case("Range", [np.full(one, lo, t), np.full(one, lo + step * r.size(-1, 6), t)] + ([np.full(one, step, t)] if step != 1 or r.yes() else []))
+    s.case("ExpandDims", [x, np.asarray(r.size(-x.ndim - 1, x.ndim), "i4")])
+    s.case("Unique", [r.i(0, 5, r.size(1, 12)).astype(F32)], 3)
+    pads = np.concatenate([r.i(0, min(d, 3), 1) for d in x.shape] * 2)
+    mode = r.pick("constant", "reflect", "edge")
+    s.case("Pad", [x, pads if r.yes() else pads[None]] + ([r.f(*r.pick((), (1,)))] if mode == "constant" and r.yes() else []), mode=mode)
+    if mode == "constant":
+        s.case("Pad", [r.f(4, 5), np.asarray([-1, 2, 0, -3], "i8")], mode=mode)
+    img = r.f(r.size(1, 2), r.size(1, 3), r.size(2, 6), r.size(2, 6))
+    s.case("GridSample", [img, r.f(img.shape[0], r.size(1, 4), r.size(1, 4), 2)], mode=r.pick(None, "bilinear", "nearest", "bicubic"), align_corners=r.size(0, 1),
+           padding_mode=r.pick(None, "zeros", "border", "reflection"), rtol=1e-4, atol=1e-5)
+    q = r.q(r.yes(), 2, r.size(3, 6), r.size(3, 6), r.size(1, 4))
+    k = [r.size(1, 3), r.size(1, 3)]
+    s.case("NhwcMaxPool", [q], kernel_shape=k, strides=[r.size(1, 2)] * 2, pads=[r.size(0, i - 1) for i in k] * 2, dilations=r.pick(None, [1, 1]))
+    data = r.f(3, 4, 5)
+    s.case("GatherND", [data, np.stack([r.i(0, 3, 2, 2), r.i(0, 4, 2, 2)], -1).astype(r.pick("i4", "i8"))])
+    n = r.size(1, 6)
+    a = r.f(*r.pick((), (2,), (2, 3)), n, n) + 3 * np.eye(n, dtype=F32)
+    s.case("Inverse", [a], rtol=1e-4, atol=1e-5)
+    s.case("Inverse", [a.astype(F64)])
+    group = r.pick(1, 2)
+    cin, cout = group * r.size(1, 3), r.size(1, 3)
+    k = [r.size(2, 4), r.size(2, 4)]
+    pads = np.asarray([r.size(0, i - 1) for i in k] * 2, "i8")
+    s.case("ConvTransposeWithDynamicPads", [r.f(2, cin, r.size(2, 5), r.size(2, 5)), r.f(cin, cout, *k), pads] + ([r.f(cout * group)] if r.yes() else []), group=group,
+           strides=[2, 2] if r.yes() else [1, 1], kernel_shape=k, output_padding=[1, 0] if r.yes(0) else None)
+    boxes = np.sort(r.r.uniform(-0.3, 1.3, (3, 2, 2)), 1).reshape(3, 4).astype(F32)
+    s.case("CropAndResize", [img, boxes, r.i(0, img.shape[0], 3, dtype="i4"), np.asarray([r.size(1, 5), r.size(1, 5)], "i4")], mode=r.pick(None, "bilinear", "nearest"),
+           extrapolation_value=r.pick(None, -1.5), rtol=1e-4, atol=1e-5)
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------------------------------
 
 def main():
