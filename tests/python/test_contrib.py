@@ -827,7 +827,7 @@ def main():
     p.add_argument("cases")
     p.add_argument("-k", default="")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--rounds", type=int, default=12)
+    p.add_argument("--rounds", type=int, default=6)
     p.add_argument("--keep")
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
