@@ -228,7 +228,7 @@ static fy_status ref_matmul(const fy_call *c) {
 #define BATCH_ATTRS {"transBatchA", FY_ATTR_INT, "0", "1: axis 0 of A stands behind its batch axes first"}, {"transBatchB", FY_ATTR_INT, "0", "1: that of B"}
 static const fy_attr_spec transpose_attrs[] = {MATMUL_ATTRS, {0}};
 static const fy_attr_spec matmul_attrs[] = {MATMUL_ATTRS, BATCH_ATTRS, {0}};
-static const fy_attr_spec matmul_activation_attrs[] = {ACTIVATION, EACH_PARAMETER, {"activation_axis", FY_ATTR_INT, NULL, "of activations that have one"},
+static const fy_attr_spec matmul_activation_attrs[] = {{"activation", FY_ATTR_STRING, FY_REQUIRED, "applied to the result, as of FusedGemm"}, EACH_PARAMETER, {"activation_axis", FY_ATTR_INT, NULL, "of activations that have one"},
                                                        MATMUL_ATTRS, BATCH_ATTRS, {0}};
 #define MATMUL(var, Name, text, attrs_)                                                                                  \
     const fy_op fy_op_##var = {.name = Name, .domain = MS, .doc = text, .attrs = attrs_, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, \

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""test_contrib.py FERRY_CASES [-k WORD] [--seed N] [--rounds N] [--keep FOLDER]: operators of com.microsoft against onnxruntime.
+"""test_contrib.py FERRY_CASES [FERRY] [-k WORD] [--seed N] [--rounds N] [--keep FOLDER]: operators of com.microsoft against onnxruntime.
 
 Each operator is run by onnxruntime's CPU provider over random configurations (attributes, optional inputs, dtypes, odd sizes); the
 models and their results are written as case folders, which one process of ferry-cases runs with the reference kernels.
 
 Float results agree within 1e-5 relative and 1e-6 of the largest value absolute: products and sums are taken in float there and in
 double here. Exceptions are named where they are made. Quantised results agree within one step where onnxruntime computes in float,
-and to the last bit where it computes in integers."""
+and to the last bit where it computes in integers.
+
+With the program FERRY, its table of operators is compared with onnxruntime's schemas as well."""
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -820,16 +823,62 @@ def own_forms(s, r):
            extrapolation_value=r.pick(None, -1.5), rtol=1e-4, atol=1e-5)
 
 
+# ---- schemas -------------------------------------------------------------------------------------------------------------------------------
+
+def schemas(ferry):
+    """Arity, attributes (name, type, required, default) and dtypes of each operator as onnxruntime has them: what it writes must be known."""
+    import onnxruntime.capi.onnxruntime_pybind11_state as state
+    from test_schema import SHORT, table
+    faults = []
+    ours = {o["name"]: o for o in json.loads(subprocess.run([ferry, "ops", "--json"], capture_output=True, text=True, check=True).stdout)["onnx"]
+            if o["domain"] == "com.microsoft"}
+    for theirs in state.get_all_operator_schema():
+        if theirs.domain != "com.microsoft" or theirs.name not in ours:
+            continue
+        o = ours.pop(theirs.name)
+        most = theirs.max_input if theirs.max_input < 2**31 - 1 else -1
+        if (o["max_inputs"], o["min_outputs"], o["max_outputs"]) != (most, theirs.min_output, theirs.max_output):
+            faults.append(f"{theirs.name}: arity differs")
+        have = {a["name"]: a for a in o["attributes"]}
+        for name, a in theirs.attributes.items():
+            h = have.pop(name, None)
+            if h is None:
+                faults.append(f"{theirs.name}: lacks {name}")
+                continue
+            if h["type"] != str(a.type).split(".")[-1].lower() or h["required"] != a.required:
+                faults.append(f"{theirs.name}: {name} has another type, or is required on one side")
+            default = onnx.AttributeProto.FromString(a._default_value) if a._default_value else None
+            if default is not None and default.type in (1, 2, 3):
+                v = helper.get_attribute_value(default)
+                same = h["default"] == v.decode() if default.type == 3 else h["default"] is not None and abs(float(h["default"]) - v) <= 1e-6 * abs(v)
+                if not same:
+                    faults.append(f"{theirs.name}: {name} defaults to {h['default']} instead of {v}")
+        faults += [f"{theirs.name}: {name} is not theirs" for name in have]
+        ins, outs = table(o["types"])
+        allowed = {c.type_param_str: {SHORT[t[7:-1]] for t in c.allowed_type_strs if t[7:-1] in SHORT} for c in theirs.type_constraints}
+        for formal, of in ((theirs.inputs, ins), (theirs.outputs, outs)):
+            for i, f in enumerate(formal):
+                want = allowed.get(f.typeStr) or {SHORT[f.typeStr[7:-1]]}
+                if want - of(i) and theirs.name != "GridSample":        # whose schema allows grids of strings
+                    faults.append(f"{theirs.name}: {f.name} may be {sorted(want - of(i))}")
+    return faults + [f"{name}: onnxruntime has no such operator" for name in ours]
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------------------------------
 
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("cases")
+    p.add_argument("ferry", nargs="?")
     p.add_argument("-k", default="")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--rounds", type=int, default=6)
     p.add_argument("--keep")
     a = p.parse_args()
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    faults = schemas(a.ferry) if a.ferry else []
+    for line in faults:
+        print("schema:", line)
     with tempfile.TemporaryDirectory() as scratch:
         folder = a.keep or scratch
         os.makedirs(folder, exist_ok=True)
@@ -849,7 +898,7 @@ def main():
             reasons[op, why] += 1
         for (op, why), n in sorted(reasons.items()):
             print(f"onnxruntime refused {n} of {op}: {why}")
-        return 1 if done.returncode or len(s.skipped) * 10 > s.n else 0
+        return 1 if done.returncode or faults or len(s.skipped) * 10 > s.n else 0
 
 
 if __name__ == "__main__":
