@@ -22,6 +22,12 @@ void fy_sub_begin(fy_sub *s, const fy_op *op, const fy_node *outer) {
     for (const fy_attr_spec *a = op->attrs; a && a->name; a++) {
         const fy_attr *given = fy_attr_get(outer, a->name);
         if (given && given->kind == a->kind) *set(s, a->name, a->kind) = *given;
+        for (const fy_attr_spec *o = outer->op ? outer->op->attrs : NULL; !given && o && o->name; o++) {
+            if (strcmp(o->name, a->name) != 0 || o->kind != a->kind || !o->def || !strcmp(o->def, FY_REQUIRED)) continue;
+            if (a->kind == FY_ATTR_INT) set(s, a->name, a->kind)->i = fy_attr_i(outer, a->name);
+            else if (a->kind == FY_ATTR_FLOAT) set(s, a->name, a->kind)->f = fy_attr_f(outer, a->name);
+            else if (a->kind == FY_ATTR_STRING) set(s, a->name, a->kind)->s = fy_attr_s(outer, a->name);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ extern const fy_op fy_op_lstm_requantised;
 #define FY_SUB_ATTRS 12
 typedef struct fy_sub { fy_node node; fy_attr attr[FY_SUB_ATTRS]; } fy_sub;    /* must not move: node points into it */
 
-/* A node of `op` that takes over those attributes of `outer` that op's table knows as well. */
+/* A node of `op` that takes over those attributes of `outer`, given or by default, that op's table knows as well. */
 void fy_sub_begin(fy_sub *s, const fy_op *op, const fy_node *outer);
 /* Sets or replaces one attribute. */
 void fy_sub_int(fy_sub *s, const char *name, int64_t v);
