@@ -212,7 +212,7 @@ static slots slots_of(const fy_node *n) { return n->op->name[0] == 'Q' ? (slots)
 
 static fy_status heads_attr(const fy_infer *f, int64_t *n) {
     *n = fy_attr_i(f->node, "num_heads");
-    FY_NEED(f->e, *n >= 1, ATTR, "num_heads is %lld", (long long)*n);
+    FY_NEED(f->e, *n >= 1 && *n <= INT32_MAX, ATTR, "num_heads is %lld", (long long)*n);
     return FY_OK;
 }
 

@@ -27,7 +27,7 @@ static fy_status infer_rotary(fy_infer *f) {
     for (int i = 2; i < 4; i++) FY_TRY(fy_k_rank(f, i, 2, 2, &rc));
     for (int i = 0; i < 2 && fy_in_rank(f, 2) == 2 && fy_in_rank(f, 3) == 2; i++) FY_TRY(fy_k_agree(f, fy_in_dim(f, 2, i), fy_in_dim(f, 3, i), "sizes of the caches"));
     int64_t dim = fy_attr_i(f->node, "rotary_embedding_dim"), heads = fy_attr_i(f->node, "num_heads");
-    FY_NEED(f->e, dim >= 0 && heads >= 0, ATTR, "rotary_embedding_dim or num_heads is negative");
+    FY_NEED(f->e, dim >= 0 && heads >= 0 && dim <= INT32_MAX && heads <= INT32_MAX, ATTR, "rotary_embedding_dim or num_heads is out of range");
     FY_NEED(f->e, dim == 0 || heads > 0, ATTR, "rotary_embedding_dim needs num_heads");
     return fy_k_like(f);
 }
