@@ -199,13 +199,14 @@ def fused_conv(s, r):
     act, par = r.pick((None, None), ("Relu", None), ("Tanh", None), ("Sigmoid", None), ("LeakyRelu", [0.3]), ("Clip", [-0.5, 0.75]), ("HardSigmoid", [0.3, 0.6]))
     x, w = r.f(n, cin, *d), r.f(cout, cin // group, *k)
     b = r.f(cout) if r.yes() else None
-    base = s.case("FusedConv", [x, w] + ([b] if b is not None else []), activation=act, activation_params=par, **attrs)
+    # sums of up to 81 products of either sign, in float there
+    base = s.case("FusedConv", [x, w] + ([b] if b is not None else []), atol=5e-6, activation=act, activation_params=par, **attrs)
     if base is not None and act in (None, "Relu", "Tanh"):
-        s.case("FusedConv", [x, w, r.f(cout) if b is None else b, r.f(*base[0].shape)], activation=act, activation_params=par, **attrs)
+        s.case("FusedConv", [x, w, r.f(cout) if b is None else b, r.f(*base[0].shape)], atol=5e-6, activation=act, activation_params=par, **attrs)
     if base is not None and act is None and nd == 2:
         last = lambda a: np.moveaxis(a, 1, -1)
-        s.case("NhwcFusedConv", [last(x), w] + ([b] if b is not None else []), activation="Relu", expect=[last(np.maximum(base[0], 0))], **attrs)
-        s.case("FusedConv", [a.astype(F64) for a in ([x, w] + ([b] if b is not None else []))], expect=[base[0].astype(F64)], **attrs)
+        s.case("NhwcFusedConv", [last(x), w] + ([b] if b is not None else []), activation="Relu", atol=5e-6, expect=[last(np.maximum(base[0], 0))], **attrs)
+        s.case("FusedConv", [a.astype(F64) for a in ([x, w] + ([b] if b is not None else []))], atol=5e-6, expect=[base[0].astype(F64)], **attrs)
 
 
 @family
@@ -485,7 +486,7 @@ def group_query(s, r):
         ins.pop()
     attrs = dict(num_heads=n, kv_num_heads=nk, scale=r.pick(None, 0.25), softcap=r.pick(None, None, 5.0), local_window_size=r.pick(None, None, 1, 2, 3),
                  do_rotary=int(rotary_on), rotary_interleaved=r.size(0, 1) if rotary_on else None, smooth_softmax=r.pick(None, None, 1) if sink is None else None)
-    loose = dict(atol=4e-3) if dtype == F16 else {}
+    loose = dict(atol=1e-2) if dtype == F16 else {}           # f16 sums there
     model, feeds = s.model("GroupQueryAttention", ins, 3, {k: v for k, v in attrs.items() if v is not None})
     try:
         y = run(model, feeds)
