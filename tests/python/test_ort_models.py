@@ -4,7 +4,8 @@
 
 Random transformer, convolutional and recurrent models are written, then optimised by onnxruntime at each level (SessionOptions.
 optimized_model_filepath), by onnxruntime.transformers.optimizer, and quantised: quantize_dynamic, quantize_static in the QOperator and QDQ
-formats, MatMulNBits. What comes out must pass `ferry check`, and ferry must compute what onnxruntime computes of it."""
+formats, MatMulNBits. What comes out must pass `ferry check`, ferry must compute what onnxruntime computes of it, and onnxruntime must
+compute the same of what `ferry convert` writes of it."""
 import argparse
 import collections
 import os
@@ -217,6 +218,15 @@ def main():
                 # quantised: where a float falls on the other side of a tie the rest follows, a step or two of the last scale
                 top = max(float(np.abs(y).max()) for y in want)
                 s.write(variant, written, [fed[i] for i in names], want, 1e-4, 0.02 * top if loose else 2e-5 * max(top, 1))
+                for opset in ("14", "21"):
+                    if not os.path.basename(path).endswith(("-extended.onnx", "-script.onnx", "-bits.onnx")):
+                        continue
+                    back = path[:-5] + f"-{opset}.onnx.out"
+                    done = subprocess.run([a.ferry, "convert", path, "-o", back, "--opset", opset, "--no-verify"], capture_output=True, text=True)
+                    again = run(back, fed) if done.returncode == 0 else None
+                    if again is None or max(float(np.abs(y - z).max()) for y, z in zip(want, again)) > (0.02 if loose else 2e-5) * max(top, 1):
+                        bad += 1
+                        print("CONVERT", variant, opset, done.stderr[-300:])
                 checked = subprocess.run([a.ferry, "check", path], capture_output=True, text=True)
                 if checked.returncode not in (0, 1) or "is not known" in checked.stdout:
                     bad += 1
