@@ -163,28 +163,30 @@ def made(folder, name, model, feeds):
             yield f"{base}-{level}", out, loose
 
 
-def transformers(folder, name, model):
-    """By the script that people run on exported transformers; then of few bits."""
+def few_bits(folder, name):
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    for symmetric in (False, True):
+        bits = MatMulNBitsQuantizer(onnx.load(os.path.join(folder, f"{name}.onnx")), block_size=16, is_symmetric=symmetric)
+        bits.process()
+        out = os.path.join(folder, f"{name}-{'symmetric' if symmetric else 'few'}-bits.onnx")
+        bits.model.save_model_to_file(out)
+        yield f"{name}-{'symmetric' if symmetric else 'few'}-bits", out, False
+
+
+def by_script(folder, name):
+    """By the script that people run on exported transformers."""
     try:
         import sympy  # noqa: F401  what the script wants
     except ImportError:
         print(f"skipped, for want of sympy: {name} by onnxruntime.transformers.optimizer")
         return
-    from onnxruntime.transformers import optimizer
-    path = os.path.join(folder, f"{name}-script.onnx")
-    optimized = optimizer.optimize_model(os.path.join(folder, f"{name}.onnx"), model_type="bert", num_heads=2, hidden_size=16, opt_level=0, only_onnxruntime=False)
-    optimized.save_model_to_file(path)
-    yield f"{name}-script", path, False
     from onnxruntime import quantization as q
-    small = os.path.join(folder, f"{name}-script-dynamic.onnx")
+    from onnxruntime.transformers import optimizer
+    path, small = (os.path.join(folder, f"{name}-script{kind}.onnx") for kind in ("", "-dynamic"))
+    optimizer.optimize_model(os.path.join(folder, f"{name}.onnx"), model_type="bert", num_heads=2, hidden_size=16, opt_level=0, only_onnxruntime=False).save_model_to_file(path)
+    yield f"{name}-script", path, False
     q.quantize_dynamic(path, small, weight_type=q.QuantType.QInt8, extra_options={"MatMulConstBOnly": True})
     yield f"{name}-script-dynamic", small, True
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-    bits = MatMulNBitsQuantizer(onnx.load(path), block_size=16, is_symmetric=False)
-    bits.process()
-    out = os.path.join(folder, f"{name}-bits.onnx")
-    bits.model.save_model_to_file(out)
-    yield f"{name}-bits", out, False
 
 
 def main():
@@ -205,7 +207,7 @@ def main():
         for name, (model, feeds) in (("bert", transformer(1)), ("gpt", transformer(2, activation=fast_gelu)), ("cnn", cnn(3)), ("lstm", recurrent(4))):
             all_of = list(made(models, name, model, feeds))
             if name in ("bert", "gpt"):
-                all_of += list(transformers(models, name, model))
+                all_of += list(few_bits(models, name)) + list(by_script(models, name))
             for variant, path, loose in all_of:
                 written = onnx.load(path)
                 ops = collections.Counter(f"{n.domain}.{n.op_type}" if n.domain else n.op_type for n in written.graph.node)
