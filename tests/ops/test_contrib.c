@@ -324,7 +324,7 @@ static void test_property(void **state) {
 
 /* Random tensors for the inputs of r's graph; frees nothing. */
 static int fill(rig *r, fy_rval *val, fy_rval **in, bool wild) {
-    static const double floats[] = {0, -0.0, 1, -1, 0.5, 1e30, -1e30, 1e-30, INFINITY, NAN};
+    static const double floats[] = {0, -0.0, 1, -1, 0.5, 1e30, -1e30, 1e-30, (double)INFINITY, (double)NAN};
     fy_graph *g = r->m->graph;
     for (int i = 0; i < g->in.n; i++) {
         const fy_type *t = &g->in.at[i]->type;

@@ -30,16 +30,17 @@ except ImportError:
 
 ort.set_default_logger_severity(4)
 F32, F64, F16 = np.dtype("f4"), np.dtype("f8"), np.dtype("f2")
-INT4 = {"u4": TensorProto.UINT4, "i4": TensorProto.INT4}
+SMALL = {"u4": TensorProto.UINT4, "i4": TensorProto.INT4, "f8e4m3": TensorProto.FLOAT8E4M3FN, "f8e4m3uz": TensorProto.FLOAT8E4M3FNUZ, "f8e5m2": TensorProto.FLOAT8E5M2,
+         "f4e2m1": TensorProto.FLOAT4E2M1}
 
 
 class Packed:
-    """A tensor of a sub-byte dtype: values as int8 or uint8, stored two a byte; an initialiser, since onnxruntime feeds none."""
+    """A tensor of a dtype that numpy lacks, as an initialiser, since onnxruntime is fed none."""
     def __init__(self, values, kind):
         self.values, self.kind = np.asarray(values), kind
 
     def proto(self, name):
-        return helper.make_tensor(name, INT4[self.kind], self.values.shape, self.values.reshape(-1).astype(int))
+        return helper.make_tensor(name, SMALL[self.kind], self.values.shape, self.values.reshape(-1).astype(float if self.kind[0] == "f" else int))
 
 
 def onnx_dtype(a):
@@ -766,6 +767,9 @@ def gathered_blocks(s, r):
         zero = Packed(r.i(lo, hi, *blocks), kind) if r.yes() else None
     s.case("GatherBlockQuantized", [data, index, scale] + ([zero] if zero is not None else []), gather_axis=gather, quantize_axis=quant, block_size=16,
            bits=bits if kind == "u8" else None)
+    kind, block = r.pick("f8e4m3", "f8e4m3uz", "f8e5m2", "f4e2m1"), r.pick(0, 16)
+    scale = np.abs(r.f(r.pick(1, 5), 1 if block == 0 else 3)) + F32.type(0.1)
+    s.case("GatherBlockQuantized", [Packed(r.f(5, 40), kind), r.i(-5, 5, 3), scale], block_size=block, gather_axis=0, quantize_axis=1)
 
 
 # ---- forms of their own --------------------------------------------------------------------------------------------------------------------
