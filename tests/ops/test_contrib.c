@@ -342,6 +342,36 @@ static int fill(rig *r, fy_rval *val, fy_rval **in, bool wild) {
     return (int)g->in.n;
 }
 
+/* The same bits without threads and with three. */
+static void test_threads(void **state) {
+    (void)state;
+    fy_pool *pool = fy_pool_new(3);
+    for (int i = 0; i < FY_COUNT(samples); i++) {
+        rig r;
+        rig_new(&r);
+        r.seed += (uint64_t)i * 7919;
+        assert_non_null(build(&r, &samples[i], false));
+        for (int a = 0; a < r.m->graph->in.n; a++)
+            for (int d = 0; d < r.m->graph->in.at[a]->type.rank; d++) rig_symbols(&r, r.m->graph->in.at[a]->type.dim[d], 4, 5);
+        fy_rval val[20], *in[20], out[2][8] = {{{0}}};
+        int nin = fill(&r, val, in, false);
+        for (int k = 0; k < 2; k++) {
+            fy_interp it = {.pool = k ? pool : NULL};
+            assert_ok(fy_interp_run(&it, r.m->graph, in, out[k], &r.e), r.e);
+        }
+        for (int a = 0; a < samples[i].nout; a++) {
+            fy_tensor *x = &out[0][a].t, *y = &out[1][a].t;
+            assert_true(fy_same_dims(x, y));
+            if (fy_count(x)) assert_memory_equal(x->data, y->data, (size_t)fy_count(x) * (size_t)fy_elem_bytes(x->dtype));
+            fy_rval_free(&out[0][a]);
+            fy_rval_free(&out[1][a]);
+        }
+        for (int a = 0; a < nin; a++) fy_rval_free(&val[a]);
+        rig_free(&r);
+    }
+    fy_pool_free(pool);
+}
+
 /* Everything about a valid node is changed at random: each run ends with a status that is no bug. FERRY_HOSTILE=N: N trials each. */
 static void test_hostile(void **state) {
     (void)state;
@@ -404,7 +434,7 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_norms), cmocka_unit_test(test_attentions), cmocka_unit_test(test_quantised),
-                                       cmocka_unit_test(test_forms), cmocka_unit_test(test_refused), cmocka_unit_test(test_property), cmocka_unit_test(test_hostile),
+                                       cmocka_unit_test(test_forms), cmocka_unit_test(test_refused), cmocka_unit_test(test_property), cmocka_unit_test(test_threads), cmocka_unit_test(test_hostile),
                                        cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
