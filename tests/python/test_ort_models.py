@@ -164,7 +164,11 @@ def made(folder, name, model, feeds):
 
 
 def few_bits(folder, name):
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    try:
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    except ImportError as e:
+        print(f"skipped, {e}: {name} by MatMulNBitsQuantizer")
+        return
     for symmetric in (False, True):
         bits = MatMulNBitsQuantizer(onnx.load(os.path.join(folder, f"{name}.onnx")), block_size=16, is_symmetric=symmetric)
         bits.process()
