@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ms_misc.c - com.microsoft's own forms of operators that ai.onnx has too: QuantizeLinear DequantizeLinear Pad Trilu Unique Range
- * ExpandDims GatherND GridSample NhwcMaxPool ConvTransposeWithDynamicPads; and two of its own: Inverse, CropAndResize.
+ * ExpandDims GatherND GridSample NhwcMaxPool QLinearConv ConvTransposeWithDynamicPads; and two of its own: Inverse, CropAndResize.
  * Source: onnxruntime docs/ContribOperators.md; CropAndResize: TensorFlow's crop_and_resize, with channels first. */
 #include "ops/move.h"
 #include "ops/ms_quant.h"
@@ -182,42 +182,58 @@ static const fy_attr_spec sample_attrs[] = {{"mode", FY_ATTR_STRING, "bilinear",
 ALIAS(ms_grid_sample, "GridSample", "y = x[n,c,...] at the positions grid[n,...,axes]", sample_attrs, 2, 2, 1, "T=" FY_T_FLOAT ";G=" FY_T_FLOAT "|T,G|T", infer_sample,
       ref_sample)
 
-/* ---- NhwcMaxPool ---------------------------------------------------------------------------------------------------- */
+/* ---- NhwcMaxPool, QLinearConv: input 0 and the output with channels last ---------------------------------------------- */
 
-static fy_status infer_pool(fy_infer *f) {
-    fy_fact in = fy_sub_fact(f, 0, 0), out;
+static bool channels_last(const fy_node *n) { return n->op->name[0] == 'N' || fy_attr_i(n, "channels_last") != 0; }
+static const fy_op *channels_first_op(const fy_node *n) { return n->op->name[0] == 'N' ? &fy_op_max_pool : &fy_op_qlinear_conv; }
+
+static fy_status infer_layout(fy_infer *f) {
+    fy_fact in[9], out;
     int r, perm[FY_MAX_RANK];
+    bool last = channels_last(f->node);
     fy_sub s;
     FY_TRY(fy_k_rank(f, 0, 3, FY_MAX_RANK, &r));
-    if (r > 0) {
+    for (int i = 0; i < f->nin && i < 9; i++) in[i] = fy_sub_fact(f, i, 0);
+    if (last && r > 0) {
         fy_sub_channels_first(perm, r);
-        FY_TRY(fy_sub_permute_fact(f, &in, perm));
+        FY_TRY(fy_sub_permute_fact(f, &in[0], perm));
     }
-    fy_sub_begin(&s, &fy_op_max_pool, f->node);
-    FY_TRY(fy_sub_infer(f, &s, 1, &in, 1, &out));
-    if (r > 0) {
-        fy_sub_channels_last(perm, r);
+    fy_sub_begin(&s, channels_first_op(f->node), f->node);
+    FY_TRY(fy_sub_infer(f, &s, f->nin < 9 ? f->nin : 9, in, 1, &out));
+    if (last && out.type.rank > 0) {
+        fy_sub_channels_last(perm, out.type.rank);
         FY_TRY(fy_sub_permute_fact(f, &out, perm));
     }
     return fy_out_set(f, 0, out.type.dtype, out.type.rank, out.type.dim);
 }
 
-static fy_status ref_pool(const fy_call *c) {
+static fy_status ref_layout(const fy_call *c) {
     fy_tensor *y = fy_res(c, 0), x, to, *out = &to;
-    int perm[FY_MAX_RANK];
+    const fy_tensor *in[9];
+    int perm[FY_MAX_RANK], nin = c->nin < 9 ? c->nin : 9;
     fy_sub s;
     if (!y || !fy_count(y)) return FY_OK;
-    fy_sub_channels_first(perm, y->rank);
-    x = fy_sub_permute(fy_arg(c, 0), perm);
-    to = fy_sub_permute(y, perm);
-    const fy_tensor *in = &x;
-    fy_sub_begin(&s, &fy_op_max_pool, c->node);
-    return fy_sub_run(c, &s, 1, &in, 1, &out);
+    x = *fy_arg(c, 0);
+    to = *y;
+    if (channels_last(c->node)) {
+        fy_sub_channels_first(perm, y->rank);
+        x = fy_sub_permute(&x, perm);
+        to = fy_sub_permute(y, perm);
+    }
+    for (int i = 0; i < nin; i++) in[i] = i ? fy_arg(c, i) : &x;
+    fy_sub_begin(&s, channels_first_op(c->node), c->node);
+    return fy_sub_run(c, &s, nin, in, 1, &out);
 }
 static const fy_attr_spec pool_attrs[] = {{"kernel_shape", FY_ATTR_INTS, FY_REQUIRED, "window sizes"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
     {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"},
     {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"ceil_mode", FY_ATTR_INT, "0", "1: the size is rounded up"}, {0}};
-ALIAS(ms_nhwc_max_pool, "NhwcMaxPool", "y = greatest in each window, x [N,H,W,C]", pool_attrs, 1, 1, 1, "T=i8,u8|T|T", infer_pool, ref_pool)
+ALIAS(ms_nhwc_max_pool, "NhwcMaxPool", "y = greatest in each window, x [N,H,W,C]", pool_attrs, 1, 1, 1, "T=i8,u8|T|T", infer_layout, ref_layout)
+static const fy_attr_spec conv_attrs[] = {{"kernel_shape", FY_ATTR_INTS, NULL, "default: from the weight"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
+    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"},
+    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"group", FY_ATTR_INT, "1", "groups of channels"},
+    {"channels_last", FY_ATTR_INT, "0", "1: x is [N,H,W,C]"}, {0}};
+ALIAS(ms_q_linear_conv, "QLinearConv", "y = ai.onnx's QLinearConv, also with channels last", conv_attrs, 8, 9, 1,
+      "A=i8,u8;B=i8,u8;C=i8,u8|A,f32,A,B,f32,B,f32,C,i32|C", infer_layout, ref_layout)
 
 /* ---- ConvTransposeWithDynamicPads: X, W, Pads, B ---------------------------------------------------------------------- */
 

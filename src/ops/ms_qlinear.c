@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ms_qlinear.c - com.microsoft: QLinearAdd QLinearMul QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QLinearAveragePool
- * QLinearGlobalAveragePool QLinearConcat QLinearWhere QLinearReduceMean QLinearConv.
- * y = quantise(f(dequantise(x))) with one scale and zero point for a whole tensor (a weight of QLinearConv: one for each output
- * channel), f an operator of ai.onnx in double. onnxruntime computes in float: where that falls on the other side of a tie, results
- * differ by one step; scales that are powers of two give the same bits.
+ * QLinearGlobalAveragePool QLinearConcat QLinearWhere QLinearReduceMean ReduceSumInteger.
+ * y = quantise(f(dequantise(x))) with one scale and zero point for a whole tensor, f an operator of ai.onnx in double. onnxruntime
+ * computes in float: where that falls on the other side of a tie, results differ by one step; scales that are powers of two give the
+ * same bits. (QLinearConv is beside NhwcMaxPool in ms_misc.c: it is ai.onnx's with another layout.)
  * Source: onnxruntime docs/ContribOperators.md. DIFF: QLinearSoftmax of i8 saturates where onnxruntime's wraps. */
 #include "ops/ms_quant.h"
+#include "ops/quant.h"
 
 #include <math.h>
 #include <string.h>
@@ -187,8 +188,10 @@ static fy_status ref_softmax(const fy_call *c) {
     FY_TRY(fy_sub_run(c, &s, 1, &in, 1, &to));
     double scale = fy_get_f64(fy_arg(c, 3), 0), steps = floor(fy_round_to(FERRY_FLOAT, 1 / scale)), z = zero ? fy_get_f64(zero, 0) : 0, *v = p.data;
     FY_NEED(c->e, scale > 0, VALUE, "the scale is %g", scale);
-    double lo = y->dtype == FERRY_INT8 ? -128 : 0, hi = y->dtype == FERRY_INT8 ? 127 : 255;
-    for (int64_t i = 0, n = fy_count(y); i < n; i++) v[i] = fmin(fmax(rint(v[i] * steps) + z, lo), hi);
+    for (int64_t i = 0, n = fy_count(y); i < n; i++) {
+        v[i] *= steps;
+        fy_quant_to(y->dtype, &v[i], &z, 1);
+    }
     fy_store_f64(y, 0, fy_count(y), v);
     return FY_OK;
 }
@@ -331,58 +334,3 @@ static fy_status ref_where(const fy_call *c) {
 const fy_op fy_op_ms_q_linear_where = {.name = "QLinearWhere", .domain = MS, .doc = "y = x where the condition is true, else y, with one quantisation", .min_in = 9,
     .max_in = 9, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "Q=i8,u8|bool,Q,f32,Q,Q,f32,Q,f32,Q|Q", .infer = infer_where, .ref = ref_where,
     .flags = FY_PURE};
-
-/* ---- QLinearConv: as ai.onnx's, also with channels last -------------------------------------------------------------- */
-
-static fy_status infer_conv(fy_infer *f) {
-    static const int ones[] = {1, 2, 6, 7};
-    int r, rb, perm[FY_MAX_RANK];
-    fy_sub s;
-    fy_fact in[2] = {fy_sub_fact(f, 0, FERRY_FLOAT), fy_sub_fact(f, 3, FERRY_FLOAT)}, out;
-    FY_TRY(scalars(f, FY_COUNT(ones), ones));
-    FY_TRY(fy_k_rank(f, 0, 3, FY_MAX_RANK, &r));
-    FY_TRY(fy_k_rank(f, 8, 1, 1, &rb));
-    if (channels_last(f->node) && r > 0) {
-        fy_sub_channels_first(perm, r);
-        FY_TRY(fy_sub_permute_fact(f, &in[0], perm));
-    }
-    fy_sub_begin(&s, &fy_op_conv, f->node);
-    FY_TRY(fy_sub_infer(f, &s, 2, in, 1, &out));
-    if (out.type.rank > 1 && rb == 1) FY_TRY(fy_k_agree(f, out.type.dim[1], fy_in_dim(f, 8, 0), "output channels and bias"));
-    if (channels_last(f->node) && out.type.rank > 0) {
-        fy_sub_channels_last(perm, out.type.rank);
-        FY_TRY(fy_sub_permute_fact(f, &out, perm));
-    }
-    return fy_out_set(f, 0, fy_in_dtype(f, 7), out.type.rank, out.type.dim);
-}
-
-/* The bias is an i32 in steps of x_scale * w_scale. */
-static fy_status ref_conv(const fy_call *c) {
-    fy_tensor *y = fy_res(c, 0), x, w, bias, wide, to, *out = &to;
-    const fy_tensor *b = fy_arg(c, 8), *ws = fy_arg(c, 4);
-    int perm[FY_MAX_RANK];
-    fy_sub s;
-    if (!y || !fy_count(y)) return FY_OK;
-    FY_TRY(fy_ms_dequantise(c, 0, 1, 2, -1, &x));
-    FY_TRY(fy_ms_dequantise(c, 3, 4, 5, 0, &w));
-    FY_TRY(fy_sub_room(c, &wide, FERRY_DOUBLE, y->rank, y->dim));
-    if (b) FY_TRY(fy_sub_wide(c, &bias, b));
-    double step = fy_get_f64(fy_arg(c, 1), 0), *p = b ? bias.data : NULL;
-    for (int64_t i = 0; b && i < b->dim[0]; i++) p[i] *= step * fy_get_f64(ws, fy_count(ws) == 1 ? 0 : i);
-    to = wide;
-    if (channels_last(c->node)) {
-        fy_sub_channels_first(perm, x.rank);
-        x = fy_sub_permute(&x, perm);
-        to = fy_sub_permute(&wide, perm);
-    }
-    const fy_tensor *in[3] = {&x, &w, b ? &bias : NULL};
-    fy_sub_begin(&s, &fy_op_conv, c->node);
-    FY_TRY(fy_sub_run(c, &s, b ? 3 : 2, in, 1, &out));
-    return fy_ms_quantise(c, &wide, 6, 7, y);
-}
-static const fy_attr_spec conv_attrs[] = {{"kernel_shape", FY_ATTR_INTS, NULL, "default: from the weight"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
-    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"},
-    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"group", FY_ATTR_INT, "1", "groups of channels"}, LAST, {0}};
-const fy_op fy_op_ms_q_linear_conv = {.name = "QLinearConv", .domain = MS, .doc = "y = quantised x * w + b, also with channels last", .attrs = conv_attrs, .min_in = 8,
-    .max_in = 9, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "A=i8,u8;B=i8,u8;C=i8,u8|A,f32,A,B,f32,B,f32,C,i32|C", .infer = infer_conv,
-    .ref = ref_conv, .flags = FY_PURE};

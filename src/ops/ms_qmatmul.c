@@ -5,8 +5,8 @@
  *         result), bias [n]; QGemm: A, B of rank 2, either transposed, C i32 that broadcasts to [m, n].
  * Source  onnxruntime docs/ContribOperators.md. */
 #include "ops/ms_quant.h"
+#include "ops/quant.h"
 
-#include <math.h>
 #include <string.h>
 
 #define MS "com.microsoft"
@@ -138,19 +138,17 @@ static fy_status ref_gemm(const fy_call *c) {
     FY_TRY(fy_sub_apply(c, &fy_op_mat_mul_integer, 4, in, &acc));
     if (add) FY_TRY(fy_sub_apply(c, &fy_op_add, 2, both, &acc));
     /* the factor, and its product with the sum, in float as onnxruntime has them: the same ties */
-    double alpha = fy_attr_f(c->node, "alpha"), as = fy_get_f64(fy_arg(c, 1), 0), z = yz ? fy_get_f64(yz, 0) : 0, *row = FY_NEWN(c->scratch, double, 2 * n), *f = row + n;
+    double alpha = fy_attr_f(c->node, "alpha"), as = fy_get_f64(fy_arg(c, 1), 0), z = yz ? fy_get_f64(yz, 0) : 0, *row = FY_NEWN(c->scratch, double, 3 * n), *f = row + n, *zero = f + n;
     FY_NOMEM(c->e, row);
     for (int64_t j = 0; j < n; j++) {
+        zero[j] = z;
         f[j] = fy_round_to(FERRY_FLOAT, fy_round_to(FERRY_FLOAT, alpha * as) * fy_get_f64(bs, scales == 1 ? 0 : j));
         if (ys) f[j] = fy_round_to(FERRY_FLOAT, f[j] / fy_get_f64(ys, 0));
     }
-    double lo = y->dtype == FERRY_INT8 ? -128 : 0, hi = y->dtype == FERRY_INT8 ? 127 : 255;
     for (int64_t i = 0; i < m; i++) {
         fy_load_f64(row, &acc, i * n, n);
-        for (int64_t j = 0; j < n; j++) {
-            row[j] = fy_round_to(FERRY_FLOAT, fy_round_to(FERRY_FLOAT, row[j]) * f[j]);
-            if (ys) row[j] = row[j] != row[j] ? lo : fmin(fmax(rint(row[j]) + z, lo), hi);
-        }
+        for (int64_t j = 0; j < n; j++) row[j] = fy_round_to(FERRY_FLOAT, fy_round_to(FERRY_FLOAT, row[j]) * f[j]);
+        if (ys) fy_quant_to(y->dtype, row, zero, n);
         fy_store_f64(y, i * n, n, row);
     }
     return FY_OK;
