@@ -877,7 +877,7 @@ def main():
     p.add_argument("ferry", nargs="?")
     p.add_argument("-k", default="")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--rounds", type=int, default=6)
+    p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--keep")
     a = p.parse_args()
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
