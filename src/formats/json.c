@@ -5,8 +5,9 @@
  * PyTorch up to 2.6 hold them), which is why no stock parser serves here. yajl is the oracle of tests/formats/test_json.c. */
 #include "formats/json.h"
 
+#include "base/number.h"
+
 #include <inttypes.h>
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,16 +103,10 @@ static fy_status string(reader *r, const char **s, size_t *n) {
     return FY_OK;
 }
 
-/* strtod wants a 0 at the end and the decimal point of the locale. */
 static double to_double(const char *s, size_t n) {
-    char text[MAX_NUMBER + 40];
-    const char *point = localeconv()->decimal_point;
-    size_t k = 0, np = strlen(point);
-    for (size_t i = 0; i < n && k + 8 < sizeof text; i++)
-        if (s[i] == '.' && np < 8) { memcpy(text + k, point, np); k += np; }
-        else text[k++] = s[i];
-    text[k] = 0;
-    return strtod(text, NULL);
+    double v = 0;
+    (void)fy_read_f64(s, n, &v);         /* its syntax has been checked */
+    return v;
 }
 
 static bool word(reader *r, const char *w) {
@@ -307,13 +302,8 @@ void fy_jsonw_num(fy_jsonw *w, const char *key, double v) {
             snprintf(text, sizeof text, "%.*g", digits, v);
             if (strtod(text, NULL) == v) break;
         }
-        const char *point = localeconv()->decimal_point, *at = *point ? strstr(text, point) : NULL;
-        if (at && strcmp(point, ".")) {
-            fy_buf_add(w->out, text, (size_t)(at - text));
-            fy_buf_char(w->out, '.');
-            fy_buf_str(w->out, at + strlen(point));
-        } else
-            fy_buf_str(w->out, text);
+        fy_plain_point(text);
+        fy_buf_str(w->out, text);
     }
     after(w);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cast.c - Cast CastLike BitCast. Numbers are converted as tensor/ does (floats truncate and saturate to integers, integers
  * wrap); here are the rest: float8 without saturation, float8e8m0's rounding, and strings. */
-#include "ops/common.h"
+#include "ops/strings.h"
 
 #include "base/half.h"
+#include "base/number.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,50 +13,42 @@
 
 /* ---- text ---------------------------------------------------------------------------------------------------------- */
 
-static fy_status parse(const fy_str *s, fy_dtype t, fy_tensor *y, int64_t i, ferry_error *e) {
-    char text[128], *end;
-    FY_NEED(e, s->n > 0 && s->n < sizeof text, VALUE, "element %lld is no number: \"%.*s\"", (long long)i, (int)(s->n < 40 ? s->n : 40), s->at);
-    memcpy(text, s->at, s->n);
-    text[s->n] = 0;
-    errno = 0;
-    if (fy_dtype_class(t) == FY_CLASS_I || fy_dtype_class(t) == FY_CLASS_B) {
-        long long v = strtoll(text, &end, 10);
-        if (*end == 0 && errno == 0) {
-            fy_put_i64(y, i, v);
-            return FY_OK;
-        }
-    } else if (fy_dtype_class(t) == FY_CLASS_U && text[0] != '-') {
-        unsigned long long v = strtoull(text, &end, 10);
-        if (*end == 0 && errno == 0) {
-            fy_put_u64(y, i, v);
-            return FY_OK;
-        }
+static fy_status parse(const fy_str *s, fy_tensor *y, int64_t i, ferry_error *e) {
+    fy_class k = fy_dtype_class(y->dtype);
+    int64_t whole;
+    uint64_t natural;
+    double v;
+    if (k == FY_CLASS_U && fy_read_u64(s->at, s->n, &natural)) fy_put_u64(y, i, natural);
+    else if ((k == FY_CLASS_I || k == FY_CLASS_B) && fy_read_i64(s->at, s->n, &whole)) fy_put_i64(y, i, whole);
+    else {
+        FY_NEED(e, fy_read_f64(s->at, s->n, &v), VALUE, "element %lld is no number: \"%.*s\"", (long long)i, (int)(s->n < 40 ? s->n : 40), s->n ? s->at : "");
+        fy_put_f64(y, i, v);
     }
-    double v = strtod(text, &end);
-    FY_NEED(e, end != text && *end == 0, VALUE, "element %lld is no number: \"%.40s\"", (long long)i, text);
-    fy_put_f64(y, i, v);
     return FY_OK;
 }
 
 /* The shortest digits that give the value back in its dtype, written as NumPy does: 1.0, 0.25, 1e-05, 1e+16, nan. */
-static int print(char *text, size_t room, const fy_tensor *x, int64_t i) {
+static void print(char *text, size_t room, const fy_tensor *x, int64_t i) {
     fy_class k = fy_dtype_class(x->dtype);
-    if (k == FY_CLASS_B) return snprintf(text, room, "%s", fy_get_i64(x, i) ? "True" : "False");
-    if (k == FY_CLASS_I) return snprintf(text, room, "%lld", (long long)fy_get_i64(x, i));
-    if (k == FY_CLASS_U) return snprintf(text, room, "%llu", (unsigned long long)fy_get_u64(x, i));
-    double v = fy_get_f64(x, i);
-    if (v != v) return snprintf(text, room, "nan");
-    if (fabs(v) == HUGE_VAL) return snprintf(text, room, v < 0 ? "-inf" : "inf");
-    int digits = 1;
-    for (; digits < 17; digits++) {
-        snprintf(text, room, "%.*e", digits - 1, v);
-        if (fy_round_to(x->dtype, strtod(text, NULL)) == v) break;
+    double v = fy_get_f64(x, i), back = 0;
+    if (k == FY_CLASS_B) snprintf(text, room, "%s", fy_get_i64(x, i) ? "True" : "False");
+    else if (k == FY_CLASS_I) snprintf(text, room, "%lld", (long long)fy_get_i64(x, i));
+    else if (k == FY_CLASS_U) snprintf(text, room, "%llu", (unsigned long long)fy_get_u64(x, i));
+    else if (v != v) snprintf(text, room, "nan");
+    else if (fabs(v) == HUGE_VAL) snprintf(text, room, v < 0 ? "-inf" : "inf");
+    else {
+        int digits = 1;
+        for (; digits <= 17; digits++) {
+            snprintf(text, room, "%.*e", digits - 1, v);
+            fy_plain_point(text);
+            if (digits == 17 || (fy_read_f64(text, strlen(text), &back) && fy_round_to(x->dtype, back) == v)) break;
+        }
+        int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
+        if (v != 0 && (exponent < -4 || exponent >= 16)) return;
+        int decimals = digits - 1 - exponent;
+        snprintf(text, room, "%.*f", decimals < 1 ? 1 : decimals, v);
+        fy_plain_point(text);
     }
-    snprintf(text, room, "%.*e", digits - 1, v);
-    int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
-    if (v != 0 && (exponent < -4 || exponent >= 16)) return (int)strlen(text);
-    int decimals = digits - 1 - exponent;
-    return snprintf(text, room, "%.*f", decimals < 1 ? 1 : decimals, v);
 }
 
 static fy_status to_strings(const fy_call *c, const fy_tensor *x, fy_tensor *y) {
@@ -66,25 +58,11 @@ static fy_status to_strings(const fy_call *c, const fy_tensor *x, fy_tensor *y) 
     FY_NOMEM(c->e, end);
     for (int64_t i = 0; i < n; i++) {
         char text[64];
-        int len = print(text, sizeof text, x, i);
-        fy_buf_add(&all, text, (size_t)len);
+        print(text, sizeof text, x, i);
+        fy_buf_str(&all, text);
         end[i] = all.n;
     }
-    fy_storage *st = all.oom ? NULL : fy_storage_new((size_t)n * sizeof(fy_str) + all.n);      /* elements, then their bytes */
-    if (!st) {
-        fy_buf_free(&all);
-        return fy_fail(c->e, FY_E_NOMEM, "out of memory");
-    }
-    fy_str *s = st->at;
-    char *bytes = (char *)(s + n);
-    if (all.n) memcpy(bytes, all.at, all.n);
-    for (int64_t i = 0; i < n; i++) s[i] = (fy_str){bytes + (i ? end[i - 1] : 0), end[i] - (i ? end[i - 1] : 0)};
-    fy_buf_free(&all);
-    fy_storage_unref(y->own);
-    y->own = st;
-    y->data = st->at;
-    fy_strides(y->rank, y->dim, y->stride);
-    return FY_OK;
+    return fy_strings_give(y, &all, end, c->e);
 }
 
 /* ---- Cast ---------------------------------------------------------------------------------------------------------- */
@@ -108,7 +86,7 @@ static fy_status convert(const fy_call *c, const fy_tensor *x, fy_tensor *y) {
     if (x->dtype == y->dtype) fy_tensor_copy(y, x);
     else if (x->dtype == FERRY_STRING) {
         fy_tensor flat = fy_k_spread(x, x->rank, x->dim);
-        for (int64_t i = 0; i < n; i++) FY_TRY(parse(fy_k_str(&flat, i), y->dtype, y, i, c->e));
+        for (int64_t i = 0; i < n; i++) FY_TRY(parse(fy_k_str(&flat, i), y, i, c->e));
     } else if (y->dtype == FERRY_STRING) {
         FY_NEED(c->e, fy_k_numeric(x), TYPE, "%s has no text form", fy_dtype_name(x->dtype));
         return to_strings(c, x, y);

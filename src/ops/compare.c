@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * compare.c - Equal Greater GreaterOrEqual Less LessOrEqual IsNaN IsInf Where. Comparisons of sizes are decided as far as
  * the bounds of symbols prove them, so that Where over shapes stays symbolic. */
-#include "ops/common.h"
+#include "ops/strings.h"
 
 #include <math.h>
 #include <string.h>
@@ -66,10 +66,7 @@ static fy_status ref_compare(const fy_call *c) {
     if (!y) return FY_OK;
     compare w = {fy_k_spread(a, y->rank, y->dim), fy_k_spread(b, y->rank, y->dim), y->data, relation_of(c->node)};
     if (a->dtype == FERRY_STRING && b->dtype == FERRY_STRING && w.r == EQ) {
-        for (int64_t i = 0; i < fy_count(y); i++) {
-            const fy_str *s = fy_k_str(&w.a, i), *t = fy_k_str(&w.b, i);
-            w.y[i] = s->n == t->n && (!s->n || !memcmp(s->at, t->at, s->n));
-        }
+        for (int64_t i = 0; i < fy_count(y); i++) w.y[i] = fy_str_equal(fy_k_str(&w.a, i), fy_k_str(&w.b, i));
         return FY_OK;
     }
     FY_NEED(c->e, fy_k_numeric(a) && fy_k_numeric(b), TYPE, "%s cannot be compared", fy_dtype_name(fy_k_numeric(a) ? b->dtype : a->dtype));

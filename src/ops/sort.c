@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sort.c - TopK and Unique. Order is total: NaN is greater than any number (as NumPy sorts), equal elements keep the order of
  * their indices. Sorting is a bottom-up merge sort: stable, O(n log n), no recursion. */
-#include "ops/common.h"
 #include "ops/move.h"
+#include "ops/strings.h"
 
 #include <math.h>
 #include <string.h>
@@ -65,12 +65,7 @@ static int order(const wide *w, int64_t a, int64_t b) {
         int r = order_f64(w->f[2 * a], w->f[2 * b]);
         return r ? r : order_f64(w->f[2 * a + 1], w->f[2 * b + 1]);
     }
-    case FY_CLASS_S: {
-        const fy_str *s = &w->s[a], *t = &w->s[b];
-        size_t n = s->n < t->n ? s->n : t->n;
-        int r = n ? memcmp(s->at, t->at, n) : 0;
-        return r ? r : (s->n > t->n) - (s->n < t->n);
-    }
+    case FY_CLASS_S: return fy_str_order(&w->s[a], &w->s[b]);
     case FY_CLASS_I: case FY_CLASS_B: case FY_CLASS_NONE: break;
     }
     return (w->i[a] > w->i[b]) - (w->i[a] < w->i[b]);
