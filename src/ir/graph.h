@@ -13,6 +13,8 @@
 #include "ir/dim.h"
 
 #define FY_CANONICAL_OPSET 28
+#define FY_ML "ai.onnx.ml"               /* the domain of classical machine learning */
+#define FY_CANONICAL_ML 5                /* its version that came with the canonical opset */
 
 typedef struct fy_op       fy_op;        /* ir/op.h */
 typedef struct fy_registry fy_registry;

@@ -59,7 +59,12 @@ FY_CHECKED fy_status fy_broadcast(fy_infer *f, int n, const int *inputs, int *ra
 
 /* A run-time value. Items of sequences (and the pairs of maps) are owned by it. */
 typedef struct fy_rval fy_rval;
-struct fy_rval { fy_kind kind; fy_tensor t; int64_t n; fy_rval *item; fy_dtype elem_dtype; };   /* OPTIONAL: n is 0 or 1; MAP: item[0] keys tensor, item[1] values */
+/* OPTIONAL: n is 0 or 1. MAP: n pairs; item[0] is the tensor [n] of keys, ascending (strings by bytes) and all different, item[1]
+ * their values: a tensor [n] where each is a scalar, else a sequence. elem_dtype: of the tensors in a sequence, 0 for others. */
+struct fy_rval { fy_kind kind; fy_tensor t; int64_t n; fy_rval *item; fy_dtype elem_dtype; };
+static inline int64_t fy_rval_items(const fy_rval *v) { return !v->item || v->kind == FY_TENSOR ? 0 : v->kind == FY_MAP ? 2 : v->n; }
+/* A map of n keys in any order: sorts keys and values into a new value. VALUE if two keys are equal. */
+FY_CHECKED fy_status fy_rval_map(fy_rval *map, const fy_tensor *keys, const fy_rval *values, ferry_error *e);
 void fy_rval_free(fy_rval *v);
 FY_CHECKED fy_status fy_rval_copy(fy_rval *dst, const fy_rval *src, ferry_error *e);    /* shares storage */
 

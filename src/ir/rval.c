@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rval.c - run-time values, and what reference kernels are handed: outputs allocated on request, dense wide arguments. */
 #include "base/checked.h"
+#include "base/sort.h"
 #include "ir/op.h"
 
 #include <string.h>
@@ -9,7 +10,7 @@
 
 static void free_value(fy_rval *v, int depth) {
     fy_tensor_free(&v->t);
-    for (int64_t i = 0, items = v->kind == FY_MAP ? 2 : v->n; v->item && depth < MAX_NESTING && i < items; i++) free_value(&v->item[i], depth + 1);
+    for (int64_t i = 0, items = fy_rval_items(v); depth < MAX_NESTING && i < items; i++) free_value(&v->item[i], depth + 1);
     fy_free(v->item);
     memset(v, 0, sizeof *v);
 }
@@ -27,8 +28,8 @@ static fy_status copy_value(fy_rval *dst, const fy_rval *src, int depth, ferry_e
         dst->t = fy_tensor_ref(&src->t);
         return FY_OK;
     }
-    int64_t items = src->kind == FY_MAP ? 2 : src->n;
-    if (!src->item || items == 0) {
+    int64_t items = fy_rval_items(src);
+    if (items == 0) {
         dst->n = src->item ? src->n : 0;
         return FY_OK;
     }
@@ -46,6 +47,72 @@ static fy_status copy_value(fy_rval *dst, const fy_rval *src, int depth, ferry_e
 }
 
 fy_status fy_rval_copy(fy_rval *dst, const fy_rval *src, ferry_error *e) { return copy_value(dst, src, 0, e); }
+
+/* ---- maps ---------------------------------------------------------------------------------------------------------- */
+
+static int order(const void *ctx, int64_t a, int64_t b) {
+    const fy_tensor *k = ctx;            /* dense */
+    if (k->dtype == FERRY_STRING) return fy_str_order((const fy_str *)k->data + a, (const fy_str *)k->data + b);
+    if (fy_dtype_class(k->dtype) == FY_CLASS_U) {
+        uint64_t x = fy_get_u64(k, a), y = fy_get_u64(k, b);
+        return (x > y) - (x < y);
+    }
+    int64_t x = fy_get_i64(k, a), y = fy_get_i64(k, b);
+    return (x > y) - (x < y);
+}
+
+/* t, dense and of rank 1, in the order of `index`. */
+static fy_status arrange(fy_tensor *out, const fy_tensor *t, const int64_t *index, ferry_error *e) {
+    size_t size = (size_t)fy_elem_bytes(t->dtype);
+    FY_TRY(fy_tensor_new(out, t->dtype, 1, t->dim, e));
+    for (int64_t i = 0; i < t->dim[0]; i++) memcpy((char *)out->data + (size_t)i * size, (const char *)t->data + (size_t)index[i] * size, size);
+    return FY_OK;
+}
+
+static fy_status fill_map(fy_rval *map, const fy_tensor *keys, const fy_rval *values, const int64_t *index, ferry_error *e) {
+    map->item[0].kind = FY_TENSOR;
+    FY_TRY(arrange(&map->item[0].t, keys, index, e));
+    for (int64_t i = 0; i + 1 < map->n; i++) FY_NEED(e, order(&map->item[0].t, i, i + 1) < 0, VALUE, "two keys of a map are equal");
+    fy_rval *v = &map->item[1];
+    v->kind = values->kind;
+    if (values->kind == FY_TENSOR) {
+        fy_tensor dense;
+        FY_TRY(fy_tensor_clone(&dense, &values->t, e));
+        fy_status s = arrange(&v->t, &dense, index, e);
+        fy_tensor_free(&dense);
+        return s;
+    }
+    v->elem_dtype = values->elem_dtype;
+    FY_NOMEM(e, v->item = fy_calloc((size_t)map->n + 1, sizeof *v->item));
+    for (v->n = 0; v->n < map->n; v->n++) FY_TRY(fy_rval_copy(&v->item[v->n], &values->item[index[v->n]], e));
+    return FY_OK;
+}
+
+fy_status fy_rval_map(fy_rval *map, const fy_tensor *keys, const fy_rval *values, ferry_error *e) {
+    fy_class k = fy_dtype_class(keys->dtype);
+    fy_tensor dense;
+    *map = (fy_rval){.kind = FY_MAP};
+    FY_NEED(e, (k == FY_CLASS_S || k == FY_CLASS_I || k == FY_CLASS_U) && keys->rank == 1, TYPE, "keys of a map must be a list of integers or strings");
+    int64_t n = keys->dim[0];
+    FY_NEED(e, values->kind == FY_SEQUENCE ? values->n == n : values->kind == FY_TENSOR && values->t.rank == 1 && values->t.dim[0] == n, SHAPE,
+            "a map of %lld keys needs as many values: a tensor [n] or a sequence", (long long)n);
+    FY_TRY(fy_tensor_clone(&dense, keys, e));
+    int64_t *index = fy_malloc((size_t)n + 1, 2 * sizeof *index);
+    map->item = fy_calloc(2, sizeof *map->item);
+    fy_status s = index && map->item ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s) {
+        map->n = n;
+        for (int64_t i = 0; i < n; i++) index[i] = i;
+        fy_sort(index, index + n, n, order, &dense);
+        s = fill_map(map, &dense, values, index, e);
+    }
+    if (s) fy_rval_free(map);
+    fy_free(index);
+    fy_tensor_free(&dense);
+    return s;
+}
+
+/* ---- what kernels are handed ---------------------------------------------------------------------------------------- */
 
 fy_status fy_alloc_out(const fy_call *c, int i, fy_dtype t, int rank, const int64_t *dim) {
     fy_tensor *y = fy_res(c, i);

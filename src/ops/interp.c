@@ -42,7 +42,7 @@ static fy_rval *new_rval(run *r) {
 static void keep_strings(run *r, fy_rval *v) {
     if (v->kind == FY_TENSOR && v->t.dtype == FERRY_STRING && v->t.own && FY_RESERVE(r->strings, r->strings.n + 1))
         r->strings.at[r->strings.n++] = fy_storage_ref(v->t.own);
-    for (int64_t i = 0; v->kind != FY_TENSOR && i < v->n; i++) keep_strings(r, &v->item[i]);
+    for (int64_t i = 0; i < fy_rval_items(v); i++) keep_strings(r, &v->item[i]);
 }
 
 static void drop_rval(run *r, fy_rval *v) {
@@ -91,23 +91,29 @@ static fy_status body(fy_call *c, const fy_graph *g, int nin, fy_rval *const *in
     return run_graph(r, g, nin, in, nout, out, false);
 }
 
+/* The type of a value, from its first items. */
+static fy_status type_of(run *r, fy_arena *a, const fy_rval *v, fy_type *t, int depth) {
+    *t = (fy_type){.kind = v->kind, .rank = -1};
+    if (v->kind == FY_TENSOR) { t->dtype = v->t.dtype; return FY_OK; }
+    FY_NEED(r->e, depth < FY_MAX_NESTING, LIMIT, "a value nests deeper than %d", FY_MAX_NESTING);
+    fy_type *el = FY_NEW(a, fy_type);
+    FY_NOMEM(r->e, el);
+    t->elem = el;
+    *el = (fy_type){.kind = FY_TENSOR, .dtype = v->elem_dtype, .rank = -1};
+    if (v->kind != FY_MAP) return v->n > 0 ? type_of(r, a, &v->item[0], el, depth + 1) : FY_OK;
+    const fy_rval *values = &v->item[1];
+    t->dtype = v->item[0].t.dtype;
+    if (values->kind == FY_TENSOR) *el = (fy_type){.kind = FY_TENSOR, .dtype = values->t.dtype, .rank = 0};
+    else if (values->n > 0) return type_of(r, a, &values->item[0], el, depth + 1);
+    return FY_OK;
+}
+
 static fy_status describe_value(run *r, fy_arena *a, const fy_rval *v, fy_fact *f) {
-    f->type.kind = v->kind;
-    f->type.rank = -1;
-    f->type.dtype = v->kind == FY_TENSOR ? v->t.dtype : v->elem_dtype;
-    if (v->kind != FY_TENSOR) {
-        fy_type *el = FY_NEW(a, fy_type);
-        FY_NOMEM(r->e, el);
-        *el = (fy_type){.kind = v->n > 0 ? v->item[0].kind : FY_TENSOR, .dtype = v->elem_dtype, .rank = -1};
-        if (v->kind == FY_SEQUENCE || v->kind == FY_OPTIONAL) f->type.dtype = 0;
-        f->type.elem = el;
-        return FY_OK;
-    }
+    if (v->kind != FY_TENSOR) return type_of(r, a, v, &f->type, 0);
     const fy_dim **d = FY_NEWN(a, const fy_dim *, v->t.rank);
     FY_NOMEM(r->e, d);
     for (int i = 0; i < v->t.rank; i++) FY_NOMEM(r->e, d[i] = fy_dim_const(r->dims, v->t.dim[i]));
-    f->type.rank = v->t.rank;
-    f->type.dim = d;
+    f->type = (fy_type){.kind = FY_TENSOR, .dtype = v->t.dtype, .rank = v->t.rank, .dim = d};
     f->data = &v->t;
     return FY_OK;
 }
@@ -325,7 +331,17 @@ static fy_status own(fy_rval *v, ferry_error *e) {
         fy_tensor_free(&v->t);
         v->t = t;
     }
-    for (int64_t i = 0; v->kind != FY_TENSOR && i < v->n; i++) FY_TRY(own(&v->item[i], e));
+    const void *keys = NULL;             /* of the map before: the maps of a sequence often share theirs */
+    for (int64_t i = 0; i < fy_rval_items(v); i++) {
+        fy_rval *x = &v->item[i], *before = i ? x - 1 : NULL;
+        const void *now = x->kind == FY_MAP && x->item[0].t.dtype == FERRY_STRING ? x->item[0].t.data : NULL;
+        if (now && now == keys && x->n == before->n) {
+            fy_tensor_free(&x->item[0].t);
+            x->item[0].t = fy_tensor_ref(&before->item[0].t);
+            FY_TRY(own(&x->item[1], e));
+        } else FY_TRY(own(x, e));
+        keys = now;
+    }
     return FY_OK;
 }
 

@@ -1,30 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sort.c - TopK and Unique. Order is total: NaN is greater than any number (as NumPy sorts), equal elements keep the order of
- * their indices. Sorting is a bottom-up merge sort: stable, O(n log n), no recursion. */
+ * their indices. */
+#include "base/sort.h"
 #include "ops/move.h"
 #include "ops/strings.h"
 
 #include <math.h>
 #include <string.h>
 
-/* ---- sorting indices ----------------------------------------------------------------------------------------------- */
-
-typedef int (*compare)(const void *ctx, int64_t a, int64_t b);
-
-/* Stable ascending order of index[0..n); tmp has room for n. */
-static void merge_sort(int64_t *index, int64_t *tmp, int64_t n, compare cmp, const void *ctx) {
-    int64_t *src = index, *dst = tmp;
-    for (int64_t w = 1; w < n; w *= 2) {
-        for (int64_t lo = 0; lo < n; lo += 2 * w) {
-            int64_t mid = lo + w < n ? lo + w : n, hi = mid + w < n ? mid + w : n, i = lo, j = mid;
-            for (int64_t k = lo; k < hi; k++) dst[k] = i < mid && (j >= hi || cmp(ctx, src[i], src[j]) <= 0) ? src[i++] : src[j++];
-        }
-        int64_t *t = src;
-        src = dst;
-        dst = t;
-    }
-    if (src != index) memcpy(index, src, (size_t)n * sizeof *index);
-}
+/* ---- comparing elements ----------------------------------------------------------------------------------------------- */
 
 /* Elements in one of the wide types. */
 typedef struct wide { fy_class kind; const double *f; const int64_t *i; const uint64_t *u; const fy_str *s; } wide;
@@ -125,7 +109,7 @@ static fy_status ref_topk(const fy_call *c) {
         int64_t o = q / inner, i = q % inner;
         lane l = {&w, o * n * inner + i, inner, fy_attr_i(c->node, "largest") != 0};
         for (int64_t j = 0; j < n; j++) at[j] = j;
-        merge_sort(at, tmp, n, order_lane, &l);
+        fy_sort(at, tmp, n, order_lane, &l);
         for (int64_t j = 0; j < k; j++) {
             int64_t to = (o * k + j) * inner + i;
             if (y) memcpy(fy_mv_at(y, to), fy_mv_at(&x, l.base + at[j] * inner), (size_t)fy_elem_bytes(x.dtype));
@@ -198,14 +182,14 @@ static fy_status ref_unique(const fy_call *c) {
             s.n);
     FY_NEED(c->e, at && tmp && first && group && count && rank, NOMEM, "out of memory");
     for (int64_t i = 0; i < s.n; i++) at[i] = i;
-    merge_sort(at, tmp, s.n, order_slab, &s);
+    fy_sort(at, tmp, s.n, order_slab, &s);
     for (int64_t i = 0; i < s.n; i++) {                         /* stable: the first of a group has the lowest index */
         if (i == 0 || order_slab(&s, at[i - 1], at[i])) first[m++] = at[i];
         group[at[i]] = m - 1;
         count[m - 1]++;
     }
     for (int64_t g = 0; g < m; g++) at[g] = g;                  /* groups in the order of the output */
-    if (!fy_attr_i(c->node, "sorted")) merge_sort(at, tmp, m, order_first, first);
+    if (!fy_attr_i(c->node, "sorted")) fy_sort(at, tmp, m, order_first, first);
     for (int64_t g = 0; g < m; g++) rank[at[g]] = g;
     int64_t dim[FY_MAX_RANK];
     memcpy(dim, x.dim, sizeof dim);

@@ -2,12 +2,6 @@
  * strings.c - shared by the operators on strings; see strings.h. Case and white space are Unicode's, from case.def. */
 #include "ops/strings.h"
 
-int fy_str_order(const fy_str *a, const fy_str *b) {
-    size_t n = a->n < b->n ? a->n : b->n;
-    int r = n ? memcmp(a->at, b->at, n) : 0;
-    return r ? r : (a->n > b->n) - (a->n < b->n);
-}
-
 fy_status fy_strings_give(fy_tensor *y, fy_buf *all, const size_t *end, ferry_error *e) {
     int64_t n = fy_count(y);
     fy_storage *st = all->oom ? NULL : fy_storage_new((size_t)n * sizeof(fy_str) + all->n);

@@ -11,9 +11,6 @@
 
 #include <string.h>
 
-static inline bool fy_str_equal(const fy_str *a, const fy_str *b) { return a->n == b->n && (!a->n || !memcmp(a->at, b->at, a->n)); }
-int fy_str_order(const fy_str *a, const fy_str *b);                     /* by bytes, as std::string compares; for UTF-8: by code points */
-
 /* y, of n elements, becomes one block: the elements, then `all`, element i being the bytes from end[i - 1] to end[i]. Frees `all`. */
 FY_CHECKED fy_status fy_strings_give(fy_tensor *y, fy_buf *all, const size_t *end, ferry_error *e);
 

@@ -7,8 +7,6 @@
 
 #define FY_OPSET_MIN_READ 7
 #define FY_OPSET_MIN_WRITE 13
-#define FY_ML "ai.onnx.ml"
-#define FY_CANONICAL_ML 5                /* of ai.onnx.ml, the version that came with the canonical opset */
 
 /* An adapter changes the form of one node between version v-1 and v of its operator.
  *   Raising: the node is in form v-1, afterwards in form v, or it is replaced by nodes in canonical form.

@@ -39,6 +39,14 @@ void fy_storage_unref(fy_storage *s) {
 
 /* ---- shapes ------------------------------------------------------------------------------------------------------- */
 
+bool fy_str_equal(const fy_str *a, const fy_str *b) { return a->n == b->n && (!a->n || !memcmp(a->at, b->at, a->n)); }
+
+int fy_str_order(const fy_str *a, const fy_str *b) {
+    size_t n = a->n < b->n ? a->n : b->n;
+    int r = n ? memcmp(a->at, b->at, n) : 0;
+    return r ? r : (a->n > b->n) - (a->n < b->n);
+}
+
 int64_t fy_count(const fy_tensor *t) {
     int64_t n = 1;
     for (int i = 0; i < t->rank; i++) n *= t->dim[i];

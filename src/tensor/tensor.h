@@ -29,6 +29,8 @@ int         fy_elem_bytes(fy_dtype t);                       /* in tensors in me
 
 /* A string element: borrowed or arena-owned bytes, no terminating 0 needed. */
 typedef struct fy_str { const char *at; size_t n; } fy_str;
+bool fy_str_equal(const fy_str *a, const fy_str *b);
+int  fy_str_order(const fy_str *a, const fy_str *b);         /* by bytes: for UTF-8, by code points */
 
 /* Shared, counted memory behind tensors. Not thread safe: one run uses it. */
 typedef struct fy_storage { void *at; size_t bytes; int64_t refs; bool borrowed; } fy_storage;
