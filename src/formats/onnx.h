@@ -12,10 +12,10 @@
  * version of ai.onnx that the file imports. */
 FY_CHECKED fy_status fy_onnx_read(fy_model **m, const char *path, const fy_registry *r, ferry_error *e);
 FY_CHECKED fy_status fy_onnx_read_memory(fy_model **m, const void *data, size_t n, const char *name, const fy_registry *r, ferry_error *e);
-/* TensorProto, SequenceProto, OptionalProto files (.pb of the test suites). */
+/* TensorProto, SequenceProto, OptionalProto, MapProto files (.pb of the test suites). */
 FY_CHECKED fy_status fy_onnx_read_value(fy_rval *v, const char *path, ferry_error *e);
 /* The same when the kind is known: the bytes of a sequence of one tensor and of an optional tensor are equal, and an empty
- * file may be any. FY_NOTYPE guesses between tensor and sequence. */
+ * file may be any, and a map is read only where it is asked for. FY_NOTYPE guesses between tensor and sequence. */
 FY_CHECKED fy_status fy_onnx_read_value_as(fy_rval *v, const char *path, fy_kind kind, ferry_error *e);
 FY_CHECKED fy_status fy_onnx_write_tensor(const char *path, const fy_tensor *t, const char *name, ferry_error *e);
 

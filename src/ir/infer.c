@@ -331,9 +331,12 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
         if (was->rank >= 0 && was->rank != t->rank) return contradiction(v, t, FY_E_SHAPE, e);
         bool fresh = was->rank < 0, news = fresh;
         const fy_dim *dim[FY_MAX_RANK];
+        /* converters to ai.onnx.ml declare sizes of outputs that are plainly wrong; other engines run such models, so what is derived wins */
+        bool sloppy = v->def && !strcmp(v->def->op->domain, FY_ML);
         for (int i = 0; i < t->rank; i++) {
-            if (!fresh && clash(was->dim[i], t->dim[i])) return contradiction(v, t, FY_E_SHAPE, e);
-            dim[i] = better(fresh ? NULL : was->dim[i], t->dim[i]);
+            bool clashes = !fresh && clash(was->dim[i], t->dim[i]);
+            if (clashes && !sloppy) return contradiction(v, t, FY_E_SHAPE, e);
+            dim[i] = clashes ? t->dim[i] : better(fresh ? NULL : was->dim[i], t->dim[i]);
             if (!fresh && dim[i] != was->dim[i]) news = true;
         }
         if (news && t->rank) {

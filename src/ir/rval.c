@@ -61,11 +61,29 @@ static int order(const void *ctx, int64_t a, int64_t b) {
     return (x > y) - (x < y);
 }
 
-/* t, dense and of rank 1, in the order of `index`. */
+/* t, dense and of rank 1, in the order of `index`; strings with their bytes behind them. */
 static fy_status arrange(fy_tensor *out, const fy_tensor *t, const int64_t *index, ferry_error *e) {
-    size_t size = (size_t)fy_elem_bytes(t->dtype);
-    FY_TRY(fy_tensor_new(out, t->dtype, 1, t->dim, e));
-    for (int64_t i = 0; i < t->dim[0]; i++) memcpy((char *)out->data + (size_t)i * size, (const char *)t->data + (size_t)index[i] * size, size);
+    size_t size = (size_t)fy_elem_bytes(t->dtype), bytes = 0;
+    int64_t n = t->dim[0];
+    const fy_str *from = t->dtype == FERRY_STRING ? t->data : NULL;
+    if (!from) {
+        FY_TRY(fy_tensor_new(out, t->dtype, 1, &n, e));
+        for (int64_t i = 0; i < n; i++) memcpy((char *)out->data + (size_t)i * size, (const char *)t->data + (size_t)index[i] * size, size);
+        return FY_OK;
+    }
+    for (int64_t i = 0; i < n; i++) bytes += from[i].n;
+    fy_storage *s = fy_storage_new((size_t)n * size + bytes);
+    FY_NOMEM(e, s);
+    fy_str *to = s->at;
+    char *p = (char *)(to + n);
+    for (int64_t i = 0; i < n; i++) {
+        const fy_str *x = &from[index[i]];
+        to[i] = (fy_str){p, x->n};
+        if (x->n) memcpy(p, x->at, x->n);
+        p += x->n;
+    }
+    *out = fy_tensor_view(FERRY_STRING, 1, &n, to);
+    out->own = s;
     return FY_OK;
 }
 

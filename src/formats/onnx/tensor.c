@@ -296,22 +296,111 @@ static fy_status list_value(fy_rval *v, fy_kind kind, fy_onnx_src *s, fy_pb *c, 
     while (fy_pb_next(c)) {
         uint32_t num = c->f->num;
         if (num == SEQ_name || num == SEQ_elem_type) continue;
-        FY_PB_NEED(c, num != SEQ_map_values && num != SEQ_sparse_tensor_values, UNSUPPORTED, "sequences of maps or sparse tensors are not supported");
+        FY_PB_NEED(c, num != SEQ_sparse_tensor_values, UNSUPPORTED, "sequences of sparse tensors are not supported");
         FY_PB_NEED(c, kind == FY_SEQUENCE || v->n == 0, CORRUPT, "an optional holds two values");
         FY_PB_NEED(c, fy_vec_grow((void **)&v->item, &cap, v->n + 1, sizeof *v->item), NOMEM, "out of memory");
         fy_rval *item = &v->item[v->n++];
         memset(item, 0, sizeof *item);
         fy_pb in;
         fy_pb_open_sub(&in, c);
-        FY_TRY(value_of(item, num == SEQ_tensor_values ? FY_TENSOR : num == SEQ_sequence_values ? FY_SEQUENCE : FY_OPTIONAL, s, &in, depth + 1));
+        fy_kind of = num == SEQ_tensor_values ? FY_TENSOR : num == SEQ_sequence_values ? FY_SEQUENCE : num == SEQ_map_values ? FY_MAP : FY_OPTIONAL;
+        FY_TRY(value_of(item, of, s, &in, depth + 1));
         if (v->n == 1) v->elem_dtype = item->elem_dtype;
     }
     return c->status;
 }
 
+/* Strings, wherever they lie, as a list of their own. */
+static fy_status own_strings(fy_tensor *t, fy_onnx_src *s, int64_t n, fy_str *str, ferry_error *e) {
+    fy_tensor *box = FY_NEW(s->arena, fy_tensor);
+    fy_const *made = fy_const_bytes(s->arena, FERRY_STRING, 1, &n, NULL, 0);
+    FY_NEED(e, box && made, NOMEM, "out of memory");
+    *box = fy_tensor_view(FERRY_STRING, 1, &n, str);
+    made->strings = box;
+    return own(t, made, e);
+}
+
+/* A sequence of scalars of one type becomes a tensor [n]; others stay as they are. */
+static fy_status pack(fy_rval *v, fy_onnx_src *s, ferry_error *e) {
+    fy_dtype t = v->n ? v->item[0].t.dtype : FERRY_UNDEFINED;
+    for (int64_t i = 0; i < v->n; i++)
+        if (v->item[i].kind != FY_TENSOR || v->item[i].t.dtype != t || fy_count(&v->item[i].t) != 1) return FY_OK;
+    if (!v->n) return FY_OK;
+    fy_rval packed = {.kind = FY_TENSOR};
+    size_t size = (size_t)fy_elem_bytes(t);
+    if (t == FERRY_STRING) {
+        fy_str *str = FY_NEWN(s->arena, fy_str, v->n);
+        FY_NOMEM(e, str);
+        for (int64_t i = 0; i < v->n; i++) str[i] = *(const fy_str *)v->item[i].t.data;
+        FY_TRY(own_strings(&packed.t, s, v->n, str, e));
+    } else {
+        FY_TRY(fy_tensor_new(&packed.t, t, 1, &v->n, e));
+        for (int64_t i = 0; i < v->n; i++) memcpy((char *)packed.t.data + (size_t)i * size, v->item[i].t.data, size);
+    }
+    fy_rval_free(v);
+    *v = packed;
+    return FY_OK;
+}
+
+typedef struct map_parts { FY_VEC(int64_t) number; FY_VEC(fy_str) text; fy_dtype type; fy_tensor keys; fy_rval values; } map_parts;
+
+static fy_status map_fields(map_parts *m, fy_onnx_src *s, fy_pb *c, int depth) {
+    fy_pb in;
+    while (fy_pb_next(c)) {
+        size_t pos = 0;
+        uint64_t u;
+        switch (c->f->num) {
+        case MAPV_key_type: FY_PB_NEED(c, c->u <= FERRY_INT2, CORRUPT, "key type %llu is not known", (unsigned long long)c->u); m->type = (fy_dtype)c->u; break;
+        case MAPV_keys:
+            while (fy_pb_number(c, &pos, &u)) {
+                FY_PB_NEED(c, FY_RESERVE(m->number, m->number.n + 1), NOMEM, "out of memory");
+                m->number.at[m->number.n++] = (int64_t)u;
+            }
+            break;
+        case MAPV_string_keys:
+            FY_PB_NEED(c, FY_RESERVE(m->text, m->text.n + 1), NOMEM, "out of memory");
+            m->text.at[m->text.n++] = (fy_str){(const char *)c->p, c->n};
+            break;
+        case MAPV_values:
+            FY_PB_NEED(c, m->values.kind == FY_NOTYPE, CORRUPT, "a map has two lists of values");
+            fy_pb_open_sub(&in, c);
+            FY_TRY(list_value(&m->values, FY_SEQUENCE, s, &in, depth + 1));
+            break;
+        default: break;
+        }
+    }
+    return c->status;
+}
+
+static fy_status map_of(fy_rval *v, map_parts *m, fy_onnx_src *s, fy_pb *c, int depth) {
+    ferry_error *e = c->file->e;
+    FY_TRY(map_fields(m, s, c, depth));
+    bool text = m->type == FERRY_STRING;
+    FY_PB_NEED(c, text || fy_dtype_int(m->type), CORRUPT, "keys of type %s", fy_dtype_name(m->type));
+    FY_PB_NEED(c, text ? !m->number.n : !m->text.n, CORRUPT, "a map has keys of two kinds");
+    if (m->values.kind == FY_NOTYPE) m->values.kind = FY_SEQUENCE;
+    FY_PB_NEED(c, m->values.n == (text ? m->text.n : m->number.n), CORRUPT, "a map has %lld values for %lld keys", (long long)m->values.n,
+               (long long)(text ? m->text.n : m->number.n));
+    if (text) FY_TRY(own_strings(&m->keys, s, m->text.n, m->text.at, e));
+    else FY_TRY(fy_tensor_new(&m->keys, m->type, 1, &m->number.n, e));
+    for (int64_t i = 0; i < m->number.n; i++) fy_put_i64(&m->keys, i, m->number.at[i]);
+    FY_TRY(pack(&m->values, s, e));
+    return fy_rval_map(v, &m->keys, &m->values, e);
+}
+
+static fy_status map_value(fy_rval *v, fy_onnx_src *s, fy_pb *c, int depth) {
+    map_parts m = {0};
+    fy_status st = map_of(v, &m, s, c, depth);
+    fy_free(m.number.at);
+    fy_free(m.text.at);
+    fy_tensor_free(&m.keys);
+    fy_rval_free(&m.values);
+    return st;
+}
+
 static fy_status value_of(fy_rval *v, fy_kind kind, fy_onnx_src *s, fy_pb *c, int depth) {
     FY_PB_NEED(c, depth < FY_ONNX_DEPTH, LIMIT, "values are nested more than %d deep", FY_ONNX_DEPTH);
-    return kind == FY_TENSOR ? tensor_value(v, s, c) : list_value(v, kind, s, c, depth);
+    return kind == FY_TENSOR ? tensor_value(v, s, c) : kind == FY_MAP ? map_value(v, s, c, depth) : list_value(v, kind, s, c, depth);
 }
 
 /* The file does not say which message it holds. A TensorProto has numbers in field 1 or data in 8, 9, ...; a sequence has
@@ -340,7 +429,7 @@ fy_status fy_onnx_read_value_as(fy_rval *v, const char *path, fy_kind kind, ferr
     fy_pb_file file = {path, f.at, f.n, e};
     fy_pb c;
     if (kind == FY_NOTYPE) kind = guess(&f);
-    fy_pb_open(&c, &file, kind == FY_TENSOR ? &fy_msg_TENSOR : &fy_msg_SEQ, f.at, f.n);
+    fy_pb_open(&c, &file, kind == FY_TENSOR ? &fy_msg_TENSOR : kind == FY_MAP ? &fy_msg_MAPV : &fy_msg_SEQ, f.at, f.n);
     fy_status st = value_of(v, kind, &s, &c, 0);
     if (st) fy_rval_free(v);
     fy_arena_free(&arena);
