@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const cli_flag flags[] = {
-    {"--inputs", "FILE", ".npz with all inputs by name; .npy or .pb for the only one; NAME=FILE.npy may be repeated"},
-    {"--outputs", "OUT.npz", "write all outputs by name (also -o, --output)"},
+    {"--inputs", "FILE", ".npz with all inputs by name; .npy or .pb for the only one; NAME=FILE.npy may be repeated; arrays of strings too"},
+    {"--outputs", "OUT.npz", "write all outputs by name (also -o, --output); strings as bytes, maps as NAME.keys and NAME.values"},
     {"--output", "OUT.npz", "the same"},
     {"--image", "FILE", "picture (PNG, JPEG, BMP, PNM, TIFF, WebP, JPEG 2000) for the image input; repeated files make a batch; NAME=FILE chooses the input"},
     {"--preset", "imagenet", "resize 256, crop 224, ImageNet mean and deviation"},
@@ -70,7 +70,8 @@ static int gather(const cli_args *a, const ferry_job *job, const ferry_model *m,
         char name[256];
         if (strcmp(a->option[i].key, "inputs")) continue;
         const char *path = split(m, a->option[i].value, name, sizeof name);
-        int kind = ferry_values_read(v, path, name[0] ? name : only, e);
+        int at = ferry_find_input(m, name[0] ? name : only);
+        int kind = at < 0 ? ferry_values_read(v, path, only, e) : ferry_values_read_for(v, path, ferry_input(m, (size_t)at), e);
         if (kind) return kind;
     }
     int kind = gather_images(a, job, m, v, e);
@@ -121,13 +122,28 @@ static void json_number(double v) {
     else printf("null");
 }
 
-static void json_string(const char *s) {
+/* Length of the UTF-8 character at s, 0 if there is none. */
+static size_t utf8(const unsigned char *s, size_t n) {
+    size_t len = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
+    if (len > n || (*s == 0xe0 && len == 3 && s[1] < 0xa0) || (*s == 0xed && len == 3 && s[1] > 0x9f)) return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    return len;
+}
+
+static void json_text(const char *text, size_t n) {
+    const unsigned char *s = (const unsigned char *)text;
     putchar('"');
-    for (; *s; s++)
-        if (*s == '"' || *s == '\\' || (unsigned char)*s < 32) printf("\\u%04x", (unsigned)(unsigned char)*s);
-        else putchar(*s);
+    for (size_t i = 0, len; i < n; i += len ? len : 1) {
+        len = utf8(s + i, n - i);
+        if (!len) printf("\\ufffd");
+        else if (s[i] == '"' || s[i] == '\\' || s[i] < 32) printf("\\u%04x", (unsigned)s[i]);
+        else fwrite(s + i, 1, len, stdout);
+    }
     putchar('"');
 }
+
+static void json_string(const char *s) { json_text(s, strlen(s)); }
 
 static void print_shape(const ferry_tensor *t) {
     printf("%s[", ferry_dtype_name(t->dtype));
@@ -165,44 +181,128 @@ static void print_row(const ferry_tensor *t, int64_t row, int64_t width, int k, 
     if (json) printf("]");
 }
 
-static void print_outputs(const cli_args *a, const ferry_model *m, const ferry_tensor *out, int top, char **label, size_t nlabels) {
+/* ---- strings, sequences, maps: as JSON ------------------------------------------------------------------------------- */
+
+#define JSON_MOST 10000                  /* elements of one value in a document */
+#define TEXT_MOST 12                     /* of each list, for people */
+
+static size_t elements(const ferry_value *v) {
+    size_t n = ferry_value_kind(v) == FERRY_TENSOR ? ferry_value_count(v) : 1;
+    for (size_t i = 0; ferry_value_item(v, i); i++) n += elements(ferry_value_item(v, i));
+    return n;
+}
+
+static void json_element(const ferry_value *v, const ferry_tensor *t, size_t i) {
+    size_t n;
+    const char *s = t->dtype == FERRY_STRING ? ferry_value_string(v, i, &n) : NULL;
+    if (s) json_text(s, n);
+    else json_number(ferry_tensor_at(t, (int64_t)i));
+}
+
+/* Elements from `first` on, of the axes from `axis` on. Gives how many they are. */
+static size_t json_axis(const ferry_value *v, const ferry_tensor *t, int axis, size_t first, size_t most) {
+    size_t n = 0;
+    if (axis == t->rank) { json_element(v, t, first); return 1; }
+    printf("[");
+    for (int64_t i = 0; i < t->dim[axis]; i++) {
+        if ((size_t)i == most) { printf(", ..."); break; }
+        if (i) printf(", ");
+        n += json_axis(v, t, axis + 1, first + n, most);
+    }
+    printf("]");
+    return n;
+}
+
+static void json_value(const ferry_value *v, size_t most) {
+    ferry_tensor t, kt;
+    int32_t kind = ferry_value_kind(v);
+    if (kind == FERRY_TENSOR) {
+        if (ferry_value_view(v, &t, NULL) == FERRY_OK) json_axis(v, &t, 0, 0, most);
+        return;
+    }
+    if (kind == FERRY_OPTIONAL) {
+        if (ferry_value_item(v, 0)) json_value(ferry_value_item(v, 0), most);
+        else printf("null");
+        return;
+    }
+    printf(kind == FERRY_MAP ? "{" : "[");
+    const ferry_value *keys = kind == FERRY_MAP ? ferry_value_item(v, 0) : NULL, *values = keys ? ferry_value_item(v, 1) : v;
+    bool flat = ferry_value_kind(values) == FERRY_TENSOR && ferry_value_view(values, &t, NULL) == FERRY_OK;
+    if (keys) (void)ferry_value_view(keys, &kt, NULL);
+    for (size_t i = 0; i < ferry_value_count(v); i++) {
+        if (i == most) { printf(", ..."); break; }
+        if (i) printf(", ");
+        if (keys && kt.dtype == FERRY_INT64) printf("\"%lld\": ", (long long)((const int64_t *)kt.data)[i]);
+        else if (keys && kt.dtype != FERRY_STRING) printf("\"%.0f\": ", ferry_tensor_at(&kt, (int64_t)i));
+        else if (keys) { json_element(keys, &kt, i); printf(": "); }
+        if (flat) json_element(values, &t, i);
+        else json_value(ferry_value_item(values, i), most);
+    }
+    printf(kind == FERRY_MAP ? "}" : "]");
+}
+
+/* ---- all outputs ---------------------------------------------------------------------------------------------------- */
+
+static void print_tensor(const ferry_port *p, const ferry_tensor *t, int top, char **label, size_t nlabels, bool json) {
+    ferry_stats s = {0};
+    bool numeric = ferry_tensor_stats(t, &s) == 0;
+    int64_t width = t->rank ? t->dim[t->rank - 1] : 1;
+    if (json) {
+        const struct { const char *key; double v; } figure[] = {{"mean", s.mean}, {"std", s.std}, {"min", s.min}, {"max", s.max}};
+        for (int k = 0; numeric && s.count && k < 4; k++) {
+            printf(", \"%s\": ", figure[k].key);
+            json_number(figure[k].v);
+        }
+        if (numeric && s.count) printf(", \"nan\": %lld", (long long)s.nan);
+        if (top && numeric && width) printf(", \"top\": [");
+    } else {
+        printf("%s  ", p->name);
+        print_shape(t);
+        if (numeric && s.count) printf("  mean %.4g  std %.4g  min %.4g  max %.4g", s.mean, s.std, s.min, s.max);
+        if (s.nan) printf("  NaN %lld", (long long)s.nan);
+        if (s.inf) printf("  inf %lld", (long long)s.inf);
+        printf("\n");
+    }
+    for (int64_t row = 0; top && numeric && width && row < s.count / width && row < 16; row++) print_row(t, row, width, top, label, nlabels, json);
+    if (json && top && numeric && width) printf("]");
+}
+
+static void print_outputs(const cli_args *a, const ferry_model *m, const ferry_value *const *out, int top, char **label, size_t nlabels) {
     if (a->json) printf("{\n  \"outputs\": [");
     for (size_t i = 0; i < ferry_outputs(m); i++) {
-        const ferry_tensor *t = &out[i];
-        ferry_stats s = {0};
-        bool numeric = ferry_tensor_stats(t, &s) == 0;
-        int64_t width = t->rank ? t->dim[t->rank - 1] : 1;
+        const ferry_port *p = ferry_output(m, i);
+        ferry_tensor t = {0};
+        bool tensor = ferry_value_kind(out[i]) == FERRY_TENSOR && ferry_value_view(out[i], &t, NULL) == FERRY_OK, plain = tensor && t.dtype != FERRY_STRING;
         if (a->json) {
             printf("%s\n    {\"name\": ", i ? "," : "");
-            json_string(ferry_output(m, i)->name);
-            printf(", \"dtype\": \"%s\", \"shape\": [", ferry_dtype_name(t->dtype));
-            for (int k = 0; k < t->rank; k++) printf("%s%lld", k ? ", " : "", (long long)t->dim[k]);
-            printf("]");
-            const struct { const char *key; double v; } figure[] = {{"mean", s.mean}, {"std", s.std}, {"min", s.min}, {"max", s.max}};
-            for (int k = 0; numeric && s.count && k < 4; k++) {
-                printf(", \"%s\": ", figure[k].key);
-                json_number(figure[k].v);
+            json_string(p->name);
+            if (tensor) {
+                printf(", \"dtype\": \"%s\", \"shape\": [", ferry_dtype_name(t.dtype));
+                for (int k = 0; k < t.rank; k++) printf("%s%lld", k ? ", " : "", (long long)t.dim[k]);
+                printf("]");
+            } else {
+                printf(", \"type\": ");
+                json_string(p->type);
             }
-            if (numeric && s.count) printf(", \"nan\": %lld", (long long)s.nan);
-            if (top && numeric && width) printf(", \"top\": [");
-        } else {
-            printf("%s  ", ferry_output(m, i)->name);
-            print_shape(t);
-            if (numeric && s.count) printf("  mean %.4g  std %.4g  min %.4g  max %.4g", s.mean, s.std, s.min, s.max);
-            if (s.nan) printf("  NaN %lld", (long long)s.nan);
-            if (s.inf) printf("  inf %lld", (long long)s.inf);
-            printf("\n");
         }
-        for (int64_t row = 0; top && numeric && width && row < s.count / width && row < 16; row++) print_row(t, row, width, top, label, nlabels, a->json);
-        if (a->json) printf("%s}", top && numeric && width ? "]" : "");
+        if (plain) print_tensor(p, &t, top, label, nlabels, a->json);
+        else if (a->json && elements(out[i]) > JSON_MOST) printf(", \"truncated\": true");
+        else {
+            if (a->json) printf(", \"value\": ");
+            else if (tensor) { printf("%s  ", p->name); print_shape(&t); printf("  "); }
+            else printf("%s  %s  ", p->name, p->type);
+            json_value(out[i], a->json ? SIZE_MAX : TEXT_MOST);
+            if (!a->json) printf("\n");
+        }
+        if (a->json) printf("}");
     }
     if (a->json) printf("\n  ]\n}\n");
 }
 
-static int write_outputs(const char *path, const ferry_model *m, const ferry_tensor *out, ferry_error *e) {
+static int write_outputs(const char *path, const ferry_model *m, const ferry_value *const *out, ferry_error *e) {
     ferry_values *v = ferry_values_new();
     int kind = v ? FERRY_OK : FERRY_IO;
-    for (size_t i = 0; !kind && i < ferry_outputs(m); i++) kind = ferry_values_set(v, ferry_output(m, i)->name, &out[i], e);
+    for (size_t i = 0; !kind && i < ferry_outputs(m); i++) kind = ferry_values_put(v, ferry_output(m, i)->name, out[i], e);
     if (!kind) kind = ferry_values_write(v, path, e);
     ferry_values_free(v);
     return kind;
@@ -213,13 +313,13 @@ static int write_outputs(const char *path, const ferry_model *m, const ferry_ten
 static int execute(const cli_args *a, const ferry_model *m, ferry_values *v, char **label, size_t nlabels, ferry_error *e) {
     size_t nin = ferry_inputs(m), nout = ferry_outputs(m);
     ferry_session *s = ferry_session_new(m, e);
-    ferry_tensor *in = calloc(nin + 1, sizeof *in), *out = calloc(nout + 1, sizeof *out);
+    const ferry_value **in = calloc(nin + 1, sizeof *in), **out = calloc(nout + 1, sizeof *out);
     int kind = s && in && out ? FERRY_OK : s ? FERRY_IO : e->kind;
     for (size_t i = 0; !kind && i < nin; i++) {
         kind = ferry_values_fit(v, ferry_input(m, i), e);
-        if (!kind) kind = ferry_values_get(v, (size_t)ferry_values_find(v, ferry_input(m, i)->name), &in[i], e);
+        if (!kind) in[i] = ferry_values_value(v, (size_t)ferry_values_find(v, ferry_input(m, i)->name));
     }
-    if (!kind) kind = ferry_run(s, in, nin, out, nout, e);
+    if (!kind) kind = ferry_run_values(s, in, nin, out, nout, e);
     const char *path = cli_get(a, "outputs") ? cli_get(a, "outputs") : cli_get(a, "output");
     if (!kind && path) kind = write_outputs(path, m, out, e);
     if (!kind && (!a->quiet || a->json)) {

@@ -80,22 +80,30 @@ FERRY_API int ferry_doctor(const ferry_job *job, ferry_report **r, ferry_error *
 /* An error code, operator, pass or knob. */
 FERRY_API int ferry_explain(const char *topic, const ferry_job *job, ferry_report **r, ferry_error *e);
 
-/* ---- named tensors that own their memory --------------------------------------------------------------------------- */
+/* ---- named values that own their memory ---------------------------------------------------------------------------- */
 
-/* A list of named tensors, for the inputs and outputs of a model as files hold them. Belongs to one thread at a time. */
+/* A list of named values, tensors mostly, for the inputs and outputs of a model as files hold them. Belongs to one thread at a time. */
 typedef struct ferry_values ferry_values;
 FERRY_API ferry_values *ferry_values_new(void);                               /* NULL: out of memory */
 FERRY_API void          ferry_values_free(ferry_values *v);                   /* NULL is fine */
 FERRY_API size_t        ferry_values_count(const ferry_values *v);
 FERRY_API const char   *ferry_values_name(const ferry_values *v, size_t i);   /* NULL if i is out of range; valid until the list changes */
 FERRY_API int           ferry_values_find(const ferry_values *v, const char *name);      /* index, or -1 */
-/* *t becomes a view of value i, valid until that value is replaced or the list is freed. NAME if i is out of range. */
+/* *t becomes a view of value i, valid until that value is replaced or the list is freed. NAME if i is out of range, TYPE if it is no
+ * tensor of numbers. */
 FERRY_API int           ferry_values_get(const ferry_values *v, size_t i, ferry_tensor *t, ferry_error *e);
-/* Adds a copy of *t under `name`, or replaces the value of that name. */
+/* Value i of any kind, valid as long; NULL if i is out of range. */
+FERRY_API const ferry_value *ferry_values_value(const ferry_values *v, size_t i);
+/* Adds a copy of *t (of a value) under `name`, or replaces the value of that name. */
 FERRY_API int           ferry_values_set(ferry_values *v, const char *name, const ferry_tensor *t, ferry_error *e);
-/* Adds from a file: .npz all its members by their names (`name` is not used); .npy, .pb (a TensorProto) one tensor called `name`. */
+FERRY_API int           ferry_values_put(ferry_values *v, const char *name, const ferry_value *value, ferry_error *e);
+/* Adds from a file: .npz all its members by their names (`name` is not used); .npy, .pb (TensorProto, SequenceProto) one value called
+ * `name`. Arrays of strings (S, U) are tensors of strings. */
 FERRY_API int           ferry_values_read(ferry_values *v, const char *path, const char *name, ferry_error *e);
-/* Writes all values to a .npz, which appears whole or not at all. */
+/* The same under the port's name; a .pb holds what the port takes, a MapProto too. */
+FERRY_API int           ferry_values_read_for(ferry_values *v, const char *path, const ferry_port *port, ferry_error *e);
+/* Writes all values to a .npz, which appears whole or not at all. Strings become arrays of bytes (S), a sequence NAME.0, NAME.1 ..., a
+ * map NAME.keys and NAME.values; a sequence of maps with equal keys too, with a row of values for each map. */
 FERRY_API int           ferry_values_write(const ferry_values *v, const char *path, ferry_error *e);
 /* Adds n image files (PNG, JPEG, BMP, PNM; TIFF, WebP, JPEG 2000 if the build has their libraries) as one batch under the name of
  * `port`, with its dtype. Without options: scaled to the port's height and width, gray if it takes one channel, alpha dropped, values in [0,1] (u8 ports: 0..255). Options: preset=imagenet (resize 256, crop

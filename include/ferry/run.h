@@ -98,14 +98,19 @@ FERRY_API const char *ferry_dtype_name(int32_t dtype);     /* "f32", "i64", "boo
 typedef struct ferry_model   ferry_model;
 typedef struct ferry_session ferry_session;
 
+/* What a value is; see "values" below. */
+enum { FERRY_TENSOR = 1, FERRY_SEQUENCE = 2, FERRY_OPTIONAL = 3, FERRY_MAP = 4 };
+
 /* One input or output of a model, in the order of the file. dim[i] is -1 where the size is not fixed; sym[i] then is its name or
- * expression ("batch", "2*height"). Equal names mean equal sizes. */
+ * expression ("batch", "2*height"). Equal names mean equal sizes. Of what is no tensor, kind and type say what it is; dtype is 0. */
 typedef struct ferry_port {
     const char        *name;
     int32_t            dtype;
     int32_t            rank;             /* -1: not known */
     const int64_t     *dim;
     const char *const *sym;              /* sym[i] is NULL where dim[i] >= 0 */
+    int32_t            kind;             /* FERRY_TENSOR ...; 0: not known */
+    const char        *type;             /* as text: "f32[batch,3]", "seq(map(str, f32[]))" */
 } ferry_port;
 
 /* Opens a .onnx (or, in the full library, a .pt2, which is exported in memory). `options` is NULL or words separated by blanks or
@@ -138,8 +143,38 @@ FERRY_API void           ferry_session_free(ferry_session *s);
  * it becomes a view that is valid until the session's next run; or it points to your memory with dtype, rank and dim set
  * (ferry_view): then the result is copied there. Declared state (KV caches, mutated buffers) is kept by the session between runs.
  * 0 on success, else a ferry_kind: USAGE for wrong counts, TYPE, SHAPE, VALUE for tensors that do not fit, INDEX for an index out of
- * range, NOMEM; the session can be used again. */
+ * range, NOMEM, UNSUPPORTED where an input or output is no tensor of numbers (ferry_run_values carries those); the session can be used
+ * again. */
 FERRY_API int  ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e);
+/* ---- values ------------------------------------------------------------------------------------------------------ */
+
+/* What a ferry_tensor cannot carry: tensors of strings, sequences, optionals, maps (and tensors of numbers as well). A value owns its
+ * contents and never changes; whoever made it frees it. Items are seen, not owned: they live as long as what they are part of. */
+typedef struct ferry_value ferry_value;
+/* A copy of a tensor of numbers. NULL: what ferry_run says of inputs, NOMEM. */
+FERRY_API ferry_value *ferry_value_tensor(const ferry_tensor *t, ferry_error *e);
+/* A tensor of strings: text[i] has bytes[i] bytes, or with `bytes` NULL ends at its 0. The count is the product of dim, 1 for rank 0. */
+FERRY_API ferry_value *ferry_value_strings(const char *const *text, const size_t *bytes, int32_t rank, const int64_t *dim, ferry_error *e);
+/* Copies of values: a list of n; nothing or one (item NULL or not); pairs. Keys are a tensor [n] of integers or strings, all different;
+ * values are a tensor [n], one scalar for each key, or a sequence of n. */
+FERRY_API ferry_value *ferry_value_sequence(const ferry_value *const *item, size_t n, ferry_error *e);
+FERRY_API ferry_value *ferry_value_optional(const ferry_value *item, ferry_error *e);
+FERRY_API ferry_value *ferry_value_map(const ferry_value *keys, const ferry_value *values, ferry_error *e);
+FERRY_API void         ferry_value_free(ferry_value *v);   /* of what the functions above made only */
+
+FERRY_API int32_t            ferry_value_kind(const ferry_value *v);        /* FERRY_TENSOR ... */
+/* Items of a sequence, 0 or 1 of an optional, pairs of a map, elements of a tensor. */
+FERRY_API size_t             ferry_value_count(const ferry_value *v);
+/* Item i of a sequence or optional. Of a map 0 gives the keys, in ascending order, and 1 the values. NULL if there is none. */
+FERRY_API const ferry_value *ferry_value_item(const ferry_value *v, size_t i);
+/* A view of a tensor; of strings it has dtype and shape only, data is NULL. TYPE if v is no tensor. */
+FERRY_API int                ferry_value_view(const ferry_value *v, ferry_tensor *t, ferry_error *e);
+/* Element i of a tensor of strings, in row-major order: *bytes bytes, no 0 behind them. NULL if there is none. */
+FERRY_API const char        *ferry_value_string(const ferry_value *v, size_t i, size_t *bytes);
+
+/* ferry_run with values of any kind: out[i] becomes a value of the session's, valid until its next run and not to be freed. */
+FERRY_API int ferry_run_values(ferry_session *s, const ferry_value *const *in, size_t nin, const ferry_value **out, size_t nout, ferry_error *e);
+
 /* Sets declared state back to what the model file says. */
 FERRY_API int  ferry_session_reset(ferry_session *s, ferry_error *e);
 

@@ -34,6 +34,11 @@ FY_CHECKED fy_status fy_opt_engine(const ferry_job *job, const char *key, const 
 /* Is the caller's view sound: dtype of whole bytes, rank, dims, bytes, data there and aligned? `what` and `name` say which it is. */
 FY_CHECKED fy_status fy_view_check(const char *what, const char *name, const ferry_tensor *t, ferry_error *e);
 
+/* The public handle of a value is the value. */
+struct ferry_value { fy_rval v; };
+/* A copy that shares storage; NULL: NOMEM. Takes over *v when `take`, also when it fails. */
+ferry_value *fy_value_handle(fy_rval *v, bool take, ferry_error *e);
+
 /* The model behind a public handle. */
 const fy_model *fy_model_of(const ferry_model *m);
 

@@ -67,18 +67,28 @@ static bool is_state(const fy_graph *g, const fy_value *v) {
     return false;
 }
 
+static fy_status text_of(const char **text, fy_arena *a, fy_buf *b, ferry_error *e) {
+    *text = b->oom ? NULL : fy_arena_str(a, b->at ? b->at : "");
+    fy_buf_free(b);
+    FY_NOMEM(e, *text);
+    return FY_OK;
+}
+
 static fy_status describe(ferry_port *p, port_memory *mem, fy_arena *a, const fy_value *v, ferry_error *e) {
     const fy_type *t = &v->type;
-    FY_NEED(e, t->kind == FY_TENSOR || t->kind == FY_NOTYPE, UNSUPPORTED, "'%s' is no tensor: ferry_run carries tensors only", v->name);
-    *p = (ferry_port){.name = v->name, .dtype = (int32_t)t->dtype, .rank = t->rank, .dim = mem->dim, .sym = mem->sym};
-    for (int k = 0; k < t->rank; k++) {
+    bool tensor = t->kind == FY_TENSOR || t->kind == FY_NOTYPE;
+    fy_buf type = {0};
+    FY_NEED(e, t->kind != FY_SPARSE, UNSUPPORTED, "'%s' is a sparse tensor", v->name);
+    *p = (ferry_port){.name = v->name, .dtype = tensor ? (int32_t)t->dtype : 0, .rank = tensor ? t->rank : -1, .dim = mem->dim, .sym = mem->sym,
+                      .kind = (int32_t)t->kind};
+    fy_type_print(&type, t);
+    FY_TRY(text_of(&p->type, a, &type, e));
+    for (int k = 0; k < p->rank; k++) {
         fy_buf text = {0};
         mem->dim[k] = -1;
         if (fy_dim_known(t->dim[k], &mem->dim[k])) continue;
         fy_dim_print(&text, t->dim[k]);
-        mem->sym[k] = text.oom ? NULL : fy_arena_str(a, text.at);
-        fy_buf_free(&text);
-        FY_NOMEM(e, mem->sym[k]);
+        FY_TRY(text_of(&mem->sym[k], a, &text, e));
     }
     return FY_OK;
 }
@@ -208,15 +218,6 @@ int ferry_session_reset(ferry_session *s, ferry_error *e) {
     return FERRY_OK;
 }
 
-static void print_wanted(char *buf, size_t n, const ferry_port *p) {
-    size_t at = (size_t)snprintf(buf, n, "%s[", ferry_dtype_name(p->dtype));
-    for (int k = 0; k < p->rank && at < n; k++) {
-        int w = p->dim[k] >= 0 ? snprintf(buf + at, n - at, "%s%lld", k ? "," : "", (long long)p->dim[k]) : snprintf(buf + at, n - at, "%s%s", k ? "," : "", p->sym[k]);
-        at += w > 0 ? (size_t)w : 0;
-    }
-    if (at < n) snprintf(buf + at, n - at, "]");
-}
-
 fy_status fy_view_check(const char *what, const char *name, const ferry_tensor *t, ferry_error *e) {
     int64_t count;
     size_t  align = (size_t)fy_elem_bytes((fy_dtype)t->dtype) / (fy_dtype_class((fy_dtype)t->dtype) == FY_CLASS_C ? 2 : 1);
@@ -230,20 +231,24 @@ fy_status fy_view_check(const char *what, const char *name, const ferry_tensor *
     return FY_OK;
 }
 
-/* Is this view what the port takes? Also that equal symbols have equal sizes is the engine's to check. */
-static fy_status check_input(const ferry_port *p, const ferry_tensor *t, ferry_error *e) {
-    char want[300];
-    print_wanted(want, sizeof want, p);
-    FY_NEED(e, t->dtype == p->dtype, TYPE, "input '%s' is %s; the model takes %s", p->name, ferry_dtype_name(t->dtype), want);
-    FY_NEED(e, p->rank < 0 || t->rank == p->rank, SHAPE, "input '%s' has rank %d; the model takes %s", p->name, t->rank, want);
+/* Are dtype and sizes what the port takes? Also that equal symbols have equal sizes is the engine's to check. */
+static fy_status check_shape(const ferry_port *p, int32_t dtype, int32_t rank, const int64_t *dim, ferry_error *e) {
+    FY_NEED(e, dtype == p->dtype || !p->dtype, TYPE, "input '%s' is %s; the model takes %s", p->name, ferry_dtype_name(dtype), p->type);
+    FY_NEED(e, p->rank < 0 || rank == p->rank, SHAPE, "input '%s' has rank %d; the model takes %s", p->name, rank, p->type);
     for (int k = 0; k < p->rank; k++)
-        FY_NEED(e, t->dim[k] >= 0 && (p->dim[k] < 0 || p->dim[k] == t->dim[k]), SHAPE, "input '%s': axis %d is %lld; the model takes %s", p->name, k,
-            (long long)t->dim[k], want);
+        FY_NEED(e, dim[k] >= 0 && (p->dim[k] < 0 || p->dim[k] == dim[k]), SHAPE, "input '%s': axis %d is %lld; the model takes %s", p->name, k,
+            (long long)dim[k], p->type);
+    return FY_OK;
+}
+
+static fy_status check_input(const ferry_port *p, const ferry_tensor *t, ferry_error *e) {
+    FY_NEED(e, p->kind <= FERRY_TENSOR && p->dtype != FERRY_STRING, UNSUPPORTED, "input '%s' is %s: ferry_run_values carries such values", p->name, p->type);
+    FY_TRY(check_shape(p, t->dtype, t->rank, t->dim, e));
     return fy_view_check("input", p->name, t, e);
 }
 
 static fy_status give_output(const ferry_port *p, fy_rval *v, ferry_tensor *out, ferry_error *e) {
-    FY_NEED(e, v->kind == FY_TENSOR, UNSUPPORTED, "output '%s' is no tensor", p->name);
+    FY_NEED(e, v->kind == FY_TENSOR && v->t.dtype != FERRY_STRING, UNSUPPORTED, "output '%s' is no tensor of numbers: ferry_run_values carries it", p->name);
     if (!fy_contiguous(&v->t)) {
         fy_tensor dense;
         FY_TRY(fy_tensor_clone(&dense, &v->t, e));
@@ -259,9 +264,25 @@ static fy_status give_output(const ferry_port *p, fy_rval *v, ferry_tensor *out,
     return FY_OK;
 }
 
+static fy_status check_counts(const ferry_model *m, size_t nin, size_t nout, ferry_error *e) {
+    FY_NEED(e, nin == m->nin && nout == m->nout, USAGE, "the model has %zu inputs and %zu outputs; %zu and %zu were passed", m->nin, m->nout, nin, nout);
+    return FY_OK;
+}
+
+/* The results of the run in progress become those of the last run. */
+static void swap_results(ferry_session *s) {
+    drop_outputs(s, s->out);
+    fy_rval *old = s->out;
+    s->out = s->next;
+    s->next = old;
+}
+
 static fy_status run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e) {
     const ferry_model *m = s->model;
-    FY_NEED(e, nin == m->nin && nout == m->nout, USAGE, "the model has %zu inputs and %zu outputs; %zu and %zu were passed", m->nin, m->nout, nin, nout);
+    FY_TRY(check_counts(m, nin, nout, e));
+    for (size_t i = 0; i < nout; i++)
+        FY_NEED(e, m->out[i].kind <= FERRY_TENSOR && m->out[i].dtype != FERRY_STRING, UNSUPPORTED, "output '%s' is %s: ferry_run_values carries such values",
+            m->out[i].name, m->out[i].type);
     for (size_t i = 0; i < nin; i++) {
         FY_TRY(check_input(&m->in[i], &in[i], e));
         int64_t at = m->in_at[i];
@@ -276,11 +297,65 @@ static fy_status run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry
         if (ours) out[i].data = NULL;
         st = give_output(&m->out[i], &s->next[at], &out[i], e);
     }
-    drop_outputs(s, s->out);
-    fy_rval *old = s->out;
-    s->out = s->next;
-    s->next = old;
+    swap_results(s);
     return st;
+}
+
+/* Is v of the type, as far as its first items tell? */
+static bool of_type(const fy_type *t, const fy_rval *v, int depth) {
+    if (!t || t->kind == FY_NOTYPE || depth > FY_MAX_NESTING) return true;
+    if (t->kind != v->kind) return false;
+    if (v->kind == FY_TENSOR) return !t->dtype || t->dtype == v->t.dtype;
+    if (v->kind != FY_MAP) return !v->n || of_type(t->elem, &v->item[0], depth + 1);
+    const fy_rval *values = &v->item[1];
+    if (t->dtype && t->dtype != v->item[0].t.dtype) return false;
+    if (values->kind == FY_TENSOR) return !t->elem || (t->elem->kind == FY_TENSOR && (!t->elem->dtype || t->elem->dtype == values->t.dtype));
+    return !values->n || of_type(t->elem, &values->item[0], depth + 1);
+}
+
+/* The value without a count on its storage, which other threads may be reading as well. Item lists are copies. */
+static fy_status borrow(fy_rval *dst, const fy_rval *src, int depth, ferry_error *e) {
+    int64_t n = fy_rval_items(src);
+    *dst = *src;
+    dst->t.own = NULL;
+    dst->item = NULL;
+    if (!n) return FY_OK;
+    FY_NEED(e, depth < FY_MAX_NESTING, LIMIT, "a value nests deeper than %d", FY_MAX_NESTING);
+    FY_NOMEM(e, dst->item = fy_calloc((size_t)n, sizeof *dst->item));
+    for (int64_t i = 0; i < n; i++) FY_TRY(borrow(&dst->item[i], &src->item[i], depth + 1, e));
+    return FY_OK;
+}
+
+static fy_status take_values(ferry_session *s, const ferry_value *const *in, size_t nin, ferry_error *e) {
+    const ferry_model *m = s->model;
+    for (size_t i = 0; i < nin; i++) {
+        const ferry_port *p = &m->in[i];
+        FY_NEED(e, in[i], VALUE, "input '%s' is NULL", p->name);
+        const fy_rval *v = &in[i]->v;
+        FY_NEED(e, of_type(&m->loaded.model->graph->in.at[m->in_at[i]]->type, v, 0), TYPE, "input '%s' is of another type; the model takes %s", p->name, p->type);
+        if (v->kind == FY_TENSOR) FY_TRY(check_shape(p, (int32_t)v->t.dtype, v->t.rank, v->t.dim, e));
+        s->arg[m->in_at[i]] = &s->in[m->in_at[i]];
+        FY_TRY(borrow(&s->in[m->in_at[i]], v, 0, e));
+    }
+    return FY_OK;
+}
+
+static fy_status run_values(ferry_session *s, const ferry_value *const *in, size_t nin, const ferry_value **out, size_t nout, ferry_error *e) {
+    const ferry_model *m = s->model;
+    FY_TRY(check_counts(m, nin, nout, e));
+    fy_status st = take_values(s, in, nin, e);
+    if (!st) {
+        st = m->engine->run(s->session, s->arg, s->next, e);
+        swap_results(s);
+    }
+    for (size_t i = 0; i < nin; i++) fy_rval_free(&s->in[m->in_at[i]]);
+    for (size_t i = 0; i < nout; i++) out[i] = st ? NULL : (const ferry_value *)&s->out[m->out_at[i]];
+    return st;
+}
+
+int ferry_run_values(ferry_session *s, const ferry_value *const *in, size_t nin, const ferry_value **out, size_t nout, ferry_error *e) {
+    fy_error_clear(e);
+    return fy_kind_of(run_values(s, in, nin, out, nout, e));
 }
 
 int ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e) {

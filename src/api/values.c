@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * values.c - named tensors that own their memory: read, written, made from images, made from a seed, converted. */
+ * values.c - named values that own their memory: read, written, made from images, made from a seed, converted. */
 #include "api/api.h"
 #include "formats/image.h"
 #include "formats/npz.h"
@@ -11,13 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct ferry_values { fy_named_list list; };
+typedef struct named { char *name; ferry_value v; } named;
+struct ferry_values { FY_VEC(named) list; };
 
 ferry_values *ferry_values_new(void) { return fy_calloc(1, sizeof(ferry_values)); }
 
 void ferry_values_free(ferry_values *v) {
     if (!v) return;
-    fy_named_free(&v->list);
+    for (int64_t i = 0; i < v->list.n; i++) {
+        fy_free(v->list.at[i].name);
+        fy_rval_free(&v->list.at[i].v.v);
+    }
+    fy_free(v->list.at);
     fy_free(v);
 }
 
@@ -30,25 +35,41 @@ int ferry_values_find(const ferry_values *v, const char *name) {
     return -1;
 }
 
+const ferry_value *ferry_values_value(const ferry_values *v, size_t i) { return i < (size_t)v->list.n ? &v->list.at[i].v : NULL; }
+
 int ferry_values_get(const ferry_values *v, size_t i, ferry_tensor *t, ferry_error *e) {
     fy_error_clear(e);
     if (i >= (size_t)v->list.n) return fy_kind_of(fy_fail(e, FY_E_NAME, "there is no value number %zu", i));
-    const fy_tensor *own = &v->list.at[i].t;
-    *t = ferry_view((int32_t)own->dtype, own->data, own->rank, own->dim);
+    const fy_rval *own = &v->list.at[i].v.v;
+    if (own->kind != FY_TENSOR || own->t.dtype == FERRY_STRING)
+        return fy_kind_of(fy_fail(e, FY_E_TYPE, "value '%s' is no tensor of numbers: ferry_values_value gives it", v->list.at[i].name));
+    *t = ferry_view((int32_t)own->t.dtype, own->t.data, own->t.rank, own->t.dim);
     return FERRY_OK;
 }
 
-/* Takes over t; replaces a value of the same name. */
-static fy_status put(ferry_values *v, const char *name, fy_tensor *t, ferry_error *e) {
+/* Takes over val, also when it fails; replaces a value of the same name. */
+static fy_status put_value(ferry_values *v, const char *name, fy_rval *val, ferry_error *e) {
     int at = ferry_values_find(v, name);
     if (at >= 0) {
-        fy_tensor_free(&v->list.at[at].t);
-        v->list.at[at].t = *t;
+        fy_rval_free(&v->list.at[at].v.v);
+        v->list.at[at].v.v = *val;
         return FY_OK;
     }
-    fy_status s = fy_named_add(&v->list, name, t, e);        /* takes a reference of its own */
-    fy_tensor_free(t);
-    return s;
+    size_t n = strlen(name) + 1;
+    char *copy = fy_malloc(n, 1);
+    if (!copy || !FY_RESERVE(v->list, v->list.n + 1)) {
+        fy_free(copy);
+        fy_rval_free(val);
+        return fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
+    memcpy(copy, name, n);
+    v->list.at[v->list.n++] = (named){copy, {*val}};
+    return FY_OK;
+}
+
+static fy_status put(ferry_values *v, const char *name, fy_tensor *t, ferry_error *e) {
+    fy_rval val = {.kind = FY_TENSOR, .t = *t};
+    return put_value(v, name, &val, e);
 }
 
 int ferry_values_set(ferry_values *v, const char *name, const ferry_tensor *t, ferry_error *e) {
@@ -61,29 +82,27 @@ int ferry_values_set(ferry_values *v, const char *name, const ferry_tensor *t, f
     return fy_kind_of(s ? s : put(v, name, &copy, e));
 }
 
+int ferry_values_put(ferry_values *v, const char *name, const ferry_value *value, ferry_error *e) {
+    fy_rval copy;
+    fy_error_clear(e);
+    fy_status s = fy_rval_copy(&copy, &value->v, e);
+    return fy_kind_of(s ? s : put_value(v, name, &copy, e));
+}
+
+/* ---- files -------------------------------------------------------------------------------------------------------- */
+
 static bool ends(const char *s, const char *tail) {
     size_t n = strlen(s), k = strlen(tail);
     return n >= k && !strcmp(s + n - k, tail);
 }
 
-static fy_status read_one(ferry_values *v, const char *path, const char *name, ferry_error *e) {
-    fy_tensor t = {0};
-    if (ends(path, ".pb")) {
-        fy_rval val = {0};
-        FY_TRY(fy_onnx_read_value(&val, path, e));
-        if (val.kind != FY_TENSOR) {
-            fy_rval_free(&val);
-            return fy_fail(e, FY_E_UNSUPPORTED, "%s holds no tensor", path);
-        }
-        t = val.t;
-    } else
-        FY_TRY(fy_npy_read(&t, path, e));
-    return put(v, name, &t, e);
-}
-
-int ferry_values_read(ferry_values *v, const char *path, const char *name, ferry_error *e) {
-    fy_error_clear(e);
-    if (!ends(path, ".npz")) return fy_kind_of(read_one(v, path, name, e));
+/* `kind`: what a .pb holds; FY_NOTYPE: a tensor or a sequence, as it looks. */
+static fy_status read_file(ferry_values *v, const char *path, const char *name, fy_kind kind, ferry_error *e) {
+    if (!ends(path, ".npz")) {
+        fy_rval val = {.kind = FY_TENSOR};
+        FY_TRY(ends(path, ".pb") ? fy_onnx_read_value_as(&val, path, kind, e) : fy_npy_read(&val.t, path, e));
+        return put_value(v, name, &val, e);
+    }
     fy_named_list more = {0};
     fy_status s = fy_npz_read(&more, path, e);
     for (int64_t i = 0; !s && i < more.n; i++) {
@@ -91,12 +110,76 @@ int ferry_values_read(ferry_values *v, const char *path, const char *name, ferry
         s = put(v, more.at[i].name, &t, e);
     }
     fy_named_free(&more);
-    return fy_kind_of(s);
+    return s;
+}
+
+int ferry_values_read(ferry_values *v, const char *path, const char *name, ferry_error *e) {
+    fy_error_clear(e);
+    return fy_kind_of(read_file(v, path, name, FY_NOTYPE, e));
+}
+
+int ferry_values_read_for(ferry_values *v, const char *path, const ferry_port *port, ferry_error *e) {
+    fy_error_clear(e);
+    return fy_kind_of(read_file(v, path, port->name, (fy_kind)port->kind, e));
+}
+
+static fy_status flatten(fy_named_list *l, const char *name, const fy_rval *v, int depth, ferry_error *e);
+
+static fy_status flatten_as(fy_named_list *l, const char *name, const char *part, const fy_rval *v, int depth, ferry_error *e) {
+    fy_buf b = {0};
+    fy_buf_fmt(&b, "%s.%s", name, part);
+    fy_status s = b.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : flatten(l, b.at, v, depth + 1, e);
+    fy_buf_free(&b);
+    return s;
+}
+
+/* Rows that ZipMap makes: maps with the same keys, scalars of one dtype. */
+static bool is_table(const fy_rval *v) {
+    for (int64_t i = 0; i < v->n; i++) {
+        const fy_rval *m = &v->item[i], *first = &v->item[0];
+        if (m->kind != FY_MAP || m->item[1].kind != FY_TENSOR || m->item[1].t.dtype == FERRY_STRING || m->n != first->n ||
+            m->item[1].t.dtype != first->item[1].t.dtype || m->item[0].t.dtype != first->item[0].t.dtype) return false;
+        for (int64_t k = 0; k < m->n; k++)
+            if (m->item[0].t.dtype == FERRY_STRING ? !fy_str_equal((const fy_str *)m->item[0].t.data + k, (const fy_str *)first->item[0].t.data + k)
+                                                   : fy_get_i64(&m->item[0].t, k) != fy_get_i64(&first->item[0].t, k)) return false;
+    }
+    return v->n > 0;
+}
+
+static fy_status flatten_table(fy_named_list *l, const char *name, const fy_rval *v, int depth, ferry_error *e) {
+    fy_rval all = {.kind = FY_TENSOR};
+    const fy_rval *first = &v->item[0];
+    FY_TRY(flatten_as(l, name, "keys", &first->item[0], depth, e));
+    FY_TRY(fy_tensor_new(&all.t, first->item[1].t.dtype, 2, (int64_t[]){v->n, first->n}, e));
+    size_t bytes = (size_t)first->n * (size_t)fy_elem_bytes(all.t.dtype);
+    for (int64_t i = 0; bytes && i < v->n; i++) memcpy((char *)all.t.data + (size_t)i * bytes, v->item[i].item[1].t.data, bytes);
+    fy_status s = flatten_as(l, name, "values", &all, depth, e);
+    fy_tensor_free(&all.t);
+    return s;
+}
+
+/* Arrays are all that a .npz holds: NAME; NAME.0, NAME.1 ... of a sequence; NAME.keys and NAME.values of a map, and of a sequence of
+ * maps with equal keys (one row of values for each). */
+static fy_status flatten(fy_named_list *l, const char *name, const fy_rval *v, int depth, ferry_error *e) {
+    char part[24];
+    FY_NEED(e, depth < 16, LIMIT, "value '%s' nests too deep", name);
+    if (v->kind == FY_TENSOR) return fy_named_add(l, name, &v->t, e);
+    if (v->kind == FY_SEQUENCE && is_table(v)) return flatten_table(l, name, v, depth, e);
+    for (int64_t i = 0; i < fy_rval_items(v); i++) {
+        snprintf(part, sizeof part, "%lld", (long long)i);
+        FY_TRY(flatten_as(l, name, v->kind == FY_MAP ? i ? "values" : "keys" : part, &v->item[i], depth, e));
+    }
+    return FY_OK;
 }
 
 int ferry_values_write(const ferry_values *v, const char *path, ferry_error *e) {
+    fy_named_list flat = {0};
+    fy_status s = FY_OK;
     fy_error_clear(e);
-    return fy_kind_of(fy_npz_write(&v->list, path, e));
+    for (int64_t i = 0; !s && i < v->list.n; i++) s = flatten(&flat, v->list.at[i].name, &v->list.at[i].v.v, 0, e);
+    if (!s) s = fy_npz_write(&flat, path, e);
+    fy_named_free(&flat);
+    return fy_kind_of(s);
 }
 
 /* ---- images ------------------------------------------------------------------------------------------------------- */
@@ -289,8 +372,14 @@ int ferry_values_random(ferry_values *v, const ferry_model *m, const ferry_job *
 static fy_status fit(ferry_values *v, const ferry_port *port, ferry_error *e) {
     int at = ferry_values_find(v, port->name);
     FY_NEED(e, at >= 0, NAME, "there is no value '%s'", port->name);
-    fy_tensor *t = &v->list.at[at].t, cast;
+    fy_tensor *t = &v->list.at[at].v.v.t, cast;
     fy_dtype want = (fy_dtype)port->dtype;
+    fy_kind kind = v->list.at[at].v.v.kind;
+    if (port->kind > FERRY_TENSOR || kind != FY_TENSOR) {
+        FY_NEED(e, port->kind == (int32_t)kind, TYPE, "'%s' is %s; the model takes %s", port->name, kind == FY_TENSOR ? "a tensor" : "no tensor",
+            port->type ? port->type : "a tensor");
+        return FY_OK;
+    }
     if (t->dtype == want) {
         if (fy_contiguous(t)) return FY_OK;
         FY_TRY(fy_tensor_clone(&cast, t, e));
