@@ -18,7 +18,9 @@ static fy_status parse(const fy_str *s, fy_tensor *y, int64_t i, ferry_error *e)
     int64_t whole;
     uint64_t natural;
     double v;
-    if (k == FY_CLASS_U && fy_read_u64(s->at, s->n, &natural)) fy_put_u64(y, i, natural);
+    if (k == FY_CLASS_B && s->n == 4 && (!memcmp(s->at, "True", 4) || !memcmp(s->at, "true", 4))) fy_put_i64(y, i, 1);
+    else if (k == FY_CLASS_B && s->n == 5 && (!memcmp(s->at, "False", 5) || !memcmp(s->at, "false", 5))) fy_put_i64(y, i, 0);
+    else if (k == FY_CLASS_U && fy_read_u64(s->at, s->n, &natural)) fy_put_u64(y, i, natural);
     else if ((k == FY_CLASS_I || k == FY_CLASS_B) && fy_read_i64(s->at, s->n, &whole)) fy_put_i64(y, i, whole);
     else {
         FY_NEED(e, fy_read_f64(s->at, s->n, &v), VALUE, "element %lld is no number: \"%.*s\"", (long long)i, (int)(s->n < 40 ? s->n : 40), s->n ? s->at : "");

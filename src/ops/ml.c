@@ -37,6 +37,14 @@ fy_status fy_ml_load(fy_ml_x *x, const fy_call *c) {
     return FY_OK;
 }
 
+fy_status fy_ml_room(double **room, const fy_call *c, int64_t n, int64_t each) {
+    int64_t total;
+    FY_NEED(c->e, fy_mul_i64(&total, n, each) && (c->max_bytes <= 0 || total <= c->max_bytes / 8), LIMIT, "%lld rows of %lld numbers are too many", (long long)n,
+            (long long)each);
+    FY_NOMEM(c->e, *room = FY_NEWN(c->scratch, double, total));
+    return FY_OK;
+}
+
 /* ---- attributes ---------------------------------------------------------------------------------------------------- */
 
 static const fy_attr *list(const fy_node *n, const char *name, fy_attr_kind kind) {
@@ -149,10 +157,8 @@ void fy_ml_transform(double *s, int64_t n, fy_ml_post p) {
 int fy_ml_second(double *s, int how, fy_ml_post p) {
     if (p == FY_POST_PROBIT) { s[0] = fy_ml_probit(s[0]); return 1; }
     if (how < 0) return 1;
-    s[1] = s[0];
-    if (how < 2) s[0] = 1 - s[0];
-    else if (p == FY_POST_LOGISTIC) { s[0] = fy_ml_logistic(-s[1]); s[1] = fy_ml_logistic(s[1]); }
-    else s[0] = -s[0];
+    s[1] = p == FY_POST_LOGISTIC ? fy_ml_logistic(s[0]) : s[0];
+    s[0] = how < 2 || p == FY_POST_LOGISTIC ? 1 - s[1] : -s[1];
     return 2;
 }
 

@@ -22,6 +22,9 @@ FY_CHECKED fy_status fy_ml_out_n(fy_infer *f, int i, fy_dtype t, int64_t e);
 typedef struct fy_ml_x { int64_t n, width; const double *at; } fy_ml_x;
 FY_CHECKED fy_status fy_ml_load(fy_ml_x *x, const fy_call *c);          /* input 0, in scratch */
 
+/* Room for n rows of `each` doubles in scratch; LIMIT beyond the budget of an output. */
+FY_CHECKED fy_status fy_ml_room(double **room, const fy_call *c, int64_t n, int64_t each);
+
 /* ---- attributes ---------------------------------------------------------------------------------------------------- */
 
 /* Lists; absent: n is 0. */
@@ -48,7 +51,7 @@ FY_CHECKED fy_status fy_ml_post_of(fy_ml_post *p, const fy_node *n, ferry_error 
 void   fy_ml_transform(double *score, int64_t n, fy_ml_post p);         /* in place; one score alone knows PROBIT only */
 double fy_ml_logistic(double x);
 double fy_ml_probit(double x);
-/* One score s of a binary classifier as two. `how`: 0, 1: (1 - s, s); 2, 3: (-s, s), logistic of both with LOGISTIC; -1: s alone.
+/* One score s of a binary classifier as two. `how`: 0, 1: (1 - s, s); 2, 3: (-s, s); with LOGISTIC (1 - l, l) of l = logistic(s); -1: s alone.
  * PROBIT transforms s and leaves it alone. How many there are now. */
 int    fy_ml_second(double *score, int how, fy_ml_post p);
 /* ATTR unless 0 <= n * width == have. */

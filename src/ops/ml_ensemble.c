@@ -52,13 +52,10 @@ static void regress(void *arg, int64_t begin, int64_t end) {
 
 /* Memory for the scores, the width of the rows against the trees, base values against the targets. */
 static fy_status prepare(const fy_call *c, ensemble *w) {
-    int64_t total;
     FY_TRY(fy_ml_load(&w->x, c));
     FY_NEED(c->e, w->f.features <= w->x.width, SHAPE, "the trees read feature %lld; the input has %lld", (long long)(w->f.features - 1), (long long)w->x.width);
-    FY_NEED(c->e, fy_mul_i64(&total, w->x.n, w->columns), LIMIT, "%lld rows of %lld scores are too many", (long long)w->x.n, (long long)w->columns);
-    w->room = FY_NEWN(c->scratch, double, total);
-    w->voted = FY_NEWN(c->scratch, uint8_t, total);
-    FY_NEED(c->e, w->room && w->voted, NOMEM, "out of memory");
+    FY_TRY(fy_ml_room(&w->room, c, w->x.n, w->columns));
+    FY_NOMEM(c->e, w->voted = FY_NEWN(c->scratch, uint8_t, w->x.n * w->columns));
     return FY_OK;
 }
 
@@ -147,7 +144,7 @@ static fy_status infer_ensemble(fy_infer *f) {
     return fy_ml_out_n(f, 0, fy_in_dtype(f, 0), n);
 }
 
-/* DIFF: the onnx package does not apply post_transform. */
+/* DIFF: the onnx package does not apply post_transform; ONNX Runtime takes 1 for LOGISTIC and 2 for SOFTMAX, against the standard. */
 static fy_status ref_ensemble(const fy_call *c) {
     ensemble w = {.how = SUM};
     int64_t n;

@@ -71,6 +71,7 @@ static fy_status infer_vectorizer(fy_infer *f) {
     FY_NEED(f->e, !sizes.n || sizes.n == f->nin, ATTR, "inputdimensions has %lld elements for %d inputs", (long long)sizes.n, f->nin);
     for (int i = 0; i < f->nin; i++) {
         int rank = fy_in_rank(f, i);
+        FY_NEED(f->e, fy_in_has(f, i), GRAPH, "input %d is missing", i);
         FY_NEED(f->e, rank != 0, SHAPE, "input %d is a scalar", i);
         FY_NEED(f->e, !sizes.n || sizes.at[i] >= 0, ATTR, "inputdimensions holds %lld", (long long)sizes.at[i]);
         const fy_dim *rows = rank > 1 ? fy_in_dim(f, i, 0) : rank == 1 ? fy_mv_const(f, 1) : NULL, *n = taken(f, i, sizes);

@@ -36,10 +36,9 @@ static void rows(void *arg, int64_t begin, int64_t end) {
 }
 
 static fy_status compute(const fy_call *c, linear *w) {
-    int64_t work = w->targets * (w->x.width + 1), total;
+    int64_t work = w->targets * (w->x.width + 1);
     FY_TRY(fy_ml_product(w->weight.n, w->targets, w->x.width, "coefficients", c->e));
-    FY_NEED(c->e, fy_mul_i64(&total, w->x.n, w->columns), LIMIT, "%lld rows of %lld scores are too many", (long long)w->x.n, (long long)w->columns);
-    FY_NOMEM(c->e, w->room = FY_NEWN(c->scratch, double, total));
+    FY_TRY(fy_ml_room(&w->room, c, w->x.n, w->columns));
     fy_k_for(c, w->x.n, work < FY_K_GRAIN ? FY_K_GRAIN / (work + 1) + 1 : 1, rows, w);
     return FY_OK;
 }

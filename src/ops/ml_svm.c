@@ -224,9 +224,7 @@ static fy_status ref_classifier(const fy_call *c) {
     w.positive = true;
     for (int64_t i = 0; i < w.coef.n; i++) w.positive = w.positive && w.coef.at[i] >= 0;
     w.each = w.columns + w.vectors + w.pairs + w.classes + (w.a.n ? 2 * w.classes * w.classes + w.classes : 0);
-    int64_t total;
-    FY_NEED(c->e, fy_mul_i64(&total, w.each, w.x.n) && total < ((int64_t)1 << 40), LIMIT, "%lld rows of %lld numbers are too many", (long long)w.x.n, (long long)w.each);
-    FY_NOMEM(c->e, w.room = FY_NEWN(c->scratch, double, total));
+    FY_TRY(fy_ml_room(&w.room, c, w.x.n, w.each));
     fy_k_for(c, w.x.n, 16, classify, &w);
     return FY_OK;
 }

@@ -2,8 +2,8 @@
  * ml_text.c - TfIdfVectorizer: counts of n-grams of strings or integers.
  *
  * y[..., ngram_indexes[i]] counts n-gram i of the pool, its items 1 + skip apart, for every skip up to max_skip_count; single items are
- * counted once. The pool becomes a trie over numbered items, so each start costs at most max_gram_length steps.
- * Sources: ONNX TfIdfVectorizer-9, ONNX Runtime for the weights (below). */
+ * counted once. weights[i] belongs to n-gram i. The pool becomes a trie over numbered items, so each start costs at most max_gram_length
+ * steps. Source: ONNX TfIdfVectorizer-9. */
 #include "ops/ml.h"
 #include "ops/move.h"
 
@@ -37,8 +37,6 @@ static fy_status read_grams(grams *g, const fy_node *n, ferry_error *e) {
         if (g->out.at[i] >= g->width) g->width = g->out.at[i] + 1;
     }
     FY_NEED(e, !g->weight.n || g->weight.n == g->out.n, ATTR, "weights has %lld elements, ngram_indexes %lld", (long long)g->weight.n, (long long)g->out.n);
-    FY_NEED(e, !g->weight.n || g->width <= g->weight.n, ATTR, "ngram_indexes holds %lld; there are %lld weights", (long long)(g->width - 1),
-            (long long)g->weight.n);
     return FY_OK;
 }
 
@@ -110,24 +108,21 @@ static fy_status grow(trie *t, const fy_call *c, const grams *g, const fy_tensor
 
 /* ---- counting ---------------------------------------------------------------------------------------------------------------- */
 
+/* An n-gram that is found: its weight again (TFIDF, TF: 1), or its weight once (IDF). */
+static void found(const grams *g, int64_t ngram, double *y) {
+    double w = g->mode != 'T' && g->weight.n ? g->weight.at[ngram] : 1, *to = &y[g->out.at[ngram]];
+    *to = g->mode == 'I' ? w : *to + w;
+}
+
 static void count_row(const trie *t, const grams *g, const int64_t *item, int64_t n, double *y) {
     for (int64_t apart = 1; apart <= g->skips + 1 && apart <= (n > 1 ? n : 1); apart++)
         for (int64_t i = 0; i < n; i++) {
             int64_t node = 0;
             for (int64_t k = 1, at = i; k <= g->most && at < n; k++, at += apart) {
                 if (item[at] < 0 || !(node = step(t, node, item[at]))) break;
-                if (t->ngram[node] >= 0 && k >= g->least && (k > 1 || apart == 1)) y[g->out.at[t->ngram[node]]]++;
+                if (t->ngram[node] >= 0 && (k > 1 || apart == 1)) found(g, t->ngram[node], y);
             }
         }
-}
-
-/* DIFF: weights are indexed by the output's coordinate, as ONNX Runtime and the onnx package do, not by the n-gram as the text of the
- * standard has it: the same wherever ngram_indexes counts up. */
-static void weigh(const grams *g, double *y) {
-    for (int64_t i = 0; g->mode != 'T' && i < g->width; i++) {
-        double w = g->weight.n ? g->weight.at[i] : 1;
-        y[i] = g->mode == 'I' ? (y[i] > 0 ? w : 0) : y[i] * w;
-    }
 }
 
 static fy_status count_all(const fy_call *c, trie *t, const grams *g, const fy_tensor *pool, fy_tensor *y) {
@@ -142,7 +137,6 @@ static fy_status count_all(const fy_call *c, trie *t, const grams *g, const fy_t
     for (int64_t r = 0; y && r < rows; r++) {
         memset(row, 0, (size_t)g->width * sizeof *row);
         count_row(t, g, item + r * width, width, row);
-        weigh(g, row);
         fy_store_f64(y, r * g->width, g->width, row);
     }
     return FY_OK;
