@@ -240,7 +240,8 @@ static fy_status run_axes(const fy_call *c, const double **src, const axis_plan 
 static fy_status scales_of(const fy_call *c, const resize *r, const fy_tensor *x, const fy_tensor *y, double *scale) {
     double best = 0;
     bool given = fy_arg(c, 2) && fy_count(fy_arg(c, 2));
-    FY_NEED(c->e, fy_count(fy_arg(c, given ? 2 : 3)) == r->naxes, SHAPE, "scales or sizes are not %d", r->naxes);
+    const fy_tensor *by = fy_arg(c, given ? 2 : 3);
+    FY_NEED(c->e, by && fy_count(by) == r->naxes, SHAPE, "scales or sizes are not %d", r->naxes);
     for (int a = 0; a < x->rank; a++) scale[a] = 1;
     for (int i = 0; i < r->naxes; i++) {
         int a = r->axis[i];

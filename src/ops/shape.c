@@ -537,11 +537,14 @@ static fy_status infer_split(fy_infer *f) {
     } else FY_TRY(even_parts(f, dim, f->nout, part));
     bool fixed = fy_mv_sizes(f, 0, view.dim);
     if (fixed) fy_strides(rank, view.dim, view.stride);
+    total = fixed ? view.dim[axis] : 0;
     for (int i = 0; i < f->nout; i++) {
         d[axis] = part[i];
         if (!part[i]) return fy_mv_oom(f);
         FY_TRY(fy_out_set(f, i, fy_in_dtype(f, 0), rank, d));
         if (!fixed || !fy_dim_known(part[i], &view.dim[axis])) { fixed = false; continue; }
+        FY_NEED(f->e, view.dim[axis] <= total, SHAPE, "part %d has size %lld; %lld are left", i, (long long)view.dim[axis], (long long)total);
+        total -= view.dim[axis];
         FY_TRY(fy_mv_elems_view(f, i, 0, &view));
         view.offset += view.stride[axis] * view.dim[axis];
     }
