@@ -384,7 +384,7 @@ fy_status fy_opset_raise_logged(fy_model *m, fy_opset_log *log, ferry_error *e) 
     if (from < FY_CANONICAL_OPSET || ml < FY_CANONICAL_ML || m->functions.n) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, log, e));
     fy_model_drop_functions(m);
     FY_TRY(fy_gradients(m, e));
-    set_ml(m, FY_CANONICAL_ML);
+    set_ml(m, fy_ml_needed(m));          /* not the newest: that has deprecated what the graph may hold */
     return import(m, FY_CANONICAL_OPSET, e);
 }
 

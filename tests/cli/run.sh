@@ -164,6 +164,24 @@ holds 'the same seed gives the same bits, whatever the threads' same a.npz b.npz
 expect 0 '' run blocks.onnx --random --seed 4 -o c.npz
 holds 'another seed gives others' not same a.npz c.npz
 
+# ---- strings, sequences, maps ---------------------------------------------------------------------------------------------
+ml=$fixtures/onnx/ml.onnx
+words=$fixtures/npz/ml.npz
+expect 0 'maps +seq\(map\(str, f32\[\]\)\)  \[\{"a": 0.077' run "$ml" --inputs "$words"
+expect 0 'pieces +str\[4,3\]  \[\["a", "a", ""\], .*\["ä", "ä", ""\]\]' run "$ml" --inputs "$words"
+expect 0 '"name": "maps", "type": "seq\(map\(str, f32\[\]\)\)", "value": \[\{"a": 0.077' run "$ml" --inputs "$words" --json
+expect 0 '"name": "word", "dtype": "str", "shape": \[4\], "value": \["zero", "one", "many", "many"\]' run "$ml" --inputs "$words" --json
+expect 0 'written maps.npz' run "$ml" --inputs "$words" -o maps.npz
+holds 'maps are arrays of keys and of values' has maps.npz 'maps.keys.npy'
+holds 'strings are arrays too' has maps.npz 'pieces.npy'
+expect 3 'error\[TYPE\].*words' run "$ml" --inputs "$words" --inputs words="$fixtures/npz/f4.npy"
+expect 3 'error\[UNSUPPORTED\]' run "$ml" --random
+expect 0 'output +maps +seq\(map\(str, f32\[\]\)\)' info "$ml"
+expect 0 'valid' check "$ml"
+expect 0 'back +str\[4\]  \["zero", "none", "none", "none"\]' run "$fixtures/onnx/ml1.onnx" --inputs "$words"
+expect 0 'r4 +f32\[2,2\]' run "$fixtures/onnx/ml5.onnx" --inputs "$words"
+expect 0 'ZipMap' explain ZipMap
+
 # ---- verify and check -----------------------------------------------------------------------------------------------------
 expect 0 'verified' verify blocks.onnx --against "$blocks"
 expect 1 'NOT the same' verify blocks.onnx --against "$blocks" --tolerance 0

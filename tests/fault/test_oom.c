@@ -287,6 +287,26 @@ static int open_and_run(point *p, ferry_error *e) {
     return r;
 }
 
+/* Every operator of ai.onnx.ml, strings, sequences and maps, from values that a file holds to arrays in a file. */
+static int run_ml(point *p, ferry_error *e) {
+    arm(p);
+    ferry_model *m = ferry_open(FERRY_FIXTURES "/onnx/ml.onnx", "threads=1", e);
+    ferry_session *s = m ? ferry_session_new(m, e) : NULL;
+    ferry_values *v = s ? ferry_values_new() : NULL, *w = v ? ferry_values_new() : NULL;
+    int r = w ? ferry_values_read(v, FERRY_FIXTURES "/npz/ml.npz", "", e) : s ? FERRY_IO : e->kind;
+    const ferry_value *in[2], *out[32];
+    for (size_t i = 0; !r && i < 2; i++) in[i] = ferry_values_value(v, (size_t)ferry_values_find(v, ferry_input(m, i)->name));
+    if (!r) r = ferry_run_values(s, in, 2, out, ferry_outputs(m), e);
+    for (size_t i = 0; !r && i < ferry_outputs(m); i++) r = ferry_values_put(w, ferry_output(m, i)->name, out[i], e);
+    if (!r) r = ferry_values_write(w, OUT, e);
+    ferry_values_free(v);
+    ferry_values_free(w);
+    ferry_session_free(s);
+    ferry_close(m);
+    disarm(p);
+    return r;
+}
+
 static int export_all(point *p, ferry_error *e) {
     ferry_option o[] = {{"threads", "1"}, {"opset", "17"}};
     ferry_job j = {o, 2, NULL, NULL};
@@ -346,6 +366,7 @@ SWEEP(write_onnx, true)
 SWEEP(run_graph, false)
 SWEEP_ALL(evaluate, false)
 SWEEP(open_and_run, false)
+SWEEP(run_ml, true)
 SWEEP_ALL(info, false)
 SWEEP(check, false)
 SWEEP_ALL(export_all, true)
@@ -361,7 +382,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sweep_read_pt2), cmocka_unit_test(sweep_read_onnx), cmocka_unit_test(sweep_read_external), cmocka_unit_test(sweep_read_npz),
         cmocka_unit_test(sweep_read_checkpoint), cmocka_unit_test(sweep_lower), cmocka_unit_test(sweep_passes_run), cmocka_unit_test(sweep_opset),
-        cmocka_unit_test(sweep_write_onnx), cmocka_unit_test(sweep_run_graph), cmocka_unit_test(sweep_evaluate), cmocka_unit_test(sweep_open_and_run),
+        cmocka_unit_test(sweep_write_onnx), cmocka_unit_test(sweep_run_graph), cmocka_unit_test(sweep_evaluate), cmocka_unit_test(sweep_open_and_run), cmocka_unit_test(sweep_run_ml),
         cmocka_unit_test(sweep_info), cmocka_unit_test(sweep_check), cmocka_unit_test(sweep_export_all), cmocka_unit_test(sweep_export_external),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
