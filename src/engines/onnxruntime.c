@@ -4,6 +4,7 @@
  * The library exports one symbol, OrtGetApiBase; everything else is a table of function pointers that only ever grows at its
  * end, so the slots used here (below) hold for every release since 1.17. Source of the slots: onnxruntime_c_api.h. */
 #include "base/buf.h"
+#include "base/checked.h"
 #include "base/knobs.h"
 #include "engines/engine.h"
 #include "formats/onnx.h"
@@ -18,10 +19,14 @@ extern const fy_engine fy_engine_onnxruntime;
 #define API_VERSION 17
 
 enum { GET_ERROR_MESSAGE = 2, CREATE_ENV = 3, CREATE_SESSION = 7, CREATE_SESSION_FROM_ARRAY = 8, RUN = 9, CREATE_SESSION_OPTIONS = 10,
-    SET_LOG_SEVERITY = 22, SET_INTRA_OP_THREADS = 24, CREATE_TENSOR = 49, GET_TENSOR_DATA = 51, GET_ELEMENT_TYPE = 60,
-    GET_DIMENSIONS_COUNT = 61, GET_DIMENSIONS = 62, GET_TYPE_AND_SHAPE = 65, CREATE_CPU_MEMORY_INFO = 69, RELEASE_ENV = 92,
+    SET_LOG_SEVERITY = 22, SET_INTRA_OP_THREADS = 24, CREATE_STRINGS = 48, CREATE_TENSOR = 49, GET_TENSOR_DATA = 51, FILL_STRINGS = 52,
+    GET_STRINGS_LENGTH = 53, GET_STRINGS = 54, GET_ELEMENT_TYPE = 60, GET_DIMENSIONS_COUNT = 61, GET_DIMENSIONS = 62, GET_TYPE_AND_SHAPE = 65,
+    GET_VALUE_TYPE = 67, CREATE_CPU_MEMORY_INFO = 69, GET_ALLOCATOR = 78, GET_VALUE = 80, GET_VALUE_COUNT = 81, CREATE_VALUE = 82, RELEASE_ENV = 92,
     RELEASE_STATUS = 93, RELEASE_MEMORY_INFO = 94, RELEASE_SESSION = 95, RELEASE_VALUE = 96, RELEASE_SHAPE_INFO = 99,
     RELEASE_SESSION_OPTIONS = 100 };
+
+enum { ORT_TENSOR = 1, ORT_SEQUENCE = 2, ORT_MAP = 3 };                 /* ONNXType */
+#define MAX_NESTING 8
 
 typedef void *ort_status;                /* NULL is success */
 typedef void (*ort_fn)(void);
@@ -34,7 +39,7 @@ struct fy_compiled {
     const fy_model *model;
     void           *library;
     const ort_fn   *api;
-    void           *env, *session, *memory;
+    void           *env, *session, *memory, *allocator;      /* allocator: the library's own, not released */
     const char    **in_name, **out_name;
 };
 struct fy_session { fy_compiled *compiled; fy_rval *state; };          /* state: one for each declared state, unset before the first run */
@@ -133,6 +138,7 @@ static fy_status open_session(fy_compiled *c, const fy_engine_options *o, ferry_
     void *options = NULL;
     FY_TRY(check(api, ORT(api, CREATE_ENV, ort_status, (int, const char *, void **))(4, "ferry", &c->env), "environment", e));
     FY_TRY(check(api, ORT(api, CREATE_CPU_MEMORY_INFO, ort_status, (int, int, void **))(0, 0, &c->memory), "memory", e));
+    FY_TRY(check(api, ORT(api, GET_ALLOCATOR, ort_status, (void **))(&c->allocator), "allocator", e));
     FY_TRY(check(api, ORT(api, CREATE_SESSION_OPTIONS, ort_status, (void **))(&options), "options", e));
     int threads = o && o->threads > 0 ? o->threads : fy_cores();
     fy_status s = check(api, ORT(api, SET_INTRA_OP_THREADS, ort_status, (void *, int))(options, threads), "threads", e);
@@ -226,18 +232,86 @@ static fy_status keep_state(fy_session *s, const fy_rval *out, ferry_error *e) {
     return FY_OK;
 }
 
-static fy_status to_ort(void **v, const fy_compiled *c, const fy_rval *in, fy_tensor *dense, ferry_error *e) {
-    FY_NEED(e, in->kind == FY_TENSOR && fy_dtype_bits(in->t.dtype) >= 8, UNSUPPORTED, "onnxruntime: only tensors of whole-byte types can be passed");
-    const fy_tensor *t = &in->t;
-    if (!fy_contiguous(t)) {
-        FY_TRY(fy_tensor_clone(dense, t, e));
-        t = dense;
-    }
-    return check(c->api, ORT(c->api, CREATE_TENSOR, ort_status, (const void *, void *, size_t, const int64_t *, size_t, int, void **))
-        (c->memory, t->data, fy_dtype_bytes(t->dtype, fy_count(t)), t->dim, (size_t)t->rank, (int)t->dtype, v), "input", e);
+/* ---- values in ------------------------------------------------------------------------------------------------------ */
+
+typedef FY_VEC(fy_tensor) dense_list;    /* copies that inputs point into */
+
+static void release(const fy_compiled *c, void *v) {
+    if (v) ORT(c->api, RELEASE_VALUE, void, (void *))(v);
 }
 
-static fy_status from_ort(fy_rval *out, const fy_compiled *c, void *v, ferry_error *e) {
+static fy_status fill_strings(void *v, const fy_compiled *c, const fy_tensor *t, ferry_error *e) {
+    int64_t n = fy_count(t);
+    fy_arena a = {0};
+    const char **text = FY_NEWN(&a, const char *, n);
+    const fy_str *from = t->data;
+    fy_status s = text ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    for (int64_t i = 0; !s && i < n; i++) {
+        if (from[i].n && memchr(from[i].at, 0, from[i].n)) s = fy_fail(e, FY_E_UNSUPPORTED, "onnxruntime: a string with a zero byte cannot be passed");
+        else if (!(text[i] = fy_arena_strn(&a, from[i].n ? from[i].at : "", from[i].n))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
+    if (!s) s = check(c->api, ORT(c->api, FILL_STRINGS, ort_status, (void *, const char *const *, size_t))(v, text, (size_t)n), "input strings", e);
+    fy_arena_free(&a);
+    return s;
+}
+
+static fy_status tensor_to_ort(void **v, const fy_compiled *c, const fy_tensor *t, dense_list *keep, ferry_error *e) {
+    const ort_fn *api = c->api;
+    FY_NEED(e, t->dtype == FERRY_STRING || fy_dtype_bits(t->dtype) >= 8, UNSUPPORTED, "onnxruntime: tensors of %s cannot be passed", fy_dtype_name(t->dtype));
+    if (!fy_contiguous(t)) {
+        FY_NEED(e, FY_RESERVE(*keep, keep->n + 1), NOMEM, "out of memory");
+        FY_TRY(fy_tensor_clone(&keep->at[keep->n], t, e));
+        t = &keep->at[keep->n++];
+    }
+    if (t->dtype != FERRY_STRING)
+        return check(api, ORT(api, CREATE_TENSOR, ort_status, (const void *, void *, size_t, const int64_t *, size_t, int, void **))
+            (c->memory, t->data, fy_dtype_bytes(t->dtype, fy_count(t)), t->dim, (size_t)t->rank, (int)t->dtype, v), "input", e);
+    FY_TRY(check(api, ORT(api, CREATE_STRINGS, ort_status, (void *, const int64_t *, size_t, int, void **))(c->allocator, t->dim, (size_t)t->rank,
+        (int)FERRY_STRING, v), "input", e));
+    return fill_strings(*v, c, t, e);
+}
+
+/* *v is set, and to be released, also after a failure that came late. */
+static fy_status to_ort(void **v, const fy_compiled *c, const fy_rval *in, dense_list *keep, int depth, ferry_error *e) {
+    if (in->kind == FY_TENSOR) return tensor_to_ort(v, c, &in->t, keep, e);
+    size_t n = (size_t)fy_rval_items(in);
+    FY_NEED(e, (in->kind == FY_SEQUENCE || in->kind == FY_MAP) && n && depth < MAX_NESTING, UNSUPPORTED,
+            "onnxruntime: %s cannot be passed", in->kind == FY_OPTIONAL ? "an optional" : n ? "values nested so deep" : "an empty sequence");
+    void **item = fy_calloc(n, sizeof *item);
+    FY_NOMEM(e, item);
+    fy_status s = FY_OK;
+    for (size_t i = 0; !s && i < n; i++) s = to_ort(&item[i], c, &in->item[i], keep, depth + 1, e);
+    if (!s) s = check(c->api, ORT(c->api, CREATE_VALUE, ort_status, (void *const *, size_t, int, void **))(item, n,
+        in->kind == FY_MAP ? ORT_MAP : ORT_SEQUENCE, v), "input", e);
+    for (size_t i = 0; i < n; i++) release(c, item[i]);
+    fy_free(item);
+    return s;
+}
+
+/* ---- values out ----------------------------------------------------------------------------------------------------- */
+
+static fy_status strings_from_ort(fy_tensor *t, const fy_compiled *c, void *v, int rank, const int64_t *dim, ferry_error *e) {
+    const ort_fn *api = c->api;
+    size_t bytes = 0, head;
+    int64_t n;
+    FY_NEED(e, fy_count_dims(&n, rank, dim) && fy_mul_size(&head, (size_t)n, sizeof(fy_str)), LIMIT, "onnxruntime: an output is too large");
+    FY_TRY(check(api, ORT(api, GET_STRINGS_LENGTH, ort_status, (const void *, size_t *))(v, &bytes), "output strings", e));
+    fy_storage *st = fy_storage_new(head + bytes);
+    size_t *offset = fy_calloc((size_t)n + 1, sizeof *offset);
+    fy_status s = st && offset ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    char *text = st ? (char *)st->at + head : NULL;
+    if (!s && n) s = check(api, ORT(api, GET_STRINGS, ort_status, (const void *, void *, size_t, size_t *, size_t))(v, text, bytes, offset, (size_t)n), "output strings", e);
+    if (s) fy_storage_unref(st);
+    else {
+        *t = fy_tensor_view(FERRY_STRING, rank, dim, st->at);
+        t->own = st;
+        for (int64_t i = 0; i < n; i++) ((fy_str *)st->at)[i] = (fy_str){text + offset[i], (i + 1 < n ? offset[i + 1] : bytes) - offset[i]};
+    }
+    fy_free(offset);
+    return s;
+}
+
+static fy_status tensor_from_ort(fy_tensor *out, const fy_compiled *c, void *v, ferry_error *e) {
     const ort_fn *api = c->api;
     void *info = NULL, *data = NULL;
     int type = 0;
@@ -249,13 +323,56 @@ static fy_status from_ort(fy_rval *out, const fy_compiled *c, void *v, ferry_err
     if (!s && rank > FY_MAX_RANK) s = fy_fail(e, FY_E_LIMIT, "onnxruntime: output of rank %zu", rank);
     if (!s) s = check(api, ORT(api, GET_DIMENSIONS, ort_status, (const void *, int64_t *, size_t))(info, dim, rank), "output shape", e);
     ORT(api, RELEASE_SHAPE_INFO, void, (void *))(info);
-    if (!s && fy_dtype_bits((fy_dtype)type) < 8) s = fy_fail(e, FY_E_UNSUPPORTED, "onnxruntime: outputs of element type %d cannot be read", type);
-    if (!s) s = check(api, ORT(api, GET_TENSOR_DATA, ort_status, (void *, void **))(v, &data), "output data", e);
-    if (s) return s;
-    out->kind = FY_TENSOR;
-    FY_TRY(fy_tensor_new(&out->t, (fy_dtype)type, (int)rank, dim, e));
-    size_t bytes = fy_dtype_bytes((fy_dtype)type, fy_count(&out->t));
-    if (bytes) memcpy(out->t.data, data, bytes);
+    FY_TRY(s);
+    if (type == FERRY_STRING) return strings_from_ort(out, c, v, (int)rank, dim, e);
+    FY_NEED(e, fy_dtype_bits((fy_dtype)type) >= 8, UNSUPPORTED, "onnxruntime: outputs of element type %d cannot be read", type);
+    FY_TRY(check(api, ORT(api, GET_TENSOR_DATA, ort_status, (void *, void **))(v, &data), "output data", e));
+    FY_TRY(fy_tensor_new(out, (fy_dtype)type, (int)rank, dim, e));
+    size_t bytes = fy_dtype_bytes((fy_dtype)type, fy_count(out));
+    if (bytes) memcpy(out->data, data, bytes);
+    return FY_OK;
+}
+
+static fy_status from_ort(fy_rval *out, const fy_compiled *c, void *v, int depth, ferry_error *e);
+
+static fy_status item_from_ort(fy_rval *out, const fy_compiled *c, void *v, int i, int depth, ferry_error *e) {
+    void *item = NULL;
+    fy_status s = check(c->api, ORT(c->api, GET_VALUE, ort_status, (const void *, int, void *, void **))(v, i, c->allocator, &item), "output item", e);
+    if (!s) s = from_ort(out, c, item, depth + 1, e);
+    release(c, item);
+    return s;
+}
+
+static fy_status map_from_ort(fy_rval *out, const fy_compiled *c, void *v, int depth, ferry_error *e) {
+    fy_rval keys = {0}, values = {0};
+    fy_status s = item_from_ort(&keys, c, v, 0, depth, e);
+    if (!s) s = item_from_ort(&values, c, v, 1, depth, e);
+    if (!s) s = fy_rval_map(out, &keys.t, &values, e);
+    fy_rval_free(&keys);
+    fy_rval_free(&values);
+    return s;
+}
+
+/* What is there of *out after a failure is the caller's to free. */
+static fy_status from_ort(fy_rval *out, const fy_compiled *c, void *v, int depth, ferry_error *e) {
+    const ort_fn *api = c->api;
+    int type = 0;
+    size_t n = 0;
+    FY_TRY(check(api, ORT(api, GET_VALUE_TYPE, ort_status, (const void *, int *))(v, &type), "output type", e));
+    if (type == ORT_TENSOR) {
+        out->kind = FY_TENSOR;
+        return tensor_from_ort(&out->t, c, v, e);
+    }
+    FY_NEED(e, (type == ORT_MAP || type == ORT_SEQUENCE) && depth < MAX_NESTING, UNSUPPORTED, "onnxruntime: outputs of kind %d cannot be read", type);
+    if (type == ORT_MAP) return map_from_ort(out, c, v, depth, e);
+    FY_TRY(check(api, ORT(api, GET_VALUE_COUNT, ort_status, (const void *, size_t *))(v, &n), "output count", e));
+    *out = (fy_rval){.kind = FY_SEQUENCE, .item = fy_calloc(n + 1, sizeof *out->item)};
+    FY_NOMEM(e, out->item);
+    for (size_t i = 0; i < n; i++) {
+        out->n++;
+        FY_TRY(item_from_ort(&out->item[i], c, v, (int)i, depth, e));
+    }
+    out->elem_dtype = n ? out->item[0].t.dtype : FERRY_UNDEFINED;
     return FY_OK;
 }
 
@@ -265,28 +382,27 @@ static fy_status run(fy_session *session_, fy_rval *const *in, fy_rval *out, fer
     size_t nin = (size_t)g->in.n, nout = (size_t)g->out.n;
     void **arg = fy_calloc(nin + 1, sizeof *arg), **res = fy_calloc(nout + 1, sizeof *res);
     const char **name = fy_calloc(nin + 1, sizeof *name);
-    fy_tensor *dense = fy_calloc(nin + 1, sizeof *dense);
-    fy_status s = arg && res && dense && name ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    dense_list keep = {0};
+    fy_status s = arg && res && name ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
     size_t n = 0;
     for (size_t i = 0; !s && i < nin; i++) {
         const fy_rval *v = given(session_, in, i);
         if (!v) continue;
         name[n] = c->in_name[i];
-        s = to_ort(&arg[n], c, v, &dense[n], e);
+        s = to_ort(&arg[n], c, v, &keep, 0, e);
         n++;
     }
     if (!s) s = check(c->api, ORT(c->api, RUN, ort_status, (void *, const void *, const char *const *, void *const *, size_t, const char *const *,
         size_t, void **))(c->session, NULL, name, arg, n, c->out_name, nout, res), "run", e);
-    for (size_t i = 0; !s && i < nout; i++) s = from_ort(&out[i], c, res[i], e);
+    for (size_t i = 0; !s && i < nout; i++) s = from_ort(&out[i], c, res[i], 0, e);
     if (!s) s = keep_state(session_, out, e);
-    for (size_t i = 0; arg && i < nin; i++)
-        if (arg[i]) ORT(c->api, RELEASE_VALUE, void, (void *))(arg[i]);
-    for (size_t i = 0; res && i < nout; i++)
-        if (res[i]) ORT(c->api, RELEASE_VALUE, void, (void *))(res[i]);
-    for (size_t i = 0; dense && i < nin; i++) fy_tensor_free(&dense[i]);
+    for (size_t i = 0; arg && i < nin; i++) release(c, arg[i]);
+    for (size_t i = 0; res && i < nout; i++) release(c, res[i]);
+    for (int64_t i = 0; i < keep.n; i++) fy_tensor_free(&keep.at[i]);
+    for (size_t i = 0; s && i < nout; i++) fy_rval_free(&out[i]);
     fy_free(arg);
     fy_free(res);
-    fy_free(dense);
+    fy_free(keep.at);
     fy_free(name);
     return s;
 }

@@ -202,9 +202,55 @@ static void test_state(void **state) {
     ferry_close(m);
 }
 
+/* Strings both ways, sequences of maps out: value by value the same. */
+static void same_value(const ferry_value *a, const ferry_value *b) {
+    ferry_tensor x, y;
+    assert_int_equal(ferry_value_kind(a), ferry_value_kind(b));
+    assert_int_equal(ferry_value_count(a), ferry_value_count(b));
+    for (size_t i = 0; ferry_value_item(a, i); i++) same_value(ferry_value_item(a, i), ferry_value_item(b, i));
+    if (ferry_value_kind(a) != FERRY_TENSOR) return;
+    assert_int_equal(ferry_value_view(a, &x, NULL), FERRY_OK);
+    assert_int_equal(ferry_value_view(b, &y, NULL), FERRY_OK);
+    assert_int_equal(x.dtype, y.dtype);
+    assert_int_equal(x.rank, y.rank);
+    for (size_t i = 0; i < ferry_value_count(a); i++) {
+        size_t n, m;
+        const char *s = ferry_value_string(a, i, &n), *t = ferry_value_string(b, i, &m);
+        if (s) assert_true(t && n == m && !memcmp(s, t, n));
+        else {
+            double p = ferry_tensor_at(&x, (int64_t)i), q = ferry_tensor_at(&y, (int64_t)i);
+            assert_true(fabs(p - q) < 1e-5 || (p != p && q != q));
+        }
+    }
+}
+
+static void test_values(void **state) {
+    static const char *const models[] = {"zip", "ml1"};
+    (void)state;
+    if (!have("onnxruntime")) return;
+    for (int k = 0; k < 2; k++) {
+        char path[600];
+        ferry_error e;
+        ferry_model *m[2];
+        ferry_session *s[2];
+        const ferry_value *in[1], *out[2][3];
+        ferry_values *v = ferry_values_new();
+        snprintf(path, sizeof path, FERRY_FIXTURES "/onnx/%s.onnx", models[k]);
+        s[0] = start(&m[0], path, "threads=1");
+        s[1] = start(&m[1], path, "threads=1 engine=onnxruntime");
+        assert_int_equal(ferry_values_read(v, FERRY_FIXTURES "/npz/ml.npz", "", &e), FERRY_OK);
+        in[0] = ferry_values_value(v, (size_t)ferry_values_find(v, ferry_input(m[0], 0)->name));
+        for (int i = 0; i < 2; i++)
+            if (ferry_run_values(s[i], in, 1, out[i], ferry_outputs(m[i]), &e)) fail_msg("%s: %s", models[k], e.text);
+        for (size_t i = 0; i < ferry_outputs(m[0]); i++) same_value(out[0][i], out[1][i]);
+        for (int i = 0; i < 2; i++) { ferry_session_free(s[i]); ferry_close(m[i]); }
+        ferry_values_free(v);
+    }
+}
+
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
-    const struct CMUnitTest tests[] = {CASE(test_list), CASE(test_unknown_operator), CASE(test_failing_run), CASE(test_state), CASE(test_onnxruntime_agrees),
-        CASE(test_onnxruntime_state), CASE(test_onnxruntime_pt2)};
+    const struct CMUnitTest tests[] = {CASE(test_list), CASE(test_unknown_operator), CASE(test_failing_run), CASE(test_values), CASE(test_state),
+        CASE(test_onnxruntime_agrees), CASE(test_onnxruntime_state), CASE(test_onnxruntime_pt2)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
