@@ -53,7 +53,7 @@ static void test_features(void **state) {
         assert_fails(rig_op(ML("ArrayFeatureExtractor"), 2, in, FY_NOATTR, 1, &y, &e), INDEX);
     }
     gives(ML("Binarizer"), &x, FY_A(fy_float("threshold", 1)), RIG_DIMS(2, 3), RIG_D(0, 0, 1, 0, 1, 0));
-    gives(ML("Imputer"), &x, FY_A(FLOATS("imputed_value_floats", 7, 8, 9), fy_float("replaced_value_float", NAN)), RIG_DIMS(2, 3), RIG_D(1, -2, 3, 0, 4, 9));
+    gives(ML("Imputer"), &x, FY_A(FLOATS("imputed_value_floats", 7, 8, 9), fy_float("replaced_value_float", (double)NAN)), RIG_DIMS(2, 3), RIG_D(1, -2, 3, 0, 4, 9));
     refused(ML("Imputer"), &x, FY_A(FLOATS("imputed_value_floats", 7, 8)), FY_E_ATTR);
     refused(ML("Imputer"), &x, FY_A(INTS("imputed_value_int64s", 7)), FY_E_ATTR);
     fy_tensor whole = fy_tensor_view(FERRY_INT32, RIG_DIMS(3), (int32_t[]){1, 2, 1});
@@ -126,7 +126,7 @@ static void test_labels(void **state) {
     refused(ML("LabelEncoder"), &x, FY_A(INTS("keys_int64s", 1), INTS("values_int64s", 1)), FY_E_TYPE);
     refused(ML("CategoryMapper"), &x, FY_A(TEXTS("cats_strings", "a", "b"), INTS("cats_int64s", 7)), FY_E_ATTR);
     fy_tensor f = rig_f32(RIG_DIMS(4), RIG_F(NAN, 0, -0.0f, 2));
-    gives(ML("LabelEncoder"), &f, FY_A(FLOATS("keys_floats", -NAN, -0.0), INTS("values_int64s", 5, 6)), RIG_DIMS(4), RIG_D(5, 6, 6, -1));
+    gives(ML("LabelEncoder"), &f, FY_A(FLOATS("keys_floats", -(double)NAN, -0.0), INTS("values_int64s", 5, 6)), RIG_DIMS(4), RIG_D(5, 6, 6, -1));
     fy_arena a = {0};
     fy_attr key = {.name = "keys_tensor", .kind = FY_ATTR_TENSOR, .n = 1, .tensor = fy_const_copy(&a, FERRY_INT16, RIG_DIMS(2), (int16_t[]){4, -4})};
     fy_attr value = {.name = "values_tensor", .kind = FY_ATTR_TENSOR, .n = 1, .tensor = fy_const_copy(&a, FERRY_DOUBLE, RIG_DIMS(2), (double[]){0.1, 0.2})};
