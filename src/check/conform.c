@@ -101,7 +101,7 @@ static bool same_value(const fy_rval *got, const fy_rval *want, tolerance t, fy_
         fy_buf_fmt(why, "%lld items instead of %lld", (long long)got->n, (long long)want->n);
         return false;
     }
-    for (int64_t i = 0; i < got->n; i++)
+    for (int64_t i = 0; i < fy_rval_items(got); i++)
         if (!same_value(&got->item[i], &want->item[i], t, why)) return false;
     return true;
 }
