@@ -115,7 +115,7 @@ static void found(const grams *g, int64_t ngram, double *y) {
 }
 
 static void count_row(const trie *t, const grams *g, const int64_t *item, int64_t n, double *y) {
-    for (int64_t apart = 1; apart <= g->skips + 1 && apart <= (n > 1 ? n : 1); apart++)
+    for (int64_t apart = 1; apart - 1 <= g->skips && apart <= (n > 1 ? n : 1); apart++)
         for (int64_t i = 0; i < n; i++) {
             int64_t node = 0;
             for (int64_t k = 1, at = i; k <= g->most && at < n; k++, at += apart) {

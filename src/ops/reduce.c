@@ -180,10 +180,11 @@ REDUCE_INT(reduce_u, uint64_t, fy_load_u64, fy_store_u64, 0, UINT64_MAX)
 static void fill_empty(const reduce *w, int64_t count) {
     int bits = fy_dtype_bits(w->y->dtype);
     bool max = w->k == MAX;
+    int64_t greatest = (int64_t)(((uint64_t)1 << (bits - 1)) - 1);
     for (int64_t i = 0; i < count; i++) {
         if (w->c == FY_CLASS_B) fy_put_i64(w->y, i, !max);
         else if (w->c == FY_CLASS_U) fy_put_u64(w->y, i, max ? 0 : UINT64_MAX);
-        else fy_put_i64(w->y, i, max ? -((int64_t)1 << (bits - 1)) : (int64_t)(((uint64_t)1 << (bits - 1)) - 1));
+        else fy_put_i64(w->y, i, max ? -greatest - 1 : greatest);
     }
 }
 

@@ -33,6 +33,7 @@ static void refused(const char *op, const fy_tensor *x, int nattr, const fy_attr
     ferry_error e;
     fy_tensor y[2] = {{0}, {0}};
     assert_int_equal(rig_op(op, 1, x, nattr, attr, 1, y, &e), code);
+    fy_tensor_free(&y[0]);
 }
 
 /* ---- features --------------------------------------------------------------------------------------------------------- */
