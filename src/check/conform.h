@@ -23,4 +23,8 @@ typedef struct fy_conform_options {
  * its verdict is FERRY_NO if any failed. NOFILE if a path holds no case. */
 FY_CHECKED fy_status fy_conform_report(fy_report *r, const char *const *path, size_t n, const fy_conform_options *o, ferry_error *e);
 
+/* One case: runs `m`, which is canonical and inferred, on all data sets of the folder. Words in `why` if an output is not as recorded.
+ * What ferry-convert-cases asks of a model that was taken to another opset and back. path: the file behind the model, for other engines. */
+FY_CHECKED fy_status fy_conform_model(fy_model *m, const char *folder, const char *path, const fy_conform_options *o, fy_buf *why, ferry_error *e);
+
 #endif

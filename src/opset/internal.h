@@ -5,7 +5,7 @@
 
 #include "opset/opset.h"
 
-#define FY_OPSET_MIN_READ 7
+#define FY_OPSET_MIN_READ 1
 #define FY_OPSET_MIN_WRITE 13
 #define FY_ML "ai.onnx.ml"
 #define FY_CANONICAL_ML 5                /* of ai.onnx.ml, the version that came with the canonical opset */
@@ -55,7 +55,7 @@ FY_CHECKED fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a);
 FY_CHECKED fy_status fy_step_set_in(fy_step_ctx *x, int i, fy_value *v);
 FY_CHECKED fy_status fy_step_rename(fy_step_ctx *x, const char *op);
 
-/* domain: "" or FY_ML; versions are those of the domain. */
+/* domain: "" or FY_ML; versions are those of the domain. attr without keep: raising removes it. */
 typedef struct fy_step { const char *op; int version; fy_step_fn raise, lower; const char *attr, *keep, *domain; } fy_step;
 const fy_step *fy_steps(int *n);
 

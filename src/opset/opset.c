@@ -14,12 +14,14 @@ static const fy_step steps[] = {
 #define STEP(op_, version_, raise_, lower_) {#op_, version_, fy_##raise_, fy_##lower_, NULL, NULL, ""},
 #define ADDED(op_, version_, attr_, keep_) {#op_, version_, NULL, NULL, attr_, keep_, ""},
 #define STEP_ML(op_, version_, raise_) {#op_, version_, fy_##raise_, NULL, NULL, NULL, FY_ML},
+#define GONE(op_, version_, attr_) {#op_, version_, NULL, NULL, attr_, NULL, ""},
 #define fy_NULL NULL
 #include "opset/opset.def"
 #undef fy_NULL
 #undef STEP
 #undef ADDED
 #undef STEP_ML
+#undef GONE
 };
 
 const fy_step *fy_steps(int *n) { *n = FY_COUNT(steps); return steps; }
@@ -207,7 +209,7 @@ static fy_status lower_node(const walk *w, fy_step_ctx *x) {
         for (int i = (int)at - 1; i < FY_COUNT(steps) && !x->replaced; i++) {
             const fy_step *s = &steps[i];
             if (s->version != v || strcmp(s->op, x->n->op->name)) continue;
-            if (s->attr) FY_TRY(drop(x, s));
+            if (s->attr && s->keep) FY_TRY(drop(x, s));
             else if (s->lower) FY_TRY(s->lower(x));
         }
     if (x->replaced) return FY_OK;
@@ -222,8 +224,10 @@ static fy_status raise_node(const walk *w, fy_step_ctx *x) {
     for (int64_t v = (ml ? w->ml : w->from) + 1; v <= (ml ? FY_CANONICAL_ML : w->to) && !x->replaced; v++) {
         intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);      /* a step may rename the node */
         for (int i = (int)at - 1; at && i < FY_COUNT(steps) && !x->replaced; i++)
-            if (steps[i].version == v && steps[i].raise && !strcmp(steps[i].op, x->n->op->name) && !strcmp(steps[i].domain, x->n->op->domain))
-                FY_TRY(steps[i].raise(x));
+            if (steps[i].version == v && (steps[i].raise || !steps[i].keep) && !strcmp(steps[i].op, x->n->op->name) && !strcmp(steps[i].domain, x->n->op->domain)) {
+                if (steps[i].raise) FY_TRY(steps[i].raise(x));
+                else if (steps[i].attr) fy_node_del_attr(x->n, steps[i].attr);
+            }
     }
     if (x->replaced) return FY_OK;
     ferry_error quiet;                   /* faults are reported by the inference of the whole model */
