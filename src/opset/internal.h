@@ -55,6 +55,24 @@ FY_CHECKED fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a);
 FY_CHECKED fy_status fy_step_set_in(fy_step_ctx *x, int i, fy_value *v);
 FY_CHECKED fy_status fy_step_rename(fy_step_ctx *x, const char *op);
 
+/* Formulas: nodes of one, two and three operands before the node. */
+static inline fy_value *fy_x1(fy_step_ctx *x, const char *op, fy_value *p) { return fy_emit(&x->b, op, FY_V(p), FY_NOATTR); }
+static inline fy_value *fy_x2(fy_step_ctx *x, const char *op, fy_value *p, fy_value *q) { return fy_emit(&x->b, op, FY_V(p, q), FY_NOATTR); }
+static inline fy_value *fy_x3(fy_step_ctx *x, const char *op, fy_value *p, fy_value *q, fy_value *r) { return fy_emit(&x->b, op, FY_V(p, q, r), FY_NOATTR); }
+/* Element of a list of sizes; [begin, end) of one axis; the size of an axis as a 0-d value, a constant where it is known; 0 .. n-1. */
+fy_value *fy_step_slice(fy_build *b, fy_value *v, int axis, int64_t begin, int64_t end);
+fy_value *fy_step_size(fy_build *b, fy_value *v, int axis);
+fy_value *fy_step_iota(fy_build *b, fy_value *n);
+/* The known size of an axis of a value, or -1. */
+int64_t   fy_step_known(const fy_value *v, int axis);
+/* A builder for a body of a node to come; If with two bodies that make one value each. */
+FY_CHECKED fy_status fy_step_body(fy_step_ctx *x, fy_build *body);
+fy_value *fy_step_if(fy_step_ctx *x, fy_value *cond, fy_build *yes, fy_value *y, fy_build *no, fy_value *n);
+static inline fy_attr fy_body_attr(const char *name, fy_graph *g) { return (fy_attr){.name = name, .kind = FY_ATTR_GRAPH, .n = 1, .graph = g}; }
+
+/* A reduction whose axes are no constant, written out (lower_body.c). */
+FY_CHECKED fy_status fy_step_reduce_computed(fy_step_ctx *x);
+
 /* domain: "" or FY_ML; versions are those of the domain. attr without keep: raising removes it. */
 typedef struct fy_step { const char *op; int version; fy_step_fn raise, lower; const char *attr, *keep, *domain; } fy_step;
 const fy_step *fy_steps(int *n);

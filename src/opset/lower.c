@@ -6,17 +6,6 @@
 
 #define TOP INT64_MAX                    /* as an end of a slice: to the end */
 
-static fy_value *slice1(fy_build *b, fy_value *x, int axis, int64_t begin, int64_t end) {
-    return fy_b_slice(b, x, axis, fy_k_ints(b, 1, &begin), fy_k_ints(b, 1, &end), NULL);
-}
-
-fy_status fy_lower_batch_norm14(fy_step_ctx *x) {
-    FY_STEP_NEED(x, !fy_step_int(x, "training_mode", 0) && !fy_outv(x->n, 1) && !fy_outv(x->n, 2), "training mode came with opset 14");
-    FY_OPSET_CHECKED(x);
-    fy_node_del_attr(x->n, "training_mode");
-    return FY_OK;
-}
-
 /* Shape(start, end) -> Slice(Shape) */
 fy_status fy_lower_shape15(fy_step_ctx *x) {
     int64_t start = fy_step_int(x, "start", 0), end = fy_step_int(x, "end", TOP);
@@ -26,31 +15,14 @@ fy_status fy_lower_shape15(fy_step_ctx *x) {
     }
     FY_OPSET_REPLACES(x);
     fy_value *s = fy_emit(&x->b, "Shape", FY_V(fy_in(x->n, 0)), FY_NOATTR);
-    return fy_step_replace(x, slice1(&x->b, s, 0, start, end));
-}
-
-/* num_outputs -> sizes, unless the axis divides evenly */
-fy_status fy_lower_split18(fy_step_ctx *x) {
-    int64_t axis = fy_step_int(x, "axis", 0), n = x->n->nout;
-    if (!fy_attr_get(x->n, "num_outputs")) return FY_OK;
-    const fy_dim *d = fy_step_dim(x, 0, (int)axis);
-    FY_STEP_NEED(x, d, "num_outputs came with opset 18, and the size of axis %lld is not known", (long long)axis);
-    FY_OPSET_CHECKED(x);
-    fy_node_del_attr(x->n, "num_outputs");
-    if (fy_step_has(x, 1) || n < 1 || fy_dim_divisible(d, n)) return FY_OK;
-    const fy_dim *part = fy_dim_ceildiv(x->m->dims, d, fy_dim_const(x->m->dims, n));
-    const fy_dim *last = fy_dim_sub(x->m->dims, d, fy_dim_muli(x->m->dims, part, n - 1));
-    const fy_dim **dim = FY_NEWN(&x->m->arena, const fy_dim *, n);
-    FY_NEED(x->e, part && last && dim, NOMEM, "out of memory");
-    for (int64_t i = 0; i < n; i++) dim[i] = i < n - 1 ? part : last;
-    return fy_step_set_in(x, 1, fy_b_dims(&x->b, (int)n, dim));
+    return fy_step_replace(x, fy_step_slice(&x->b, s, 0, start, end));
 }
 
 /* Reduce*: axes as an input -> as an attribute */
 fy_status fy_lower_axes18(fy_step_ctx *x) {
     int64_t axes[FY_MAX_RANK], n = 0;
     bool noop = fy_step_int(x, "noop_with_empty_axes", 0);
-    FY_STEP_NEED(x, !fy_step_has(x, 1) || fy_step_ints(x, 1, axes, FY_MAX_RANK, &n), "axes that are computed came with opset 18");
+    if (fy_step_has(x, 1) && !fy_step_ints(x, 1, axes, FY_MAX_RANK, &n) && fy_step_known(fy_in(x->n, 1), 0) != 0) return fy_step_reduce_computed(x);
     if (!n && noop) {
         static const char *const same[] = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"};
         bool plain = false;
@@ -63,56 +35,6 @@ fy_status fy_lower_axes18(fy_step_ctx *x) {
     fy_node_del_attr(x->n, "noop_with_empty_axes");
     FY_TRY(fy_step_set_in(x, 1, NULL));
     return n ? fy_step_set_attr(x, fy_ints("axes", n, axes)) : FY_OK;
-}
-
-/* Pad with an axes input -> pads for every axis */
-fy_status fy_lower_pad18(fy_step_ctx *x) {
-    int64_t axes[FY_MAX_RANK], n = 0, pads[2 * FY_MAX_RANK], np = 0, full[2 * FY_MAX_RANK] = {0};
-    int rank = fy_step_rank(x, 0);
-    if (!fy_step_has(x, 3)) return FY_OK;
-    FY_STEP_NEED(x, rank >= 0 && fy_step_ints(x, 3, axes, FY_MAX_RANK, &n), "axes of Pad came with opset 18, and rank or axes are not known");
-    for (int64_t i = 0; i < n; i++) {
-        if (axes[i] < 0) axes[i] += rank;
-        FY_NEED(x->e, axes[i] >= 0 && axes[i] < rank, AXIS, "Pad: axis %lld of rank %d", (long long)axes[i], rank);
-    }
-    bool known = fy_step_ints(x, 1, pads, 2 * FY_MAX_RANK, &np);
-    FY_NEED(x->e, !known || np == 2 * n, SHAPE, "Pad: %lld pads for %lld axes", (long long)np, (long long)n);
-    FY_OPSET_CHECKED(x);
-    fy_value *v;
-    fy_build *b = &x->b;
-    if (known) {
-        for (int64_t i = 0; i < n; i++) full[axes[i]] = pads[i], full[axes[i] + rank] = pads[n + i];
-        v = fy_k_ints(b, 2 * rank, full);
-    } else {
-        for (int64_t i = 0; i < n; i++) pads[i] = axes[i], pads[n + i] = axes[i] + rank;
-        v = fy_emit(b, "ScatterElements", FY_V(fy_k_ints(b, 2 * rank, full), fy_k_ints(b, 2 * n, pads), fy_in(x->n, 1)), FY_NOATTR);
-    }
-    FY_TRY(fy_step_set_in(x, 3, NULL));
-    return fy_step_set_in(x, 1, v);
-}
-
-/* mode wrap -> the end, all, the beginning, axis by axis */
-fy_status fy_lower_pad19(fy_step_ctx *x) {
-    int64_t pads[2 * FY_MAX_RANK], axes[FY_MAX_RANK], n = 0, na = 0;
-    int rank = fy_step_rank(x, 0);
-    if (!fy_step_text(x, "mode", "wrap", "constant")) return FY_OK;
-    FY_STEP_NEED(x, rank >= 0 && fy_step_ints(x, 1, pads, 2 * FY_MAX_RANK, &n), "mode wrap came with opset 19, and the pads are not constant");
-    FY_STEP_NEED(x, !fy_step_has(x, 3) || fy_step_ints(x, 3, axes, FY_MAX_RANK, &na), "mode wrap came with opset 19, and the axes are not constant");
-    if (!fy_step_has(x, 3)) for (na = 0; na < rank; na++) axes[na] = na;
-    FY_NEED(x->e, n == 2 * na, SHAPE, "Pad: %lld pads for %lld axes", (long long)n, (long long)na);
-    for (int64_t i = 0; i < n; i++) FY_STEP_NEED(x, pads[i] >= 0, "mode wrap with negative pads came with opset 19");
-    FY_OPSET_REPLACES(x);
-    fy_value *v = fy_in(x->n, 0);
-    for (int64_t i = 0; i < na; i++) {
-        fy_value *part[3];
-        int k = 0;
-        if (pads[i]) part[k++] = slice1(&x->b, v, (int)axes[i], -pads[i], TOP);
-        part[k++] = v;
-        if (pads[na + i]) part[k++] = slice1(&x->b, v, (int)axes[i], 0, pads[na + i]);
-        if (k > 1) v = fy_b_concat(&x->b, k, part, (int)axes[i]);
-    }
-    if (v == fy_in(x->n, 0)) v = fy_emit(&x->b, "Identity", FY_V(v), FY_NOATTR);
-    return fy_step_replace(x, v);
 }
 
 /* Resize with axes -> scales or sizes for every axis */
@@ -135,7 +57,7 @@ fy_status fy_lower_resize18(fy_step_ctx *x) {
     fy_value *from = fy_in(x->n, sizes ? 3 : 2), *part[FY_MAX_RANK], *shape = NULL;
     fy_value *one = sizes ? NULL : fy_b_unsqueeze(b, fy_k_scalar(b, FERRY_FLOAT, 1), 0);
     if (sizes) shape = fy_emit(b, "Shape", FY_V(fy_in(x->n, 0)), FY_NOATTR);
-    for (int i = 0; i < rank; i++) part[i] = at[i] >= 0 ? slice1(b, from, 0, at[i], at[i] + 1) : sizes ? slice1(b, shape, 0, i, i + 1) : one;
+    for (int i = 0; i < rank; i++) part[i] = at[i] >= 0 ? fy_step_slice(b, from, 0, at[i], at[i] + 1) : sizes ? fy_step_slice(b, shape, 0, i, i + 1) : one;
     fy_value *full = fy_b_concat(b, rank, part, 0);
     fy_node_del_attr(x->n, "axes");
     return fy_step_set_in(x, sizes ? 3 : 2, full);
@@ -143,29 +65,6 @@ fy_status fy_lower_resize18(fy_step_ctx *x) {
 
 fy_status fy_lower_resize19(fy_step_ctx *x) {
     FY_STEP_NEED(x, !fy_step_text(x, "coordinate_transformation_mode", "half_pixel_symmetric", "half_pixel"), "mode half_pixel_symmetric came with opset 19");
-    return FY_OK;
-}
-
-/* allowzero: a 0 in the shape means 0, not "copy". Where the shape holds no 0 both agree. */
-fy_status fy_lower_reshape14(fy_step_ctx *x) {
-    if (fy_step_int(x, "allowzero", 0)) {
-        int64_t v[FY_MAX_RANK], n = 0;
-        const fy_value *s = fy_in(x->n, 1);
-        bool known = fy_step_ints(x, 1, v, FY_MAX_RANK, &n);
-        FY_STEP_NEED(x, known || (s && s->elem), "allowzero came with opset 14, and the shape is computed");
-        for (int64_t i = 0; i < (known ? n : s->nelem); i++) {
-            bool zero = known ? v[i] == 0 : s->elem[i] && fy_dim_is(s->elem[i], 0);
-            const fy_dim *same = fy_step_dim(x, 0, (int)i);
-            FY_STEP_NEED(x, !zero || (same && fy_dim_is(same, 0)), "allowzero with a size of 0 came with opset 14");
-        }
-    }
-    FY_OPSET_CHECKED(x);
-    fy_node_del_attr(x->n, "allowzero");
-    return FY_OK;
-}
-
-fy_status fy_lower_scatter18(fy_step_ctx *x) {
-    FY_STEP_NEED(x, !fy_step_text(x, "reduction", "max", "none") && !fy_step_text(x, "reduction", "min", "none"), "reductions max and min came with opset 18");
     return FY_OK;
 }
 
@@ -201,16 +100,6 @@ fy_status fy_lower_cast_like15(fy_step_ctx *x) {
     return fy_step_replace(x, fy_emit(&x->b, "Cast", FY_V(fy_in(x->n, 0)), FY_A(fy_int("to", t))));
 }
 
-/* A 0-d value with the size of an axis. */
-static fy_value *size_of(fy_step_ctx *x, fy_value *v, int axis) {
-    int64_t known;
-    if (v->type.kind == FY_TENSOR && v->type.rank >= 0) {
-        int a = axis < 0 ? axis + v->type.rank : axis;
-        if (a >= 0 && a < v->type.rank && fy_dim_known(v->type.dim[a], &known)) return fy_k_i64(&x->b, known);
-    }
-    return fy_emit(&x->b, "Gather", FY_V(fy_emit(&x->b, "Shape", FY_V(v), FY_NOATTR), fy_k_i64(&x->b, axis)), FY_A(fy_int("axis", 0)));
-}
-
 /* x where the column is on the wanted side of row + k, else 0 */
 fy_status fy_lower_trilu14(fy_step_ctx *x) {
     fy_dtype t = fy_step_dtype(x, 0);
@@ -218,8 +107,8 @@ fy_status fy_lower_trilu14(fy_step_ctx *x) {
     FY_OPSET_REPLACES(x);
     fy_build *b = &x->b;
     fy_value *v = fy_in(x->n, 0), *k = fy_in(x->n, 1), *zero = fy_k_i64(b, 0), *one = fy_k_i64(b, 1);
-    fy_value *row = fy_b_unsqueeze(b, fy_emit(b, "Range", FY_V(zero, size_of(x, v, -2), one), FY_NOATTR), 1);
-    fy_value *col = fy_emit(b, "Range", FY_V(zero, size_of(x, v, -1), one), FY_NOATTR);
+    fy_value *row = fy_b_unsqueeze(b, fy_emit(b, "Range", FY_V(zero, fy_step_size(b, v, -2), one), FY_NOATTR), 1);
+    fy_value *col = fy_emit(b, "Range", FY_V(zero, fy_step_size(b, v, -1), one), FY_NOATTR);
     if (k) row = fy_emit(b, "Add", FY_V(row, fy_emit(b, "Reshape", FY_V(k, fy_k_ints(b, 0, NULL)), FY_NOATTR)), FY_NOATTR);
     fy_value *keep = fy_emit(b, fy_step_int(x, "upper", 1) ? "GreaterOrEqual" : "LessOrEqual", FY_V(col, row), FY_NOATTR);
     return fy_step_replace(x, t == FERRY_BOOL ? fy_emit(b, "And", FY_V(keep, v), FY_NOATTR)
@@ -270,13 +159,6 @@ fy_status fy_lower_bitwise18(fy_step_ctx *x) {
     int64_t last = -1;
     r = fy_emit(b, "ReduceSum", FY_V(r, fy_k_ints(b, 1, &last)), FY_A(fy_int("keepdims", 0)));
     return fy_step_replace(x, fy_b_cast(b, r, t));
-}
-
-fy_status fy_lower_rnn14(fy_step_ctx *x) {
-    FY_STEP_NEED(x, !fy_step_int(x, "layout", 0), "layout 1 came with opset 14");
-    FY_OPSET_CHECKED(x);
-    fy_node_del_attr(x->n, "layout");
-    return FY_OK;
 }
 
 /* output_dtype -> a zero point of that type */

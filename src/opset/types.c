@@ -61,6 +61,7 @@ static fy_dtype substitute(fy_dtype t, uint32_t mask) {
     if (c == FY_CLASS_F && t != FERRY_DOUBLE)
         for (int i = t == FERRY_FLOAT; i < FY_COUNT(floats); i++)
             if (mask >> floats[i] & 1) return floats[i];
+    if (c == FY_CLASS_B && (mask >> FERRY_UINT8 & 1)) return FERRY_UINT8;      /* its greatest and least are those of a bool, read back */
     if (c == FY_CLASS_I || c == FY_CLASS_U || c == FY_CLASS_B)
         for (int i = 0; i < FY_COUNT(ints); i++) {
             int room = ints[i] == FERRY_INT32 ? 32 : ints[i] == FERRY_INT64 ? 64 : ints[i] == FERRY_FLOAT ? 24 : 53;
