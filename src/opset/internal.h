@@ -70,6 +70,8 @@ FY_CHECKED fy_status fy_step_body(fy_step_ctx *x, fy_build *body);
 fy_value *fy_step_if(fy_step_ctx *x, fy_value *cond, fy_build *yes, fy_value *y, fy_build *no, fy_value *n);
 static inline fy_attr fy_body_attr(const char *name, fy_graph *g) { return (fy_attr){.name = name, .kind = FY_ATTR_GRAPH, .n = 1, .graph = g}; }
 
+/* GridSample written out (lower_grid.c). */
+FY_CHECKED fy_status fy_step_grid_sample(fy_step_ctx *x);
 /* A reduction whose axes are no constant, written out (lower_body.c). */
 FY_CHECKED fy_status fy_step_reduce_computed(fy_step_ctx *x);
 

@@ -68,14 +68,6 @@ fy_status fy_lower_resize19(fy_step_ctx *x) {
     return FY_OK;
 }
 
-fy_status fy_lower_grid_sample20(fy_step_ctx *x) {
-    FY_STEP_NEED(x, fy_step_rank(x, 0) == 4, "inputs of other than 4 dimensions came with opset 20");
-    FY_OPSET_CHECKED(x);
-    if (fy_step_text(x, "mode", "linear", "linear")) return fy_step_set_attr(x, fy_text("mode", "bilinear"));
-    if (fy_step_text(x, "mode", "cubic", "linear")) return fy_step_set_attr(x, fy_text("mode", "bicubic"));
-    return FY_OK;
-}
-
 fy_status fy_lower_roi_align16(fy_step_ctx *x) {
     FY_STEP_NEED(x, fy_step_text(x, "coordinate_transformation_mode", "output_half_pixel", "half_pixel"), "coordinate mode half_pixel came with opset 16");
     FY_OPSET_CHECKED(x);
@@ -126,7 +118,8 @@ fy_status fy_lower_bitwise_not18(fy_step_ctx *x) {
 /* 0 or 1 for each of the low `bits` bits along a new last axis: s - 2 * (s >> 1) with s = x >> k, all modulo 2^64. */
 static fy_value *bits_of(fy_step_ctx *x, fy_value *v, fy_value *shift, fy_value *one) {
     fy_build *b = &x->b;
-    fy_value *u = fy_b_unsqueeze(b, fy_b_cast(b, fy_b_cast(b, v, FERRY_INT64), FERRY_UINT64), -1);
+    if (v->type.dtype != FERRY_UINT64) v = fy_b_cast(b, fy_b_cast(b, v, FERRY_INT64), FERRY_UINT64);      /* the sign in all higher bits */
+    fy_value *u = fy_b_unsqueeze(b, v, -1);
     fy_value *s = fy_emit(b, "BitShift", FY_V(u, shift), FY_A(fy_text("direction", "RIGHT")));
     fy_value *h = fy_emit(b, "BitShift", FY_V(s, one), FY_A(fy_text("direction", "RIGHT")));
     s = fy_b_cast(b, s, FERRY_INT64);
@@ -137,12 +130,12 @@ static fy_value *bits_of(fy_step_ctx *x, fy_value *v, fy_value *shift, fy_value 
 /* And = pq, Or = p + q - pq, Xor = p + q - 2pq of single bits, put together again. */
 fy_status fy_lower_bitwise18(fy_step_ctx *x) {
     fy_dtype t = fy_step_dtype(x, 0);
-    FY_STEP_NEED(x, fy_dtype_int(t) && t != FERRY_UINT64, "%s of %s came with opset 18", x->n->op->name, t ? fy_dtype_name(t) : "an unknown type");
+    FY_STEP_NEED(x, fy_dtype_int(t), "%s of %s came with opset 18", x->n->op->name, t ? fy_dtype_name(t) : "an unknown type");
     FY_OPSET_REPLACES(x);
     fy_build *b = &x->b;
     int64_t weight[64];
     uint64_t index[64];
-    int bits = t == FERRY_UINT32 || t == FERRY_INT64 ? 64 : fy_dtype_bits(t) > 16 ? 32 : fy_dtype_bits(t);
+    int bits = t == FERRY_UINT32 || t == FERRY_INT64 || t == FERRY_UINT64 ? 64 : fy_dtype_bits(t) > 16 ? 32 : fy_dtype_bits(t);
     int64_t n = bits;
     for (int i = 0; i < bits; i++) index[i] = (uint64_t)i, weight[i] = (int64_t)((uint64_t)1 << i);
     if (fy_dtype_class(t) == FY_CLASS_I && bits < 64) weight[bits - 1] = -weight[bits - 1];     /* the sign */

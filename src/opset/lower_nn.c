@@ -149,7 +149,6 @@ static fy_status attention_facts(fy_step_ctx *x, attention *a) {
     FY_TRY(need_float(x, &a->t));
     a->rank = fy_step_rank(x, 0);
     FY_STEP_NEED(x, a->rank == 4 || a->rank == 3, "Attention must be written out for this opset, and the rank is not known");
-    FY_STEP_NEED(x, !fy_step_has(x, 6), "nonpad_kv_seqlen came with opset 24");
     a->causal = fy_step_int(x, "is_causal", 0);
     a->left = fy_step_int(x, "left_window_size", -1);
     a->right = fy_step_int(x, "right_window_size", -1);
@@ -191,14 +190,15 @@ static fy_value *length(fy_step_ctx *x, fy_value *v) {
     return n >= 0 ? fy_k_i64(&x->b, n) : fy_x2(x, "Gather", fy_x1(x, "Shape", v), fy_k_i64(&x->b, 2));
 }
 
-/* bool [S, T]: may query i see key j? j - (i + past) within the window and, when causal, not ahead. NULL: all may. */
-static fy_value *visible(fy_step_ctx *x, const attention *a, fy_value *q, fy_value *kk, fy_value *past) {
+/* bool [S, T]: may query i see key j? j - (i + past) within the window and, when causal, not ahead. NULL: all may. With the lengths of an
+ * outer cache, nonpad [B], it is [B, 1, S, T]: keys beyond the length are not seen, and the last query stands at its end. */
+static fy_value *visible(fy_step_ctx *x, const attention *a, fy_value *q, fy_value *kk, fy_value *past, fy_value *nonpad) {
     fy_build *b = &x->b;
     int64_t right = a->causal ? 0 : a->right;
-    if (right < 0 && a->left < 0) return NULL;
+    if (right < 0 && a->left < 0 && !nonpad) return NULL;
     int64_t s = q && q->type.rank == 4 ? known(q->type.dim[2]) : -1, t = kk && kk->type.rank == 4 ? known(kk->type.dim[2]) : -1;
     int64_t p = !past ? 0 : past->type.rank == 4 ? known(past->type.dim[2]) : -1;
-    if (s >= 0 && t >= 0 && p >= 0 && s * t <= 1 << 20) {    /* sizes are constant: so is the mask */
+    if (s >= 0 && t >= 0 && p >= 0 && s * t <= 1 << 20 && !nonpad) {    /* sizes are constant: so is the mask */
         bool *m = FY_NEWN(&x->m->arena, bool, s * t);
         if (!m) return fy_fail_value(b, FY_E_NOMEM, "out of memory");
         for (int64_t i = 0; i < s; i++)
@@ -210,7 +210,15 @@ static fy_value *visible(fy_step_ctx *x, const attention *a, fy_value *q, fy_val
     fy_value *row = fy_emit(b, "Range", FY_V(zero, length(x, q), one), FY_NOATTR), *col = fy_emit(b, "Range", FY_V(zero, length(x, kk), one), FY_NOATTR), *m = NULL;
     if (past) row = fy_x2(x, "Add", row, length(x, past));
     row = fy_b_unsqueeze(b, row, 1);
-    if (right >= 0) m = fy_x2(x, "LessOrEqual", col, right ? fy_x2(x, "Add", row, fy_k_i64(b, right)) : row);
+    if (nonpad) {
+        nonpad = fy_x2(x, "Reshape", nonpad, fy_k_ints(b, 4, (int64_t[]){-1, 1, 1, 1}));
+        m = fy_x2(x, "Less", col, nonpad);
+        if (!past) row = fy_x2(x, "Add", row, fy_x2(x, "Sub", nonpad, length(x, q)));
+    }
+    if (right >= 0) {
+        fy_value *r = fy_x2(x, "LessOrEqual", col, right ? fy_x2(x, "Add", row, fy_k_i64(b, right)) : row);
+        m = m ? fy_x2(x, "And", m, r) : r;
+    }
     if (a->left >= 0) {
         fy_value *l = fy_x2(x, "GreaterOrEqual", col, fy_x2(x, "Sub", row, fy_k_i64(b, a->left)));
         m = m ? fy_x2(x, "And", m, l) : l;
@@ -231,6 +239,13 @@ static fy_status attention_body(fy_step_ctx *x) {
     if (past) kk = fy_b_concat(b, 2, (fy_value *[]){past, kk}, 2);
     if (fy_in(x->n, 5)) v = fy_b_concat(b, 2, (fy_value *[]){fy_in(x->n, 5), v}, 2);
     fy_value *present[2] = {kk, v};
+    int64_t keys = fy_step_known(kk, 2), width = fy_step_known(mask, -1);
+    if (mask && keys >= 0 && width > 1 && width < keys) {      /* what a short mask does not say is not seen */
+        fy_value *fill = mask->type.dtype == FERRY_BOOL ? NULL : k(x, mask->type.dtype, -(double)INFINITY);
+        int64_t pads[2 * FY_MAX_RANK] = {0};
+        pads[2 * mask->type.rank - 1] = keys - width;
+        mask = fy_x3(x, "Pad", mask, fy_k_ints(b, 2 * mask->type.rank, pads), fill);
+    }
     kk = repeat(x, &a, kk, a.head);
     v = repeat(x, &a, v, vsize);
     double scale = fy_step_float(x, "scale", 0), cap = fy_step_float(x, "softcap", 0);
@@ -245,7 +260,7 @@ static fy_status attention_body(fy_step_ctx *x) {
     shown[0] = p;
     if (cap != 0) p = fy_x2(x, "Mul", fy_x1(x, "Tanh", fy_x2(x, "Div", p, k(x, a.t, cap))), k(x, a.t, cap));
     shown[1] = p;
-    fy_value *seen = visible(x, &a, q, kk, past), *none = k(x, a.t, -(double)INFINITY);
+    fy_value *seen = visible(x, &a, q, kk, past, fy_in(x->n, 6)), *none = k(x, a.t, -(double)INFINITY);
     bool boolean = mask && mask->type.dtype == FERRY_BOOL;
     if (mask && !boolean) p = fy_x2(x, "Add", p, fy_b_cast(b, mask, a.t));
     if (boolean) seen = seen ? fy_x2(x, "And", mask, seen) : mask;
@@ -253,7 +268,7 @@ static fy_status attention_body(fy_step_ctx *x) {
     shown[2] = p;
     fy_dtype st = (fy_dtype)fy_step_int(x, "softmax_precision", a.t);
     p = fy_emit(b, "Softmax", FY_V(fy_b_cast(b, p, st)), FY_A(fy_int("axis", -1)));
-    if (mask || a.left >= 0) p = fy_emit(b, "Where", FY_V(fy_x1(x, "IsNaN", p), k(x, st, 0), p), FY_NOATTR);      /* a query that may see nothing gives 0 */
+    if (mask || a.left >= 0 || fy_step_has(x, 6)) p = fy_emit(b, "Where", FY_V(fy_x1(x, "IsNaN", p), k(x, st, 0), p), FY_NOATTR);      /* a query that may see nothing gives 0 */
     p = fy_b_cast(b, p, a.t);
     shown[3] = p;
     fy_value *y = fy_x2(x, "MatMul", fy_b_cast(b, p, fy_step_dtype(x, 2) ? fy_step_dtype(x, 2) : a.t), v);
@@ -268,8 +283,7 @@ static fy_status attention_body(fy_step_ctx *x) {
 fy_status fy_lower_attention23(fy_step_ctx *x) { return attention_body(x); }
 
 fy_status fy_lower_attention24(fy_step_ctx *x) {
-    FY_STEP_NEED(x, !fy_step_has(x, 6), "nonpad_kv_seqlen came with opset 24");
-    return FY_OK;
+    return fy_step_has(x, 6) ? attention_body(x) : FY_OK;
 }
 
 fy_status fy_lower_attention25(fy_step_ctx *x) {
@@ -315,12 +329,28 @@ fy_status fy_lower_rotary23(fy_step_ctx *x) {
 
 /* ---- others ------------------------------------------------------------------------------------------------------ */
 
+/* The axis is computed, or counts from an end that is not known: as the middle one of three. */
+static fy_status cumprod_anywhere(fy_step_ctx *x) {
+    FY_STEP_NEED(x, fy_step_dtype(x, 0), "CumProd must be written out for this opset, and its type is not known");
+    FY_OPSET_REPLACES(x);
+    fy_build *b = &x->b;
+    fy_value *v = fy_in(x->n, 0), *shape = fy_x1(x, "Shape", v), *rank = fy_x1(x, "Shape", shape), *top = fy_k_ints(b, 1, (int64_t[]){INT64_MAX}), *part[3];
+    fy_value *at = fy_x2(x, "Reshape", fy_b_cast(b, fy_in(x->n, 1), FERRY_INT64), fy_k_ints(b, 1, (int64_t[]){1})), *one = fy_k_ints(b, 1, (int64_t[]){1});
+    at = fy_x3(x, "Where", fy_x2(x, "Less", at, fy_k_i64(b, 0)), fy_x2(x, "Add", at, rank), at);
+    part[0] = fy_emit(b, "ReduceProd", FY_V(fy_b_slice(b, shape, 0, fy_k_ints(b, 1, (int64_t[]){0}), at, NULL)), FY_A(fy_int("keepdims", 1)));
+    part[1] = fy_x2(x, "Gather", shape, at);
+    part[2] = fy_emit(b, "ReduceProd", FY_V(fy_b_slice(b, shape, 0, fy_x2(x, "Add", at, one), top, NULL)), FY_A(fy_int("keepdims", 1)));
+    v = fy_x2(x, "Reshape", v, fy_b_concat(b, 3, part, 0));
+    v = fy_emit(b, "CumProd", FY_V(v, fy_k_i64(b, 1)), FY_A(fy_int("exclusive", fy_step_int(x, "exclusive", 0)), fy_int("reverse", fy_step_int(x, "reverse", 0))));
+    return fy_step_replace(x, fy_x2(x, "Reshape", v, shape));
+}
+
 /* Products of prefixes: x along a second copy of the axis, 1 where an element is not in the prefix, reduced. */
 fy_status fy_lower_cumprod26(fy_step_ctx *x) {
     int64_t axis = 0, n = 0;
     int rank = fy_step_rank(x, 0);
     fy_dtype t = fy_step_dtype(x, 0);
-    FY_STEP_NEED(x, t && rank >= 1 && rank < FY_MAX_RANK && fy_step_ints(x, 1, &axis, 1, &n) && n == 1, "CumProd must be written out for this opset, and rank or axis are not known");
+    if (!t || rank < 1 || rank >= FY_MAX_RANK || !fy_step_ints(x, 1, &axis, 1, &n) || n != 1) return cumprod_anywhere(x);
     if (axis < 0) axis += rank;
     FY_NEED(x->e, axis >= 0 && axis < rank, AXIS, "CumProd: axis %lld of rank %d", (long long)axis, rank);
     FY_OPSET_REPLACES(x);
