@@ -17,7 +17,7 @@
 
 #define MOST_SETS 100
 
-typedef struct tolerance { double rtol, atol; bool strict; } tolerance;
+typedef struct tolerance { double rtol, atol; bool strict, stepwise; } tolerance;
 typedef struct exception { const char *name, *reason; } exception;
 
 typedef struct tally {
@@ -76,6 +76,7 @@ static bool same_tensor(const fy_tensor *got, const fy_tensor *want, tolerance t
         return false;
     }
     double rtol = got->dtype == FERRY_BFLOAT16 ? fmax(t.rtol, 0x1p-6) : t.rtol, atol = t.atol;
+    if (t.stepwise && got->dtype == FERRY_FLOAT16) rtol = fmax(rtol, 0x1p-9);
     if (t.strict && (got->dtype == FERRY_FLOAT || got->dtype == FERRY_DOUBLE)) {
         rtol = fmin(rtol, 1e-5);
         atol = fmin(atol, 1e-7);
@@ -239,7 +240,7 @@ static fy_status run_set(model_case *c, const char *folder, int set, fy_buf *why
 static fy_status read_tolerance(model_case *c, const char *folder, ferry_error *e) {
     fy_map_file f;
     char text[80] = "";
-    c->tol = (tolerance){1e-3, 1e-7, c->o->strict};
+    c->tol = (tolerance){1e-3, 1e-7, c->o->strict, c->o->stepwise};
     const char *path = path_in(c, folder, "tolerance");
     FY_NOMEM(e, path);
     if (!there(path)) return FY_OK;

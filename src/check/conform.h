@@ -13,6 +13,7 @@ typedef struct fy_conform_options {
     const fy_engine *engine;             /* NULL: ours */
     int         threads;
     bool        strict;                  /* f32 and f64 outputs at rtol 1e-5, atol 1e-7, where the case does not ask for less error itself */
+    bool        stepwise;                /* f16 outputs at rtol 2^-9 at least: operators were written out, and every step rounds */
     const char *const *exceptions;       /* files of "CASE reason" lines: cases that may fail; one that passes is a failure */
     int         nexceptions;
     void      (*progress)(void *ctx, const char *what, double share);

@@ -83,6 +83,8 @@ const fy_step *fy_steps(int *n);
  * are inserted by fy_types_fit. */
 bool fy_types_ok(const fy_node *n, int64_t opset, char *why, size_t nwhy);
 FY_CHECKED fy_status fy_types_fit(fy_step_ctx *x);
+/* Does Cast take the type there? */
+bool fy_types_cast(fy_dtype t, int64_t opset);
 /* The version of the operator in force at an opset: 0 if it is not in the table at all, -1 if it does not exist yet. */
 int  fy_types_version(const char *op, int64_t opset);
 

@@ -154,22 +154,13 @@ fy_status fy_lower_bitwise18(fy_step_ctx *x) {
     return fy_step_replace(x, fy_b_cast(b, r, t));
 }
 
-/* output_dtype -> a zero point of that type */
-fy_status fy_lower_quantize21(fy_step_ctx *x) {
-    fy_dtype t = (fy_dtype)fy_step_int(x, "output_dtype", 0);
-    if (!fy_attr_get(x->n, "output_dtype")) return FY_OK;
-    const fy_value *scale = fy_in(x->n, 1);
-    bool need = t && !fy_step_has(x, 2) && t != FERRY_UINT8;
-    int64_t dim[FY_MAX_RANK];
-    if (need) {
-        FY_STEP_NEED(x, scale && scale->type.kind == FY_TENSOR && scale->type.rank >= 0, "output_dtype came with opset 21, and the shape of the scale is not known");
-        for (int i = 0; i < scale->type.rank; i++)
-            FY_STEP_NEED(x, fy_dim_known(scale->type.dim[i], &dim[i]), "output_dtype came with opset 21, and the shape of the scale is not known");
-    }
-    FY_OPSET_CHECKED(x);
-    fy_node_del_attr(x->n, "output_dtype");
-    if (!need) return FY_OK;
-    const fy_const *zero = fy_const_splat(&x->m->arena, t, scale->type.rank, dim, 0);
-    FY_NOMEM(x->e, zero);
-    return fy_step_set_in(x, 2, fy_k_const(&x->b, zero, NULL));
+/* Since 28 a float remainder may have the sign of the divisor: what fmod leaves, moved by one divisor where the signs differ. */
+fy_status fy_lower_mod28(fy_step_ctx *x) {
+    fy_dtype t = fy_step_dtype(x, 0);
+    if (fy_step_int(x, "fmod", 0) || !fy_dtype_float(t)) return FY_OK;
+    FY_OPSET_REPLACES(x);
+    fy_value *q = fy_in(x->n, 1), *zero = fy_k_scalar(&x->b, t, 0), *r = fy_emit(&x->b, "Mod", FY_V(fy_in(x->n, 0), q), FY_A(fy_int("fmod", 1)));
+    fy_value *apart = fy_x2(x, "Xor", fy_x2(x, "Less", r, zero), fy_x2(x, "Less", q, zero));
+    apart = fy_x2(x, "And", apart, fy_x1(x, "Not", fy_x2(x, "Equal", r, zero)));
+    return fy_step_replace(x, fy_x3(x, "Where", apart, fy_x2(x, "Add", r, q), r));
 }

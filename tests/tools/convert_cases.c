@@ -32,8 +32,8 @@ static fy_status load(fy_model **m, const char *path, ferry_error *e) {
 }
 
 /* Loads the file and runs it on the case; words in `why` on any failure. */
-static bool passes(const char *file, const char *folder, fy_buf *why) {
-    static const fy_conform_options one = {.threads = 1};
+static bool passes(const char *file, const char *folder, bool stepwise, fy_buf *why) {
+    const fy_conform_options one = {.threads = 1, .stepwise = stepwise};
     ferry_error e = {0};
     fy_model *m = NULL;
     fy_status s = load(&m, file, &e);
@@ -76,7 +76,7 @@ static void convert_one(job *j, const char *folder, const char *name, int target
     fy_model_free(m);
     if (s == FY_E_OPSET) refuse(j, e.text, name, target);
     else if (s) fy_buf_fmt(&why, "%s: %s", e.code, e.text);
-    else if (passes(file, folder, &why)) {
+    else if (passes(file, folder, true, &why)) {
         j->converted++;
         if (j->verbose) printf("ok   %s at %d\n", name, target);
     }
@@ -95,7 +95,7 @@ static void convert_case(job *j, const char *folder) {
     const char *name = strrchr(folder, '/') ? strrchr(folder, '/') + 1 : folder;
     if (j->seen++ % j->every) return;
     snprintf(path, sizeof path, "%s/model.onnx", folder);
-    if (passes(path, folder, &why))
+    if (passes(path, folder, false, &why))
         for (int i = 0; i < j->ntargets; i++) convert_one(j, folder, name, j->target[i]);
     else {
         j->left_out++;
