@@ -75,16 +75,6 @@ fy_status fy_lower_roi_align16(fy_step_ctx *x) {
     return FY_OK;
 }
 
-fy_status fy_lower_dft20(fy_step_ctx *x) {
-    int64_t axis = -2, n = 1;
-    FY_STEP_NEED(x, !fy_step_has(x, 2) || (fy_step_ints(x, 2, &axis, 1, &n) && n == 1), "an axis that is computed came with opset 20");
-    int rank = fy_step_rank(x, 0);
-    FY_STEP_NEED(x, axis >= 0 || rank > 0, "the axis counts from the end, which came with opset 20, and the rank is not known");
-    FY_OPSET_CHECKED(x);
-    FY_TRY(fy_step_set_in(x, 2, NULL));
-    return fy_step_set_attr(x, fy_int("axis", axis < 0 ? axis + rank : axis));
-}
-
 fy_status fy_lower_cast_like15(fy_step_ctx *x) {
     fy_dtype t = fy_step_dtype(x, 1);
     FY_STEP_NEED(x, t, "CastLike came with opset 15, and the type to cast to is not known");

@@ -104,6 +104,43 @@ fy_status fy_lower_dft17(fy_step_ctx *x) {
     return fy_step_replace(x, fy_b_cast(b, fy_b_transpose(b, v, back), t));
 }
 
+/* The axis is computed: as the second of [before, n, after, parts]. */
+static fy_status dft_anywhere(fy_step_ctx *x) {
+    fy_build *b = &x->b;
+    fy_value *in = fy_in(x->n, 0), *part[4], *back[4];
+    int64_t parts = fy_step_known(in, -1);
+    FY_STEP_NEED(x, fy_step_dtype(x, 0) && parts > 0, "an axis that is computed came with opset 20, and type or last size are not known");
+    FY_OPSET_REPLACES(x);
+    fy_value *shape = fy_x1(x, "Shape", in), *at = vec(x, fy_in(x->n, 2)), *zero = one_int(x, 0), *one = one_int(x, 1), *last = one_int(x, -1);
+    at = fy_x3(x, "Where", fy_x2(x, "Less", at, fy_k_i64(b, 0)), fy_x2(x, "Add", at, fy_x1(x, "Shape", shape)), at);
+    back[0] = fy_b_slice(b, shape, 0, zero, at, NULL);
+    back[2] = fy_b_slice(b, shape, 0, fy_x2(x, "Add", at, one), last, NULL);
+    for (int i = 0; i < 3; i += 2) part[i] = fy_emit(b, "ReduceProd", FY_V(back[i]), FY_A(fy_int("keepdims", 1)));
+    part[1] = fy_x2(x, "Gather", shape, at);
+    part[3] = one_int(x, parts);
+    fy_value *v = fy_x2(x, "Reshape", in, fy_b_concat(b, 4, part, 0));
+    FY_TRY(b->status);
+    const fy_dim *dim[4];
+    for (int i = 0; i < 4; i++) dim[i] = i < 3 ? fy_dim_opaque(x->m->dims, "DFT") : fy_dim_const(x->m->dims, parts);
+    FY_NEED(x->e, dim[0] && dim[1] && dim[2] && dim[3], NOMEM, "out of memory");
+    v->type = fy_tensor_type(x->m, v->type.dtype, 4, dim);  /* of the sizes, the last alone is known */
+    v = fy_emit(b, "DFT", FY_V(v, fy_in(x->n, 1), fy_k_i64(b, 1)), FY_A(fy_int("inverse", fy_step_int(x, "inverse", 0)), fy_int("onesided", fy_step_int(x, "onesided", 0))));
+    fy_value *made = fy_x1(x, "Shape", v);
+    back[1] = fy_step_slice(b, made, 0, 1, 2);
+    back[3] = fy_step_slice(b, made, 0, 3, 4);
+    return fy_step_replace(x, fy_x2(x, "Reshape", v, fy_b_concat(b, 4, back, 0)));
+}
+
+fy_status fy_lower_dft20(fy_step_ctx *x) {
+    int64_t axis = -2, n = 1;
+    int rank = fy_step_rank(x, 0);
+    bool known = !fy_step_has(x, 2) || (fy_step_ints(x, 2, &axis, 1, &n) && n == 1);
+    if (!known || (axis < 0 && rank < 1)) return dft_anywhere(x);
+    FY_OPSET_CHECKED(x);
+    FY_TRY(fy_step_set_in(x, 2, NULL));
+    return fy_step_set_attr(x, fy_int("axis", axis < 0 ? axis + rank : axis));
+}
+
 /* Frames of the signal times the window, then a DFT of each. */
 fy_status fy_lower_stft17(fy_step_ctx *x) {
     fy_build *b = &x->b;

@@ -2,7 +2,8 @@
  * raise.c - adapters from older forms. Mostly attributes that became inputs, and defaults that changed. */
 #include "opset/internal.h"
 
-#include <stdlib.h>
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 static fy_value *floats(fy_step_ctx *x, int64_t n, const double *v) {
@@ -47,14 +48,13 @@ fy_status fy_raise_batch_norm14(fy_step_ctx *x) {
     return training ? fy_step_set_attr(x, fy_int("training_mode", 1)) : FY_OK;
 }
 
-/* 6 -> 11: min and max became inputs. */
+/* 6 -> 11: min and max became inputs; until then a bound that was not given was that of f32. */
 fy_status fy_raise_clip11(fy_step_ctx *x) {
     fy_dtype t = fy_step_dtype(x, 0);
-    const fy_attr *lo = fy_attr_get(x->n, "min"), *hi = fy_attr_get(x->n, "max");
-    if (!lo && !hi) return FY_OK;
+    double lo = fy_step_float(x, "min", -(double)FLT_MAX), hi = fy_step_float(x, "max", (double)FLT_MAX);
     if (!t) t = FERRY_FLOAT;
-    if (lo) FY_TRY(fy_step_set_in(x, 1, fy_k_scalar(&x->b, t, lo->f)));
-    if (hi) FY_TRY(fy_step_set_in(x, 2, fy_k_scalar(&x->b, t, hi->f)));
+    if (lo != -(double)INFINITY) FY_TRY(fy_step_set_in(x, 1, fy_k_scalar(&x->b, t, lo)));
+    if (hi != (double)INFINITY) FY_TRY(fy_step_set_in(x, 2, fy_k_scalar(&x->b, t, hi)));
     fy_node_del_attr(x->n, "min");
     fy_node_del_attr(x->n, "max");
     return FY_OK;

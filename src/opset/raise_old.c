@@ -3,6 +3,7 @@
  * Source: onnx/docs/Changelog.md, versions 1 to 7 of each operator. */
 #include "opset/internal.h"
 
+#include <math.h>
 #include <string.h>
 
 /* 1 -> 7: with broadcast, the second operand lies at `axis` of the first; without axis at its end, as ever since. */
@@ -104,6 +105,12 @@ fy_status fy_raise_lp2(fy_step_ctx *x) {
 fy_status fy_raise_selu6(fy_step_ctx *x) {
     if (!fy_attr_get(x->n, "alpha")) FY_TRY(fy_step_set_attr(x, fy_float("alpha", (double)1.6732f)));
     return fy_attr_get(x->n, "gamma") ? FY_OK : fy_step_set_attr(x, fy_float("gamma", (double)1.0507f));
+}
+
+/* 1 -> 6: there was no bound where none was given. */
+fy_status fy_raise_clip6(fy_step_ctx *x) {
+    if (!fy_attr_get(x->n, "min")) FY_TRY(fy_step_set_attr(x, fy_float("min", -(double)INFINITY)));
+    return fy_attr_get(x->n, "max") ? FY_OK : fy_step_set_attr(x, fy_float("max", (double)INFINITY));
 }
 
 /* 1 -> 3: the default was misspelt. */

@@ -58,7 +58,7 @@ def run(model, folder):
             got = session.run(None, feeds)
         except Exception as e:
             text = str(e)
-            return ("none " if any(w in text for w in NO_KERNEL) or "incompatible" in text or "numpy type" in text.lower() else "run: ") + text[:300]
+            return ("none " if any(w in text for w in NO_KERNEL) or "incompatible" in text or "numpy_type" in text.lower() else "run: ") + text[:300]
         pairs += list(zip(got, want))
     return pairs
 
@@ -79,12 +79,23 @@ def same(got, want, rtol, atol):
         return np.allclose(got.astype(np.complex128), want.astype(np.complex128), rtol=rtol, atol=max(atol, 1e-6), equal_nan=True)
 
 
+def fails_alone(path, text):
+    """Does the checker say the same of the case's own model?"""
+    try:
+        onnx.checker.check_model(onnx.load(path), full_check=True)
+    except Exception as e:
+        return str(e)[:60] == text[:60]
+    return False
+
+
 def judge(job):
     path, folder = job
     model = onnx.load(path)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as e:
+        if fails_alone(os.path.join(folder, "model.onnx"), str(e)):
+            return path, "onnx", ""
         return path, "fail", "checker: " + str(e).strip()[:400]
     if sum(i.version > 26 for i in model.opset_import if not i.domain):
         return path, "checked", ""
@@ -126,7 +137,8 @@ def main():
                 count[verdict] += 1
                 if verdict == "fail":
                     print("FAIL", os.path.basename(path), text)
-    print("%d files pass onnx.checker, %d of them run by onnxruntime as well, %d failed" % (count["checked"] + count["ran"], count["ran"], count["fail"]))
+    print("%d files pass onnx.checker, %d of them run by onnxruntime as well, %d are refused by it as the case's own model is, %d failed"
+          % (count["checked"] + count["ran"], count["ran"], count["onnx"], count["fail"]))
     return 1 if t.returncode or count["fail"] or not count["ran"] else 0
 
 
