@@ -24,7 +24,9 @@ fy_status fy_step_put(fy_step_ctx *x, int i, fy_value *v) {
     if (v->def && !v->nuses && !v->is_output) {       /* fresh: it takes over the name and what was known */
         v->name = old->name;
         old->name = NULL;
-        if (old->type.kind != FY_NOTYPE && (v->type.kind == FY_NOTYPE || (v->type.kind == FY_TENSOR && v->type.rank < 0))) v->type = old->type;
+        bool vague = v->type.kind == FY_NOTYPE || (v->type.kind == FY_TENSOR && v->type.rank < 0);
+        bool port = old->is_output && old->type.kind == FY_TENSOR && v->type.kind == FY_TENSOR && old->type.rank == v->type.rank;      /* its sizes keep their names */
+        if (old->type.kind != FY_NOTYPE && (vague || port)) v->type = old->type;
         if (!v->doc) v->doc = old->doc;
     } else if (old->is_output) {         /* an output must keep its name: through an Identity of its own */
         v = fy_emit(&x->b, "Identity", FY_V(v), FY_NOATTR);
