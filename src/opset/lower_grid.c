@@ -46,7 +46,7 @@ typedef struct sample {
     fy_dtype s;                          /* what positions and weights are computed in */
     int      mode;                       /* 0 nearest, 1 linear, 2 cubic */
     int      pad;                        /* 0 zeros, 1 border, 2 reflection */
-    bool     align;
+    bool     align, pixels;              /* pixels: positions are given as they are, not from -1 to 1 */
 } sample;
 
 /* Folded back into [lo, hi]: lo + min(r, 2 span - r) with r = |p - lo| mod 2 span */
@@ -75,9 +75,9 @@ static fy_value *cubic(fy_step_ctx *x, fy_dtype s, fy_value *t) {
 static void taps(fy_step_ctx *x, const sample *g, fy_value *v, fy_value *count, fy_value **at, fy_value **weight, fy_value **inside) {
     static const double offsets[3][4] = {{0}, {0, 1}, {-1, 0, 1, 2}};
     fy_build *b = &x->b;
-    fy_value *size = fy_b_cast(b, count, g->s), *zero = k(x, g->s, 0), *one = k(x, g->s, 1), *last = fy_x2(x, "Sub", size, one), *p = fy_x2(x, "Add", v, one);
-    if (g->align) p = fy_x2(x, "Mul", fy_x2(x, "Mul", p, k(x, g->s, 0.5)), last);
-    else p = fy_x2(x, "Mul", fy_x2(x, "Sub", fy_x2(x, "Mul", p, size), one), k(x, g->s, 0.5));
+    fy_value *size = fy_b_cast(b, count, g->s), *zero = k(x, g->s, 0), *one = k(x, g->s, 1), *last = fy_x2(x, "Sub", size, one), *p = g->pixels ? v : fy_x2(x, "Add", v, one);
+    if (!g->pixels && g->align) p = fy_x2(x, "Mul", fy_x2(x, "Mul", p, k(x, g->s, 0.5)), last);
+    else if (!g->pixels) p = fy_x2(x, "Mul", fy_x2(x, "Sub", fy_x2(x, "Mul", p, size), one), k(x, g->s, 0.5));
     if (g->mode == 0) p = fy_x1(x, "Round", p);
     p = fy_x3(x, "Where", fy_x1(x, "IsNaN", p), k(x, g->s, g->pad ? 0 : -100), p);
     if (g->pad == 2 && g->mode != 2) p = reflect(x, g, p, size);
@@ -106,6 +106,35 @@ static fy_value *cross(fy_step_ctx *x, const char *op, fy_value *p, fy_value *q)
     return fy_x2(x, "Reshape", fy_x2(x, op, fy_b_unsqueeze(&x->b, p, 3), fy_b_unsqueeze(&x->b, q, 2)), INTS(0, 0, -1));
 }
 
+/* The image [N, C, ...] of d spatial axes at P points, whose coordinates along axis a are coord[a], [N, P] -> [N, C, P]. */
+static fy_value *sampled(fy_step_ctx *x, const sample *g, int d, fy_value *image, fy_value *const *coord) {
+    fy_build *b = &x->b;
+    fy_value *index = NULL, *weight = NULL, *inside = NULL, *stride = NULL;
+    int64_t m = 1;
+    for (int a = d - 1; a >= 0; a--) {                       /* from the last axis, whose stride is 1; pairs stay in step */
+        fy_value *at, *w, *in, *count = fy_step_size(b, image, 2 + a);
+        taps(x, g, coord[a], count, &at, &w, &in);
+        if (stride) at = fy_x2(x, "Mul", at, stride);
+        stride = stride ? fy_x2(x, "Mul", stride, count) : count;
+        index = cross(x, "Add", index, at);
+        weight = cross(x, "Mul", weight, w);
+        inside = cross(x, "And", inside, in);
+        m *= g->mode == 0 ? 1 : g->mode == 1 ? 2 : 4;
+    }
+    if (b->status) return NULL;
+    bool soft = g->mode != 0;
+    fy_value *channels = fy_x2(x, "Reshape", fy_step_size(b, image, 1), INTS(1)), *wide = fy_b_concat(b, 3, (fy_value *[]){INTS(1), channels, INTS(1)}, 0);
+    index = fy_x2(x, "Expand", fy_x2(x, "Reshape", index, INTS(0, 1, -1)), wide);
+    fy_value *y = fy_x2(x, "Reshape", soft ? fy_b_cast(b, image, g->s) : image, INTS(0, 0, -1));
+    y = fy_emit(b, "GatherElements", FY_V(y, index), FY_A(fy_int("axis", 2)));
+    if (inside && soft) weight = fy_x3(x, "Where", inside, weight, k(x, g->s, 0));
+    if (soft) {
+        y = fy_x2(x, "Mul", fy_x2(x, "Reshape", y, INTS(0, 0, -1, m)), fy_b_unsqueeze(b, weight, 1));
+        return fy_emit(b, "ReduceSum", FY_V(y, INTS(3)), FY_A(fy_int("keepdims", 0)));
+    }
+    return inside ? fy_x3(x, "Where", fy_x2(x, "Reshape", inside, INTS(0, 1, -1)), y, fy_k_scalar_i(b, image->type.dtype, 0)) : y;
+}
+
 fy_status fy_step_grid_sample(fy_step_ctx *x) {
     fy_build *b = &x->b;
     int rank = fy_step_rank(x, 0), d = rank - 2;
@@ -116,30 +145,9 @@ fy_status fy_step_grid_sample(fy_step_ctx *x) {
     FY_STEP_NEED(x, d >= 1 && d <= 3 && t, "GridSample must be written out for this opset, and type or number of axes are not known");
     FY_STEP_NEED(x, fy_dtype_class(t) != FY_CLASS_C && t != FERRY_STRING, "GridSample of %s came with opset 16", fy_dtype_name(t));
     FY_OPSET_REPLACES(x);
-    fy_value *image = fy_in(x->n, 0), *grid = fy_in(x->n, 1), *points = fy_x2(x, "Reshape", fy_b_cast(b, grid, g.s), INTS(0, -1, d));
-    fy_value *index = NULL, *weight = NULL, *inside = NULL, *stride = NULL;
-    for (int a = d - 1; a >= 0; a--) {                       /* from the last axis, whose stride is 1; pairs stay in step */
-        fy_value *at, *w, *in, *count = fy_step_size(b, image, 2 + a);
-        taps(x, &g, fy_emit(b, "Gather", FY_V(points, fy_k_i64(b, d - 1 - a)), FY_A(fy_int("axis", 2))), count, &at, &w, &in);
-        if (stride) at = fy_x2(x, "Mul", at, stride);
-        stride = stride ? fy_x2(x, "Mul", stride, count) : count;
-        index = cross(x, "Add", index, at);
-        weight = cross(x, "Mul", weight, w);
-        inside = cross(x, "And", inside, in);
-    }
-    FY_TRY(b->status);
-    bool soft = g.mode != 0;
-    int64_t m = 1;
-    for (int a = 0; a < d; a++) m *= g.mode == 0 ? 1 : g.mode == 1 ? 2 : 4;
-    fy_value *channels = fy_x2(x, "Reshape", fy_step_size(b, image, 1), INTS(1)), *wide = fy_b_concat(b, 3, (fy_value *[]){INTS(1), channels, INTS(1)}, 0);
-    index = fy_x2(x, "Expand", fy_x2(x, "Reshape", index, INTS(0, 1, -1)), wide);
-    fy_value *y = fy_x2(x, "Reshape", soft ? fy_b_cast(b, image, g.s) : image, INTS(0, 0, -1));
-    y = fy_emit(b, "GatherElements", FY_V(y, index), FY_A(fy_int("axis", 2)));
-    if (inside && soft) weight = fy_x3(x, "Where", inside, weight, k(x, g.s, 0));
-    if (soft) {
-        y = fy_x2(x, "Mul", fy_x2(x, "Reshape", y, INTS(0, 0, -1, m)), fy_b_unsqueeze(b, weight, 1));
-        y = fy_emit(b, "ReduceSum", FY_V(y, INTS(3)), FY_A(fy_int("keepdims", 0)));
-    } else if (inside) y = fy_x3(x, "Where", fy_x2(x, "Reshape", inside, INTS(0, 1, -1)), y, fy_k_scalar_i(b, t, 0));
+    fy_value *image = fy_in(x->n, 0), *grid = fy_in(x->n, 1), *points = fy_x2(x, "Reshape", fy_b_cast(b, grid, g.s), INTS(0, -1, d)), *coord[3];
+    for (int a = 0; a < d; a++) coord[a] = fy_emit(b, "Gather", FY_V(points, fy_k_i64(b, d - 1 - a)), FY_A(fy_int("axis", 2)));
+    fy_value *y = sampled(x, &g, d, image, coord);
     fy_value *shape[2] = {fy_step_slice(b, fy_x1(x, "Shape", image), 0, 0, 2), fy_step_slice(b, fy_x1(x, "Shape", grid), 0, 1, -1)};
     return fy_step_replace(x, fy_b_cast(b, fy_x2(x, "Reshape", y, fy_b_concat(b, 2, shape, 0)), t));
 }
@@ -158,4 +166,49 @@ fy_status fy_lower_grid_sample16(fy_step_ctx *x) {
     if (!x->dry && fy_step_text(x, "mode", "bilinear", "bilinear")) FY_TRY(fy_step_set_attr(x, fy_text("mode", "linear")));
     if (!x->dry && fy_step_text(x, "mode", "bicubic", "")) FY_TRY(fy_step_set_attr(x, fy_text("mode", "cubic")));
     return fy_step_grid_sample(x);
+}
+
+/* ---- DeformConv ---------------------------------------------------------------------------------------------------- */
+
+/* Positions of the taps along one axis, [N groups, K P]: where each output stands, plus the tap, plus its offset. */
+static fy_value *tap_positions(fy_step_ctx *x, fy_dtype s, fy_value *offset, int axis, const int64_t *kernel, int64_t stride, int64_t dilation, int64_t pad) {
+    fy_build *b = &x->b;
+    int64_t at[1024], cells = kernel[0] * kernel[1];
+    for (int64_t i = 0; i < cells; i++) at[i] = (axis ? i % kernel[1] : i / kernel[1]) * dilation - pad;
+    fy_value *where = fy_x2(x, "Mul", fy_step_iota(b, fy_step_size(b, fy_in(x->n, 2), 2 + axis)), fy_k_i64(b, stride));
+    where = fy_x2(x, "Expand", fy_b_unsqueeze(b, where, 1 - axis), fy_step_slice(b, fy_x1(x, "Shape", fy_in(x->n, 2)), 0, 2, 4));
+    where = fy_x2(x, "Add", fy_x2(x, "Reshape", where, INTS(1, -1)), fy_x2(x, "Reshape", ints(x, cells, at), INTS(-1, 1)));
+    fy_value *p = fy_x2(x, "Add", fy_emit(b, "Gather", FY_V(offset, fy_k_i64(b, axis)), FY_A(fy_int("axis", 3))), fy_b_cast(b, where, s));
+    fy_value *flat[2] = {INTS(-1), fy_emit(b, "ReduceProd", FY_V(fy_step_slice(b, fy_x1(x, "Shape", p), 0, 2, 4)), FY_A(fy_int("keepdims", 1)))};
+    return fy_x2(x, "Reshape", p, fy_b_concat(b, 2, flat, 0));
+}
+
+/* Samples the image at every tap of every output, then multiplies with the weights: [N, g, C/g K, P] from the left by [g, O/g, C/g K]. */
+fy_status fy_lower_deform_conv19(fy_step_ctx *x) {
+    fy_build *b = &x->b;
+    fy_dtype t = fy_step_dtype(x, 0), s = t == FERRY_DOUBLE ? t : FERRY_FLOAT;
+    int64_t group = fy_step_int(x, "group", 1), og = fy_step_int(x, "offset_group", 1), n[3], kernel[2];
+    const int64_t *stride = fy_attr_ints(x->n, "strides", &n[0]), *dilation = fy_attr_ints(x->n, "dilations", &n[1]), *pads = fy_attr_ints(x->n, "pads", &n[2]);
+    int64_t c = fy_step_known(fy_in(x->n, 0), 1), out = fy_step_known(fy_in(x->n, 1), 0);
+    for (int i = 0; i < 2; i++) kernel[i] = fy_step_known(fy_in(x->n, 1), 2 + i);
+    FY_STEP_NEED(x, t && fy_step_rank(x, 0) == 4 && c > 0 && out > 0 && kernel[0] > 0 && kernel[1] > 0 && kernel[0] <= 32 && kernel[1] <= 32,
+                 "DeformConv must be written out for this opset, and it has other than two spatial axes, or sizes are not known or too large");
+    FY_NEED(x->e, group > 0 && og > 0 && c % group == 0 && c % og == 0 && out % group == 0 && (!stride || n[0] == 2) && (!dilation || n[1] == 2) && (!pads || n[2] == 4), ATTR,
+            "DeformConv: %lld channels in %lld groups, offsets in %lld", (long long)c, (long long)group, (long long)og);
+    FY_OPSET_REPLACES(x);
+    int64_t cells = kernel[0] * kernel[1];
+    fy_value *offset = fy_x2(x, "Reshape", fy_b_cast(b, fy_in(x->n, 2), s), INTS(0, og, cells, 2, -1)), *at[2];
+    for (int i = 0; i < 2; i++) at[i] = tap_positions(x, s, offset, i, kernel, stride ? stride[i] : 1, dilation ? dilation[i] : 1, pads ? pads[i] : 0);
+    fy_value *space = fy_step_slice(b, fy_x1(x, "Shape", fy_in(x->n, 0)), 0, 2, 4), *points = fy_step_slice(b, fy_x1(x, "Shape", offset), 0, 4, 5);
+    fy_value *v = fy_x2(x, "Reshape", fy_b_cast(b, fy_in(x->n, 0), s), fy_b_concat(b, 2, (fy_value *[]){INTS(-1, c / og), space}, 0));
+    const sample g = {.s = s, .mode = 1, .pixels = true};
+    v = sampled(x, &g, 2, v, at);                            /* [N og, C/og, K P] */
+    v = fy_x2(x, "Reshape", v, fy_b_concat(b, 2, (fy_value *[]){INTS(-1, og, c / og, cells), points}, 0));
+    if (fy_step_has(x, 4)) v = fy_x2(x, "Mul", v, fy_b_unsqueeze(b, fy_x2(x, "Reshape", fy_b_cast(b, fy_in(x->n, 4), s), INTS(0, og, cells, -1)), 2));
+    v = fy_x2(x, "Reshape", v, fy_b_concat(b, 2, (fy_value *[]){INTS(-1, group, c / group * cells), points}, 0));
+    fy_value *weight = fy_x2(x, "Reshape", fy_b_cast(b, fy_in(x->n, 1), s), INTS(group, out / group, c / group * cells));
+    fy_value *plane = fy_step_slice(b, fy_x1(x, "Shape", fy_in(x->n, 2)), 0, 2, 4);
+    v = fy_x2(x, "Reshape", fy_x2(x, "MatMul", weight, v), fy_b_concat(b, 2, (fy_value *[]){INTS(-1, out), plane}, 0));
+    if (fy_step_has(x, 3)) v = fy_x2(x, "Add", v, fy_x2(x, "Reshape", fy_b_cast(b, fy_in(x->n, 3), s), INTS(-1, 1, 1)));
+    return fy_step_replace(x, fy_b_cast(b, v, t));
 }
