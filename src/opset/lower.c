@@ -37,37 +37,6 @@ fy_status fy_lower_axes18(fy_step_ctx *x) {
     return n ? fy_step_set_attr(x, fy_ints("axes", n, axes)) : FY_OK;
 }
 
-/* Resize with axes -> scales or sizes for every axis */
-fy_status fy_lower_resize18(fy_step_ctx *x) {
-    int rank = fy_step_rank(x, 0);
-    int64_t n;
-    const int64_t *axes = fy_attr_ints(x->n, "axes", &n);
-    if (!axes) return FY_OK;
-    FY_STEP_NEED(x, rank > 0 && !fy_step_has(x, 1), "axes of Resize came with opset 18, and %s", rank > 0 ? "roi is given" : "the rank is not known");
-    int at[FY_MAX_RANK];
-    for (int i = 0; i < rank; i++) at[i] = -1;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t a = axes[i] < 0 ? axes[i] + rank : axes[i];
-        FY_NEED(x->e, a >= 0 && a < rank, AXIS, "Resize: axis %lld of rank %d", (long long)axes[i], rank);
-        at[a] = (int)i;
-    }
-    FY_OPSET_CHECKED(x);
-    fy_build *b = &x->b;
-    bool sizes = fy_step_has(x, 3);
-    fy_value *from = fy_in(x->n, sizes ? 3 : 2), *part[FY_MAX_RANK], *shape = NULL;
-    fy_value *one = sizes ? NULL : fy_b_unsqueeze(b, fy_k_scalar(b, FERRY_FLOAT, 1), 0);
-    if (sizes) shape = fy_emit(b, "Shape", FY_V(fy_in(x->n, 0)), FY_NOATTR);
-    for (int i = 0; i < rank; i++) part[i] = at[i] >= 0 ? fy_step_slice(b, from, 0, at[i], at[i] + 1) : sizes ? fy_step_slice(b, shape, 0, i, i + 1) : one;
-    fy_value *full = fy_b_concat(b, rank, part, 0);
-    fy_node_del_attr(x->n, "axes");
-    return fy_step_set_in(x, sizes ? 3 : 2, full);
-}
-
-fy_status fy_lower_resize19(fy_step_ctx *x) {
-    FY_STEP_NEED(x, !fy_step_text(x, "coordinate_transformation_mode", "half_pixel_symmetric", "half_pixel"), "mode half_pixel_symmetric came with opset 19");
-    return FY_OK;
-}
-
 fy_status fy_lower_roi_align16(fy_step_ctx *x) {
     FY_STEP_NEED(x, fy_step_text(x, "coordinate_transformation_mode", "output_half_pixel", "half_pixel"), "coordinate mode half_pixel came with opset 16");
     FY_OPSET_CHECKED(x);

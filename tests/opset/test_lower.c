@@ -42,6 +42,13 @@ static const char *const models[] = {
     "(float[1,2,4,5] x, float[1,2,n,2] g) => (float[1,2,2,n] y) { h = Constant <value = float {0.2}> () k = Mul (g, h) y = GridSample (x, k) }",
     "(float[1,2,4,5] x, float[1,2,n,2] g) => (float[1,2,2,n] y) { h = Constant <value = float {0.2}> () k = Mul (g, h) y = GridSample <mode=\"cubic\", padding_mode=\"reflection\"> (x, k) }",
     "(float[1,1,2,3,2] x, float[1,2,2,n,3] g) => (float[1,1,2,2,n] y) { h = Constant <value = float {0.1}> () k = Mul (g, h) y = GridSample <mode=\"nearest\"> (x, k) }",
+    /* lower_resize.c */
+    "(float[n,1,4,6] x) => (float[n,1,2,3] y) { s = Constant <value = float[4] {1.0, 1.0, 0.5, 0.5}> () y = Resize <mode=\"linear\", antialias=1> (x, , s) }",
+    "(float[1,7,5] x) => (float[1,4,3] y) { s = Constant <value = int64[2] {4, 9}> () y = Resize <mode=\"cubic\", axes=[1,2], keep_aspect_ratio_policy=\"not_larger\"> (x, , , s) }",
+    "(float[4,n,3] x) => (float[6,n,3] y) { s = Constant <value = float[1] {1.6}> () y = Resize <mode=\"linear\", axes=[0], "
+    "coordinate_transformation_mode=\"half_pixel_symmetric\"> (x, , s) }",
+    "(float[1,2,4,5] x) => (float[1,2,3,3] y) { r = Constant <value = float[4] {0.1, 0.2, 0.7, 0.9}> () s = Constant <value = int64[2] {3, 3}> () "
+    "y = Resize <mode=\"linear\", axes=[2,3], coordinate_transformation_mode=\"tf_crop_and_resize\"> (x, r, , s) }",
     /* lower_pool.c */
     "(float[1,2,7] x) => (float[1,2,3] y) { y = AveragePool <kernel_shape=[2], dilations=[3], pads=[1,1], strides=[2]> (x) }",
     "(float[1,2,6] x) => (float[1,2,3] y) { y = AveragePool <kernel_shape=[3], dilations=[2], strides=[2], pads=[2,1], ceil_mode=1, count_include_pad=1> (x) }",
