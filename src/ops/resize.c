@@ -337,7 +337,7 @@ fy_status fy_resize_matrices(const fy_call *c, const int64_t *out, double **m) {
         FY_TRY(plan_axis(&p, c, &r, x->dim[a], out[a], scale[a], whole));
         m[a] = NULL;
         if (p.identity) continue;
-        FY_NEED(c->e, fy_mul_i64(&cells, out[a], x->dim[a]) && cells <= (int64_t)1 << 24, LIMIT, "a matrix of %lld by %lld", (long long)out[a], (long long)x->dim[a]);
+        FY_NEED(c->e, fy_mul_i64(&cells, out[a], x->dim[a]) && cells <= (int64_t)1 << 22, LIMIT, "a matrix of %lld by %lld", (long long)out[a], (long long)x->dim[a]);
         m[a] = FY_NEWN(c->scratch, double, cells + 1);
         FY_NOMEM(c->e, m[a]);
         for (int64_t i = 0; i < cells; i++) m[a][i] = 0;

@@ -47,7 +47,7 @@ bool          fy_step_text(const fy_step_ctx *x, const char *attr, const char *i
 bool          fy_step_has(const fy_step_ctx *x, int in);
 int           fy_step_rank(const fy_step_ctx *x, int in);                /* -1 unknown */
 fy_dtype      fy_step_dtype(const fy_step_ctx *x, int in);
-const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int axis);       /* NULL unknown */
+const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int64_t axis);       /* NULL unknown */
 /* The contents of a constant integer input; false if not constant or more than max. */
 bool          fy_step_ints(const fy_step_ctx *x, int in, int64_t *v, int64_t max, int64_t *n);
 FY_CHECKED fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a);
@@ -59,12 +59,14 @@ FY_CHECKED fy_status fy_step_rename(fy_step_ctx *x, const char *op);
 static inline fy_value *fy_x1(fy_step_ctx *x, const char *op, fy_value *p) { return fy_emit(&x->b, op, FY_V(p), FY_NOATTR); }
 static inline fy_value *fy_x2(fy_step_ctx *x, const char *op, fy_value *p, fy_value *q) { return fy_emit(&x->b, op, FY_V(p, q), FY_NOATTR); }
 static inline fy_value *fy_x3(fy_step_ctx *x, const char *op, fy_value *p, fy_value *q, fy_value *r) { return fy_emit(&x->b, op, FY_V(p, q, r), FY_NOATTR); }
+/* An axis as given is one of `rank`, or, where that is -1, of any; else AXIS. */
+FY_CHECKED fy_status fy_step_axis(fy_step_ctx *x, int64_t axis, int rank);
 /* Element of a list of sizes; [begin, end) of one axis; the size of an axis as a 0-d value, a constant where it is known; 0 .. n-1. */
 fy_value *fy_step_slice(fy_build *b, fy_value *v, int axis, int64_t begin, int64_t end);
-fy_value *fy_step_size(fy_build *b, fy_value *v, int axis);
+fy_value *fy_step_size(fy_build *b, fy_value *v, int64_t axis);
 fy_value *fy_step_iota(fy_build *b, fy_value *n);
 /* The known size of an axis of a value, or -1. */
-int64_t   fy_step_known(const fy_value *v, int axis);
+int64_t   fy_step_known(const fy_value *v, int64_t axis);
 /* A builder for a body of a node to come; If with two bodies that make one value each. */
 FY_CHECKED fy_status fy_step_body(fy_step_ctx *x, fy_build *body);
 fy_value *fy_step_if(fy_step_ctx *x, fy_value *cond, fy_build *yes, fy_value *y, fy_build *no, fy_value *n);

@@ -91,7 +91,7 @@ static fy_status scatter_elements(fy_step_ctx *x) {
     fy_attr a = fy_int("axis", axis);
     v = fy_emit(&l.b, merge_of(x), FY_V(fy_emit(&l.b, "GatherElements", FY_V(l.carried, at), 1, &a), v), FY_NOATTR);
     v = fy_emit(&l.b, "ScatterElements", FY_V(l.carried, at, v), 1, &a);
-    return fy_step_replace(x, loop_close(&l, x, fy_step_size(&x->b, fy_in(x->n, 1), (int)axis), data, v));
+    return fy_step_replace(x, loop_close(&l, x, fy_step_size(&x->b, fy_in(x->n, 1), axis), data, v));
 }
 
 static fy_status scatter_nd(fy_step_ctx *x) {
@@ -112,6 +112,7 @@ static fy_status scatter_nd(fy_step_ctx *x) {
 }
 
 static fy_status scatter(fy_step_ctx *x) {
+    FY_TRY(fy_step_axis(x, fy_step_int(x, "axis", 0), fy_step_rank(x, 0)));
     FY_STEP_NEED(x, fy_step_dtype(x, 0) && fy_dtype_class(fy_step_dtype(x, 0)) != FY_CLASS_B, "its reduction must be written out for this opset, and the type is not known");
     FY_OPSET_REPLACES(x);
     return strcmp(x->n->op->name, "ScatterND") ? scatter_elements(x) : scatter_nd(x);

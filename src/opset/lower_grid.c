@@ -195,8 +195,11 @@ fy_status fy_lower_deform_conv19(fy_step_ctx *x) {
                  "DeformConv must be written out for this opset, and it has other than two spatial axes, or sizes are not known or too large");
     FY_NEED(x->e, group > 0 && og > 0 && c % group == 0 && c % og == 0 && out % group == 0 && (!stride || n[0] == 2) && (!dilation || n[1] == 2) && (!pads || n[2] == 4), ATTR,
             "DeformConv: %lld channels in %lld groups, offsets in %lld", (long long)c, (long long)group, (long long)og);
-    FY_OPSET_REPLACES(x);
     int64_t cells = kernel[0] * kernel[1];
+    for (int i = 0; i < 4; i++)
+        FY_NEED(x->e, (!stride || i > 1 || (stride[i] > 0 && stride[i] < INT32_MAX)) && (!dilation || i > 1 || (dilation[i] > 0 && dilation[i] < INT32_MAX)) &&
+                (!pads || (pads[i] > INT32_MIN && pads[i] < INT32_MAX)), ATTR, "DeformConv: sizes are out of range");
+    FY_OPSET_REPLACES(x);
     fy_value *offset = fy_x2(x, "Reshape", fy_b_cast(b, fy_in(x->n, 2), s), INTS(0, og, cells, 2, -1)), *at[2];
     for (int i = 0; i < 2; i++) at[i] = tap_positions(x, s, offset, i, kernel, stride ? stride[i] : 1, dilation ? dilation[i] : 1, pads ? pads[i] : 0);
     fy_value *space = fy_step_slice(b, fy_x1(x, "Shape", fy_in(x->n, 0)), 0, 2, 4), *points = fy_step_slice(b, fy_x1(x, "Shape", offset), 0, 4, 5);

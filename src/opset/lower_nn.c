@@ -356,7 +356,7 @@ fy_status fy_lower_cumprod26(fy_step_ctx *x) {
     FY_OPSET_REPLACES(x);
     fy_build *b = &x->b;
     bool back = fy_step_int(x, "reverse", 0), excl = fy_step_int(x, "exclusive", 0);
-    int64_t size = known(fy_step_dim(x, 0, (int)axis)), ones[FY_MAX_RANK], red = axis + 1;
+    int64_t size = known(fy_step_dim(x, 0, axis)), ones[FY_MAX_RANK], red = axis + 1;
     fy_value *v = fy_in(x->n, 0), *count = size >= 0 ? fy_k_i64(b, size) : fy_x2(x, "Gather", fy_x1(x, "Shape", v), fy_k_i64(b, axis));
     fy_value *at = fy_emit(b, "Range", FY_V(fy_k_i64(b, 0), count, fy_k_i64(b, 1)), FY_NOATTR), *to = fy_b_unsqueeze(b, at, 1);
     fy_value *in = fy_x2(x, back ? (excl ? "Greater" : "GreaterOrEqual") : excl ? "Less" : "LessOrEqual", at, to);

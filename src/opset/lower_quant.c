@@ -23,6 +23,9 @@ static fy_value *as_float(fy_step_ctx *x, int i) {
 static fy_status can(fy_step_ctx *x) {
     const fy_value *s = fy_in(x->n, 1);
     FY_STEP_NEED(x, fy_step_rank(x, 0) >= 0 && s && s->type.kind == FY_TENSOR && s->type.rank >= 0, "it must be written out for this opset, and ranks are not known");
+    int rank = fy_step_rank(x, 0);
+    if (rank > 1) FY_TRY(fy_step_axis(x, fy_step_int(x, "axis", 1), rank));
+    FY_NEED(x->e, fy_step_int(x, "block_size", 0) >= 0, ATTR, "%s: blocks of %lld", x->n->op->name, (long long)fy_step_int(x, "block_size", 0));
     for (int i = 0; i < 3; i++)
         FY_STEP_NEED(x, readable(x, i), "%s of %s is not possible there: input %d is computed", x->n->op->name, fy_dtype_name(fy_step_dtype(x, i)), i);
     return FY_OK;
@@ -36,7 +39,7 @@ static fy_value *spread(fy_step_ctx *x, fy_value *v) {
     if (axis < 0) axis += rank;
     if (rank == 1) axis = 0;
     if (block) {
-        fy_value *at = fy_x2(x, "Div", fy_step_iota(&x->b, fy_step_size(&x->b, fy_in(x->n, 0), (int)axis)), fy_k_i64(&x->b, block));
+        fy_value *at = fy_x2(x, "Div", fy_step_iota(&x->b, fy_step_size(&x->b, fy_in(x->n, 0), axis)), fy_k_i64(&x->b, block));
         return fy_emit(&x->b, "Gather", FY_V(v, at), FY_A(fy_int("axis", axis)));
     }
     if (fy_step_known(v, 0) == 1 && v->type.rank == 1) return v;

@@ -79,19 +79,20 @@ fy_status fy_lower_pad19(fy_step_ctx *x) {
 fy_status fy_lower_split18(fy_step_ctx *x) {
     int64_t axis = fy_step_int(x, "axis", 0), n = x->n->nout;
     if (!fy_attr_get(x->n, "num_outputs")) return FY_OK;
-    const fy_dim *d = fy_step_dim(x, 0, (int)axis);
+    FY_TRY(fy_step_axis(x, axis, fy_step_rank(x, 0)));
+    const fy_dim *d = fy_step_dim(x, 0, axis);
     FY_OPSET_CHECKED(x);
     fy_node_del_attr(x->n, "num_outputs");
     if (fy_step_has(x, 1) || n <= 1 || (d && fy_dim_divisible(d, n))) return FY_OK;
     fy_build *b = &x->b;
-    int64_t size = fy_step_known(fy_in(x->n, 0), (int)axis);
+    int64_t size = fy_step_known(fy_in(x->n, 0), axis);
     if (size >= 0) {
         int64_t part = (size + n - 1) / n, *list = FY_NEWN(&x->m->arena, int64_t, n);
         FY_NOMEM(x->e, list);
         for (int64_t i = 0; i < n; i++, size -= part) list[i] = size < 0 ? 0 : size < part ? size : part;
         return fy_step_set_in(x, 1, fy_k_ints(b, n, list));
     }
-    fy_value *all = fy_step_size(b, fy_in(x->n, 0), (int)axis), *part = fy_x2(x, "Div", fy_x2(x, "Add", all, fy_k_i64(b, n - 1)), fy_k_i64(b, n));
+    fy_value *all = fy_step_size(b, fy_in(x->n, 0), axis), *part = fy_x2(x, "Div", fy_x2(x, "Add", all, fy_k_i64(b, n - 1)), fy_k_i64(b, n));
     fy_value *last = fy_x2(x, "Sub", all, fy_x2(x, "Mul", part, fy_k_i64(b, n - 1)));
     fy_value *list[2] = {fy_x2(x, "Expand", part, fy_k_ints(b, 1, (int64_t[]){n - 1})), vec(b, last)};
     return fy_step_set_in(x, 1, fy_b_concat(b, 2, list, 0));
@@ -105,7 +106,7 @@ fy_status fy_lower_space_to_depth28(fy_step_ctx *x) {
     }
     int64_t c = fy_step_known(fy_in(x->n, 0), 1), size = fy_step_int(x, "blocksize", 0);
     FY_NEED(x->e, size > 0 && size < 1 << 15, ATTR, "SpaceToDepth with blocks of %lld", (long long)size);
-    FY_STEP_NEED(x, c >= 0 && c < 1 << 20 && c * size * size < 1 << 24, "mode CRD came with opset 28, and the number of channels is not known");
+    FY_STEP_NEED(x, c >= 0 && c < 1 << 20 && c * size * size < 1 << 22, "mode CRD came with opset 28, and the number of channels is not known");
     FY_OPSET_REPLACES(x);
     int64_t cells = size * size, *from = FY_NEWN(&x->m->arena, int64_t, c * cells + 1);
     FY_NOMEM(x->e, from);
@@ -143,9 +144,9 @@ fy_status fy_lower_tensor_scatter24(fy_step_ctx *x) {
     FY_NEED(x->e, axis >= 1 && axis < rank, AXIS, "TensorScatter: axis %lld of rank %d", (long long)axis, rank);
     FY_OPSET_REPLACES(x);
     fy_build *b = &x->b;
-    fy_value *cache = fy_in(x->n, 0), *update = fy_in(x->n, 1), *at = fy_step_iota(b, fy_step_size(b, update, (int)axis));
+    fy_value *cache = fy_in(x->n, 0), *update = fy_in(x->n, 1), *at = fy_step_iota(b, fy_step_size(b, update, axis));
     if (fy_step_has(x, 2)) at = fy_x2(x, "Add", fy_b_unsqueeze(b, fy_in(x->n, 2), 1), at);
-    if (fy_step_text(x, "mode", "circular", "linear")) at = fy_x2(x, "Mod", at, fy_step_size(b, cache, (int)axis));
+    if (fy_step_text(x, "mode", "circular", "linear")) at = fy_x2(x, "Mod", at, fy_step_size(b, cache, axis));
     for (int a = 0; a < rank; a++)
         if (a != axis && !(a == 0 && fy_step_has(x, 2))) more[n++] = a;
     if (n) at = fy_x2(x, "Unsqueeze", at, fy_k_ints(b, n, more));

@@ -75,7 +75,7 @@ fy_dtype fy_step_dtype(const fy_step_ctx *x, int in) {
     return v && v->type.kind == FY_TENSOR ? v->type.dtype : FERRY_UNDEFINED;
 }
 
-const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int axis) {
+const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int64_t axis) {
     int rank = fy_step_rank(x, in);
     if (axis < 0) axis += rank;
     return rank < 0 || axis < 0 || axis >= rank ? NULL : fy_in(x->n, in)->type.dim[axis];
@@ -126,20 +126,26 @@ fy_status fy_step_rename(fy_step_ctx *x, const char *op) {
     return FY_OK;
 }
 
+fy_status fy_step_axis(fy_step_ctx *x, int64_t axis, int rank) {
+    int most = rank < 0 ? FY_MAX_RANK : rank;
+    FY_NEED(x->e, axis >= -most && axis < most, AXIS, "%s: axis %lld of rank %d", x->n->op->name, (long long)axis, rank);
+    return FY_OK;
+}
+
 /* ---- formulas ------------------------------------------------------------------------------------------------------ */
 
 fy_value *fy_step_slice(fy_build *b, fy_value *v, int axis, int64_t begin, int64_t end) {
     return fy_b_slice(b, v, axis, fy_k_ints(b, 1, &begin), fy_k_ints(b, 1, &end), NULL);
 }
 
-int64_t fy_step_known(const fy_value *v, int axis) {
+int64_t fy_step_known(const fy_value *v, int64_t axis) {
     int64_t size;
     if (!v || v->type.kind != FY_TENSOR || v->type.rank < 0) return -1;
     if (axis < 0) axis += v->type.rank;
     return axis >= 0 && axis < v->type.rank && fy_dim_known(v->type.dim[axis], &size) ? size : -1;
 }
 
-fy_value *fy_step_size(fy_build *b, fy_value *v, int axis) {
+fy_value *fy_step_size(fy_build *b, fy_value *v, int64_t axis) {
     if (b->status) return NULL;
     int64_t known = fy_step_known(v, axis);
     if (known >= 0) return fy_k_i64(b, known);

@@ -59,6 +59,14 @@ static const char *const models[] = {
     "(float[2,4] x, float[2,2] s) => (int8[2,4] y) { y = QuantizeLinear <axis=1, block_size=2, output_dtype=3> (x, s) }",
     "(int8[2,4] x, float[2,2] s, int8[2,2] z) => (float[2,4] y) { y = DequantizeLinear <axis=1, block_size=2> (x, s, z) }",
     "(int16[2,n] x, float[2] s) => (float[2,n] y) { y = DequantizeLinear <axis=0> (x, s) }",
+    /* lower_signal.c and DeformConv */
+    "(float[2,n,1] x) => (float[2,b,2] y) { l = Constant <value = int64 {5}> () a = Constant <value = int64 {1}> () y = DFT <onesided=1> (x, l, a) }",
+    "(float[2,n,2] x, int64 a) => (float[2,n,2] y) { y = DFT <inverse=1> (x, , a) }",
+    "(float[1,12,1] x, float[4] w) => (float[1,5,3,2] y) { s = Constant <value = int64 {2}> () y = STFT (x, s, w) }",
+    "() => (float[9] y) { n = Constant <value = int64 {9}> () y = BlackmanWindow <periodic=0> (n) }",
+    "(float lo) => (double[17,8] y) { b = Constant <value = int64 {8}> () l = Constant <value = int64 {32}> () r = Constant <value = int64 {8192}> () "
+    "hi = Constant <value = float {4000.0}> () y = MelWeightMatrix <output_datatype=11> (b, l, r, lo, hi) }",
+    "(float[n,2,5,5] x, float[2,1,2,2] w, float[n,8,4,4] o) => (float[n,2,4,4] y) { y = DeformConv <group=2, pads=[0,0,0,0]> (x, w, o) }",
     /* lower_nn.c */
     "(float[2,n] x, int64 a) => (float[2,n] y) { y = CumProd <exclusive=1> (x, a) }",
     "(float[1,2,2,4] q, float[1,2,n,4] k, float[1,2,n,4] v, int64[1] l) => (float[1,2,2,4] y) { s = Constant <value = float {0.1}> () p = Mul (q, s) "
@@ -220,7 +228,45 @@ static void refusals(void **state) {
     }
 }
 
+static int64_t hostile_value(int k) { return (int64_t[]){INT64_MIN, INT64_MIN + 1, -3, -1, 0, 7, 1 << 20, (int64_t)1 << 40, INT64_MAX}[k]; }
+
+/* Attributes as bad as they come: an error or a model, never a crash; also where inference has said no before. */
+static void hostile(void **state) {
+    (void)state;
+    int64_t tried = 0;
+    for (int k = 0; k < FY_COUNT(models); k++)
+        for (int place = 0, more = 1; more; place++) {
+            more = 0;
+            for (int v = 0; v < 9; v++) {
+                ferry_error e = {0};
+                fy_model *m = NULL;
+                int at = 0;
+                assert_true(parse(&m, models[k], &e));
+                bool before = v % 2 == 0 && fy_infer_model(m, &e) == FY_OK;
+                for (fy_node *n = m->graph->first; n; n = n->next)
+                    for (int i = 0; i < n->nattr; i++) {
+                        fy_attr a = n->attr[i];
+                        int64_t list[4] = {0, 0, 0, 0};
+                        if ((a.kind != FY_ATTR_INT && a.kind != FY_ATTR_INTS) || at++ != place) continue;
+                        for (int64_t q = 0; a.kind == FY_ATTR_INTS && q < a.n && q < 4; q++) list[q] = a.ints[q];
+                        list[0] = a.i = hostile_value(v);
+                        if (a.kind == FY_ATTR_INTS) { a.ints = list; a.n = a.n < 4 ? a.n : 4; }
+                        assert_true(fy_node_set_attr(n, &a));
+                        more = 1;
+                    }
+                if (!before) (void)!fy_infer_model(m, &e);
+                fy_status s = fy_opset_lower(m, 13, &e);
+                if (s == FY_E_INTERNAL) print_error("%s\n%s\n", models[k], e.text);
+                assert_true(s != FY_E_INTERNAL);
+                fy_model_free(m);
+                tried++;
+            }
+        }
+    assert_true(tried > 300);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_values), cmocka_unit_test(lowest), cmocka_unit_test(no_memory), cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_values), cmocka_unit_test(lowest), cmocka_unit_test(no_memory), cmocka_unit_test(refusals),
+        cmocka_unit_test(hostile)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
