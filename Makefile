@@ -6,7 +6,7 @@ GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON  = -DFERRY_PYTHON=$(shell test -x $(VENV)/bin/python && echo $(abspath $(VENV))/bin/python)
 CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: help deps venv configure build asan demo check test conformance test-large fuzz bench-export install update-golden clean
+.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert fuzz bench-export install update-golden clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,10 @@ conformance: build venv ## every case of ONNX's own backend test, from the pinne
 
 test-large: build venv ## full-size ResNet-50, MobileNetV2, ViT-B/16 and BERT; makes them with PyTorch (FERRY_TORCH=python with torch)
 	@tests/large/run.sh $(BUILD)/ferry
+
+test-convert: build venv ## every case of the onnx package at eight opsets, against onnx's checker and onnxruntime (minutes)
+	@$(VENV)/bin/python -W ignore tools/onnx_cases.py $(BUILD)/conformance
+	@$(VENV)/bin/python -W ignore tests/python/test_convert.py $(BUILD)/tests/ferry-convert-cases $(BUILD)/conformance/*/
 
 fuzz: ## libFuzzer on every reader (clang), 60 seconds each
 	@fuzz/run.sh

@@ -17,7 +17,7 @@
 
 #define MOST_SETS 100
 
-typedef struct tolerance { double rtol, atol; bool strict; } tolerance;
+typedef struct tolerance { double rtol, atol; bool strict, stepwise; } tolerance;
 typedef struct exception { const char *name, *reason; } exception;
 
 typedef struct tally {
@@ -76,6 +76,7 @@ static bool same_tensor(const fy_tensor *got, const fy_tensor *want, tolerance t
         return false;
     }
     double rtol = got->dtype == FERRY_BFLOAT16 ? fmax(t.rtol, 0x1p-6) : t.rtol, atol = t.atol;
+    if (t.stepwise && got->dtype == FERRY_FLOAT16) rtol = fmax(rtol, 0x1p-9);
     if (t.strict && (got->dtype == FERRY_FLOAT || got->dtype == FERRY_DOUBLE)) {
         rtol = fmin(rtol, 1e-5);
         atol = fmin(atol, 1e-7);
@@ -239,7 +240,7 @@ static fy_status run_set(model_case *c, const char *folder, int set, fy_buf *why
 static fy_status read_tolerance(model_case *c, const char *folder, ferry_error *e) {
     fy_map_file f;
     char text[80] = "";
-    c->tol = (tolerance){1e-3, 1e-7, c->o->strict};
+    c->tol = (tolerance){1e-3, 1e-7, c->o->strict, c->o->stepwise};
     const char *path = path_in(c, folder, "tolerance");
     FY_NOMEM(e, path);
     if (!there(path)) return FY_OK;
@@ -253,15 +254,7 @@ static fy_status read_tolerance(model_case *c, const char *folder, ferry_error *
     return FY_OK;
 }
 
-static fy_status run_case(model_case *c, const char *folder, fy_buf *why, ferry_error *e) {
-    FY_TRY(read_tolerance(c, folder, e));
-    const char *path = path_in(c, folder, "model.onnx");
-    FY_NOMEM(e, path);
-    path = fy_arena_str(&c->arena, path);
-    FY_NOMEM(e, path);
-    FY_TRY(fy_onnx_read(&c->model, path, fy_registry_builtin(), e));
-    FY_TRY(fy_opset_raise(c->model, e));
-    FY_TRY(fy_infer_model(c->model, e));
+static fy_status run_sets(model_case *c, const char *folder, const char *path, fy_buf *why, ferry_error *e) {
     fy_engine_options options = {.threads = c->o->threads, .path = path};
     FY_TRY(c->o->engine->compile(&c->compiled, c->model, &options, e));
     int set = 0;
@@ -273,6 +266,34 @@ static fy_status run_case(model_case *c, const char *folder, fy_buf *why, ferry_
     }
     FY_NEED(e, set, NOFILE, "%s holds no test_data_set_0", folder);
     return FY_OK;
+}
+
+static fy_status run_case(model_case *c, const char *folder, fy_buf *why, ferry_error *e) {
+    FY_TRY(read_tolerance(c, folder, e));
+    const char *path = path_in(c, folder, "model.onnx");
+    FY_NOMEM(e, path);
+    path = fy_arena_str(&c->arena, path);
+    FY_NOMEM(e, path);
+    FY_TRY(fy_onnx_read(&c->model, path, fy_registry_builtin(), e));
+    FY_TRY(fy_opset_raise(c->model, e));
+    FY_TRY(fy_infer_model(c->model, e));
+    return run_sets(c, folder, path, why, e);
+}
+
+static void case_free(model_case *c) {
+    if (c->compiled) c->o->engine->compiled_free(c->compiled);
+    fy_arena_free(&c->arena);
+    fy_buf_free(&c->path);
+}
+
+fy_status fy_conform_model(fy_model *m, const char *folder, const char *path, const fy_conform_options *o, fy_buf *why, ferry_error *e) {
+    fy_conform_options own = *o;
+    if (!own.engine) own.engine = fy_engine_find(NULL);
+    model_case c = {.o = &own, .model = m};
+    fy_status s = read_tolerance(&c, folder, e);
+    if (!s) s = run_sets(&c, folder, path, why, e);
+    case_free(&c);
+    return s;
 }
 
 static const char *name_of(const char *folder) {
@@ -291,10 +312,8 @@ static fy_status judge(tally *t, const char *folder, ferry_error *e) {
         fy_buf_fmt(&why, "%s: %s", fault.code, fault.text);
         for (int i = 0; i < fault.nframes; i++) fy_buf_fmt(&why, " | %s", fault.frame[i]);
     }
-    if (c.compiled) t->o->engine->compiled_free(c.compiled);
+    case_free(&c);
     fy_model_free(c.model);
-    fy_arena_free(&c.arena);
-    fy_buf_free(&c.path);
     if (s == FY_E_NOMEM || why.oom) {
         fy_buf_free(&why);
         return fy_fail(e, FY_E_NOMEM, "out of memory");

@@ -465,6 +465,16 @@ bool fy_node_set_attr(fy_node *n, const fy_attr *attr) {
     return !bodies || fy_node_collect_captures(n);
 }
 
+fy_graph *fy_node_take_body(fy_node *n, const char *name) {
+    fy_attr *at = find_attr(n, name);
+    if (!at || at->kind != FY_ATTR_GRAPH) return NULL;
+    fy_graph *g = at->graph;
+    memmove(at, at + 1, (size_t)(n->attr + n->nattr - (at + 1)) * sizeof *at);
+    n->nattr--;
+    if (g) g->owner = NULL;
+    return fy_node_collect_captures(n) ? g : NULL;
+}
+
 void fy_node_del_attr(fy_node *n, const char *name) {
     fy_attr *at = find_attr(n, name);
     if (!at) return;

@@ -171,6 +171,8 @@ fy_node  *fy_node_new(fy_graph *g, fy_node *before, const fy_op *op, int nin, fy
  * node's captures are collected. Replaces one of the same name. */
 bool      fy_node_set_attr(fy_node *n, const fy_attr *attr);
 void      fy_node_del_attr(fy_node *n, const char *name);
+/* Takes the body out of the attribute `name`, which goes, so that another node can be given it; NULL if there is none. */
+fy_graph *fy_node_take_body(fy_node *n, const char *name);
 void      fy_node_set_input(fy_node *n, int i, fy_value *v);  /* i < nin; v may be NULL */
 bool      fy_node_add_input(fy_node *n, fy_value *v);
 void      fy_node_remove(fy_node *n);                        /* its outputs must have no uses */

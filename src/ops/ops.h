@@ -29,4 +29,7 @@ FY_CHECKED fy_status fy_interp_run(const fy_interp *it, const fy_graph *g, fy_rv
 /* One node on given values, as the interpreter does it: for folding and for tests. */
 FY_CHECKED fy_status fy_interp_node(const fy_interp *it, const fy_node *n, fy_rval *const *in, fy_rval *out, ferry_error *e);
 
+/* What Resize does along each axis, as matrices [out, in] in scratch; NULL where nothing. Of input 0 only the sizes are looked at. */
+FY_CHECKED fy_status fy_resize_matrices(const fy_call *c, const int64_t *out, double **m);
+
 #endif

@@ -3,6 +3,7 @@
  * double. Nearest is a pure gather, so every dtype has it. Positions that tf_crop_and_resize puts outside give the
  * extrapolation value. Source: ONNX Resize-19; cubic after Keys, "Cubic Convolution Interpolation", 1981. */
 #include "ops/move.h"
+#include "ops/ops.h"
 
 #include <math.h>
 #include <string.h>
@@ -318,6 +319,33 @@ static fy_value *simplify_resize(fy_node *n) {
         return NULL;
     for (int64_t i = 0; i < s->constant->count; i++) if (!fy_const_f64(s->constant, i, &v) || v != 1) return NULL;
     return fy_in(n, 0);
+}
+
+/* Along each axis Resize is a matrix [out, in], unless it crops; m[a] is NULL where nothing is done. For opset/, which writes newer forms out. */
+fy_status fy_resize_matrices(const fy_call *c, const int64_t *out, double **m) {
+    const fy_tensor *x = fy_arg(c, 0);
+    fy_tensor y = *x;
+    resize r;
+    double scale[FY_MAX_RANK];
+    const double whole[2] = {0, 1};
+    int64_t cells;
+    memcpy(y.dim, out, (size_t)x->rank * sizeof *out);
+    FY_TRY(read_resize(&r, c->node, x->rank, c->e));
+    FY_NEED(c->e, r.coord != TF_CROP, UNSUPPORTED, "a crop is no matrix");
+    FY_TRY(scales_of(c, &r, x, &y, scale));
+    for (int a = 0; a < x->rank; a++) {
+        axis_plan p;
+        FY_TRY(plan_axis(&p, c, &r, x->dim[a], out[a], scale[a], whole));
+        m[a] = NULL;
+        if (p.identity) continue;
+        FY_NEED(c->e, fy_mul_i64(&cells, out[a], x->dim[a]) && cells <= (int64_t)1 << 22, LIMIT, "a matrix of %lld by %lld", (long long)out[a], (long long)x->dim[a]);
+        m[a] = FY_NEWN(c->scratch, double, cells + 1);
+        FY_NOMEM(c->e, m[a]);
+        for (int64_t i = 0; i < cells; i++) m[a][i] = 0;
+        for (int64_t i = 0; i < out[a]; i++)
+            for (int64_t t = 0; t < p.n; t++) m[a][i * x->dim[a] + p.at[i * p.n + t]] += p.w[i * p.n + t];
+    }
+    return FY_OK;
 }
 
 static const fy_attr_spec resize_attrs[] = {

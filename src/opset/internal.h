@@ -5,7 +5,7 @@
 
 #include "opset/opset.h"
 
-#define FY_OPSET_MIN_READ 7
+#define FY_OPSET_MIN_READ 1
 #define FY_OPSET_MIN_WRITE 13
 
 /* An adapter changes the form of one node between version v-1 and v of its operator.
@@ -45,7 +45,7 @@ bool          fy_step_text(const fy_step_ctx *x, const char *attr, const char *i
 bool          fy_step_has(const fy_step_ctx *x, int in);
 int           fy_step_rank(const fy_step_ctx *x, int in);                /* -1 unknown */
 fy_dtype      fy_step_dtype(const fy_step_ctx *x, int in);
-const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int axis);       /* NULL unknown */
+const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int64_t axis);       /* NULL unknown */
 /* The contents of a constant integer input; false if not constant or more than max. */
 bool          fy_step_ints(const fy_step_ctx *x, int in, int64_t *v, int64_t max, int64_t *n);
 FY_CHECKED fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a);
@@ -53,7 +53,29 @@ FY_CHECKED fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a);
 FY_CHECKED fy_status fy_step_set_in(fy_step_ctx *x, int i, fy_value *v);
 FY_CHECKED fy_status fy_step_rename(fy_step_ctx *x, const char *op);
 
-/* domain: "" or FY_ML; versions are those of the domain. */
+/* Formulas: nodes of one, two and three operands before the node. */
+static inline fy_value *fy_x1(fy_step_ctx *x, const char *op, fy_value *p) { return fy_emit(&x->b, op, FY_V(p), FY_NOATTR); }
+static inline fy_value *fy_x2(fy_step_ctx *x, const char *op, fy_value *p, fy_value *q) { return fy_emit(&x->b, op, FY_V(p, q), FY_NOATTR); }
+static inline fy_value *fy_x3(fy_step_ctx *x, const char *op, fy_value *p, fy_value *q, fy_value *r) { return fy_emit(&x->b, op, FY_V(p, q, r), FY_NOATTR); }
+/* An axis as given is one of `rank`, or, where that is -1, of any; else AXIS. */
+FY_CHECKED fy_status fy_step_axis(fy_step_ctx *x, int64_t axis, int rank);
+/* Element of a list of sizes; [begin, end) of one axis; the size of an axis as a 0-d value, a constant where it is known; 0 .. n-1. */
+fy_value *fy_step_slice(fy_build *b, fy_value *v, int axis, int64_t begin, int64_t end);
+fy_value *fy_step_size(fy_build *b, fy_value *v, int64_t axis);
+fy_value *fy_step_iota(fy_build *b, fy_value *n);
+/* The known size of an axis of a value, or -1. */
+int64_t   fy_step_known(const fy_value *v, int64_t axis);
+/* A builder for a body of a node to come; If with two bodies that make one value each. */
+FY_CHECKED fy_status fy_step_body(fy_step_ctx *x, fy_build *body);
+fy_value *fy_step_if(fy_step_ctx *x, fy_value *cond, fy_build *yes, fy_value *y, fy_build *no, fy_value *n);
+static inline fy_attr fy_body_attr(const char *name, fy_graph *g) { return (fy_attr){.name = name, .kind = FY_ATTR_GRAPH, .n = 1, .graph = g}; }
+
+/* GridSample written out (lower_grid.c). */
+FY_CHECKED fy_status fy_step_grid_sample(fy_step_ctx *x);
+/* A reduction whose axes are no constant, written out (lower_body.c). */
+FY_CHECKED fy_status fy_step_reduce_computed(fy_step_ctx *x);
+
+/* domain: "" or FY_ML; versions are those of the domain. attr without keep: raising removes it. */
 typedef struct fy_step { const char *op; int version; fy_step_fn raise, lower; const char *attr, *keep, *domain; } fy_step;
 const fy_step *fy_steps(int *n);
 
@@ -61,6 +83,8 @@ const fy_step *fy_steps(int *n);
  * are inserted by fy_types_fit. */
 bool fy_types_ok(const fy_node *n, int64_t opset, char *why, size_t nwhy);
 FY_CHECKED fy_status fy_types_fit(fy_step_ctx *x);
+/* Does Cast take the type there? */
+bool fy_types_cast(fy_dtype t, int64_t opset);
 /* The version of the operator in force at an opset: 0 if it is not in the table at all, -1 if it does not exist yet. */
 int  fy_types_version(const char *op, int64_t opset);
 

@@ -3,7 +3,6 @@
  * that it shall have. A model is checked as a whole before lowering changes anything. */
 #include "opset/internal.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,12 +13,14 @@ static const fy_step steps[] = {
 #define STEP(op_, version_, raise_, lower_) {#op_, version_, fy_##raise_, fy_##lower_, NULL, NULL, ""},
 #define ADDED(op_, version_, attr_, keep_) {#op_, version_, NULL, NULL, attr_, keep_, ""},
 #define STEP_ML(op_, version_, raise_) {#op_, version_, fy_##raise_, NULL, NULL, NULL, FY_ML},
+#define GONE(op_, version_, attr_) {#op_, version_, NULL, NULL, attr_, NULL, ""},
 #define fy_NULL NULL
 #include "opset/opset.def"
 #undef fy_NULL
 #undef STEP
 #undef ADDED
 #undef STEP_ML
+#undef GONE
 };
 
 const fy_step *fy_steps(int *n) { *n = FY_COUNT(steps); return steps; }
@@ -29,126 +30,6 @@ int64_t fy_ir_version(int64_t opset) {
     static const int8_t ir[] = {3, 3, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
     if (opset < 7) return 3;
     return ir[opset - 7 < FY_COUNT(ir) ? opset - 7 : FY_COUNT(ir) - 1];
-}
-
-/* ---- what adapters use ------------------------------------------------------------------------------------------- */
-
-fy_status fy_step_refuse(fy_step_ctx *x, const char *fmt, ...) {
-    char words[256], node[160];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(words, sizeof words, fmt, ap);
-    va_end(ap);
-    fy_node_describe(node, sizeof node, x->n);
-    return fy_fail(x->e, FY_E_OPSET, "opset %lld: %s: %s", (long long)x->target, node, words);
-}
-
-fy_status fy_step_put(fy_step_ctx *x, int i, fy_value *v) {
-    fy_value *old = fy_outv(x->n, i);
-    FY_TRY(x->b.status);
-    FY_NEED(x->e, v, INTERNAL, "an adapter of %s made no value", x->n->op->name);
-    if (!old || old == v) return FY_OK;
-    if (v->def && !v->nuses && !v->is_output) {       /* fresh: it takes over the name and what was known */
-        v->name = old->name;
-        old->name = NULL;
-        if (old->type.kind != FY_NOTYPE && (v->type.kind == FY_NOTYPE || (v->type.kind == FY_TENSOR && v->type.rank < 0))) v->type = old->type;
-        if (!v->doc) v->doc = old->doc;
-    } else if (old->is_output) {         /* an output must keep its name: through an Identity of its own */
-        v = fy_emit(&x->b, "Identity", FY_V(v), FY_NOATTR);
-        if (!v) return x->b.status;
-        v->name = old->name;
-        old->name = NULL;
-    }
-    fy_value_replace(old, v);
-    return FY_OK;
-}
-
-fy_status fy_step_done(fy_step_ctx *x) {
-    FY_TRY(x->b.status);
-    fy_node_remove(x->n);
-    x->replaced = true;
-    return FY_OK;
-}
-
-fy_status fy_step_replace(fy_step_ctx *x, fy_value *v) { FY_TRY(fy_step_put(x, 0, v)); return fy_step_done(x); }
-
-int64_t fy_step_int(const fy_step_ctx *x, const char *attr, int64_t def) {
-    const fy_attr *a = fy_attr_get(x->n, attr);
-    return a && a->kind == FY_ATTR_INT ? a->i : def;
-}
-
-double fy_step_float(const fy_step_ctx *x, const char *attr, double def) {
-    const fy_attr *a = fy_attr_get(x->n, attr);
-    return a && a->kind == FY_ATTR_FLOAT ? a->f : def;
-}
-
-bool fy_step_text(const fy_step_ctx *x, const char *attr, const char *is, const char *def) {
-    const fy_attr *a = fy_attr_get(x->n, attr);
-    if (!a || a->kind != FY_ATTR_STRING) return !strcmp(def, is);
-    return a->s.n == strlen(is) && !memcmp(a->s.at, is, a->s.n);
-}
-
-bool fy_step_has(const fy_step_ctx *x, int in) { return fy_in(x->n, in) != NULL; }
-
-int fy_step_rank(const fy_step_ctx *x, int in) {
-    const fy_value *v = fy_in(x->n, in);
-    return v && v->type.kind == FY_TENSOR ? v->type.rank : -1;
-}
-
-fy_dtype fy_step_dtype(const fy_step_ctx *x, int in) {
-    const fy_value *v = fy_in(x->n, in);
-    return v && v->type.kind == FY_TENSOR ? v->type.dtype : FERRY_UNDEFINED;
-}
-
-const fy_dim *fy_step_dim(const fy_step_ctx *x, int in, int axis) {
-    int rank = fy_step_rank(x, in);
-    if (axis < 0) axis += rank;
-    return rank < 0 || axis < 0 || axis >= rank ? NULL : fy_in(x->n, in)->type.dim[axis];
-}
-
-bool fy_step_ints(const fy_step_ctx *x, int in, int64_t *v, int64_t max, int64_t *n) {
-    const fy_value *u = fy_in(x->n, in);
-    if (!u) return false;
-    if (u->constant) {
-        if (u->constant->count > max) return false;
-        *n = u->constant->count;
-        for (int64_t i = 0; i < *n; i++)
-            if (!fy_const_i64(u->constant, i, &v[i])) return false;
-        return true;
-    }
-    const fy_attr *a = u->def && !strcmp(u->def->op->name, "Constant") ? fy_attr_get(u->def, "value") : NULL;
-    if (a && a->kind == FY_ATTR_TENSOR && a->tensor && a->tensor->count <= max) {
-        *n = a->tensor->count;
-        for (int64_t i = 0; i < *n; i++)
-            if (!fy_const_i64(a->tensor, i, &v[i])) return false;
-        return true;
-    }
-    if (!u->elem || u->nelem > max) return false;
-    *n = u->nelem;
-    for (int64_t i = 0; i < *n; i++)
-        if (!u->elem[i] || !fy_dim_known(u->elem[i], &v[i])) return false;
-    return true;
-}
-
-fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a) {
-    FY_NEED(x->e, fy_node_set_attr(x->n, &a), NOMEM, "out of memory");
-    return FY_OK;
-}
-
-fy_status fy_step_set_in(fy_step_ctx *x, int i, fy_value *v) {
-    FY_TRY(x->b.status);
-    while (v && x->n->nin <= i) FY_NEED(x->e, fy_node_add_input(x->n, NULL), NOMEM, "out of memory");
-    if (i < x->n->nin) fy_node_set_input(x->n, i, v);
-    while (x->n->nin && !x->n->in[x->n->nin - 1].value) x->n->nin--;
-    return FY_OK;
-}
-
-fy_status fy_step_rename(fy_step_ctx *x, const char *op) {
-    const fy_op *to = fy_op_find(x->m->registry, "", op);
-    if (!to) to = fy_op_opaque(x->m, "", op);
-    FY_NOMEM(x->e, to);
-    x->n->op = to;
-    return FY_OK;
 }
 
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
@@ -180,6 +61,7 @@ typedef struct walk {
     int64_t      ml;                     /* version of ai.onnx.ml to raise from */
     bool         dry;
     fy_opset_log *log;                   /* NULL: nobody counts */
+    int64_t     *done;                   /* nodes that were lowered so far */
     uint32_t     nnodes;                 /* nodes with smaller ids were there before */
     fy_map       functions;              /* operator of a call -> its fy_function */
 } walk;
@@ -207,7 +89,7 @@ static fy_status lower_node(const walk *w, fy_step_ctx *x) {
         for (int i = (int)at - 1; i < FY_COUNT(steps) && !x->replaced; i++) {
             const fy_step *s = &steps[i];
             if (s->version != v || strcmp(s->op, x->n->op->name)) continue;
-            if (s->attr) FY_TRY(drop(x, s));
+            if (s->attr && s->keep) FY_TRY(drop(x, s));
             else if (s->lower) FY_TRY(s->lower(x));
         }
     if (x->replaced) return FY_OK;
@@ -222,8 +104,10 @@ static fy_status raise_node(const walk *w, fy_step_ctx *x) {
     for (int64_t v = (ml ? w->ml : w->from) + 1; v <= (ml ? FY_CANONICAL_ML : w->to) && !x->replaced; v++) {
         intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);      /* a step may rename the node */
         for (int i = (int)at - 1; at && i < FY_COUNT(steps) && !x->replaced; i++)
-            if (steps[i].version == v && steps[i].raise && !strcmp(steps[i].op, x->n->op->name) && !strcmp(steps[i].domain, x->n->op->domain))
-                FY_TRY(steps[i].raise(x));
+            if (steps[i].version == v && (steps[i].raise || !steps[i].keep) && !strcmp(steps[i].op, x->n->op->name) && !strcmp(steps[i].domain, x->n->op->domain)) {
+                if (steps[i].raise) FY_TRY(steps[i].raise(x));
+                else if (steps[i].attr) fy_node_del_attr(x->n, steps[i].attr);
+            }
     }
     if (x->replaced) return FY_OK;
     ferry_error quiet;                   /* faults are reported by the inference of the whole model */
@@ -319,7 +203,6 @@ static fy_status graph(const walk *w, fy_graph *g, int depth) {
 /* From `first` up to `end`, which is not reached. */
 static fy_status nodes(const walk *w, fy_graph *g, fy_node *first, const fy_node *end, int depth) {
     bool up = w->to >= w->from;          /* equal: ai.onnx.ml and functions alone are raised */
-    for (fy_node *n = first; n != end && !w->dry; n = n->next) n->mark = 0;
     for (fy_node *n = first, *next; n != end; n = next) {
         fy_node *before = n->prev;
         next = n->next;
@@ -338,14 +221,24 @@ static fy_status nodes(const walk *w, fy_graph *g, fy_node *first, const fy_node
         FY_TRY(count(w, &seen, &x));
         if (up || w->dry) continue;
         if (!x.replaced) n->mark = 1;    /* done */
+        ++*w->done;
         if (x.replaced || n->prev != before) next = before ? before->next : g->first;      /* what was put before it is canonical: lowered next */
     }
     return FY_OK;
 }
 
+/* Adapters may put nodes in front of all others (sizes of inputs): what was lowered is marked, and walked past until nothing is left. */
 static fy_status whole(walk *w) {
+    int64_t done = 0, before;
     FY_NEED(w->e, walk_init(w), NOMEM, "out of memory");
-    return graph(w, w->m->graph, 0);
+    for (int64_t i = 0; i < w->m->graphs.n && !w->dry; i++)
+        for (fy_node *n = w->m->graphs.at[i]->first; n; n = n->next) n->mark = 0;
+    w->done = &done;
+    do {
+        before = done;
+        FY_TRY(graph(w, w->m->graph, 0));
+    } while (done != before);
+    return FY_OK;
 }
 
 /* The version of ai.onnx.ml that the model imports; the canonical one if it does not. */

@@ -2,7 +2,8 @@
  * raise.c - adapters from older forms. Mostly attributes that became inputs, and defaults that changed. */
 #include "opset/internal.h"
 
-#include <stdlib.h>
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 static fy_value *floats(fy_step_ctx *x, int64_t n, const double *v) {
@@ -36,24 +37,24 @@ fy_status fy_raise_batch_norm9(fy_step_ctx *x) {
     return fy_step_replace(x, y);
 }
 
-/* 9 -> 14: five outputs meant training. */
+/* 9 -> 14: five outputs meant training; the last two were for the gradient alone. */
 fy_status fy_raise_batch_norm14(fy_step_ctx *x) {
-    bool used = false;
-    for (int i = 1; i < x->n->nout; i++) used |= x->n->out[i] && (x->n->out[i]->nuses || x->n->out[i]->is_output);
-    FY_STEP_NEED(x, !used, "BatchNormalization in the training form of opset 13 and older is not supported");
-    for (int i = 1; i < x->n->nout; i++) x->n->out[i] = NULL;
-    while (x->n->nout > 1) x->n->nout--;
-    return FY_OK;
+    bool used[5] = {false};
+    for (int i = 0; i < x->n->nout && i < 5; i++) used[i] = x->n->out[i] && (x->n->out[i]->nuses || x->n->out[i]->is_output);
+    FY_STEP_NEED(x, !used[3] && !used[4], "its saved mean and variance, of which the standard says only what they are for, have no newer form");
+    bool training = used[1] || used[2];
+    for (int i = training ? 3 : 1; i < x->n->nout; i++) x->n->out[i] = NULL;
+    while (x->n->nout > 1 && !x->n->out[x->n->nout - 1]) x->n->nout--;
+    return training ? fy_step_set_attr(x, fy_int("training_mode", 1)) : FY_OK;
 }
 
-/* 6 -> 11: min and max became inputs. */
+/* 6 -> 11: min and max became inputs; until then a bound that was not given was that of f32. */
 fy_status fy_raise_clip11(fy_step_ctx *x) {
     fy_dtype t = fy_step_dtype(x, 0);
-    const fy_attr *lo = fy_attr_get(x->n, "min"), *hi = fy_attr_get(x->n, "max");
-    if (!lo && !hi) return FY_OK;
+    double lo = fy_step_float(x, "min", -(double)FLT_MAX), hi = fy_step_float(x, "max", (double)FLT_MAX);
     if (!t) t = FERRY_FLOAT;
-    if (lo) FY_TRY(fy_step_set_in(x, 1, fy_k_scalar(&x->b, t, lo->f)));
-    if (hi) FY_TRY(fy_step_set_in(x, 2, fy_k_scalar(&x->b, t, hi->f)));
+    if (lo != -(double)INFINITY) FY_TRY(fy_step_set_in(x, 1, fy_k_scalar(&x->b, t, lo)));
+    if (hi != (double)INFINITY) FY_TRY(fy_step_set_in(x, 2, fy_k_scalar(&x->b, t, hi)));
     fy_node_del_attr(x->n, "min");
     fy_node_del_attr(x->n, "max");
     return FY_OK;
@@ -82,27 +83,25 @@ fy_status fy_raise_pad11(fy_step_ctx *x) {
     return v != 0 ? fy_step_set_in(x, 2, fy_k_scalar(&x->b, t ? t : FERRY_FLOAT, v)) : FY_OK;
 }
 
-/* Opset 10 and Upsample: coordinates x / scale; nearest rounds down when it enlarges, up when it shrinks. */
-static fy_status asymmetric(fy_step_ctx *x) {
-    const fy_value *s = fy_in(x->n, 2);
-    bool up = true, down = false;
-    double v;
-    for (int64_t i = 0; s && s->constant && i < s->constant->count && i < FY_MAX_RANK; i++)
-        if (fy_const_f64(s->constant, i, &v)) up &= v >= 1, down |= v < 1;
-    if (fy_step_text(x, "mode", "nearest", "nearest")) {
-        bool mixed = false;
-        for (int64_t i = 0; down && i < s->constant->count && i < FY_MAX_RANK; i++) mixed |= fy_const_f64(s->constant, i, &v) && v > 1;
-        FY_STEP_NEED(x, !mixed, "a nearest Resize that enlarges one axis and shrinks another has no newer form");
-        FY_TRY(fy_step_set_attr(x, fy_text("nearest_mode", up ? "floor" : "ceil")));
-    }
-    return fy_step_set_attr(x, fy_text("coordinate_transformation_mode", "asymmetric"));
-}
-
+/* Opset 10 and Upsample: coordinates x / scale; nearest rounds down on axes that it enlarges, up on those that it shrinks. */
 fy_status fy_raise_resize11(fy_step_ctx *x) {
+    fy_build *b = &x->b;
     fy_value *scales = fy_in(x->n, 1);
+    bool up = false, down = false, known = scales && scales->constant;
+    double v;
+    for (int64_t i = 0; known && i < scales->constant->count; i++)
+        if (fy_const_f64(scales->constant, i, &v)) up |= v > 1, down |= v < 1;
+    if (fy_step_text(x, "mode", "nearest", "nearest") && (!known || (up && down))) {       /* one axis after the other gives the same */
+        fy_value *one = fy_k_scalar(b, FERRY_FLOAT, 1), *y = fy_in(x->n, 0);
+        for (int i = 0; i < 2; i++)
+            y = fy_emit(b, "Resize", FY_V(y, NULL, fy_emit(b, i ? "Min" : "Max", FY_V(scales, one), FY_NOATTR)),
+                        FY_A(fy_text("mode", "nearest"), fy_text("nearest_mode", i ? "ceil" : "floor"), fy_text("coordinate_transformation_mode", "asymmetric")));
+        return fy_step_replace(x, y);
+    }
     FY_TRY(fy_step_set_in(x, 2, scales));
     fy_node_set_input(x->n, 1, NULL);
-    return asymmetric(x);
+    FY_TRY(fy_step_set_attr(x, fy_text("nearest_mode", down ? "ceil" : "floor")));
+    return fy_step_set_attr(x, fy_text("coordinate_transformation_mode", "asymmetric"));
 }
 
 /* 11 -> 13: empty roi and scales stood for absent ones. */
@@ -181,5 +180,3 @@ fy_status fy_raise_dft20(fy_step_ctx *x) {
     fy_node_del_attr(x->n, "axis");
     return FY_OK;
 }
-
-fy_status fy_raise_scan9(fy_step_ctx *x) { return fy_step_refuse(x, "Scan of opset 8 (batched) is not supported"); }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define OPTIONAL 31                      /* the bit of optionals in types.def */
+
 typedef struct row { const char *op; int version; const char *in, *out; uint32_t mask[8]; } row;
 
 static const row rows[] = {
@@ -49,7 +51,7 @@ static int letter(const char *ports, int i, bool *each) {
 
 static bool allowed(const row *r, int var, const fy_value *v) {
     if (var < 0 || v->type.kind == FY_NOTYPE) return true;
-    if (v->type.kind != FY_TENSOR) return r->mask[var] & 1;
+    if (v->type.kind != FY_TENSOR) return r->mask[var] & (v->type.kind == FY_OPTIONAL ? (uint32_t)1 << OPTIONAL : 1u);
     return !v->type.dtype || (r->mask[var] >> v->type.dtype & 1);
 }
 
@@ -61,6 +63,7 @@ static fy_dtype substitute(fy_dtype t, uint32_t mask) {
     if (c == FY_CLASS_F && t != FERRY_DOUBLE)
         for (int i = t == FERRY_FLOAT; i < FY_COUNT(floats); i++)
             if (mask >> floats[i] & 1) return floats[i];
+    if (c == FY_CLASS_B && (mask >> FERRY_UINT8 & 1)) return FERRY_UINT8;      /* its greatest and least are those of a bool, read back */
     if (c == FY_CLASS_I || c == FY_CLASS_U || c == FY_CLASS_B)
         for (int i = 0; i < FY_COUNT(ints); i++) {
             int room = ints[i] == FERRY_INT32 ? 32 : ints[i] == FERRY_INT64 ? 64 : ints[i] == FERRY_FLOAT ? 24 : 53;
@@ -74,6 +77,8 @@ static bool cast_exists(fy_dtype t, int64_t opset) {
     const row *r = find("Cast", opset, &known);
     return r && (r->mask[0] >> t & 1);
 }
+
+bool fy_types_cast(fy_dtype t, int64_t opset) { return cast_exists(t, opset); }
 
 /* Fills to[var] with the type to compute in (0: as it is). False with the reason if there is none. */
 static bool plan(const fy_node *n, const row *r, int64_t opset, fy_dtype to[8], char *why, size_t nwhy) {

@@ -761,15 +761,19 @@ fy_status fy_verify_recorded(fy_verify_report *r, const fy_model *m, const fy_na
 
 /* ---- against another model -------------------------------------------------------------------------------------------------------- */
 
+/* Symbols of a size, also those that only expressions hold. */
+static fy_status model_symbols_of(work *w, const fy_dim *d, int depth) {
+    for (int i = 0; i < d->nargs && depth < 32; i++) FY_TRY(model_symbols_of(w, d->arg[i], depth + 1));
+    if ((d->kind != FY_DIM_SYM && d->kind != FY_DIM_OPAQUE) || fy_sizes_find(&w->sym, d->name) >= 0) return FY_OK;
+    int64_t lo = d->lo > 1 ? d->lo : 1, v = lo > 2 ? lo : d->hi < 2 ? d->hi : 2;
+    FY_PUSH(w->e, w->sym, (fy_size){.name = d->name, .lo = lo, .hi = d->hi, .sample = v, .v = v});
+    return FY_OK;
+}
+
 static fy_status model_symbols(work *w) {
     for (int64_t i = 0; i < w->m->graph->in.n; i++) {
         const fy_type *t = &w->m->graph->in.at[i]->type;
-        for (int k = 0; k < t->rank; k++) {
-            const fy_dim *d = t->dim[k];
-            if ((d->kind != FY_DIM_SYM && d->kind != FY_DIM_OPAQUE) || fy_sizes_find(&w->sym, d->name) >= 0) continue;
-            int64_t lo = d->lo > 1 ? d->lo : 1, v = lo > 2 ? lo : d->hi < 2 ? d->hi : 2;
-            FY_PUSH(w->e, w->sym, (fy_size){.name = d->name, .lo = lo, .hi = d->hi, .sample = v, .v = v});
-        }
+        for (int k = 0; k < t->rank; k++) FY_TRY(model_symbols_of(w, t->dim[k], 0));
     }
     return FY_OK;
 }
@@ -832,7 +836,8 @@ fy_status fy_verify_model(fy_verify_report *r, const fy_model *m, const fy_model
     *r = (fy_verify_report){0};
     work      w = {.r = r, .m = m, .o = o, .e = e};
     fy_runner rr = {0};
-    fy_status s = begin(&w, "another model");
+    const char *slash = o->ref_path ? strrchr(o->ref_path, '/') : NULL;
+    fy_status s = begin(&w, slash ? slash + 1 : o->ref_path ? o->ref_path : "another model");
     if (s == FY_OK) s = fy_runner_open(&rr, ref_engine, ref, o->ref_path, o->threads, e);
     if (s == FY_OK) s = model_cases(&w, &rr, ref);
     fy_runner_close(&rr);

@@ -126,6 +126,43 @@ mkdir moved
 mv ext.onnx moved/
 expect 4 'ext.onnx.data' run moved/ext.onnx --random
 
+# ---- convert ----------------------------------------------------------------------------------------------------------
+llama=$fixtures/pt2/t215/llama_dyn.pt2
+expect 0 '' export "$llama" -o l24.onnx --opset 24
+expect 0 'opset 24 -> 13' convert l24.onnx -o l13.onnx --opset 13
+expect 0 'Attention +1 written out' convert l24.onnx -o l13.onnx --opset 13
+expect 0 'batch=2 sequence=2' convert l24.onnx -o l13.onnx --opset 13
+expect 0 'batch=3' convert l24.onnx -o l13.onnx --opset 13
+expect 0 'opset +13|13' info l13.onnx
+expect 0 '' verify l13.onnx --against "$llama"
+expect 0 'logits +f32\[batch,sequence,' info l13.onnx
+expect 0 'ferry.opset +13' info l13.onnx
+expect 0 'ferry.source +llama_dyn.pt2' info l13.onnx
+expect 0 '"written_out": 1' convert l24.onnx -o l13.onnx --opset 13 --json
+expect 0 'opset 13 -> 28' convert l13.onnx l28.onnx --opset 28
+expect 0 '' convert l24.onnx -o again.onnx --opset 13
+holds 'two conversions give the same bytes' same l13.onnx again.onnx
+expect 0 'Upsample +1 adapted' convert "$fixtures/onnx/ir3.onnx" -o up.onnx --opset 21
+expect 0 'not verified' convert "$fixtures/onnx/types.onnx" -o types.onnx --opset 23 --no-verify
+expect 3 'test.Everything' convert "$fixtures/onnx/types.onnx" -o none.onnx --opset 23
+expect 2 'which opset' convert l24.onnx -o none.onnx
+expect 2 'where to write' convert l24.onnx --opset 13
+expect 2 'outside 13..' convert l24.onnx -o none.onnx --opset 12
+expect 2 'outside 13..' convert l24.onnx -o none.onnx --opset 29
+expect 2 'did you mean' convert l24.onnx -o none.onnx --opset 13 --tolerence 1
+expect 2 'overwrite its input' convert l24.onnx -o ./folder/../l24.onnx --opset 13
+expect 2 'there is no engine' convert l24.onnx -o none.onnx --opset 13 --engine tpu
+expect 3 'error\[' convert "$cnn" -o none.onnx --opset 13
+expect 4 'error\[NOFILE\]' convert absent.onnx -o none.onnx --opset 13
+holds 'nothing is written where something is wrong' not test -e none.onnx
+echo old >gate.onnx
+expect 1 'nothing was written' convert l24.onnx -o gate.onnx --opset 13 --tolerance 0
+holds 'a gate that says no leaves what was there' grep -qx old gate.onnx
+expect 0 '' convert l24.onnx -o data.onnx --opset 17 --external-data
+holds 'weights of a converted model in a second file' test -s data.onnx.data
+expect 0 'opset 17 -> 13' convert data.onnx -o plain.onnx --opset 13
+expect 0 '' verify plain.onnx --against "$llama"
+
 # ---- full disks ---------------------------------------------------------------------------------------------------------
 echo old >full.onnx
 for kib in 1 4 16; do
@@ -248,6 +285,8 @@ if echo '{}' | json >/dev/null 2>&1; then
     valid verify blocks.onnx --against "$blocks"
     valid verify blocks.onnx --against "$blocks" --tolerance 0
     valid run blocks.onnx --random
+    valid convert blocks.onnx -o j13.onnx --opset 13
+    valid convert l24.onnx -o j13.onnx --opset 13 --tolerance 0
 else echo "skipped: validity of --json (neither python3 nor jq)"; fi
 
 holds 'no temporary file is left anywhere' not compgen -G '*.tmp-*'

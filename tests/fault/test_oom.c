@@ -330,6 +330,17 @@ static int export_external(point *p, ferry_error *e) {
     return s;
 }
 
+static int rewrite(point *p, ferry_error *e) {
+    ferry_option o[] = {{"threads", "1"}, {"opset", "13"}};
+    ferry_job j = {o, 2, NULL, NULL};
+    ferry_report *r = NULL;
+    arm(p);
+    int s = ferry_convert(FERRY_FIXTURES "/onnx/control.onnx", OUT, &j, &r, e);
+    ferry_report_free(r);
+    disarm(p);
+    return s;
+}
+
 static int info(point *p, ferry_error *e) {
     ferry_job j = {NULL, 0, NULL, NULL};
     ferry_report *r = NULL;
@@ -371,6 +382,7 @@ SWEEP_ALL(info, false)
 SWEEP(check, false)
 SWEEP_ALL(export_all, true)
 SWEEP_ALL(export_external, true)
+SWEEP(rewrite, true)
 
 /* test_fault_oom [NAME [PROGRAM]]: those that match NAME, such as "*lower", on programs whose path has PROGRAM. */
 int main(int argc, char **argv) {
@@ -383,7 +395,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(sweep_read_pt2), cmocka_unit_test(sweep_read_onnx), cmocka_unit_test(sweep_read_external), cmocka_unit_test(sweep_read_npz),
         cmocka_unit_test(sweep_read_checkpoint), cmocka_unit_test(sweep_lower), cmocka_unit_test(sweep_passes_run), cmocka_unit_test(sweep_opset),
         cmocka_unit_test(sweep_write_onnx), cmocka_unit_test(sweep_run_graph), cmocka_unit_test(sweep_evaluate), cmocka_unit_test(sweep_open_and_run), cmocka_unit_test(sweep_run_ml),
-        cmocka_unit_test(sweep_info), cmocka_unit_test(sweep_check), cmocka_unit_test(sweep_export_all), cmocka_unit_test(sweep_export_external),
+        cmocka_unit_test(sweep_info), cmocka_unit_test(sweep_check), cmocka_unit_test(sweep_export_all), cmocka_unit_test(sweep_export_external), cmocka_unit_test(sweep_rewrite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
