@@ -21,6 +21,7 @@
 struct fy_dims {
     fy_arena  arena;
     fy_map    names;                     /* SYM and OPAQUE by name */
+    fy_map    either;                    /* of fy_dim_either by the ids of its two */
     FY_VEC(fy_dim *) all;                /* by id */
     fy_dim  **slot;                      /* hash-consing: open addressing */
     size_t    cap, used;
@@ -37,6 +38,7 @@ fy_dims *fy_dims_new(void) { return fy_calloc(1, sizeof(fy_dims)); }
 void fy_dims_free(fy_dims *p) {
     if (!p) return;
     fy_map_free(&p->names);
+    fy_map_free(&p->either);
     fy_free(p->all.at);
     fy_free(p->slot);
     fy_free(p->same.at);
@@ -51,6 +53,10 @@ bool fy_dims_oom(fy_dims *p) {
     p->oom = false;
     return was;
 }
+
+uint32_t fy_dims_next(const fy_dims *p) { return (uint32_t)p->all.n; }
+
+int64_t fy_dims_equalities(const fy_dims *p) { return p->nsame; }
 
 static void *no_memory(fy_dims *p) {
     p->oom = true;
@@ -242,6 +248,64 @@ const fy_dim *fy_dim_opaque(fy_dims *p, const char *origin) {
     return named(p, FY_DIM_OPAQUE, name);
 }
 
+const fy_dim *fy_dim_upto(fy_dims *p, const char *origin, const fy_dim *most) {
+    const fy_dim *d = fy_dim_opaque(p, origin);
+    if (!d || !most) return d;
+    fy_dim *own = p->all.at[d->id];
+    own->most = most;
+    own->hi = most->hi < 0 ? 0 : most->hi;
+    return d;
+}
+
+const fy_dim *fy_dim_element(fy_dims *p, const char *origin, int64_t lo, int64_t hi) {
+    const fy_dim *d = fy_dim_opaque(p, origin);
+    fy_dim_bound(p, d, lo, hi);
+    return d;
+}
+
+const fy_dim *fy_dim_varying(fy_dims *p, const char *name, const fy_dim *most) {
+    fy_dim like = { .kind = FY_DIM_OPAQUE, .hi = NO_HI, .mult = 1, .depth = 1, .weight = 1 };
+    fy_dim *d;
+    if (name) {                                          /* what a file calls it; no symbol of that name is meant */
+        like.name = fy_arena_str(&p->arena, name);
+        d = like.name ? append(p, &like) : NULL;
+        if (!d) return no_memory(p);
+    } else {
+        const fy_dim *fresh = fy_dim_upto(p, "item", most);
+        if (!fresh) return NULL;
+        d = p->all.at[fresh->id];
+    }
+    d->varies = true;
+    return d;
+}
+
+const fy_dim *fy_dim_either(fy_dims *p, const fy_dim *a, const fy_dim *b) {
+    if (!a || !b) return NULL;
+    uint32_t *key = FY_NEWN(&p->arena, uint32_t, 2);
+    if (!key) return no_memory(p);
+    key[0] = a->id < b->id ? a->id : b->id;
+    key[1] = a->id < b->id ? b->id : a->id;
+    const fy_dim *d = fy_map_get(&p->either, (const char *)key, 2 * sizeof *key);
+    if (d) return d;
+    const fy_dim *most = fy_dim_max(p, a, b);
+    if (!most || !(d = fy_dim_upto(p, "broadcast", most))) return NULL;
+    return fy_map_put(&p->either, (const char *)key, 2 * sizeof *key, (void *)(uintptr_t)d) ? d : no_memory(p);
+}
+
+bool fy_dim_wild(const fy_dim *d) {
+    if (d->kind == FY_DIM_OPAQUE) return d->lo < 0;
+    for (int i = 0; i < d->nargs; i++)
+        if (fy_dim_wild(d->arg[i])) return true;             /* depth <= MAX_DEPTH */
+    return false;
+}
+
+bool fy_dim_younger(const fy_dim *d, uint32_t from) {
+    if (d->kind == FY_DIM_OPAQUE) return d->id >= from;
+    for (int i = 0; i < d->nargs; i++)
+        if (fy_dim_younger(d->arg[i], from)) return true;    /* depth <= MAX_DEPTH */
+    return false;
+}
+
 static bool is_const(const fy_dim *d) { return d->kind == FY_DIM_CONST; }
 bool fy_dim_known(const fy_dim *d, int64_t *v) {
     if (!d || !is_const(d)) return false;
@@ -396,6 +460,26 @@ const fy_dim *fy_dim_mul(fy_dims *p, const fy_dim *a, const fy_dim *b) {
     return poly_dim(p, &q);
 }
 
+/* d >= 0 proved? Terms that are -c times a size of known upper bound are replaced by -c times that bound. */
+static bool nonneg(fy_dims *p, const fy_dim *d) {
+    term t;
+    if (!d) return false;
+    for (int step = 0; step < 8 && d->lo < 0; step++) {
+        int i = 0, n = nterms(d);
+        while (i < n && !(nth_term(&t, d, i) && t.c < 0 && t.c > INT64_MIN && t.n == 1 && t.atom[0]->most)) i++;
+        if (i == n) return false;
+        poly q = { 0 };
+        poly_addmul(&q, d, &(term){ .c = 1 });
+        poly_addmul(&q, t.atom[0], &(term){ .c = -t.c });
+        poly_addmul(&q, t.atom[0]->most, &(term){ .c = t.c });
+        if (q.over) { fy_free(q.t.at); return false; }
+        if (!(d = poly_dim(p, &q))) return false;
+    }
+    return d->lo >= 0;
+}
+
+bool fy_dim_le(fy_dims *p, const fy_dim *a, const fy_dim *b) { return a && b && (a == b || a->hi <= b->lo || nonneg(p, linear(p, b, 1, a, -1, 0))); }
+
 static uint64_t mag(int64_t v) { return v < 0 ? 0 - (uint64_t)v : (uint64_t)v; }
 static uint64_t gcd(uint64_t a, uint64_t b) {
     while (b) { uint64_t t = a % b; a = b; b = t; }
@@ -505,8 +589,7 @@ static const fy_dim *div_poly(fy_dims *p, const fy_dim *a, const fy_dim *b, cons
 static bool below(fy_dims *p, const fy_dim *r, const fy_dim *b) {        /* 0 <= r < b proved? */
     if (r->lo < 0) return false;
     if (r->hi != NO_HI && r->hi < b->lo) return true;
-    const fy_dim *d = linear(p, b, 1, r, -1, 0);
-    return d && d->lo >= 1;
+    return nonneg(p, linear(p, b, 1, r, -1, -1));
 }
 
 /* Cancels what all terms of a and b share. */
@@ -620,8 +703,8 @@ static const fy_dim *extreme(fy_dims *p, fy_dim_kind kind, const fy_dim *a, cons
     bool min = kind == FY_DIM_MIN;
     const fy_dim *d = linear(p, a, 1, b, -1, 0);
     if (!d) return NULL;
-    if (d->lo >= 0 || (a->lo != NO_LO && a->lo >= b->hi)) return min ? b : a;
-    if (d->hi <= 0 || (b->lo != NO_LO && b->lo >= a->hi)) return min ? a : b;
+    if (d->lo >= 0 || (a->lo != NO_LO && a->lo >= b->hi) || nonneg(p, d)) return min ? b : a;
+    if (d->hi <= 0 || (b->lo != NO_LO && b->lo >= a->hi) || fy_dim_le(p, a, b)) return min ? a : b;
     if (a->kind == kind && (a->arg[0] == b || a->arg[1] == b)) return a;
     if (b->kind == kind && (b->arg[0] == a || b->arg[1] == a)) return b;
     return a->id < b->id ? binary(p, kind, a, b) : binary(p, kind, b, a);

@@ -92,6 +92,15 @@ fy_status fy_axis(int *axis, int64_t given, int rank, ferry_error *e) {
     return FY_OK;
 }
 
+static void learn(const fy_graph *g, const fy_dim *a, const fy_dim *b) {
+    if (!a || !b || a == b || (a->kind != FY_DIM_OPAQUE && b->kind != FY_DIM_OPAQUE) || g != g->model->graph || a->varies || b->varies) return;
+    (void)fy_dim_equate(g->model->dims, a, b);               /* a contradiction shows when the node runs, if it does */
+}
+
+void fy_in_equal(const fy_infer *f, const fy_dim *a, const fy_dim *b) {
+    if (f->dims == f->node->graph->model->dims) learn(f->node->graph, a, b);     /* not at run time: other dims */
+}
+
 /* ---- writers ------------------------------------------------------------------------------------------------------- */
 
 fy_status fy_out_set(fy_infer *f, int i, fy_dtype t, int rank, const fy_dim *const *dim) {
@@ -126,8 +135,7 @@ fy_status fy_out_elems(fy_infer *f, int i, int64_t n, const fy_dim *const *elem)
     return FY_OK;
 }
 
-/* Two sizes that meet in a broadcast; NULL: out of memory, or *bad. */
-static const fy_dim *meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *bad) {
+const fy_dim *fy_meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *bad) {
     int64_t x, y;
     if (a == b || fy_dim_is(b, 1)) return a;
     if (fy_dim_is(a, 1)) return b;
@@ -141,7 +149,7 @@ static const fy_dim *meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *b
     if (fy_dim_ge(a, 2)) return a;
     if (fy_dim_ge(b, 2)) return b;
     if (fy_dim_ge(a, 1) && fy_dim_ge(b, 1)) return fy_dim_max(f->dims, a, b);    /* one of them is 1, or they are equal */
-    return fy_dim_opaque(f->dims, "broadcast");
+    return fy_dim_either(f->dims, a, b);
 }
 
 fy_status fy_broadcast(fy_infer *f, int n, const int *inputs, int *rank, const fy_dim **dim) {
@@ -164,7 +172,7 @@ fy_status fy_broadcast(fy_infer *f, int n, const int *inputs, int *rank, const f
             const fy_dim *x = fy_in_dims(f, inputs[i])[axis];
             bool bad = false;
             if (!d) from = inputs[i];
-            d = d ? meet(f, d, x, &bad) : x;
+            d = d ? fy_meet(f, d, x, &bad) : x;
             if (bad) {
                 fy_buf b = { 0 };
                 fy_type_print(&b, &f->in[from].type);
@@ -319,8 +327,19 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
     if (t->kind != FY_TENSOR) {
         if (was->kind != FY_NOTYPE && was->elem && (!t->elem || t->elem->dtype == 0 || fy_type_equal(was, t))) return FY_OK;
         if (was->kind != FY_NOTYPE && was->dtype && !t->dtype) return FY_OK;
-        fy_type *c = copy_chain(&m->arena, t);
+        fy_type *c = copy_chain(&m->arena, t), *to = c;
         FY_NOMEM(e, c);
+        const fy_type *from = was->kind == FY_NOTYPE ? NULL : was;
+        for (; from && to && from->kind == to->kind; from = from->elem, to = (fy_type *)(uintptr_t)to->elem) {   /* our own copy */
+            if (!to->dtype) to->dtype = from->dtype;
+            if (to->kind != FY_TENSOR || from->rank < 0) continue;
+            if (to->rank < 0) { to->rank = from->rank; to->dim = from->dim; }
+            if (to->rank != from->rank || to->rank == 0) continue;
+            const fy_dim **d = FY_NEWN(&m->arena, const fy_dim *, to->rank);
+            FY_NOMEM(e, d);
+            for (int i = 0; i < to->rank; i++) d[i] = better(from->dim[i], to->dim[i]);
+            to->dim = d;
+        }
         *was = *c;
         return FY_OK;
     }
@@ -334,6 +353,7 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
         for (int i = 0; i < t->rank; i++) {
             if (!fresh && clash(was->dim[i], t->dim[i])) return contradiction(v, t, FY_E_SHAPE, e);
             dim[i] = better(fresh ? NULL : was->dim[i], t->dim[i]);
+            if (!fresh) learn(v->graph, was->dim[i], t->dim[i]);
             if (!fresh && dim[i] != was->dim[i]) news = true;
         }
         if (news && t->rank) {
