@@ -443,7 +443,16 @@ static const fy_dim *linear(fy_dims *p, const fy_dim *a, int64_t ka, const fy_di
 #define OPERANDS(p, a, b) do { if (!(a) || !(b)) return NULL; if ((p)->nsame && (!((a) = fy_dim_resolve(p, a)) || !((b) = fy_dim_resolve(p, b)))) return NULL; } while (0)
 
 const fy_dim *fy_dim_add(fy_dims *p, const fy_dim *a, const fy_dim *b) { OPERANDS(p, a, b); return linear(p, a, 1, b, 1, 0); }
-const fy_dim *fy_dim_sub(fy_dims *p, const fy_dim *a, const fy_dim *b) { OPERANDS(p, a, b); return linear(p, a, 1, b, -1, 0); }
+/* a - min(x, y) is max(a - x, a - y), a - max(x, y) the min: one form where one of the two is a constant. */
+const fy_dim *fy_dim_sub(fy_dims *p, const fy_dim *a, const fy_dim *b) {
+    OPERANDS(p, a, b);
+    if (b->kind == FY_DIM_MIN || b->kind == FY_DIM_MAX) {
+        const fy_dim *x = linear(p, a, 1, b->arg[0], -1, 0), *y = linear(p, a, 1, b->arg[1], -1, 0);
+        if (!x || !y) return NULL;
+        if (x->kind == FY_DIM_CONST || y->kind == FY_DIM_CONST) return b->kind == FY_DIM_MIN ? fy_dim_max(p, x, y) : fy_dim_min(p, x, y);
+    }
+    return linear(p, a, 1, b, -1, 0);
+}
 const fy_dim *fy_dim_addi(fy_dims *p, const fy_dim *a, int64_t b) { OPERANDS(p, a, a); return linear(p, a, 1, NULL, 0, b); }
 const fy_dim *fy_dim_muli(fy_dims *p, const fy_dim *a, int64_t b) { OPERANDS(p, a, a); return linear(p, a, b, NULL, 0, 0); }
 const fy_dim *fy_dim_divi(fy_dims *p, const fy_dim *a, int64_t b) { return fy_dim_floordiv(p, a, fy_dim_const(p, b)); }

@@ -2,10 +2,11 @@
 
     python tests/python/test_shapes.py FERRY FERRY_SHAPES [--fast] [-v] [--only PATTERN] CASES_OR_MODELS...
 
-CASES_OR_MODELS are folders with model.onnx (tools/dump_onnx_cases.py makes them) or .onnx files. Each model is looked at twice: as it
+CASES_OR_MODELS are folders with model.onnx (tools/dump_onnx_cases.py makes them), .onnx files, .pt2 files (exported by ferry first),
+or folders of those. Each model is looked at twice: as it
 is, and with every input size that nothing forces replaced by a symbol of its own. What a peer knows of a value (dtype, rank, a size,
 the equality of two sizes), `ferry info --shapes --json` must know too: never weaker, never in contradiction. Then the case is run by
-the reference interpreter (FERRY_SHAPES), and all that was inferred, expressions and upper bounds included, must hold of every value.
+the reference interpreter (FERRY_SHAPES; models without test data on made-up inputs), and all that was inferred, expressions and upper bounds included, must hold of every value.
 
 What a peer knows wrongly stands in shapes_peers_wrong.txt: `MODEL VALUE PEER  reason`, with * for any text. Needs onnx, numpy, and for
 the second peer onnxruntime with sympy. --fast: every eighth model.
@@ -21,9 +22,10 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 
+import numpy as np
 import onnx
 
 try:
@@ -192,7 +194,7 @@ def compute(e, env):
         return k
     try:
         text = WORD.sub(swap, e)
-        text = re.sub(r"(?<![\w.])(\d+)(?![\w.])", r"Fraction(\1)", text)
+        text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)(?![\w.])", r"Fraction('\1')", text)
         return Fraction(eval(text, {"__builtins__": {}, "Fraction": Fraction}, local))
     except (SyntaxError, KeyError, ZeroDivisionError, TypeError, NameError, ValueError):
         return None
@@ -319,15 +321,35 @@ class Wrong:
         return False
 
 
+def invent(m, folder, real):
+    """Inputs for a run: each symbol its real size, else a small one; integers 0 and 1. None if an input is no tensor of known rank."""
+    rng, size = np.random.default_rng(len(folder)), {k: int(v) for k, v in real.items()}
+    os.makedirs(folder)
+    known = {t.name for t in m.graph.initializer}
+    for i, v in enumerate(v for v in m.graph.input if v.name not in known):
+        if not v.type.HasField("tensor_type") or not v.type.tensor_type.HasField("shape"):
+            return None
+        dims = [d.dim_value if d.HasField("dim_value") else size.setdefault(d.dim_param, 2 + len(size) % 5) for d in v.type.tensor_type.shape.dim]
+        try:
+            t = onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type)
+            x = rng.standard_normal(dims) if np.issubdtype(t, np.floating) else rng.integers(0, 2, dims)
+            x = onnx.numpy_helper.from_array(np.asarray(x).astype(t))
+        except (TypeError, KeyError, ValueError):
+            return None
+        with open(os.path.join(folder, "input_%d.pb" % i), "wb") as f:
+            f.write(x.SerializeToString())
+    return folder
+
+
 def variants(ferry, m, folder, name):
     """(suffix, model, path, what ferry knows) of a model as it is and with symbolic sizes."""
-    path = os.path.join(folder, name + ".onnx")
+    path = os.path.join(folder, os.path.basename(name) + ".onnx")
     onnx.save(m, path)
     known, why = ferry_info(ferry, path)
     yield "", m, path, known, why
     if not any(True for _ in free_dims(m)):
         return
-    path = os.path.join(folder, name + ".symbolic.onnx")
+    path = os.path.join(folder, os.path.basename(name) + ".symbolic.onnx")
     s = symbolise(m)
     onnx.save(s, path)
     known, why = ferry_info(ferry, path)
@@ -361,8 +383,15 @@ def look(args, folder, source):
     """One model: [(label, value, peer, what)], models to run, counts."""
     case = os.path.isdir(source)
     name = os.path.basename(source.rstrip("/")) if case else os.path.splitext(os.path.basename(source))[0]
+    if source.endswith(".pt2"):
+        folder = tempfile.mkdtemp(dir=folder)
+        source, archive = os.path.join(folder, "exported.onnx"), source
+        p = subprocess.run([args.ferry, "export", archive, "-o", source, "--no-verify"], capture_output=True)
+        if p.returncode:
+            return [], [], -1
+        name = os.path.basename(os.path.dirname(archive)) + "/" + name
     m = onnx.load(os.path.join(source, "model.onnx") if case else source, load_external_data=False)
-    if lacking(m, args.ops):
+    if lacking(m, args.ops) or any(t.data_location == onnx.TensorProto.EXTERNAL for t in m.graph.initializer):
         return [], [], -1
     bad, runs, facts = [], [], 0
     for suffix, model, path, known, why in variants(args.ferry, m, folder, name):
@@ -382,7 +411,16 @@ def look(args, folder, source):
             bad += [(name + suffix, value, peer, what) for value, what in compare(theirs, ours, symbols, items, real)]
         if case:
             runs += [(path, d) for d in sorted(glob.glob(os.path.join(source, "test_data_set_*")))]
+        else:
+            data = invent(model, path + ".data", real)
+            runs += [(path, data)] if data else []
     return bad, runs, facts
+
+
+def quietly(folder):
+    """The peer writes files into the working folder when it fails."""
+    os.chdir(tempfile.mkdtemp(dir=folder))
+    logging.disable(logging.CRITICAL)
 
 
 def main():
@@ -394,13 +432,16 @@ def main():
     ap.add_argument("--only", default="*")
     ap.add_argument("-v", action="store_true")
     args = ap.parse_args()
-    logging.disable(logging.CRITICAL)
+    args.ferry, args.runner = os.path.abspath(args.ferry), os.path.abspath(args.runner)
     sources = []
     for p in args.models:
-        if p.endswith(".onnx") or os.path.exists(os.path.join(p, "model.onnx")):
+        p = os.path.abspath(p)
+        if p.endswith((".onnx", ".pt2")) or os.path.exists(os.path.join(p, "model.onnx")):
             sources.append(p)
         else:
-            sources += sorted(os.path.dirname(f) for f in glob.glob(os.path.join(p, "*", "model.onnx"))) + sorted(glob.glob(os.path.join(p, "*.onnx")))
+            sources += sorted(os.path.dirname(f) for f in glob.glob(os.path.join(p, "*", "model.onnx")))
+            sources += sorted(f for f in glob.glob(os.path.join(p, "*.onnx")) if not os.path.basename(f).startswith("bad_"))
+            sources += sorted(glob.glob(os.path.join(p, "**", "*.pt2"), recursive=True))
     sources = [s for s in sources if fnmatch.fnmatchcase(os.path.basename(s.rstrip("/")), args.only)]
     if args.fast:
         sources = sources[::8]
@@ -410,8 +451,8 @@ def main():
     failed, facts, listed, skipped, runs = 0, 0, 0, 0, []
     args.ops = known_ops(args.ferry)
     with tempfile.TemporaryDirectory() as folder:
-        with ThreadPoolExecutor(4) as pool:
-            for bad, more, n in pool.map(lambda s: look(args, folder, s), sources):
+        with ProcessPoolExecutor(2, initializer=quietly, initargs=(folder,)) as pool:
+            for bad, more, n in pool.map(look, [args] * len(sources), [folder] * len(sources), sources, chunksize=8):
                 facts += max(n, 0)
                 skipped += n < 0
                 runs += more
@@ -421,7 +462,7 @@ def main():
                         continue
                     failed += 1
                     print("FAIL %s %s %s: %s" % (label, value, peer, what))
-        p = subprocess.run([args.runner], input="".join("%s\t%s\n" % r for r in runs), text=True, stdout=subprocess.PIPE)
+        p = subprocess.run([args.runner] + ["-v"] * args.v, input="".join("%s\t%s\n" % r for r in runs), text=True, stdout=subprocess.PIPE)
         sys.stdout.write(p.stdout.replace(folder + "/", ""))
         failed += p.returncode != 0
     if not args.fast and args.only == "*":
@@ -429,7 +470,7 @@ def main():
             if not r[4]:
                 print("note: nothing meets the rule", *r[:3])
     if skipped:
-        print("skipped: %d models with operators that ferry does not have, or of an opset below 7" % skipped)
+        print("skipped: %d models with operators that ferry does not have, of an opset below 7, or with external data" % skipped)
     print("%d models, %d values known to peers, %d known wrongly (listed), %d failed" % (len(sources) - skipped, facts, listed, failed))
     return 1 if failed or not facts else 0
 

@@ -11,7 +11,7 @@
 #include "formats/onnx.h"
 #include "opset/opset.h"
 
-#define MOST 64
+#define MOST 512
 
 typedef struct binding { const fy_dim *sym; int64_t value; const fy_value *by; } binding;
 typedef struct check {
@@ -19,7 +19,7 @@ typedef struct check {
     FY_VEC(binding) bound;
     int64_t   facts, unknown;
     bool      failed;
-    char      text[600];
+    char      text[600], first[400];     /* the fault, and the first size that could not be computed */
 } check;
 
 static bool value_of(void *ctx, const fy_dim *sym, int64_t *v) {
@@ -57,7 +57,7 @@ static void complain(check *c, const fy_value *v, const char *what, int64_t i, c
 static void fact(check *c, const fy_value *v, const char *what, int64_t i, const fy_dim *d, int64_t got) {
     int64_t want;
     if (d->varies) return;
-    if (d->kind == FY_DIM_OPAQUE && ours(c, d, v)) {
+    if ((d->kind == FY_DIM_OPAQUE || d->kind == FY_DIM_SYM) && ours(c, d, v)) {      /* a symbol that no input has: one of an output in the file */
         bind(c, d, got, v);
         if (got < d->lo || got > d->hi) complain(c, v, what, i, d, got < d->lo ? d->lo : d->hi, got);
         if (d->most && fy_dim_eval(d->most, value_of, c, &want) && got > want) complain(c, v, what, i, d->most, want, got);
@@ -65,7 +65,12 @@ static void fact(check *c, const fy_value *v, const char *what, int64_t i, const
         return;
     }
     if (!fy_dim_eval(d, value_of, c, &want)) {
-        c->unknown++;
+        if (!c->unknown++) {
+            fy_buf b = {0};
+            fy_dim_print(&b, d);
+            snprintf(c->first, sizeof c->first, "%s %lld of %s: %.200s", what, (long long)i, v->name ? v->name : "", b.at ? b.at : "");
+            fy_buf_free(&b);
+        }
         return;
     }
     c->facts++;
@@ -169,6 +174,7 @@ int main(int argc, char **argv) {
             failed++;
             printf("FAIL %s: %s\n", line, c.text);
         } else passed++;
+        if (verbose && c.unknown) printf("UNKNOWN %s: %lld, the first: %s\n", line, (long long)c.unknown, c.first);
         facts += c.facts;
         unknown += c.unknown;
         fy_map_free(&c.at);
