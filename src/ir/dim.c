@@ -742,6 +742,18 @@ void fy_dim_multiple(fy_dims *p, const fy_dim *sym, int64_t of) {
     if (sym && is_sym(sym) && of > 0) p->all.at[sym->id]->mult = of;
 }
 
+void fy_dim_give(fy_dims *p, const fy_dim *d) {
+    if (d->kind == FY_DIM_SYM) p->all.at[d->id]->given = true;
+    for (int i = 0; i < d->nargs; i++) fy_dim_give(p, d->arg[i]);        /* depth <= MAX_DEPTH */
+}
+
+bool fy_dim_claim(fy_dims *p, const fy_dim *sym, uint32_t who) {
+    if (sym->kind != FY_DIM_SYM || sym->given) return true;
+    fy_dim *d = p->all.at[sym->id];
+    if (!d->claim) d->claim = who;
+    return d->claim == who;
+}
+
 static bool occurs(const fy_dim *sym, const fy_dim *d) {
     if (d == sym) return true;
     for (int i = 0; i < d->nargs; i++)

@@ -31,6 +31,8 @@ struct fy_dim {
     const fy_dim *const *arg;            /* SUM: terms (PROD, or atoms with coefficient 1); PROD: atoms */
     int64_t        lo, hi;               /* known bounds, inclusive; hi = INT64_MAX, lo = INT64_MIN when unbounded. Symbols: settable */
     const fy_dim  *most;                 /* OPAQUE: never more than this, or NULL */
+    bool           given;                /* SYM: of an input of the model */
+    uint32_t       claim;                /* SYM that no input has: 1 + id of the value that it was taken for, 0 before */
     bool           varies;               /* OPAQUE, in the type of a sequence's items: not one number, another one for each item */
     int64_t        mult;                 /* symbols: known to be a multiple of this; 1 otherwise */
     int            depth, weight;        /* of the expression as a tree; what passes 64 or 256 becomes opaque, so walks are bounded */
@@ -74,6 +76,10 @@ bool fy_dim_divisible(const fy_dim *d, int64_t by);               /* proved */
 /* Range and divisibility of a symbol; expressions built later use them. */
 void fy_dim_bound(fy_dims *p, const fy_dim *sym, int64_t lo, int64_t hi);
 void fy_dim_multiple(fy_dims *p, const fy_dim *sym, int64_t of);
+void fy_dim_give(fy_dims *p, const fy_dim *d);                    /* its symbols are those of an input */
+/* May `who` (1 + id of a value) be what a symbol of no input stands for? Files repeat such names for sizes that are not equal, so the
+ * first value has it. Always true for symbols of inputs. */
+bool fy_dim_claim(fy_dims *p, const fy_dim *sym, uint32_t who);
 /* Records a == b: later constructors replace one symbol by the other (or by a constant). False when it contradicts. */
 bool fy_dim_equate(fy_dims *p, const fy_dim *a, const fy_dim *b);
 const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d);        /* d under the equalities recorded since it was made */

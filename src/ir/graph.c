@@ -138,6 +138,7 @@ fy_value *fy_graph_add_input(fy_graph *g, const char *name, const fy_type *t) {
     fy_value *v = fy_value_new(g, name);
     if (!v || !FY_RESERVE(g->in, g->in.n + 1)) return NULL;
     if (t) v->type = *t;
+    for (int i = 0; t && t->kind == FY_TENSOR && t->dim && i < t->rank && g == g->model->graph; i++) fy_dim_give(g->model->dims, t->dim[i]);
     v->is_input = true;
     g->in.at[g->in.n++] = v;
     return v;

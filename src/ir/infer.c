@@ -75,9 +75,24 @@ bool fy_in_ints(const fy_infer *f, int i, int64_t *dst, int64_t max, int64_t *n)
     return true;
 }
 
+/* The attribute of a Constant node that holds what v is; NULL: v is not made by one. */
+static const fy_attr *of_constant(const fy_value *v) {
+    const fy_node *n = v ? v->def : NULL;
+    return n && n->nattr == 1 && n->nin == 0 && !*n->op->domain && !strcmp(n->op->name, "Constant") && !n->attr->ref ? n->attr : NULL;
+}
+
 bool fy_in_f64(const fy_infer *f, int i, int64_t k, double *v) {
     const fy_fact *x = fact(f, i);
     if (k < 0) return false;
+    const fy_attr *a = !x->data && !x->constant && fy_in_has(f, i) ? of_constant(f->node->in[i].value) : NULL;
+    if (a && a->kind == FY_ATTR_FLOAT && k == 0) {
+        *v = a->f;
+        return true;
+    }
+    if (a && a->kind == FY_ATTR_FLOATS && k < a->n) {
+        *v = a->floats[k];
+        return true;
+    }
     if (x->data) {
         if (k >= fy_count(x->data) || x->data->dtype == FERRY_STRING) return false;
         *v = fy_get_f64(x->data, k);
@@ -285,12 +300,12 @@ static fy_status check_types(const fy_node *n, int nin, const fy_fact *in, int n
 
 /* ---- merging into the graph ------------------------------------------------------------------------------------------ */
 
-/* Which of two accounts of one size to keep: a constant, else what was derived now, else what was recorded, and a fresh
- * unknown last. */
-static const fy_dim *better(const fy_dim *was, const fy_dim *now) {
+/* Which of two accounts of one size of v to keep: a constant, else what was derived now, else what was recorded, and a fresh
+ * unknown last, unless what was recorded is a name that another value has already. */
+static const fy_dim *better(const fy_value *v, const fy_dim *was, const fy_dim *now) {
     if (!was || was == now) return now;
-    if (was->kind == FY_DIM_CONST || now->kind == FY_DIM_OPAQUE) return was;
-    return now;
+    if (was->kind == FY_DIM_CONST) return was;
+    return now->kind == FY_DIM_OPAQUE && fy_dim_claim(v->graph->model->dims, was, v->id + 1) ? was : now;
 }
 
 static bool clash(const fy_dim *a, const fy_dim *b) {
@@ -337,7 +352,7 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
             if (to->rank != from->rank || to->rank == 0) continue;
             const fy_dim **d = FY_NEWN(&m->arena, const fy_dim *, to->rank);
             FY_NOMEM(e, d);
-            for (int i = 0; i < to->rank; i++) d[i] = better(from->dim[i], to->dim[i]);
+            for (int i = 0; i < to->rank; i++) d[i] = better(v, from->dim[i], to->dim[i]);
             to->dim = d;
         }
         *was = *c;
@@ -352,8 +367,8 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
         const fy_dim *dim[FY_MAX_RANK];
         for (int i = 0; i < t->rank; i++) {
             if (!fresh && clash(was->dim[i], t->dim[i])) return contradiction(v, t, FY_E_SHAPE, e);
-            dim[i] = better(fresh ? NULL : was->dim[i], t->dim[i]);
-            if (!fresh) learn(v->graph, was->dim[i], t->dim[i]);
+            dim[i] = better(v, fresh ? NULL : was->dim[i], t->dim[i]);
+            if (!fresh && dim[i] == was->dim[i]) learn(v->graph, was->dim[i], t->dim[i]);
             if (!fresh && dim[i] != was->dim[i]) news = true;
         }
         if (news && t->rank) {
@@ -365,11 +380,11 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
     }
     if (!now->elem) return FY_OK;
     bool same = v->elem && v->nelem == now->nelem, changed = !same;
-    for (int64_t i = 0; same && i < now->nelem && !changed; i++) changed = better(v->elem[i], now->elem[i]) != v->elem[i];
+    for (int64_t i = 0; same && i < now->nelem && !changed; i++) changed = better(v, v->elem[i], now->elem[i]) != v->elem[i];
     if (!changed) return FY_OK;
     const fy_dim **d = FY_NEWN(&m->arena, const fy_dim *, now->nelem);
     FY_NOMEM(e, d);
-    for (int64_t i = 0; i < now->nelem; i++) d[i] = better(same ? v->elem[i] : NULL, now->elem[i]);
+    for (int64_t i = 0; i < now->nelem; i++) d[i] = better(v, same ? v->elem[i] : NULL, now->elem[i]);
     v->elem = d;
     v->nelem = now->nelem;
     return FY_OK;
@@ -379,7 +394,8 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
 static void describe(fy_model *m, fy_value *v, fy_fact *f, bool *oom) {
     f->type = v->type;
     if (v->type.kind == FY_NOTYPE) f->type.rank = -1;
-    f->constant = v->constant;
+    const fy_attr *a = v->constant ? NULL : of_constant(v);
+    f->constant = a && a->kind == FY_ATTR_TENSOR ? a->tensor : v->constant;
     if (v->constant && !v->elem) {
         const fy_dim *const *d = elems_of(m->dims, &m->arena, v->constant, NULL, &v->nelem, oom);
         v->elem = d;

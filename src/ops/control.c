@@ -232,23 +232,18 @@ static fy_status widen(fy_infer *f, fy_type *state, const fy_type *out, bool fix
     return FY_OK;
 }
 
-/* What the file says of an input or output of the body, where inference knows less. Sizes with names are not taken over: in bodies
- * they are rarely meant. */
+/* What the file says of an input or output of the body, where inference does not know: kind, dtype, rank. Not the sizes: exporters write
+ * those of the sample, which are not those of every iteration. */
 static fy_status refine(fy_infer *f, fy_type *t, const fy_type *said) {
     if (!said || (t->kind != FY_NOTYPE && t->kind != said->kind)) return FY_OK;
-    if (t->kind == FY_NOTYPE) {
-        FY_TRY(keep(f, t, said));
-        if (t->kind != FY_TENSOR || t->rank <= 0) return FY_OK;
-    } else if (t->kind != FY_TENSOR || t->rank == 0 || said->rank < 0 || (t->rank > 0 && t->rank != said->rank)) return FY_OK;
-    bool whole = t->rank < 0 || t->dim == said->dim;
+    if (t->kind != FY_NOTYPE && (t->kind != FY_TENSOR || t->rank >= 0)) return FY_OK;
+    if (t->kind == FY_NOTYPE && said->kind != FY_TENSOR) return keep(f, t, said);
+    fy_dtype dtype = t->dtype ? t->dtype : said->dtype;
+    *t = (fy_type){.kind = FY_TENSOR, .dtype = dtype, .rank = said->rank};
+    if (said->rank <= 0) return FY_OK;
     const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, said->rank);
     FY_NOMEM(f->e, d);
-    for (int i = 0; i < said->rank; i++) {
-        d[i] = said->dim[i]->kind == FY_DIM_CONST && (t->rank < 0 || t->dim[i]->kind == FY_DIM_OPAQUE) ? said->dim[i] : whole ? fy_mv_opaque(f) : t->dim[i];
-        FY_NOMEM(f->e, d[i]);
-    }
-    if (!t->dtype) t->dtype = said->dtype;
-    t->rank = said->rank;
+    for (int i = 0; i < said->rank; i++) FY_NOMEM(f->e, d[i] = fy_mv_opaque(f));
     t->dim = d;
     return FY_OK;
 }
