@@ -176,7 +176,8 @@ static void walk(lister *l, const fy_model *m) {
 static void text_symbol(fy_buf *t, const place *s) {
     const fy_dim *d = s->sym;
     fy_buf_fmt(t, "    %-20s ", d->name);
-    if (d->hi == INT64_MAX) fy_buf_fmt(t, "%lld or more", (long long)d->lo);
+    if (d->lo == INT64_MIN && d->hi == INT64_MAX) fy_buf_str(t, "any integer");
+    else if (d->hi == INT64_MAX) fy_buf_fmt(t, "%lld or more", (long long)d->lo);
     else fy_buf_fmt(t, "%lld to %lld", (long long)d->lo, (long long)d->hi);
     if (d->most && d->most->kind != FY_DIM_CONST) {
         fy_buf_str(t, ", at most ");
@@ -198,7 +199,8 @@ static void json_symbol(fy_jsonw *w, const place *s) {
     fy_jsonw_object(w, NULL);
     fy_jsonw_str(w, "name", b.oom ? "" : b.at);
     fy_jsonw_str(w, "kind", d->kind == FY_DIM_SYM ? "symbol" : "data");
-    fy_jsonw_int(w, "min", d->lo);
+    if (d->lo == INT64_MIN) fy_jsonw_null(w, "min");
+    else fy_jsonw_int(w, "min", d->lo);
     if (d->hi == INT64_MAX) fy_jsonw_null(w, "max");
     else fy_jsonw_int(w, "max", d->hi);
     b.n = 0;

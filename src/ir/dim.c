@@ -738,6 +738,10 @@ void fy_dim_bound(fy_dims *p, const fy_dim *sym, int64_t lo, int64_t hi) {
     d->hi = hi;
 }
 
+void fy_dim_least(fy_dims *p, const fy_dim *d, int64_t lo) {
+    if (d && d->lo < lo && lo <= d->hi) p->all.at[d->id]->lo = lo;
+}
+
 void fy_dim_multiple(fy_dims *p, const fy_dim *sym, int64_t of) {
     if (sym && is_sym(sym) && of > 0) p->all.at[sym->id]->mult = of;
 }

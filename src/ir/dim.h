@@ -75,6 +75,7 @@ bool fy_dim_le(fy_dims *p, const fy_dim *a, const fy_dim *b);     /* a <= b prov
 bool fy_dim_divisible(const fy_dim *d, int64_t by);               /* proved */
 /* Range and divisibility of a symbol; expressions built later use them. */
 void fy_dim_bound(fy_dims *p, const fy_dim *sym, int64_t lo, int64_t hi);
+void fy_dim_least(fy_dims *p, const fy_dim *d, int64_t lo);       /* of any dim: known to be lo or more */
 void fy_dim_multiple(fy_dims *p, const fy_dim *sym, int64_t of);
 void fy_dim_give(fy_dims *p, const fy_dim *d);                    /* its symbols are those of an input */
 /* May `who` (1 + id of a value) be what a symbol of no input stands for? Files repeat such names for sizes that are not equal, so the

@@ -112,11 +112,23 @@ static void learn(const fy_graph *g, const fy_dim *a, const fy_dim *b) {
     (void)fy_dim_equate(g->model->dims, a, b);               /* a contradiction shows when the node runs, if it does */
 }
 
+/* Does the node run in every run, and is this inference before a run? */
+static bool always(const fy_infer *f) { return f->node->graph == f->node->graph->model->graph && f->dims == f->node->graph->model->dims; }
+
 void fy_in_equal(const fy_infer *f, const fy_dim *a, const fy_dim *b) {
     if (f->dims == f->node->graph->model->dims) learn(f->node->graph, a, b);     /* not at run time: other dims */
 }
 
 /* ---- writers ------------------------------------------------------------------------------------------------------- */
+
+/* What is a size in every run is not negative in any; an unknown element in it, alone or with a constant added, is as large as that takes. */
+static void not_negative(const fy_infer *f, const fy_dim *d) {
+    const fy_dim *x = d->kind == FY_DIM_SUM && d->nargs == 1 ? d->arg[0] : d;
+    int64_t least = d == x ? 0 : d->value > -INT64_MAX ? -d->value : INT64_MAX;
+    if (!always(f)) return;
+    fy_dim_least(f->dims, d, 0);
+    if (x->kind == FY_DIM_OPAQUE && !x->varies) fy_dim_least(f->dims, x, least);
+}
 
 fy_status fy_out_set(fy_infer *f, int i, fy_dtype t, int rank, const fy_dim *const *dim) {
     if (i >= f->nout) return FY_OK;
@@ -127,6 +139,7 @@ fy_status fy_out_set(fy_infer *f, int i, fy_dtype t, int rank, const fy_dim *con
     for (int k = 0; k < rank; k++) {
         FY_NOMEM(f->e, dim[k]);
         FY_NEED(f->e, dim[k]->hi >= 0, SHAPE, "output %d would have a negative size on axis %d", i, k);
+        if (dim[k]->lo < 0) not_negative(f, dim[k]);
     }
     o->dim = fy_arena_copy(f->arena, dim, (size_t)rank, sizeof *dim);
     FY_NOMEM(f->e, o->dim);
@@ -305,6 +318,7 @@ static fy_status check_types(const fy_node *n, int nin, const fy_fact *in, int n
 static const fy_dim *better(const fy_value *v, const fy_dim *was, const fy_dim *now) {
     if (!was || was == now) return now;
     if (was->kind == FY_DIM_CONST) return was;
+    if (v->graph != v->graph->model->graph && !(was->kind == FY_DIM_SYM && was->given)) return now;      /* in bodies nothing is equated */
     return now->kind == FY_DIM_OPAQUE && fy_dim_claim(v->graph->model->dims, was, v->id + 1) ? was : now;
 }
 

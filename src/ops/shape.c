@@ -123,7 +123,7 @@ static fy_status infer_reshape(fy_infer *f) {
         d[i] = e[i];
         bool known = fy_dim_known(e[i], &v);
         FY_NEED(f->e, !known || v >= -1, VALUE, "size %d of the new shape is %lld", i, (long long)v);
-        if (fy_dim_wild(e[i])) {                                /* may turn out to be 0 (keep) or -1 (to be found) */
+        if (e[i]->lo < 0 && fy_dim_wild(e[i])) {                                /* may turn out to be 0 (keep) or -1 (to be found) */
             d[i] = fy_mv_opaque(f);
             wild = true;
         }

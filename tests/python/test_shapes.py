@@ -478,7 +478,7 @@ def main():
         p = subprocess.run([args.runner] + ["-v"] * args.v, input="".join("%s\t%s\n" % r for r in runs), text=True, stdout=subprocess.PIPE)
         sys.stdout.write(p.stdout.replace(folder + "/", ""))
         failed += p.returncode != 0
-    if not args.fast and args.only == "*":
+    if args.v and not args.fast and args.only == "*":
         for r in wrong.rules:
             if not r[4]:
                 print("note: nothing meets the rule", *r[:3])
