@@ -443,6 +443,17 @@ static const fy_dim *linear(fy_dims *p, const fy_dim *a, int64_t ka, const fy_di
 #define OPERANDS(p, a, b) do { if (!(a) || !(b)) return NULL; if ((p)->nsame && (!((a) = fy_dim_resolve(p, a)) || !((b) = fy_dim_resolve(p, b)))) return NULL; } while (0)
 
 const fy_dim *fy_dim_add(fy_dims *p, const fy_dim *a, const fy_dim *b) { OPERANDS(p, a, b); return linear(p, a, 1, b, 1, 0); }
+const fy_dim *fy_dim_total(fy_dims *p, int64_t n, const fy_dim *const *d) {
+    poly q = { 0 };
+    for (int64_t i = 0; i < n && !q.over && !q.oom; i++) {
+        const fy_dim *x = fy_dim_resolve(p, d[i]);
+        if (x) poly_addmul(&q, x, &(term){ .c = 1 });
+        else q.oom = true;
+        if (q.t.n > MAX_WEIGHT) q.over = true;           /* it will be opaque whatever follows */
+    }
+    return poly_dim(p, &q);
+}
+
 /* a - min(x, y) is max(a - x, a - y), a - max(x, y) the min: one form where one of the two is a constant. */
 const fy_dim *fy_dim_sub(fy_dims *p, const fy_dim *a, const fy_dim *b) {
     OPERANDS(p, a, b);

@@ -55,6 +55,7 @@ const fy_dim *fy_dim_varying(fy_dims *p, const char *name, const fy_dim *most); 
 const fy_dim *fy_dim_either(fy_dims *p, const fy_dim *a, const fy_dim *b);
 bool fy_dim_wild(const fy_dim *d);        /* does it hold an element that may be negative? */
 const fy_dim *fy_dim_add(fy_dims *p, const fy_dim *a, const fy_dim *b);
+const fy_dim *fy_dim_total(fy_dims *p, int64_t n, const fy_dim *const *d);           /* of any number, in one step */
 const fy_dim *fy_dim_sub(fy_dims *p, const fy_dim *a, const fy_dim *b);
 const fy_dim *fy_dim_mul(fy_dims *p, const fy_dim *a, const fy_dim *b);
 const fy_dim *fy_dim_floordiv(fy_dims *p, const fy_dim *a, const fy_dim *b);  /* exact division simplifies: (6*s)/2 = 3*s */

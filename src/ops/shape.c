@@ -448,9 +448,10 @@ static fy_status concat_elems(fy_infer *f, int axis, int rank) {
 }
 
 static fy_status infer_concat(fy_infer *f) {
-    const fy_dim *d[FY_MAX_RANK], *sum = NULL;
+    const fy_dim *d[FY_MAX_RANK], **part = FY_NEWN(f->arena, const fy_dim *, f->nin);
     int rank = -1, axis = 0;
     bool all = true;
+    FY_NOMEM(f->e, part);
     for (int i = 0; i < f->nin; i++) {
         int r = fy_in_rank(f, i);
         FY_NEED(f->e, fy_in_has(f, i), GRAPH, "input %d is left out", i);
@@ -462,16 +463,17 @@ static fy_status infer_concat(fy_infer *f) {
             rank = r;
             FY_TRY(fy_axis(&axis, fy_attr_i(f->node, "axis"), rank, f->e));
             for (int a = 0; a < rank; a++) d[a] = in[a];
-            sum = in[axis];
+            part[i] = in[axis];
             continue;
         }
+        part[i] = in[axis];
         for (int a = 0; a < rank; a++) {
-            if (a == axis) { sum = fy_dim_add(f->dims, sum, in[a]); continue; }
+            if (a == axis) continue;
             FY_TRY(fy_mv_same(f, &d[a], d[a], in[a], "sizes outside the concatenated axis"));
         }
     }
     if (rank < 0) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
-    d[axis] = all ? sum : fy_mv_opaque(f);
+    d[axis] = all ? fy_dim_total(f->dims, f->nin, part) : fy_mv_opaque(f);
     FY_TRY(fy_out_set(f, 0, fy_in_dtype(f, 0), rank, d));
     return all ? concat_elems(f, axis, rank) : FY_OK;
 }
