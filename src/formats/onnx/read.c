@@ -9,6 +9,7 @@
 
 #define MAX_NODES 10000000
 #define MAX_ATTRS 4096                   /* of one node: they are searched one by one */
+#define MAX_SLOTS (1 << 20)              /* inputs, outputs of one node */
 #define MAX_PAIRS 10000                  /* metadata_props, imports */
 
 typedef struct scope { struct scope *up; fy_graph *g; fy_map names; int depth; } scope;
@@ -319,11 +320,11 @@ static fy_status node(reader *rd, scope *s, fy_pb *c) {
         case NODE_input:
             v = c->n ? lookup(s, c->p, c->n) : NULL;
             FY_PB_NEED(c, v || !c->n, GRAPH, "\"%.*s\" is used before it is made, or never made", SHOW(c->n), (const char *)c->p);
-            FY_PB_NEED(c, rd->in.n < INT16_MAX, LIMIT, "a node has too many inputs");
+            FY_PB_NEED(c, rd->in.n < MAX_SLOTS, LIMIT, "a node has too many inputs");
             FY_PB_NEED(c, FY_RESERVE(rd->in, rd->in.n + 1), NOMEM, "out of memory");
             rd->in.at[rd->in.n++] = v;
             break;
-        case NODE_output: FY_PB_NEED(c, ++nout <= INT16_MAX, LIMIT, "a node has too many outputs"); break;
+        case NODE_output: FY_PB_NEED(c, ++nout <= MAX_SLOTS, LIMIT, "a node has too many outputs"); break;
         case NODE_name: FY_TRY(name_of(&name, rd, c)); break;
         case NODE_op_type: FY_TRY(name_of(&op, rd, c)); break;
         case NODE_domain: FY_TRY(domain_of(&domain, rd, c)); break;
