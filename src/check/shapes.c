@@ -184,7 +184,7 @@ static void text_symbol(fy_buf *t, const place *s) {
         fy_dim_print(t, d->most);
     }
     if (d->mult > 1) fy_buf_fmt(t, ", a multiple of %lld", (long long)d->mult);
-    if (d->kind == FY_DIM_OPAQUE) fy_buf_str(t, ", known when it runs");
+    if (!d->given) fy_buf_str(t, ", known when it runs");
     if (s->element >= 0) fy_buf_fmt(t, "; element %lld of %s", (long long)s->element, s->v->name ? s->v->name : "");
     else fy_buf_fmt(t, "; axis %d of %s", s->axis, s->v->name ? s->v->name : "");
     if (s->v->def) fy_buf_fmt(t, " (%s)", s->v->def->op->name);
@@ -198,7 +198,7 @@ static void json_symbol(fy_jsonw *w, const place *s) {
     fy_dim_print(&b, d);                                     /* as it stands in shapes */
     fy_jsonw_object(w, NULL);
     fy_jsonw_str(w, "name", b.oom ? "" : b.at);
-    fy_jsonw_str(w, "kind", d->kind == FY_DIM_SYM ? "symbol" : "data");
+    fy_jsonw_str(w, "kind", d->given ? "symbol" : "data");
     if (d->lo == INT64_MIN) fy_jsonw_null(w, "min");
     else fy_jsonw_int(w, "min", d->lo);
     if (d->hi == INT64_MAX) fy_jsonw_null(w, "max");

@@ -784,6 +784,7 @@ static bool bind(fy_dims *p, const fy_dim *sym, const fy_dim *to) {
         fy_dim *t = p->all.at[to->id];
         if (sym->lo > t->lo) t->lo = sym->lo;
         if (sym->hi < t->hi) t->hi = sym->hi;
+        if (!t->most && !t->given && sym->most && !occurs(to, sym->most)) t->most = sym->most;
         int64_t m = t->mult / (int64_t)gcd((uint64_t)t->mult, (uint64_t)sym->mult);
         if (fy_mul_i64(&m, m, sym->mult)) t->mult = m;
     }

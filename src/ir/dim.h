@@ -30,7 +30,7 @@ struct fy_dim {
     const char    *name;                 /* SYM, OPAQUE: name; OPAQUE: arg of print */
     const fy_dim *const *arg;            /* SUM: terms (PROD, or atoms with coefficient 1); PROD: atoms */
     int64_t        lo, hi;               /* known bounds, inclusive; hi = INT64_MAX, lo = INT64_MIN when unbounded. Symbols: settable */
-    const fy_dim  *most;                 /* OPAQUE: never more than this, or NULL */
+    const fy_dim  *most;                 /* OPAQUE, SYM that no input has: never more than this, or NULL */
     bool           given;                /* SYM: of an input of the model */
     uint32_t       claim;                /* SYM that no input has: 1 + id of the value that it was taken for, 0 before */
     bool           varies;               /* OPAQUE, in the type of a sequence's items: not one number, another one for each item */
