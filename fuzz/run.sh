@@ -16,6 +16,7 @@ for program in build-fuzz/fuzz/libfuzz_*; do
     onnx) seeds=(tests/fixtures/onnx) ;;
     pt2|zip) seeds=(tests/fixtures/pt2/t28 tests/fixtures/other) ;;
     npz) seeds=(tests/fixtures/npz) ;;
+    image) seeds=(tests/fixtures/image) ;;
     *) seeds=() ;;
     esac
     echo "== $name, $seconds s"

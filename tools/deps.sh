@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(gcc g++ make cmake ninja-build pkg-config libminizip-dev libyajl-dev libssl-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev
+          libtiff-dev libwebp-dev libopenjp2-7-dev
           libcmocka-dev python3 python3-venv)
 
 if [ "${1:-}" = --python ]; then

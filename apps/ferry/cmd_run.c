@@ -10,7 +10,7 @@ static const cli_flag flags[] = {
     {"--inputs", "FILE", ".npz with all inputs by name; .npy or .pb for the only one; NAME=FILE.npy may be repeated"},
     {"--outputs", "OUT.npz", "write all outputs by name (also -o, --output)"},
     {"--output", "OUT.npz", "the same"},
-    {"--image", "FILE", "PNG or JPEG for the image input; repeated files make a batch; NAME=FILE chooses the input"},
+    {"--image", "FILE", "picture (PNG, JPEG, BMP, PNM, TIFF, WebP, JPEG 2000) for the image input; repeated files make a batch; NAME=FILE chooses the input"},
     {"--preset", "imagenet", "resize 256, crop 224, ImageNet mean and deviation"},
     {"--resize", "HxW", "size that the image is scaled to; default: the input's"},
     {"--crop", "HxW", "centre crop after resizing"},

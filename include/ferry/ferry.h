@@ -97,8 +97,8 @@ FERRY_API int           ferry_values_set(ferry_values *v, const char *name, cons
 FERRY_API int           ferry_values_read(ferry_values *v, const char *path, const char *name, ferry_error *e);
 /* Writes all values to a .npz, which appears whole or not at all. */
 FERRY_API int           ferry_values_write(const ferry_values *v, const char *path, ferry_error *e);
-/* Adds n PNG or JPEG files as one batch under the name of `port`, with its dtype. Without options: scaled to the port's height and
- * width, gray if it takes one channel, alpha dropped, values in [0,1] (u8 ports: 0..255). Options: preset=imagenet (resize 256, crop
+/* Adds n image files (PNG, JPEG, BMP, PNM; TIFF, WebP, JPEG 2000 if the build has their libraries) as one batch under the name of
+ * `port`, with its dtype. Without options: scaled to the port's height and width, gray if it takes one channel, alpha dropped, values in [0,1] (u8 ports: 0..255). Options: preset=imagenet (resize 256, crop
  * 224, mean and deviation), resize=HxW, crop=HxW, mean=R,G,B, std=R,G,B, layout=nchw|nhwc [from the port's shape]. Others are
  * ignored. */
 FERRY_API int           ferry_values_image(ferry_values *v, const ferry_port *port, const char *const *paths, size_t n,

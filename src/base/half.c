@@ -2,7 +2,7 @@
  * half.c - small floats by their bits, each narrowing with one rounding from double.
  *
  * Sources  IEEE 754-2008 (binary16); ONNX "Float stored in 8 bits" (float8e4m3fn .. e5m2fnuz, Cast-25's tables);
- *          OCP Microscaling Formats 1.0 (float4e2m1, float8e8m0). */
+ *          OCP Microscaling Formats 1.0 (float4e2m1, float6e2m3, float6e3m2, float8e8m0). */
 #include "base/half.h"
 
 #include "ferry/run.h"
@@ -77,6 +77,8 @@ static kind kind_of(int32_t dtype) {
     case FERRY_FLOAT8E4M3FNUZ: return (kind){ 8, 3, -7, 0x7F, 0, 0x80, true };
     case FERRY_FLOAT8E5M2:     return (kind){ 8, 2, -14, 0x7B, 0x7C, 0x7F, false };
     case FERRY_FLOAT8E5M2FNUZ: return (kind){ 8, 2, -15, 0x7F, 0, 0x80, true };
+    case FERRY_FLOAT6E2M3:     return (kind){ 6, 3, 0, 0x1F, 0, 0, false };
+    case FERRY_FLOAT6E3M2:     return (kind){ 6, 2, -2, 0x1F, 0, 0, false };
     default:                   return (kind){ 4, 1, 0, 7, 0, 0, false };               /* float4e2m1 */
     }
 }
@@ -84,7 +86,7 @@ static kind kind_of(int32_t dtype) {
 float fy_f8_to_f32(int32_t dtype, uint8_t bits) {
     if (dtype == FERRY_FLOAT8E8M0) return bits == 255 ? NAN : ldexpf(1.0f, bits - 127);
     kind k = kind_of(dtype);
-    if (k.bits == 4) return value(bits & 15u, 4, k.mbits, k.emin);
+    if (k.bits < 8) return value(bits & ((1u << k.bits) - 1), k.bits, k.mbits, k.emin);
     unsigned mag = bits & 0x7Fu;
     if (k.zero ? bits == k.nan : mag > (k.inf ? k.inf : k.max)) return k.zero || !(bits & 0x80) ? NAN : -NAN;
     if (k.inf && mag == k.inf) return bits & 0x80 ? -INFINITY : INFINITY;
@@ -95,11 +97,11 @@ uint8_t fy_f8_from_f64(int32_t dtype, double v, bool sat) {
     if (dtype == FERRY_FLOAT8E8M0) return fy_e8m0_from_f64(v, sat ? 'u' : 'n', sat);
     kind k = kind_of(dtype);
     unsigned sign = signbit(v) ? 1u << (k.bits - 1) : 0;
-    if (k.bits == 4 && isnan(v)) return (uint8_t)k.max;                                /* it has no NaN: the largest value */
+    if (k.bits < 8 && isnan(v)) return (uint8_t)k.max;                                /* it has no NaN: the largest value */
     if (isnan(v)) return (uint8_t)(k.zero ? k.nan : sign | k.nan);
     uint64_t m = isinf(v) ? UINT64_MAX : magnitude(v, k.mbits, k.emin);
     if (m > k.max) {
-        if (sat || k.bits == 4) m = k.max;
+        if (sat || k.bits < 8) m = k.max;
         else if (k.inf) m = k.inf;
         else return (uint8_t)(k.zero ? k.nan : sign | k.nan);
     }

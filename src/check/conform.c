@@ -4,6 +4,7 @@
 #include "check/conform.h"
 
 #include "base/checked.h"
+#include "check/chance.h"
 #include "formats/json.h"
 #include "formats/onnx.h"
 
@@ -188,6 +189,31 @@ static fy_status compare_outputs(model_case *c, const char *folder, int set, con
     return FY_OK;
 }
 
+/* The outputs of a model that draws are judged by their law: other draws by other seeds, or, from engines that read the file, because
+ * their generators go on in one session. */
+typedef struct draws { model_case *c; fy_session *session; fy_rval *const *in; } draws;
+
+static fy_status draw(void *ctx, int64_t trial, fy_rval *out, ferry_error *e) {
+    draws *d = ctx;
+    FY_TRY(fy_chance_reseed(d->c->model, trial, e));
+    return d->c->o->engine->run(d->session, d->in, out, e);
+}
+
+static fy_status judge_draws(model_case *c, const char *folder, int set, fy_session *session, fy_rval *const *in, fy_rval *want, fy_buf *why, ferry_error *e) {
+    const fy_graph *g = c->model->graph;
+    char text[300];
+    bool good;
+    draws d = {c, session, in};
+    for (int64_t i = 0; i < g->out.n; i++) {
+        const char *path = path_in_set(c, folder, set, "output", i);
+        FY_NOMEM(e, path);
+        FY_TRY(fy_onnx_read_value_as(&want[i], path, FY_TENSOR, e));
+    }
+    FY_TRY(fy_chance_judge(&good, text, sizeof text, c->model, in, want, draw, &d, e));
+    if (!good) fy_buf_fmt(why, "by chance: %s (data set %d)", text, set);
+    return FY_OK;
+}
+
 static fy_status run_set(model_case *c, const char *folder, int set, fy_buf *why, ferry_error *e) {
     const fy_graph *g = c->model->graph;
     fy_session *session = NULL;
@@ -196,8 +222,11 @@ static fy_status run_set(model_case *c, const char *folder, int set, fy_buf *why
     fy_status s = in && at && out ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (!s) s = read_inputs(c, folder, set, in, at, e);
     if (!s) s = c->o->engine->session(&session, c->compiled, e);
-    if (!s) s = c->o->engine->run(session, at, out, e);
-    if (!s) s = compare_outputs(c, folder, set, out, why, e);
+    if (!s && fy_chance_has(g)) s = judge_draws(c, folder, set, session, at, out, why, e);
+    else {
+        if (!s) s = c->o->engine->run(session, at, out, e);
+        if (!s) s = compare_outputs(c, folder, set, out, why, e);
+    }
     for (int64_t i = 0; in && i < g->in.n; i++) fy_rval_free(&in[i]);
     for (int64_t i = 0; out && i < g->out.n; i++) fy_rval_free(&out[i]);
     if (session) c->o->engine->session_free(session);

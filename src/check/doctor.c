@@ -5,6 +5,7 @@
 #include "base/cpu.h"
 #include "base/knobs.h"
 #include "check/check.h"
+#include "formats/image.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -263,6 +264,15 @@ static void look_compilers(doctor *d) {
     }
 }
 
+static void look_images(doctor *d) {
+    char text[200], lacking[200];
+    fy_image_formats(text, sizeof text, false);
+    fy_image_formats(lacking, sizeof lacking, true);
+    line *l = say(d, GOOD, "images");
+    VALUE(l, "%s", text);
+    if (lacking[0]) REMEDY(l, "for the others: apt-get install %s, then build ferry again", lacking);
+}
+
 static void look_engines(doctor *d) {
     int n;
     const fy_engine *const *engine = fy_engines(&n);
@@ -420,6 +430,7 @@ fy_status fy_doctor_report(fy_report *r, const char *required, ferry_error *e) {
     look_torch(&d);
     look_compilers(&d);
     look_engines(&d);
+    look_images(&d);
     look_pairs(&d);
     for (const char *p = required; !s && p && *p;) {
         size_t n = strcspn(p, ",");

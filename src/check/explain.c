@@ -115,9 +115,19 @@ static bool explain_code(fy_buf *t, const char *topic) {
     return true;
 }
 
+/* An operator of ai.onnx, else of whichever domain has it. */
+static const fy_op *op_named(const char *name) {
+    const fy_registry *reg = fy_registry_builtin();
+    const fy_op *op = fy_op_find(reg, "", name);
+    for (int i = 0; i < fy_registry_count(reg) && !op; i++)
+        if (!strcmp(fy_registry_at(reg, i)->name, name)) op = fy_registry_at(reg, i);
+    return op;
+}
+
 static bool explain_op(fy_buf *t, const char *topic) {
-    const fy_op *op = fy_op_find(fy_registry_builtin(), "", topic);
+    const fy_op *op = op_named(topic);
     if (!op) return false;
+    if (*op->domain) fy_buf_fmt(t, "%s.", op->domain);
     fy_buf_fmt(t, FY_BOLD "%s" FY_OFF ": %s\n  first in opset %d, this form since %d; inputs %d to %s", op->name, op->doc ? op->doc : "", op->first, op->since, op->min_in,
         op->max_in < 0 ? "any number" : "");
     if (op->max_in >= 0) fy_buf_fmt(t, "%d", op->max_in);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * npz.c - NumPy's .npy (numpy.lib.format, versions 1 to 3) and .npz (a zip of them). Read through minizip, written as stored
  * members by our own few lines, so that the bytes are reproducible. Element types that NumPy lacks are written as their
- * nearest wider one: bf16, float8 and float4 as f4, 4- and 2-bit integers as bytes. */
+ * nearest wider one: bf16, float8, float6 and float4 as f4, 4- and 2-bit integers as bytes. */
 #include "formats/npz.h"
 
 #include "base/checked.h"
@@ -331,7 +331,7 @@ static fy_status nearest(fy_tensor *d, const char **descr_, const fy_tensor *t, 
     case FERRY_DOUBLE: *descr_ = "<f8"; break;
     case FERRY_FLOAT16: *descr_ = "<f2"; break;
     case FERRY_BFLOAT16: case FERRY_FLOAT8E4M3FN: case FERRY_FLOAT8E4M3FNUZ: case FERRY_FLOAT8E5M2: case FERRY_FLOAT8E5M2FNUZ: case FERRY_FLOAT4E2M1:
-    case FERRY_FLOAT8E8M0: *descr_ = "<f4"; to = FERRY_FLOAT; break;
+    case FERRY_FLOAT8E8M0: case FERRY_FLOAT6E2M3: case FERRY_FLOAT6E3M2: *descr_ = "<f4"; to = FERRY_FLOAT; break;
     case FERRY_INT8: *descr_ = "|i1"; break;
     case FERRY_INT4: case FERRY_INT2: *descr_ = "|i1"; to = FERRY_INT8; break;
     case FERRY_UINT8: *descr_ = "|u1"; break;

@@ -44,11 +44,6 @@ fy_const *fy_const_bytes(fy_arena *a, fy_dtype t, int rank, const int64_t *dim, 
     return c;
 }
 
-static void pack(uint8_t *dst, const uint8_t *src, int64_t n, int bits) {
-    int per = 8 / bits, mask = (1 << bits) - 1;
-    for (int64_t i = 0; i < n; i++) dst[i / per] = (uint8_t)(dst[i / per] | (src[i] & mask) << (int)(i % per) * bits);
-}
-
 fy_const *fy_const_copy(fy_arena *a, fy_dtype t, int rank, const int64_t *dim, const void *elements) {
     fy_const *c = make(a, FY_CONST_BYTES, t, rank, dim);
     if (!c) return NULL;
@@ -68,7 +63,7 @@ fy_const *fy_const_copy(fy_arena *a, fy_dtype t, int rank, const int64_t *dim, c
     c->nbytes = fy_dtype_bytes(t, c->count);
     unsigned char *at = fy_arena_alloc(a, c->nbytes, 1);
     if (!at) return NULL;
-    if (bits && bits < 8) pack(at, elements, c->count, bits);
+    if (bits && bits < 8) fy_pack_bits(t, at, 0, elements, c->count);
     else if (c->nbytes) memcpy(at, elements, c->nbytes);
     c->bytes = at;
     return c;
@@ -245,14 +240,7 @@ static void read_bytes(const fy_const *c, int64_t first, int64_t n, unsigned cha
         memcpy(dst, (const fy_str *)c->strings->data + first, (size_t)n * sizeof(fy_str));
     } else if (bits >= 8) {
         memcpy(dst, c->bytes + (size_t)first * (size_t)step, (size_t)n * (size_t)step);
-    } else {
-        int per = 8 / bits, top = 1 << (bits - 1);
-        bool sign = fy_dtype_class(c->dtype) == FY_CLASS_I;
-        for (int64_t i = 0; i < n; i++) {
-            int v = c->bytes[(first + i) / per] >> (int)((first + i) % per) * bits & ((1 << bits) - 1);
-            dst[i] = (unsigned char)(sign ? (v ^ top) - top : v);
-        }
-    }
+    } else fy_unpack_bits(c->dtype, dst, c->bytes, first, n);
 }
 
 static fy_status read_cast(const fy_const *c, int64_t first, int64_t n, unsigned char *dst, ferry_error *e) {

@@ -110,7 +110,7 @@ enum {
     FY_RANDOM = 4, FY_CONTROL = 8, FY_ELEMENTWISE = 16, FY_COMMUTES = 32, FY_OPAQUE_OP = 64
 };
 
-typedef struct fy_grad fy_grad;          /* passes/ (differentiation) */
+typedef struct fy_grad fy_grad;          /* ops/grad.h */
 
 struct fy_op {
     const char *name;                    /* "Conv" */

@@ -92,11 +92,11 @@ static fy_status to_strings(const fy_call *c, const fy_tensor *x, fy_tensor *y) 
 static bool is_f8(fy_dtype t) { return t >= FERRY_FLOAT8E4M3FN && t <= FERRY_FLOAT8E5M2FNUZ; }
 
 /* Floats to types below a byte, as the standard's cases have it where its text leaves it open: integers wrap, and NaN, which
- * float4e2m1 has not, becomes -0. */
+ * float4 and float6 have not, becomes -0. */
 static void narrow(const fy_tensor *x, fy_tensor *y) {
     for (int64_t i = 0; i < fy_count(x); i++) {
         double v = fy_get_f64(x, i);
-        if (y->dtype == FERRY_FLOAT4E2M1) ((uint8_t *)y->data)[i] = v != v ? 8 : fy_f8_from_f64((int32_t)y->dtype, v, true);
+        if (fy_dtype_float(y->dtype)) ((uint8_t *)y->data)[i] = v != v ? (uint8_t)(1 << (fy_dtype_bits(y->dtype) - 1)) : fy_f8_from_f64((int32_t)y->dtype, v, true);
         else fy_put_i64(y, i, fy_get_i64(x, i));
     }
 }
@@ -147,7 +147,7 @@ static fy_status infer_to(fy_infer *f, fy_dtype t) {
 
 static fy_status infer_cast(fy_infer *f) {
     int64_t to = fy_attr_i(f->node, "to");
-    FY_NEED(f->e, to > 0 && to <= FERRY_INT2 && fy_elem_bytes((fy_dtype)to) > 0, ATTR, "to is %lld, no element type", (long long)to);
+    FY_NEED(f->e, to > 0 && to <= FERRY_FLOAT6E3M2 && fy_elem_bytes((fy_dtype)to) > 0, ATTR, "to is %lld, no element type", (long long)to);
     return infer_to(f, (fy_dtype)to);
 }
 static fy_status infer_cast_like(fy_infer *f) { return infer_to(f, fy_in_dtype(f, 1)); }
@@ -172,7 +172,7 @@ const fy_op fy_op_cast_like = {.name = "CastLike", .domain = "", .doc = "y = x c
 static fy_status infer_bit_cast(fy_infer *f) {
     int64_t to = fy_attr_i(f->node, "to");
     fy_dtype from = fy_in_dtype(f, 0);
-    FY_NEED(f->e, to > 0 && to <= FERRY_INT2 && to != FERRY_STRING, ATTR, "to is %lld, no element type of bits", (long long)to);
+    FY_NEED(f->e, to > 0 && to <= FERRY_FLOAT6E3M2 && to != FERRY_STRING, ATTR, "to is %lld, no element type of bits", (long long)to);
     FY_NEED(f->e, !from || fy_dtype_bits(from) == fy_dtype_bits((fy_dtype)to), TYPE, "%s and %s differ in width", fy_dtype_name(from), fy_dtype_name((fy_dtype)to));
     return fy_out_set(f, 0, (fy_dtype)to, fy_in_rank(f, 0), fy_in_dims(f, 0));
 }

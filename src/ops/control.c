@@ -4,8 +4,8 @@
  * Inference types the body's inputs, infers the body, and joins what comes out. A value carried from one iteration to the next
  * must have one type for all of them: it starts as the initial value's, and what an iteration changes is widened (a size to
  * unknown, a shape to unknown rank) until an iteration changes nothing more. */
+#include "ops/control.h"
 #include "ops/move.h"
-#include "ops/ops.h"
 
 #include <string.h>
 
@@ -54,8 +54,7 @@ static fy_status join(fy_infer *f, fy_type *r, const fy_type *a, const fy_type *
     return FY_OK;
 }
 
-/* Forgets what was inferred in a graph, so that it can be inferred anew from wider types. Bodies inside reset themselves. */
-static void forget(fy_graph *g) {
+void fy_body_forget(fy_graph *g) {
     for (fy_node *n = g->first; n; n = n->next)
         for (int i = 0; i < n->nout; i++)
             if (n->out[i] && n->op->infer) {
@@ -65,7 +64,7 @@ static void forget(fy_graph *g) {
             }
 }
 
-static void set_type(fy_value *v, const fy_type *t) {
+void fy_body_type(fy_value *v, const fy_type *t) {
     v->type = *t;
     v->elem = NULL;
     v->nelem = 0;
@@ -142,7 +141,7 @@ static fy_status infer_if(fy_infer *f) {
     /* A branch that cannot be right is one for other ranks or sizes, not taken with these: the other one tells the types. What can be
      * said inside it is said nevertheless. */
     for (int k = 1; k >= 0; k--) {
-        if (repeated(g[k])) forget(g[k]);
+        if (repeated(g[k])) fy_body_forget(g[k]);
         branch[k] = infer_branch(g[k], f->e);
         if (branch[k] == FY_OK) continue;
         if (hard(branch[k]) || (k == 0 && branch[1] != FY_OK)) return branch[k];
@@ -262,10 +261,10 @@ static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, in
             if (round == last && !fixed) FY_TRY(loosen(f, &state[i]));
             if (loose[i]) continue;
             FY_TRY(refine(f, &state[i], g->in.at[first + i]->declared));
-            if (state[i].kind != FY_NOTYPE) set_type(g->in.at[first + i], &state[i]);
+            if (state[i].kind != FY_NOTYPE) fy_body_type(g->in.at[first + i], &state[i]);
             else FY_TRY(keep(f, &state[i], &g->in.at[first + i]->type));
         }
-        forget(g);
+        fy_body_forget(g);
         FY_TRY(fy_infer_graph(g, f->e));
         for (int i = 0; i < n; i++) {
             fy_value *out = g->out.at[back + i];
@@ -278,7 +277,7 @@ static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, in
             FY_TRY(widen(f, &state[i], &made, fixed, &changed));
             if (state[i].kind != FY_NOTYPE || !typed) continue;
             loose[i] = changed = true;
-            set_type(g->in.at[first + i], &state[i]);
+            fy_body_type(g->in.at[first + i], &state[i]);
         }
         if (!changed || round >= last) return FY_OK;
     }
@@ -422,9 +421,9 @@ static fy_status infer_loop(fy_infer *f) {
     fy_type *state = FY_NEWN(f->arena, fy_type, n + 1), t;
     FY_NOMEM(f->e, state);
     t = scalar_type(FERRY_INT64);
-    set_type(g->in.at[0], &t);
+    fy_body_type(g->in.at[0], &t);
     t = scalar_type(FERRY_BOOL);
-    set_type(g->in.at[1], &t);
+    fy_body_type(g->in.at[1], &t);
     for (int i = 0; i < n; i++) FY_TRY(keep(f, &state[i], &f->in[2 + i].type));
     leaving end = {.f = f, .from = fy_dims_next(f->dims)}, row = end;
     FY_TRY(infer_carried(f, g, 2, 1, n, state, false));
@@ -578,7 +577,7 @@ static fy_status infer_scan(fy_infer *f) {
             t.dim = d;
         }
         FY_TRY(keep(f, &kept, &t));
-        set_type(g->in.at[s.n + i], &kept);
+        fy_body_type(g->in.at[s.n + i], &kept);
     }
     leaving out = {.f = f, .from = fy_dims_next(f->dims)};
     FY_TRY(infer_carried(f, g, 0, 0, s.n, state, true));
@@ -673,9 +672,9 @@ static fy_status infer_map(fy_infer *f) {
         if (!t || t->kind == FY_NOTYPE) continue;
         FY_TRY(keep(f, &kept, t));
         if (item) FY_TRY(fy_mv_item(f, arena_of(f), &kept));
-        set_type(g->in.at[i], &kept);
+        fy_body_type(g->in.at[i], &kept);
     }
-    forget(g);
+    fy_body_forget(g);
     FY_TRY(fy_infer_graph(g, f->e));
     for (int i = 0; i < f->nout; i++) {
         fy_type *elem = FY_NEW(f->arena, fy_type);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * conv.c - Conv ConvTranspose ConvInteger: x [N,C,d1..dn], w [M, C/group, k1..kn] (transposed: [C, M/group, k..]), n 1 to 3.
+ * conv.c - Conv ConvTranspose ConvInteger QLinearConv: x [N,C,d1..dn], w [M, C/group, k1..kn] (transposed: [C, M/group, k..]), n 1 to 3.
  * Conv is tensor/'s implicit GEMM, one call for each group; ConvTranspose is GEMM and scattering into double sums. */
+#include "ops/quant.h"
 #include "ops/window.h"
 
 #include "tensor/gemm.h"
 
 #include <string.h>
 
-/* The window over `nd` axes; the kernel's sizes are those of the attribute, else of the weight's type, symbols included. *known is
- * false where neither tells them. */
-static fy_status kernel_sizes(fy_infer *f, int nd, fy_window *w, bool *known, ferry_error *e) {
+/* The window over `nd` axes; the kernel's sizes are those of the attribute, else of the type of the weight, input wi, symbols included.
+ * *known is false where neither tells them. */
+static fy_status kernel_sizes(fy_infer *f, int wi, int nd, fy_window *w, bool *known, ferry_error *e) {
     int64_t kernel[FY_MAX_SPATIAL];
     const fy_dim *sym[FY_MAX_SPATIAL] = {NULL};
     int64_t n;
@@ -17,7 +18,7 @@ static fy_status kernel_sizes(fy_infer *f, int nd, fy_window *w, bool *known, fe
     FY_NEED(e, nd >= 1 && nd <= FY_MAX_SPATIAL, UNSUPPORTED, "%d spatial axes; 1 to %d are supported", nd, FY_MAX_SPATIAL);
     *known = true;
     for (int i = 0; i < nd; i++) {
-        const fy_dim *d = fy_in_rank(f, 1) == nd + 2 ? fy_in_dim(f, 1, i + 2) : NULL;
+        const fy_dim *d = fy_in_rank(f, wi) == nd + 2 ? fy_in_dim(f, wi, i + 2) : NULL;
         if (d && fy_dim_known(d, &kernel[i])) continue;
         if (a && n == nd) kernel[i] = a[i];
         else if (d) {
@@ -30,22 +31,22 @@ static fy_status kernel_sizes(fy_infer *f, int nd, fy_window *w, bool *known, fe
     return FY_OK;
 }
 
-static fy_status infer_any(fy_infer *f, fy_dtype t) {
+fy_status fy_conv_infer(fy_infer *f, int wi, fy_dtype t) {
     int rx, rw, rank;
     bool known = true;
-    int64_t group = fy_attr_i(f->node, "group"), cin, cw, m;
+    int64_t group = fy_attr_i(f->node, "group"), cin, cw, m, all;
     fy_window w = {0};
     FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rx));
-    FY_TRY(fy_k_rank(f, 1, 3, 2 + FY_MAX_SPATIAL, &rw));
+    FY_TRY(fy_k_rank(f, wi, 3, 2 + FY_MAX_SPATIAL, &rw));
     FY_NEED(f->e, rx < 0 || rw < 0 || rx == rw, SHAPE, "x has rank %d, the weight %d", rx, rw);
     FY_NEED(f->e, group >= 1, ATTR, "group is %lld", (long long)group);
     rank = rx < 0 ? rw : rx;
     if (rank < 0) return fy_out_set(f, 0, t, -1, NULL);
-    const fy_dim *dim[FY_MAX_RANK], *c = fy_in_dim(f, 0, 1), *o = fy_in_dim(f, 1, 0), *ci = fy_in_dim(f, 1, 1);
+    const fy_dim *dim[FY_MAX_RANK], *c = fy_in_dim(f, 0, 1), *o = fy_in_dim(f, wi, 0), *ci = fy_in_dim(f, wi, 1);
     if (c && ci && fy_dim_known(c, &cin) && fy_dim_known(ci, &cw))
-        FY_NEED(f->e, cin == cw * group, SHAPE, "x has %lld channels; the weight takes %lld in %lld groups", (long long)cin, (long long)cw, (long long)group);
+        FY_NEED(f->e, fy_mul_i64(&all, cw, group) && cin == all, SHAPE, "x has %lld channels; the weight takes %lld in %lld groups", (long long)cin, (long long)cw, (long long)group);
     if (o && fy_dim_known(o, &m)) FY_NEED(f->e, m % group == 0, SHAPE, "%lld output channels in %lld groups", (long long)m, (long long)group);
-    FY_TRY(kernel_sizes(f, rank - 2, &w, &known, f->e));
+    FY_TRY(kernel_sizes(f, wi, rank - 2, &w, &known, f->e));
     dim[0] = rx < 0 ? fy_dim_opaque(f->dims, "batch") : fy_in_dim(f, 0, 0);
     dim[1] = o ? o : fy_dim_opaque(f->dims, "channels");
     for (int i = 2; i < rank; i++) {
@@ -55,17 +56,17 @@ static fy_status infer_any(fy_infer *f, fy_dtype t) {
     return fy_out_set(f, 0, t, rank, dim);
 }
 
-static fy_status check_bias(fy_infer *f, const fy_dim *channels) {
+fy_status fy_conv_bias(fy_infer *f, int i, const fy_dim *channels) {
     int rb;
-    if (!fy_in_has(f, 2)) return FY_OK;
-    FY_TRY(fy_k_rank(f, 2, 1, 1, &rb));
-    return rb == 1 ? fy_k_agree(f, fy_in_dim(f, 2, 0), channels, "output channels and bias") : FY_OK;
+    if (!fy_in_has(f, i)) return FY_OK;
+    FY_TRY(fy_k_rank(f, i, 1, 1, &rb));
+    return rb == 1 ? fy_k_agree(f, fy_in_dim(f, i, 0), channels, "output channels and bias") : FY_OK;
 }
 
 static fy_status infer_conv(fy_infer *f) {
     FY_TRY(fy_k_same_dtype(f));
-    FY_TRY(check_bias(f, fy_in_dim(f, 1, 0)));
-    return infer_any(f, fy_in_dtype(f, 0));
+    FY_TRY(fy_conv_bias(f, 2, fy_in_dim(f, 1, 0)));
+    return fy_conv_infer(f, 1, fy_in_dtype(f, 0));
 }
 
 /* y = conv(x, w) + bias with x, w, y f32 or f64 in any strides; y's dtype may be wider. */
@@ -131,24 +132,22 @@ const fy_op fy_op_conv = {.name = "Conv", .domain = "", .doc = "y = x * w + b, w
 
 /* ---- integers ------------------------------------------------------------------------------------------------------ */
 
-static fy_status infer_conv_integer(fy_infer *f) { return infer_any(f, FERRY_INT32); }
+static fy_status infer_conv_integer(fy_infer *f) { return fy_conv_infer(f, 1, FERRY_INT32); }
 
-/* x or w less its zero point (one for all, or one for each index of axis 0) as f32: at most 9 bits, so products and sums
- * of doubles are exact up to 2^35 taps. */
+/* x or w less its zero point: one for all, or one for each index of axis 0. */
 static fy_status centred(const fy_call *c, const fy_tensor *x, const fy_tensor *zero, fy_tensor *out) {
-    float *p = FY_NEWN(c->scratch, float, fy_count(x));
-    FY_NOMEM(c->e, p);
-    *out = fy_tensor_view(FERRY_FLOAT, x->rank, x->dim, p);
-    if (!fy_count(x)) return FY_OK;
-    fy_tensor_copy(out, x);
-    if (!zero) return FY_OK;
-    int64_t nz = fy_count(zero), rows = x->rank ? x->dim[0] : 1, each = fy_count(x) / rows;
-    FY_NEED(c->e, nz == 1 || nz == rows, SHAPE, "%lld zero points for %lld rows", (long long)nz, (long long)rows);
-    for (int64_t r = 0; r < rows; r++) {
-        float z = (float)fy_get_f64(zero, nz == 1 ? 0 : r);
-        for (int64_t i = 0; i < each && z != 0; i++) p[r * each + i] -= z;
+    fy_tensor z = {0};
+    if (zero) {
+        int64_t n = fy_count(zero), rows = x->rank ? x->dim[0] : 1;
+        FY_NEED(c->e, n == 1 || (zero->rank == 1 && n == rows), SHAPE, "%lld zero points for %lld rows", (long long)n, (long long)rows);
+        z = *zero;
+        z.rank = x->rank;
+        for (int i = 0; i < x->rank; i++) {
+            z.dim[i] = x->dim[i];
+            z.stride[i] = i == 0 && n > 1 ? zero->stride[0] : 0;
+        }
     }
-    return FY_OK;
+    return fy_quant_centred(c, x, zero ? &z : NULL, out);
 }
 
 static fy_status ref_conv_integer(const fy_call *c) {
@@ -169,6 +168,63 @@ static fy_status ref_conv_integer(const fy_call *c) {
 const fy_op fy_op_conv_integer = {.name = "ConvInteger", .domain = "", .doc = "y = (x - x_zero) * (w - w_zero) in int32", .attrs = conv_attrs, .min_in = 2,
     .max_in = 4, .min_out = 1, .max_out = 1, .first = 10, .since = 10, .types = "T=i8,u8;U=i8,u8|T,U,T,U|i32", .infer = infer_conv_integer,
     .ref = ref_conv_integer, .flags = FY_PURE};
+
+/* ---- quantised ----------------------------------------------------------------------------------------------------- */
+
+/* x, its scale and zero point; w, its scale and zero point; scale and zero point of y; bias, quantised with x's scale times w's. */
+enum { QX, QXS, QXZ, QW, QWS, QWZ, QYS, QYZ, QB };
+
+static fy_status infer_qlinear_conv(fy_infer *f) {
+    static const int8_t of_x[] = {QXS, QXZ, QYS, QYZ}, of_w[] = {QWS, QWZ};
+    int rank;
+    for (int i = 0; i < 6; i++) {
+        int at = i < 4 ? of_x[i] : of_w[i - 4];
+        const fy_dim *m = fy_in_dim(f, QW, 0);
+        FY_TRY(fy_k_rank(f, at, 0, 1, &rank));
+        int64_t n, want;
+        if (rank != 1 || !fy_dim_known(fy_in_dim(f, at, 0), &n) || n == 1) continue;
+        FY_NEED(f->e, i >= 4, SHAPE, "input %d has %lld elements; it must be a scalar", at, (long long)n);
+        FY_NEED(f->e, !m || !fy_dim_known(m, &want) || n == want, SHAPE, "input %d has %lld elements; it must have one, or one for each of %lld channels", at, (long long)n,
+                (long long)want);
+    }
+    FY_TRY(fy_conv_bias(f, QB, fy_in_dim(f, QW, 0)));
+    return fy_conv_infer(f, QW, fy_in_dtype(f, QYZ));
+}
+
+static fy_status ref_qlinear_conv(const fy_call *c) {
+    fy_tensor *y = fy_res(c, 0), x, w, sum;
+    if (!y || !fy_count(y)) return FY_OK;
+    for (int i = 0; i <= QYZ; i++)
+        FY_NEED(c->e, i == QX || i == QW || fy_count(fy_arg(c, i)) == 1 || ((i == QWS || i == QWZ) && fy_count(fy_arg(c, i)) == y->dim[1]), SHAPE, "input %d has %lld elements", i,
+                (long long)fy_count(fy_arg(c, i)));
+    FY_TRY(centred(c, fy_arg(c, QX), fy_arg(c, QXZ), &x));
+    FY_TRY(centred(c, fy_arg(c, QW), fy_arg(c, QWZ), &w));
+    double *wide = FY_NEWN(c->scratch, double, fy_count(y)), *scale = fy_k_as_f64(c, fy_arg(c, QWS)), *bias = fy_arg(c, QB) ? fy_k_as_f64(c, fy_arg(c, QB)) : NULL;
+    FY_NEED(c->e, wide && scale && (bias || !fy_arg(c, QB)), NOMEM, "out of memory");
+    sum = fy_tensor_view(FERRY_DOUBLE, y->rank, y->dim, wide);
+    fy_window win;
+    FY_TRY(fy_window_read(&win, c->node, x.rank - 2, w.dim + 2, c->e));
+    fy_window_place(&win, x.dim + 2, y->dim + 2);
+    FY_TRY(convolve(c, &x, &w, NULL, &sum, &win, fy_attr_i(c->node, "group")));
+    double xs = fy_get_f64(fy_arg(c, QXS), 0), ys = fy_get_f64(fy_arg(c, QYS), 0), zero[FY_K_BLOCK];
+    for (int64_t i = 0; i < FY_K_BLOCK; i++) zero[i] = fy_get_f64(fy_arg(c, QYZ), 0);
+    int64_t channels = y->dim[1], points = fy_count(y) / (y->dim[0] * channels);
+    for (int64_t r = 0; r < y->dim[0] * channels; r++) {
+        int64_t m = r % channels;
+        double s = fy_quant_scale(xs, scale[fy_count(fy_arg(c, QWS)) == 1 ? 0 : m], ys);
+        for (int64_t at = 0; at < points; at += FY_K_BLOCK) {
+            int64_t n = points - at < FY_K_BLOCK ? points - at : FY_K_BLOCK;
+            double *v = wide + r * points + at;
+            for (int64_t i = 0; i < n; i++) v[i] = fy_round_to(FERRY_FLOAT, (v[i] + (bias ? bias[m] : 0)) * s);
+            fy_quant_to(y->dtype, v, zero, n);
+            fy_store_f64(y, r * points + at, n, v);
+        }
+    }
+    return FY_OK;
+}
+const fy_op fy_op_qlinear_conv = {.name = "QLinearConv", .domain = "", .doc = "y = quantised ((x - x_zero) x_scale) * ((w - w_zero) w_scale) + b", .attrs = conv_attrs,
+    .min_in = 8, .max_in = 9, .min_out = 1, .max_out = 1, .first = 10, .since = 10, .types = "T=i8,u8;U=i8,u8;V=i8,u8|T,f32,T,U,f32,U,f32,V,i32|V",
+    .infer = infer_qlinear_conv, .ref = ref_qlinear_conv, .flags = FY_PURE};
 
 /* ---- transposed ---------------------------------------------------------------------------------------------------- */
 
@@ -205,7 +261,7 @@ static fy_status infer_transpose(fy_infer *f) {
     FY_TRY(fy_k_agree(f, fy_in_dim(f, 0, 1), fy_in_dim(f, 1, 0), "input channels of x and weight"));
     if (fy_in_dim(f, 1, 0) && fy_dim_known(fy_in_dim(f, 1, 0), &cin)) FY_NEED(f->e, cin % group == 0, SHAPE, "%lld channels in %lld groups", (long long)cin, (long long)group);
     fy_window w = {0};
-    FY_TRY(kernel_sizes(f, rank - 2, &w, &known, f->e));
+    FY_TRY(kernel_sizes(f, 1, rank - 2, &w, &known, f->e));
     extra x;
     FY_TRY(read_extra(&x, f->node, rank - 2, f->e));
     same = w.auto_pad == FY_PAD_SAME_UPPER || w.auto_pad == FY_PAD_SAME_LOWER;
@@ -226,7 +282,7 @@ static fy_status infer_transpose(fy_infer *f) {
                                      x.out_pad[i] + (w.kernel[i] - 1) * w.dilation[i] + 1 - w.pad[i] - w.pad_end[i]);
         if (dim[i + 2] && fy_dim_known(dim[i + 2], &v)) FY_NEED(f->e, v >= 0, SHAPE, "the output would have size %lld on spatial axis %d", (long long)v, i);
     }
-    FY_TRY(check_bias(f, dim[1]));
+    FY_TRY(fy_conv_bias(f, 2, dim[1]));
     return fy_out_set(f, 0, fy_in_dtype(f, 0), rank, dim);
 }
 

@@ -199,7 +199,7 @@ const fy_op fy_op_range = {.name = "Range", .domain = "", .doc = "y = start, sta
 static fy_status infer_eye_like(fy_infer *f) {
     const fy_attr *a = fy_attr_get(f->node, "dtype");
     fy_dtype t = a ? (fy_dtype)a->i : fy_in_dtype(f, 0);
-    FY_NEED(f->e, !a || (a->i > 0 && a->i <= FERRY_INT2 && fy_dtype_class((fy_dtype)a->i) != FY_CLASS_S &&
+    FY_NEED(f->e, !a || (a->i > 0 && a->i <= FERRY_FLOAT6E3M2 && fy_dtype_class((fy_dtype)a->i) != FY_CLASS_S &&
             fy_dtype_class((fy_dtype)a->i) != FY_CLASS_C), ATTR, "dtype is %lld", (long long)a->i);
     FY_NEED(f->e, fy_in_rank(f, 0) == 2 || fy_in_rank(f, 0) < 0, SHAPE, "the input has rank %d; it must be a matrix", fy_in_rank(f, 0));
     FY_NEED(f->e, !t || (fy_dtype_class(t) != FY_CLASS_S && fy_dtype_class(t) != FY_CLASS_C), TYPE, "EyeLike makes numbers, not %s",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * detect.c - what detection models need: NonMaxSuppression (keep the best of overlapping boxes) and RoiAlign (pool a feature map
- * over boxes; He et al., "Mask R-CNN", 2017). */
+ * detect.c - what detection models need: NonMaxSuppression (keep the best of overlapping boxes), RoiAlign (pool a feature map
+ * over boxes; He et al., "Mask R-CNN", 2017) and MaxRoiPool (the same over whole elements; Girshick, "Fast R-CNN", 2015). */
 #include "ops/common.h"
 #include "ops/move.h"
 
@@ -191,3 +191,79 @@ static const fy_attr_spec roi_attrs[] = {{"mode", FY_ATTR_STRING, "avg", "avg or
 const fy_op fy_op_roi_align = {.name = "RoiAlign", .domain = "", .doc = "y[roi,c,h,w] = x pooled over each box, bilinear",
     .attrs = roi_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 22, .first = 10,
     .types = "T=" FY_T_FLOAT "|T,T,i64|T", .infer = infer_roi_align, .ref = ref_roi_align, .flags = FY_PURE};
+
+/* ---- MaxRoiPool ---------------------------------------------------------------------------------------------------- */
+
+static fy_status pooled_shape(int64_t *size, const fy_node *n, ferry_error *e) {
+    int64_t count;
+    const int64_t *v = fy_attr_ints(n, "pooled_shape", &count);
+    FY_NEED(e, v && count == 2, ATTR, "pooled_shape has %lld sizes; 2 are needed", (long long)count);
+    FY_NEED(e, v[0] >= 1 && v[1] >= 1 && v[0] < 1 << 20 && v[1] < 1 << 20, ATTR, "the output is %lld x %lld", (long long)v[0], (long long)v[1]);
+    size[0] = v[0];
+    size[1] = v[1];
+    return FY_OK;
+}
+
+static fy_status infer_roi_pool(fy_infer *f) {
+    int64_t size[2];
+    int rx, rr;
+    FY_TRY(pooled_shape(size, f->node, f->e));
+    FY_TRY(fy_k_same_dtype(f));
+    FY_TRY(fy_k_rank(f, 0, 4, 4, &rx));
+    FY_TRY(fy_k_rank(f, 1, 2, 2, &rr));
+    if (rr == 2) FY_TRY(fy_k_agree(f, fy_in_dim(f, 1, 1), fy_mv_const(f, 5), "roi size and 5"));
+    const fy_dim *d[4] = {rr == 2 ? fy_in_dim(f, 1, 0) : fy_mv_opaque(f), rx == 4 ? fy_in_dim(f, 0, 1) : fy_mv_opaque(f), fy_mv_const(f, size[0]), fy_mv_const(f, size[1])};
+    return fy_out_set(f, 0, fy_in_dtype(f, 0), 4, d);
+}
+
+/* Bin p of `bins` over `n` elements from `start`: the elements that it touches, inside [0, most). Exact, in integers. */
+static void roi_bin(int64_t *lo, int64_t *hi, int64_t p, int64_t bins, int64_t start, int64_t n, int64_t most) {
+    *lo = start + p * n / bins;
+    *hi = start + ((p + 1) * n + bins - 1) / bins;
+    *lo = *lo < 0 ? 0 : *lo > most ? most : *lo;
+    *hi = *hi < 0 ? 0 : *hi > most ? most : *hi;
+}
+
+/* A corner in elements. The product is rounded to f32 first, as engines compute it: 5 * 0.7f is meant as 3.5, and rounds up. */
+static double roi_corner(double v, double scale, bool narrow) { return round(narrow ? (double)(float)(v * scale) : v * scale); }
+
+static fy_status ref_roi_pool(const fy_call *c) {
+    const fy_tensor *xt = fy_arg(c, 0);
+    fy_tensor *y;
+    int64_t size[2], box[4];
+    FY_TRY(fy_mv_out(c, 0, &y));
+    if (!y) return FY_OK;
+    FY_TRY(pooled_shape(size, c->node, c->e));
+    const double *x = fy_arg_f64(c, 0), *roi = fy_arg_f64(c, 1), scale = fy_attr_f(c->node, "spatial_scale");
+    FY_NEED(c->e, x && roi, NOMEM, "out of memory");
+    int64_t channels = xt->dim[1], h = xt->dim[2], w = xt->dim[3], lo[2], hi[2];
+    for (int64_t n = 0; n < y->dim[0]; n++, roi += 5) {
+        FY_NEED(c->e, roi[0] >= 0 && roi[0] < (double)xt->dim[0], INDEX, "roi %lld is in batch %g of %lld", (long long)n, roi[0], (long long)xt->dim[0]);
+        for (int i = 0; i < 4; i++) {
+            double at = roi_corner(roi[1 + i], scale, xt->dtype != FERRY_DOUBLE);
+            FY_NEED(c->e, fabs(at) < 0x1p31, VALUE, "a corner of roi %lld is at %g", (long long)n, at);
+            box[i] = (int64_t)at;
+        }
+        int64_t rw = box[2] - box[0] + 1, rh = box[3] - box[1] + 1;
+        rw = rw < 1 ? 1 : rw;                                /* a box turned over counts as one element */
+        rh = rh < 1 ? 1 : rh;
+        for (int64_t p = 0; p < size[0] * size[1]; p++) {
+            roi_bin(&lo[0], &hi[0], p / size[1], size[0], box[1], rh, h);
+            roi_bin(&lo[1], &hi[1], p % size[1], size[1], box[0], rw, w);
+            for (int64_t k = 0; k < channels; k++) {
+                const double *plane = x + ((int64_t)roi[0] * channels + k) * h * w;
+                double most = lo[0] < hi[0] && lo[1] < hi[1] ? -HUGE_VAL : 0;
+                for (int64_t i = lo[0]; i < hi[0]; i++)
+                    for (int64_t j = lo[1]; j < hi[1]; j++)
+                        if (plane[i * w + j] > most || isnan(plane[i * w + j])) most = plane[i * w + j];
+                fy_put_f64(y, (n * channels + k) * size[0] * size[1] + p, most);
+            }
+        }
+    }
+    return FY_OK;
+}
+
+static const fy_attr_spec roi_pool_attrs[] = {{"pooled_shape", FY_ATTR_INTS, FY_REQUIRED, "bins down and across"},
+    {"spatial_scale", FY_ATTR_FLOAT, "1.0", "from box coordinates to elements"}, {0}};
+const fy_op fy_op_max_roi_pool = {.name = "MaxRoiPool", .domain = "", .doc = "y[roi,c,h,w] = greatest of x in each bin of each box", .attrs = roi_pool_attrs, .min_in = 2,
+    .max_in = 2, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_FLOAT "|T,T|T", .infer = infer_roi_pool, .ref = ref_roi_pool, .flags = FY_PURE};

@@ -444,7 +444,32 @@ static const fy_attr_spec shift_attrs[] = {{"direction", FY_ATTR_STRING, FY_REQU
 const fy_op fy_op_bit_shift = {.name = "BitShift", .domain = "", .doc = "y = x << z, or x >> z", .attrs = shift_attrs, .min_in = 2, .max_in = 2,
     .min_out = 1, .max_out = 1, .first = 11, .since = 11, .types = T_INT "|T,T|T", .infer = infer_bit_shift, .ref = ref_bit_shift, .flags = EW};
 
-/* ---- Identity, Dropout --------------------------------------------------------------------------------------------- */
+/* ---- SwiGLU -------------------------------------------------------------------------------------------------------- */
+
+/* Unlike the other operators of two operands, this one does not broadcast. */
+static fy_status infer_swiglu(fy_infer *f) {
+    int ra = fy_in_rank(f, 0), rb = fy_in_rank(f, 1);
+    const fy_dim *dim[FY_MAX_RANK];
+    int64_t v;
+    FY_TRY(fy_k_same_dtype(f));
+    FY_NEED(f->e, ra < 0 || rb < 0 || ra == rb, SHAPE, "the gate has rank %d, the value %d", ra, rb);
+    if (ra < 0 || rb < 0) return fy_out_like(f, 0, ra < 0 ? 1 : 0);
+    for (int i = 0; i < ra; i++) {
+        const fy_dim *a = fy_in_dim(f, 0, i), *b = fy_in_dim(f, 1, i);
+        FY_TRY(fy_k_agree(f, a, b, "sizes of gate and value"));
+        dim[i] = fy_dim_known(b, &v) ? b : a;
+    }
+    return fy_out_set(f, 0, fy_in_dtype(f, 0) ? fy_in_dtype(f, 0) : fy_in_dtype(f, 1), ra, dim);
+}
+MAP2(swiglu_f, double, x *logistic(p[0] * x) * z)
+static fy_status ref_swiglu(const fy_call *c) {
+    double alpha = fy_attr_f(c->node, "alpha");
+    return fy_k_fold(c, &(fy_maps){swiglu_f, NULL, NULL}, false, NULL, &alpha);
+}
+const fy_op fy_op_swiglu = {.name = "SwiGLU", .domain = "", .doc = "y = a / (1 + e^(-alpha a)) b", .attrs = alpha_1, .min_in = 2, .max_in = 2, .min_out = 1,
+    .max_out = 1, .first = 28, .since = 28, .types = T_FLOAT "|T,T|T", .infer = infer_swiglu, .ref = ref_swiglu, .flags = EW};
+
+/* ---- Identity -------------------------------------------------------------------------------------------------- */
 
 static fy_status infer_identity(fy_infer *f) {
     if (!fy_in_has(f, 0)) return FY_OK;
@@ -465,40 +490,3 @@ static fy_value *simplify_identity(fy_node *n) { return fy_in(n, 0); }
 const fy_op fy_op_identity = {.name = "Identity", .domain = "", .doc = "y = x, of any type", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
     .first = 1, .since = 1, .infer = infer_identity, .ref = ref_identity, .simplify = simplify_identity, .flags = FY_PURE | FY_INPLACE | FY_ELEMENTWISE};
 
-static fy_status infer_dropout(fy_infer *f) {
-    FY_TRY(fy_out_like(f, 0, 0));
-    return f->nout > 1 ? fy_out_set(f, 1, FERRY_BOOL, fy_in_rank(f, 0), fy_in_dims(f, 0)) : FY_OK;
-}
-/* splitmix64 (Steele, Lea, Flood 2014) of the element's index: the same mask whatever the number of threads. */
-static double uniform_at(uint64_t seed, uint64_t i) {
-    uint64_t z = seed + (i + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-static fy_status ref_dropout(const fy_call *c) {
-    const fy_tensor *x = fy_arg(c, 0), *ratio = fy_arg(c, 1), *training = fy_arg(c, 2);
-    fy_tensor *y = fy_res(c, 0), *mask = fy_res(c, 1);
-    int64_t n = fy_count(x);
-    double r = ratio && fy_count(ratio) == 1 ? fy_get_f64(ratio, 0) : 0.5;
-    bool drop = training && fy_count(training) == 1 && fy_get_i64(training, 0) && r > 0;
-    FY_NEED(c->e, !drop || (r >= 0 && r < 1), VALUE, "ratio %g is not in [0, 1)", r);
-    const fy_attr *seed = fy_attr_get(c->node, "seed");
-    for (int64_t i = 0; (drop && y) || (mask && i < n); i++) {
-        if (i == n) break;
-        bool keep = !drop || uniform_at(seed ? (uint64_t)seed->i : 0, (uint64_t)i) >= r;
-        if (mask) fy_put_i64(mask, i, keep);
-        if (drop && y) fy_put_f64(y, i, keep ? fy_get_f64(x, i) / (1 - r) : 0);
-    }
-    if (!drop && y) fy_tensor_copy(y, x);
-    return FY_OK;
-}
-static fy_value *simplify_dropout(fy_node *n) {
-    bool eval = !fy_in(n, 2) || fy_k_all(fy_in(n, 2), 0) || fy_k_all(fy_in(n, 1), 0);
-    return eval && (!fy_outv(n, 1) || fy_outv(n, 1)->nuses == 0) ? fy_in(n, 0) : NULL;
-}
-static const fy_attr_spec dropout_attrs[] = {{"seed", FY_ATTR_INT, NULL, "of the random numbers"}, {0}};
-const fy_op fy_op_dropout = {.name = "Dropout", .domain = "", .doc = "y = x; in training: elements at random set to 0, the rest scaled by 1 / (1 - ratio)",
-    .attrs = dropout_attrs, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 2, .first = 1, .since = 13,
-    .types = "T=" FY_T_FLOAT "," FY_T_F8 ";U=" FY_T_FLOAT "," FY_T_F8 ";B=bool|T,U,B|T,B", .infer = infer_dropout, .ref = ref_dropout,
-    .simplify = simplify_dropout, .flags = FY_RANDOM};

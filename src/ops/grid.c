@@ -139,8 +139,13 @@ static fy_status ref_grid_sample(const fy_call *c) {
     while (pad < 3 && !fy_attr_is(c->node, "padding_mode", pads[pad])) pad++;
     FY_NEED(c->e, mode < 3 && pad < 3, ATTR, "mode must be nearest, linear or cubic, padding_mode zeros, border or reflection");
     bool align = fy_attr_i(c->node, "align_corners") != 0;
-    const double *grid = fy_arg_f64(c, 1), *src = fy_dtype_class(x.dtype) == FY_CLASS_S || mode == 0 ? NULL : fy_arg_f64(c, 0);
+    FY_NEED(c->e, mode == 0 || fy_dtype_class(x.dtype) != FY_CLASS_S, TYPE, "strings can only be sampled with mode nearest");
+    int parts = fy_dtype_class(x.dtype) == FY_CLASS_C ? 2 : 1;
+    const double *grid = fy_arg_f64(c, 1);
+    double *src = mode == 0 ? NULL : FY_NEWN(c->scratch, double, parts * fy_count(&x));
     FY_NEED(c->e, grid && (src || mode == 0), NOMEM, "out of memory");
+    if (src && parts == 2) fy_load_c128(src, &x, 0, fy_count(&x));
+    else if (src && fy_count(&x)) fy_load_f64(src, &x, 0, fy_count(&x));
     int nd = x.rank - 2;
     int64_t space = 1, plane = 1, stride[GRID_DIMS];
     for (int a = 0; a < nd; a++) space *= y->dim[2 + a];
@@ -157,7 +162,7 @@ static fy_status ref_grid_sample(const fy_call *c) {
             }
             for (int64_t ch = 0; ch < x.dim[1]; ch++) {
                 int64_t base = (n * x.dim[1] + ch) * plane, to = (n * x.dim[1] + ch) * space + k;
-                double sum = 0;
+                double sum[2] = {0, 0};
                 for (int t = 0; t < m; t++) {
                     int64_t off = base;
                     double weight = 1;
@@ -173,9 +178,11 @@ static fy_status ref_grid_sample(const fy_call *c) {
                     if (mode == 0) {
                         if (inside) memcpy(fy_mv_at(y, to), fy_mv_at(&x, off), (size_t)fy_elem_bytes(x.dtype));
                         else memset(fy_mv_at(y, to), 0, (size_t)fy_elem_bytes(x.dtype));
-                    } else if (inside) sum += weight * src[off];
+                    }
+                    for (int p = 0; mode && inside && p < parts; p++) sum[p] += weight * src[off * parts + p];
                 }
-                if (mode) fy_put_f64(y, to, sum);
+                if (mode && parts == 2) fy_store_c128(y, to, 1, sum);
+                else if (mode) fy_put_f64(y, to, sum[0]);
             }
         }
     return FY_OK;

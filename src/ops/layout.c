@@ -212,15 +212,21 @@ static fy_status ref_col2im(const fy_call *c) {
             (long long)x->dim[0], (long long)x->dim[1], (long long)x->dim[2], (long long)nblock, (long long)npos);
     int64_t planes = y->dim[0] * y->dim[1];
     FY_NEED(c->e, fy_count_dims(&nimage, (int)nd, y->dim + 2), LIMIT, "the image is too large");
-    double *sum = FY_NEWN(c->scratch, double, nimage), *row = FY_NEWN(c->scratch, double, npos);
-    FY_NOMEM(c->e, sum);
-    FY_NOMEM(c->e, row);
+    FY_NEED(c->e, fy_dtype_class(x->dtype) != FY_CLASS_S, TYPE, "strings cannot be summed");
+    bool whole = fy_dtype_int(x->dtype);                         /* summed in 64 bits, wrapping; the others in double, real and imaginary parts */
+    int parts = fy_dtype_class(x->dtype) == FY_CLASS_C ? 2 : 1;
+    double *sum = FY_NEWN(c->scratch, double, parts * nimage), *row = FY_NEWN(c->scratch, double, parts * npos);
+    int64_t *isum = FY_NEWN(c->scratch, int64_t, whole ? nimage : 1), *irow = FY_NEWN(c->scratch, int64_t, whole ? npos : 1);
+    FY_NEED(c->e, sum && row && isum && irow, NOMEM, "out of memory");
     for (int64_t q = 0; q < planes; q++) {
-        memset(sum, 0, (size_t)nimage * sizeof *sum);
+        memset(sum, 0, (size_t)(parts * nimage) * sizeof *sum);
+        memset(isum, 0, (size_t)(whole ? nimage : 1) * sizeof *isum);
         for (int64_t k = 0; k < nblock; k++) {
-            int64_t in_block[COL_DIMS], rest = k, at[COL_DIMS] = {0};
+            int64_t in_block[COL_DIMS], rest = k, at[COL_DIMS] = {0}, from = (q * nblock + k) * npos;
             for (int i = (int)nd - 1; i >= 0; i--) { in_block[i] = rest % block[i]; rest /= block[i]; }
-            fy_load_f64(row, x, (q * nblock + k) * npos, npos);
+            if (whole) fy_load_i64(irow, x, from, npos);
+            else if (parts == 2) fy_load_c128(row, x, from, npos);
+            else fy_load_f64(row, x, from, npos);
             for (int64_t j = 0; j < npos; j++) {
                 int64_t to = 0;
                 bool inside = true;
@@ -229,11 +235,14 @@ static fy_status ref_col2im(const fy_call *c) {
                     inside = inside && u >= 0 && u < y->dim[2 + i];
                     to = to * y->dim[2 + i] + u;
                 }
-                if (inside) sum[to] += row[j];
+                if (inside && whole) isum[to] = (int64_t)((uint64_t)isum[to] + (uint64_t)irow[j]);
+                for (int i = 0; inside && !whole && i < parts; i++) sum[to * parts + i] += row[j * parts + i];
                 for (int i = (int)nd - 1; i >= 0 && ++at[i] == pos[i]; i--) at[i] = 0;
             }
         }
-        fy_store_f64(y, q * nimage, nimage, sum);
+        if (whole) fy_store_i64(y, q * nimage, nimage, isum);
+        else if (parts == 2) fy_store_c128(y, q * nimage, nimage, sum);
+        else fy_store_f64(y, q * nimage, nimage, sum);
     }
     return FY_OK;
 }

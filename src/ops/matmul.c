@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * matmul.c - MatMul [..,m,k] x [..,k,n] (NumPy's rules), Gemm, MatMulInteger. Floats go through tensor/'s GEMM with the
  * operands' own strides; integers are multiplied in int64 and wrap. */
-#include "ops/common.h"
+#include "ops/quant.h"
 
 #include "tensor/gemm.h"
 
@@ -9,17 +9,18 @@
 
 /* ---- MatMul -------------------------------------------------------------------------------------------------------- */
 
-static fy_status infer_product(fy_infer *f, fy_dtype t) {
+/* The product of inputs ina and inb. */
+static fy_status infer_product(fy_infer *f, int ina, int inb, fy_dtype t) {
     int ra, rb, rank;
     const fy_dim *dim[FY_MAX_RANK];
-    FY_TRY(fy_k_rank(f, 0, 1, FY_MAX_RANK, &ra));
-    FY_TRY(fy_k_rank(f, 1, 1, FY_MAX_RANK, &rb));
+    FY_TRY(fy_k_rank(f, ina, 1, FY_MAX_RANK, &ra));
+    FY_TRY(fy_k_rank(f, inb, 1, FY_MAX_RANK, &rb));
     if (ra < 0 || rb < 0) return fy_out_set(f, 0, t, -1, NULL);
-    FY_TRY(fy_k_agree(f, fy_in_dim(f, 0, ra - 1), fy_in_dim(f, 1, rb > 1 ? rb - 2 : 0), "inner sizes of the product"));
+    FY_TRY(fy_k_agree(f, fy_in_dim(f, ina, ra - 1), fy_in_dim(f, inb, rb > 1 ? rb - 2 : 0), "inner sizes of the product"));
     int ba = ra > 2 ? ra - 2 : 0, bb = rb > 2 ? rb - 2 : 0, batch = ba > bb ? ba : bb;
     for (int i = 0; i < batch; i++) {
         int ia = i - (batch - ba), ib = i - (batch - bb);
-        const fy_dim *a = ia < 0 ? NULL : fy_in_dim(f, 0, ia), *b = ib < 0 ? NULL : fy_in_dim(f, 1, ib);
+        const fy_dim *a = ia < 0 ? NULL : fy_in_dim(f, ina, ia), *b = ib < 0 ? NULL : fy_in_dim(f, inb, ib);
         int64_t va, vb;
         bool ka = a && fy_dim_known(a, &va), kb = b && fy_dim_known(b, &vb);
         if (!a || !b) dim[i] = a ? a : b;
@@ -30,14 +31,14 @@ static fy_status infer_product(fy_infer *f, fy_dtype t) {
         }
     }
     rank = batch;
-    if (ra > 1) dim[rank++] = fy_in_dim(f, 0, ra - 2);
-    if (rb > 1) dim[rank++] = fy_in_dim(f, 1, rb - 1);
+    if (ra > 1) dim[rank++] = fy_in_dim(f, ina, ra - 2);
+    if (rb > 1) dim[rank++] = fy_in_dim(f, inb, rb - 1);
     return fy_out_set(f, 0, t, rank, dim);
 }
 
 static fy_status infer_matmul(fy_infer *f) {
     FY_TRY(fy_k_same_dtype(f));
-    return infer_product(f, fy_in_dtype(f, 0) ? fy_in_dtype(f, 0) : fy_in_dtype(f, 1));
+    return infer_product(f, 0, 1, fy_in_dtype(f, 0) ? fy_in_dtype(f, 0) : fy_in_dtype(f, 1));
 }
 
 /* Both operands as [batch.., m, k] and [batch.., k, n] views with the batch axes of the result (stride 0: broadcast). */
@@ -198,7 +199,7 @@ const fy_op fy_op_gemm = {.name = "Gemm", .domain = "", .doc = "y = alpha A B + 
 
 /* ---- MatMulInteger ------------------------------------------------------------------------------------------------- */
 
-static fy_status infer_integer(fy_infer *f) { return infer_product(f, FERRY_INT32); }
+static fy_status infer_integer(fy_infer *f) { return infer_product(f, 0, 1, FERRY_INT32); }
 
 /* Subtracts a zero point: one for all, or one for each row of a (column of b), then `inner` elements apart. */
 static fy_status subtract(const fy_call *c, int64_t *v, const fy_tensor *t, const fy_tensor *zero, bool rows) {
@@ -226,3 +227,81 @@ static fy_status ref_integer(const fy_call *c) {
 }
 const fy_op fy_op_mat_mul_integer = {.name = "MatMulInteger", .domain = "", .doc = "y = (a - a_zero) (b - b_zero) in int32", .min_in = 2, .max_in = 4,
     .min_out = 1, .max_out = 1, .first = 10, .since = 10, .types = "T=i8,u8;U=i8,u8|T,U,T,U|i32", .infer = infer_integer, .ref = ref_integer, .flags = FY_PURE};
+
+/* ---- QLinearMatMul ------------------------------------------------------------------------------------------------- */
+
+/* a, its scale and zero point; b, its scale and zero point; scale and zero point of y. */
+enum { QA, QAS, QAZ, QB, QBS, QBZ, QYS, QYZ };
+
+static fy_status infer_qlinear(fy_infer *f) { return infer_product(f, QA, QB, fy_in_dtype(f, QYZ)); }
+
+/* A scale or zero point t as a view of a tensor with these dims: one element; a vector along the last axis (column) or the one before it; or
+ * as many axes as the tensor, each of its size or 1. An axis that the tensor has lost (of a vector operand) must be 1. */
+static fy_status spread(fy_tensor *v, const fy_tensor *t, bool column, int rank, const int64_t *dim, const char *what, ferry_error *e) {
+    fy_tensor w = *t;
+    w.own = NULL;
+    if (fy_count(t) == 1) w.rank = 0;
+    else if (t->rank == 1 && !column) {
+        w.rank = 2;
+        w.dim[1] = 1;
+        w.stride[1] = 0;
+    }
+    FY_NEED(e, w.rank <= rank, SHAPE, "%s has rank %d where %d is the most", what, t->rank, rank);
+    for (int i = 0; i < w.rank; i++) {
+        int64_t want = dim[rank - w.rank + i];
+        FY_NEED(e, w.dim[i] == want || w.dim[i] == 1, SHAPE, "%s has size %lld where there are %lld %s", what, (long long)w.dim[i], (long long)want, column ? "columns" : "rows");
+    }
+    *v = fy_k_spread(&w, rank, dim);
+    return FY_OK;
+}
+
+/* The scale of an operand beside the result: without the axis that a vector on the other side has taken away. */
+static fy_tensor without(const fy_tensor *t, bool last) {
+    fy_tensor v = *t;
+    v.own = NULL;
+    int axis = t->rank - (last ? 1 : 2);
+    if (fy_count(t) == 1 || axis < 0 || t->dim[axis] != 1) return v;
+    for (int i = axis; i + 1 < t->rank; i++) {
+        v.dim[i] = t->dim[i + 1];
+        v.stride[i] = t->stride[i + 1];
+    }
+    v.rank--;
+    return v;
+}
+
+static fy_status ref_qlinear(const fy_call *c) {
+    fy_tensor *y = fy_res(c, 0), a, b, z, as, bs, ys, yz;
+    const fy_tensor *ta = fy_arg(c, QA), *tb = fy_arg(c, QB);
+    if (!y || !fy_count(y)) return FY_OK;
+    FY_TRY(spread(&z, fy_arg(c, QAZ), false, ta->rank, ta->dim, "a_zero_point", c->e));
+    FY_TRY(fy_quant_centred(c, ta, &z, &a));
+    FY_TRY(spread(&z, fy_arg(c, QBZ), true, tb->rank, tb->dim, "b_zero_point", c->e));
+    FY_TRY(fy_quant_centred(c, tb, &z, &b));
+    as = *fy_arg(c, QAS);
+    bs = *fy_arg(c, QBS);
+    if (tb->rank == 1) as = without(&as, true);
+    if (ta->rank == 1) bs = without(&bs, false);
+    /* a's rows are the last axis of the result where b is a vector */
+    FY_TRY(spread(&as, &as, tb->rank == 1, y->rank, y->dim, "a_scale", c->e));
+    FY_TRY(spread(&bs, &bs, true, y->rank, y->dim, "b_scale", c->e));
+    FY_TRY(spread(&ys, fy_arg(c, QYS), tb->rank == 1, y->rank, y->dim, "y_scale", c->e));
+    FY_TRY(spread(&yz, fy_arg(c, QYZ), tb->rank == 1, y->rank, y->dim, "y_zero_point", c->e));
+    double *sum = FY_NEWN(c->scratch, double, fy_count(y)), s[4][FY_K_BLOCK];
+    FY_NOMEM(c->e, sum);
+    FY_TRY(multiply(c, &a, &b, FERRY_DOUBLE, sum));
+    for (int64_t at = 0, n = fy_count(y); at < n; at += FY_K_BLOCK) {
+        int64_t m = n - at < FY_K_BLOCK ? n - at : FY_K_BLOCK;
+        fy_load_f64(s[0], &as, at, m);
+        fy_load_f64(s[1], &bs, at, m);
+        fy_load_f64(s[2], &ys, at, m);
+        fy_load_f64(s[3], &yz, at, m);
+        for (int64_t i = 0; i < m; i++) sum[at + i] = fy_round_to(FERRY_FLOAT, sum[at + i] * fy_quant_scale(s[0][i], s[1][i], s[2][i]));
+        fy_quant_to(y->dtype, sum + at, s[3], m);
+        fy_store_f64(y, at, m, sum + at);
+    }
+    return FY_OK;
+}
+#define T_QMM "i8,u8," FY_T_F8
+const fy_op fy_op_qlinear_matmul = {.name = "QLinearMatMul", .domain = "", .doc = "y = quantised ((a - a_zero) a_scale) ((b - b_zero) b_scale)", .min_in = 8, .max_in = 8,
+    .min_out = 1, .max_out = 1, .first = 10, .since = 21, .types = "S=f32,f16,bf16;T=" T_QMM ";U=" T_QMM ";V=" T_QMM "|T,S,T,U,S,U,S,V|V", .infer = infer_qlinear,
+    .ref = ref_qlinear, .flags = FY_PURE};

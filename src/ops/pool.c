@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pool.c - MaxPool AveragePool LpPool over windows; GlobalMaxPool GlobalAveragePool GlobalLpPool over whole planes.
- * x [N,C,d1..dn] -> y [N,C,o1..on], n 1 to 3. A plane (one n, c) is read as double once, then windows are plain loops. */
+ * x [N,C,d1..dn] -> y [N,C,o1..on], n 1 to 3. A plane (one n, c) is read as double once, then windows are plain loops.
+ * MaxUnpool: values go back to where MaxPool found them, the rest is 0. */
+#include "ops/move.h"
 #include "ops/window.h"
 
 #include <math.h>
@@ -195,3 +197,69 @@ static const fy_attr_spec global_lp_attrs[] = {{"p", FY_ATTR_INT, "2", "of the n
 GLOBAL(global_max_pool, "GlobalMaxPool", "y = greatest of each plane", NULL)
 GLOBAL(global_average_pool, "GlobalAveragePool", "y = mean of each plane", NULL)
 GLOBAL(global_lp_pool, "GlobalLpPool", "y = p-norm of each plane", global_lp_attrs)
+
+/* ---- MaxUnpool ----------------------------------------------------------------------------------------------------- */
+
+/* The sizes that MaxPool had, as far as the attributes tell: the indices count elements of a tensor of these sizes. */
+static fy_status unpooled(fy_infer *f, const fy_window *w, int i, const fy_dim *in, const fy_dim **out) {
+    int64_t v;
+    *out = fy_dim_addi(f->dims, fy_dim_muli(f->dims, fy_dim_addi(f->dims, in, -1), w->stride[i]), w->kernel[i] - w->pad[i] - w->pad_end[i]);
+    if (*out && fy_dim_known(*out, &v)) FY_NEED(f->e, v >= 0, SHAPE, "the output would have size %lld on spatial axis %d", (long long)v, i);
+    return FY_OK;
+}
+
+static fy_status infer_unpool(fy_infer *f) {
+    int rank, ri;
+    const fy_dim *dim[FY_MAX_RANK];
+    fy_window w;
+    int64_t n, given, least;
+    FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rank));
+    if (rank < 0) return fy_out_set(f, 0, fy_in_dtype(f, 0), -1, NULL);
+    FY_TRY(fy_k_rank(f, 1, rank, rank, &ri));
+    for (int a = 0; a < rank && ri == rank; a++) FY_TRY(fy_k_agree(f, fy_in_dim(f, 0, a), fy_in_dim(f, 1, a), "sizes of values and indices"));
+    FY_TRY(fy_window_read(&w, f->node, rank - 2, NULL, f->e));
+    const fy_dim *const *e = fy_in_has(f, 2) ? fy_in_elems(f, 2, &n) : NULL;
+    FY_NEED(f->e, !e || n == rank, SHAPE, "output_shape has %lld sizes; the values have rank %d", (long long)n, rank);
+    for (int a = 0; a < rank; a++) {
+        if (a < 2) dim[a] = fy_in_dim(f, 0, a);
+        else FY_TRY(unpooled(f, &w, a - 2, fy_in_dim(f, 0, a), &dim[a]));
+        if (!fy_in_has(f, 2)) continue;
+        if (e && dim[a] && fy_dim_known(e[a], &given) && fy_dim_known(dim[a], &least))
+            FY_NEED(f->e, given >= least && (a > 1 || given == least), SHAPE, "output_shape says %lld on axis %d, where the windows need %lld", (long long)given, a, (long long)least);
+        dim[a] = e ? e[a] : a < 2 ? dim[a] : fy_dim_opaque(f->dims, "unpool");
+    }
+    return fy_out_set(f, 0, fy_in_dtype(f, 0), rank, dim);
+}
+
+/* Where two values share an index the last one stays. With output_shape, what the windows cover lies at the beginning of each axis. */
+static fy_status ref_unpool(const fy_call *c) {
+    const fy_tensor *x = fy_arg(c, 0);
+    const int64_t *index = fy_arg_i64(c, 1);
+    fy_tensor *y, values;
+    fy_window w;
+    int64_t size[FY_MAX_RANK], total;
+    FY_TRY(fy_mv_out(c, 0, &y));
+    if (!y || !fy_count(y)) return FY_OK;
+    FY_NOMEM(c->e, index);
+    FY_TRY(fy_mv_dense(c, 0, &values));
+    FY_TRY(fy_window_read(&w, c->node, x->rank - 2, NULL, c->e));
+    for (int a = 0; a < x->rank; a++) size[a] = a < 2 ? x->dim[a] : (x->dim[a] - 1) * w.stride[a - 2] + w.kernel[a - 2] - w.pad[a - 2] - w.pad_end[a - 2];
+    FY_NEED(c->e, fy_count_dims(&total, x->rank, size), LIMIT, "the unpooled tensor is too large");
+    fy_mv_zero(y);
+    for (int64_t i = 0; i < fy_count(x); i++) {
+        int64_t rest = index[i], to = 0;
+        FY_NEED(c->e, rest >= 0 && rest < total, INDEX, "index %lld of element %lld is outside %lld elements", (long long)rest, (long long)i, (long long)total);
+        for (int a = x->rank - 1; a >= 0; a--) {
+            to += rest % size[a] * y->stride[a];
+            rest /= size[a];
+        }
+        memcpy(fy_mv_at(y, to), fy_mv_at(&values, i), (size_t)fy_elem_bytes(x->dtype));
+    }
+    return FY_OK;
+}
+
+static const fy_attr_spec unpool_attrs[] = {{"kernel_shape", FY_ATTR_INTS, FY_REQUIRED, "window sizes"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
+    {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"}, {0}};
+const fy_op fy_op_max_unpool = {.name = "MaxUnpool", .domain = "", .doc = "y = the values at the indices that MaxPool gave, 0 elsewhere", .attrs = unpool_attrs,
+    .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .first = 9, .since = 9, .types = "T=" FY_T_FLOAT "|T,i64,i64|T", .infer = infer_unpool,
+    .ref = ref_unpool, .flags = FY_PURE};

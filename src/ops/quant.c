@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * quant.c - QuantizeLinear DequantizeLinear DynamicQuantizeLinear: y = saturate(round(x / scale) + zero), and back. One scale
  * for all, one for each index of an axis, or one for each block along an axis. */
-#include "ops/common.h"
+#include "ops/quant.h"
 
 #include "base/half.h"
 
@@ -54,7 +54,7 @@ static fy_status check_zero(const fy_tensor *scale, const fy_tensor *zero, ferry
 
 static fy_dtype attr_dtype(const fy_node *n, const char *name) {
     int64_t v = fy_attr_i(n, name);
-    return v > 0 && v <= FERRY_INT2 ? (fy_dtype)v : 0;
+    return v > 0 && v <= FERRY_FLOAT6E3M2 ? (fy_dtype)v : 0;
 }
 
 static fy_status infer_quantize(fy_infer *f) {
@@ -94,6 +94,37 @@ static void limits(fy_dtype t, double *lo, double *hi) {
     *hi = ldexp(1, fy_dtype_class(t) == FY_CLASS_I ? bits - 1 : bits) - 1;
 }
 
+void fy_quant_to(fy_dtype t, double *v, const double *zero, int64_t n) {
+    double lo, hi;
+    limits(t, &lo, &hi);
+    for (int64_t i = 0; i < n; i++) {
+        if (fy_dtype_float(t)) v[i] += zero[i];
+        else {
+            double r = rint(v[i]) + zero[i];
+            v[i] = r > hi ? hi : r >= lo ? r : lo;                       /* NaN: lo */
+        }
+    }
+}
+
+double fy_quant_scale(double a, double b, double y) { return (double)((float)a * (float)b / (float)y); }
+
+fy_status fy_quant_centred(const fy_call *c, const fy_tensor *x, const fy_tensor *zero, fy_tensor *out) {
+    fy_dtype t = fy_dtype_float(x->dtype) ? FERRY_DOUBLE : FERRY_FLOAT;
+    int64_t n = fy_count(x);
+    double v[FY_K_BLOCK], z[FY_K_BLOCK];
+    void *p = fy_arena_alloc(c->scratch, (size_t)n, (size_t)fy_elem_bytes(t));
+    FY_NOMEM(c->e, p);
+    *out = fy_tensor_view(t, x->rank, x->dim, p);
+    for (int64_t at = 0; at < n; at += FY_K_BLOCK) {
+        int64_t m = n - at < FY_K_BLOCK ? n - at : FY_K_BLOCK;
+        fy_load_f64(v, x, at, m);
+        if (zero) fy_load_f64(z, zero, at, m);
+        for (int64_t i = 0; zero && i < m; i++) v[i] -= z[i];
+        fy_store_f64(out, at, m, v);
+    }
+    return FY_OK;
+}
+
 static fy_status ref_quantize(const fy_call *c) {
     const fy_tensor *x = fy_arg(c, 0), *scale = fy_arg(c, 1), *zero = fy_arg(c, 2);
     fy_tensor *y = fy_res(c, 0);
@@ -115,7 +146,7 @@ static fy_status ref_quantize(const fy_call *c) {
     {"output_dtype", FY_ATTR_INT, "0", "element type of y; 0: from the other inputs"}
 static const fy_attr_spec quantize_attrs[] = {AXIS_ATTRS, {"saturate", FY_ATTR_INT, "1", "float8: 1: out of range gives the largest value"},
                                               {"precision", FY_ATTR_INT, "0", "element type of the division; 0: that of the scale"}, {0}};
-#define T_Q "i8,u8,i16,u16," FY_T_F8 ",u4,i4,f4e2m1,u2,i2"
+#define T_Q "i8,u8,i16,u16," FY_T_F8 ",u4,i4,f4e2m1,u2,i2,f6e2m3,f6e3m2"
 const fy_op fy_op_quantize_linear = {.name = "QuantizeLinear", .domain = "", .doc = "y = saturate(round(x / scale) + zero)", .attrs = quantize_attrs, .min_in = 2,
     .max_in = 3, .min_out = 1, .max_out = 1, .first = 10, .since = 23,
     .types = "T=f32,f16,bf16,i32;S=f32,f16,bf16,i32,f8e8m0;Q=" T_Q "|T,S,Q|Q", .infer = infer_quantize, .ref = ref_quantize, .flags = FY_PURE};

@@ -1,56 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
- * random.c - RandomNormal RandomUniform (and Like) Bernoulli Multinomial.
- * The generator is Philox 4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011), a function of (key, counter)
- * without state: key = the bits of the seed attribute (f32), or the node's number + 2^32 where no seed is given; element i
- * uses block i / 4, word i % 4 of it. So a result depends on the seed and the element's index alone, and is the same at each run. */
+ * random.c - RandomNormal RandomUniform (and Like) Bernoulli Multinomial, and Dropout, which draws in training.
+ *
+ * Element i in row-major order takes the i-th draw of the node's stream (twister.h), in one thread, rounded once to y's dtype. With
+ * r = numpy.random.RandomState(int(seed)):
+ *     RandomUniform  r.uniform(low, high, shape)          RandomNormal  r.normal(mean, scale, shape)
+ *     Bernoulli      r.binomial(1, p)                     Dropout       r.uniform(0, 1, shape) >= ratio is the mask
+ *     Multinomial    r.choice(classes, sample_size, p=softmax(x[b])) for each row b in turn
+ * Limit: a stream begins anew at each execution of its node, so a node in a Loop draws the same numbers in each iteration. */
 #include "ops/common.h"
 #include "ops/move.h"
+#include "ops/twister.h"
 
 #include <math.h>
-#include <string.h>
-
-static void philox(uint32_t out[4], uint64_t key, uint64_t counter) {
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32), x[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), 0, 0};
-    for (int r = 0; r < 10; r++) {
-        uint64_t a = 0xD2511F53ULL * x[0], b = 0xCD9E8D57ULL * x[2];
-        uint32_t y[4] = {(uint32_t)(b >> 32) ^ x[1] ^ k0, (uint32_t)b, (uint32_t)(a >> 32) ^ x[3] ^ k1, (uint32_t)a};
-        memcpy(x, y, sizeof x);
-        k0 += 0x9E3779B9U;
-        k1 += 0xBB67AE85U;
-    }
-    memcpy(out, x, sizeof x);
-}
-
-typedef struct stream { uint64_t key, block; uint32_t word[4]; } stream;
-
-static stream stream_of(const fy_node *n) {
-    const fy_attr *a = fy_attr_get(n, "seed");
-    float seed = a ? (float)a->f : 0;
-    uint32_t bits;
-    memcpy(&bits, &seed, sizeof bits);
-    return (stream){.key = a ? bits : n->id | 1ULL << 32, .block = UINT64_MAX};
-}
-
-/* Uniform in [0, 1) with 32 bits. */
-static double uniform(stream *s, uint64_t i) {
-    if (s->block != i / 4) {
-        s->block = i / 4;
-        philox(s->word, s->key, s->block);
-    }
-    return (double)s->word[i % 4] * 0x1p-32;
-}
-
-/* Standard normal by Box and Muller, 1958: element i uses words 2(i/2) and 2(i/2)+1. */
-static double normal(stream *s, uint64_t i) {
-    double u = uniform(s, i / 2 * 2), v = uniform(s, i / 2 * 2 + 1), r = sqrt(-2 * log(1 - u));
-    return i % 2 ? r * sin(6.283185307179586 * v) : r * cos(6.283185307179586 * v);
-}
 
 static fy_status random_dtype(fy_dtype *t, const fy_node *n, fy_dtype like, ferry_error *e) {
     const fy_attr *a = fy_attr_get(n, "dtype");
     int64_t v = a ? a->i : like ? (int64_t)like : FERRY_FLOAT;
     *t = FERRY_FLOAT;
-    FY_NEED(e, v > 0 && v <= FERRY_INT2 && fy_dtype_class((fy_dtype)v) != FY_CLASS_S && fy_dtype_class((fy_dtype)v) != FY_CLASS_C, ATTR,
+    FY_NEED(e, v > 0 && v <= FERRY_FLOAT6E3M2 && fy_dtype_class((fy_dtype)v) != FY_CLASS_S && fy_dtype_class((fy_dtype)v) != FY_CLASS_C, ATTR,
             "dtype is %lld", (long long)v);
     *t = (fy_dtype)v;
     return FY_OK;
@@ -76,33 +43,52 @@ static fy_status infer_like(fy_infer *f) {
     return fy_out_set(f, 0, t, fy_in_rank(f, 0), fy_in_dims(f, 0));
 }
 
-static fy_status ref_normal(const fy_call *c) {
+typedef double draw(fy_twister *t, double a, double b);
+
+static fy_status fill(const fy_call *c, draw *next, double a, double b) {
     fy_tensor *y;
-    stream s = stream_of(c->node);
-    double mean = fy_attr_f(c->node, "mean"), scale = fy_attr_f(c->node, "scale");
+    fy_twister t;
+    double buf[FY_K_BLOCK];
+    FY_TRY(fy_twister_of(&t, c->node, c->e));
     FY_TRY(fy_mv_out(c, 0, &y));
-    for (int64_t i = 0, n = y ? fy_count(y) : 0; i < n; i++) fy_put_f64(y, i, mean + scale * normal(&s, (uint64_t)i));
+    for (int64_t at = 0, n = y ? fy_count(y) : 0; at < n; at += FY_K_BLOCK) {
+        int64_t m = n - at < FY_K_BLOCK ? n - at : FY_K_BLOCK;
+        for (int64_t i = 0; i < m; i++) buf[i] = next(&t, a, b);
+        fy_store_f64(y, at, m, buf);
+    }
     return FY_OK;
 }
 
+static double draw_normal(fy_twister *t, double mean, double scale) { return mean + scale * fy_twister_normal(t); }
+static double draw_uniform(fy_twister *t, double low, double range) { return low + range * fy_twister_uniform(t); }
+
+static fy_status ref_normal(const fy_call *c) { return fill(c, draw_normal, fy_attr_f(c->node, "mean"), fy_attr_f(c->node, "scale")); }
+
 static fy_status ref_uniform(const fy_call *c) {
-    fy_tensor *y;
-    stream s = stream_of(c->node);
-    double low = fy_attr_f(c->node, "low"), high = fy_attr_f(c->node, "high");
-    FY_TRY(fy_mv_out(c, 0, &y));
-    for (int64_t i = 0, n = y ? fy_count(y) : 0; i < n; i++) fy_put_f64(y, i, low + (high - low) * uniform(&s, (uint64_t)i));
-    return FY_OK;
+    double low = fy_attr_f(c->node, "low");
+    return fill(c, draw_uniform, low, fy_attr_f(c->node, "high") - low);
 }
 
 static fy_status ref_bernoulli(const fy_call *c) {
+    const fy_tensor *x = fy_arg(c, 0);
     fy_tensor *y;
-    stream s = stream_of(c->node);
+    fy_twister t;
+    double buf[FY_K_BLOCK];
+    FY_TRY(fy_twister_of(&t, c->node, c->e));
     FY_TRY(fy_mv_out(c, 0, &y));
-    for (int64_t i = 0, n = y ? fy_count(y) : 0; i < n; i++) fy_put_f64(y, i, uniform(&s, (uint64_t)i) < fy_get_f64(fy_arg(c, 0), i));
+    for (int64_t at = 0, n = y ? fy_count(y) : 0; at < n; at += FY_K_BLOCK) {
+        int64_t m = n - at < FY_K_BLOCK ? n - at : FY_K_BLOCK;
+        fy_load_f64(buf, x, at, m);
+        for (int64_t i = 0; i < m; i++) {
+            FY_NEED(c->e, buf[i] >= 0 && buf[i] <= 1, VALUE, "element %lld of x is %g, not a probability", (long long)(at + i), buf[i]);
+            buf[i] = fy_twister_bernoulli(&t, buf[i]);
+        }
+        fy_store_f64(y, at, m, buf);
+    }
     return FY_OK;
 }
 
-#define SEED {"seed", FY_ATTR_FLOAT, NULL, "key of the generator; the node's number if not given"}
+#define SEED {"seed", FY_ATTR_FLOAT, NULL, "of the random numbers; from the node's name if not given"}
 static const fy_attr_spec normal_attrs[] = {{"dtype", FY_ATTR_INT, "1", "dtype of y"}, {"mean", FY_ATTR_FLOAT, "0.0", "mean"},
     {"scale", FY_ATTR_FLOAT, "1.0", "standard deviation"}, SEED, {"shape", FY_ATTR_INTS, FY_REQUIRED, "shape of y"}, {0}};
 static const fy_attr_spec normal_like_attrs[] = {{"dtype", FY_ATTR_INT, NULL, "dtype of y; that of x if not given"}, {"mean",
@@ -144,27 +130,38 @@ static fy_status infer_multinomial(fy_infer *f) {
     return fy_out_set(f, 0, t, 2, d);
 }
 
-/* x holds log-probabilities that need not be normalised. */
+/* x holds log-probabilities that need not be normalised. A class is the first whose cumulative probability exceeds a uniform number. */
 static fy_status ref_multinomial(const fy_call *c) {
     const fy_tensor *x = fy_arg(c, 0);
     fy_tensor *y;
-    stream s = stream_of(c->node);
+    fy_twister t;
+    FY_TRY(fy_twister_of(&t, c->node, c->e));
     FY_TRY(fy_mv_out(c, 0, &y));
     if (!y) return FY_OK;
-    const double *logit = fy_arg_f64(c, 0);
     int64_t classes = x->dim[1], n = y->dim[1];
-    double *sum = FY_NEWN(c->scratch, double, classes);
-    FY_NEED(c->e, logit && sum, NOMEM, "out of memory");
+    double *p = FY_NEWN(c->scratch, double, classes);
+    FY_NOMEM(c->e, p);
     FY_NEED(c->e, classes || !x->dim[0], SHAPE, "there are no classes to draw from");
     for (int64_t b = 0; b < x->dim[0]; b++) {
-        double top = -HUGE_VAL, total = 0;
-        for (int64_t k = 0; k < classes; k++) top = fmax(top, logit[b * classes + k]);
-        for (int64_t k = 0; k < classes; k++) sum[k] = total += top > -HUGE_VAL ? exp(logit[b * classes + k] - top) : 1;
+        double top = -HUGE_VAL, total = 0, sum = 0;
+        fy_load_f64(p, x, b * classes, classes);
+        for (int64_t k = 0; k < classes; k++) {
+            FY_NEED(c->e, p[k] < HUGE_VAL, VALUE, "x[%lld, %lld] is %g, not a log-probability", (long long)b, (long long)k, p[k]);
+            top = fmax(top, p[k]);
+        }
+        FY_NEED(c->e, top > -HUGE_VAL, VALUE, "row %lld of x gives every class the probability 0", (long long)b);
+        for (int64_t k = 0; k < classes; k++) total += p[k] = exp(p[k] - top);
+        for (int64_t k = 0; k < classes; k++) p[k] = sum += p[k] / total;
+        for (int64_t k = 0; k < classes; k++) p[k] /= sum;
         for (int64_t i = 0; i < n; i++) {
-            double u = uniform(&s, (uint64_t)(b * n + i)) * total;
-            int64_t k = 0;
-            while (k < classes - 1 && !(u < sum[k])) k++;
-            fy_put_i64(y, b * n + i, k);
+            double u = fy_twister_uniform(&t);
+            int64_t lo = 0, hi = classes - 1;
+            while (lo < hi) {
+                int64_t mid = lo + (hi - lo) / 2;
+                if (u < p[mid]) hi = mid;
+                else lo = mid + 1;
+            }
+            fy_put_i64(y, b * n + i, lo);
         }
     }
     return FY_OK;
@@ -175,3 +172,45 @@ static const fy_attr_spec multinomial_attrs[] = {{"dtype", FY_ATTR_INT, "6", "in
 const fy_op fy_op_multinomial = {.name = "Multinomial", .domain = "", .doc = "y[b, i] = a class drawn with log-probabilities x[b]",
     .attrs = multinomial_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 7,
     .types = "P=" FY_T_FLOAT ";I=i32,i64|P|I", .infer = infer_multinomial, .ref = ref_multinomial, .flags = FY_RANDOM};
+
+/* ---- Dropout ------------------------------------------------------------------------------------------------------- */
+
+static fy_status infer_dropout(fy_infer *f) {
+    FY_TRY(fy_out_like(f, 0, 0));
+    return f->nout > 1 ? fy_out_set(f, 1, FERRY_BOOL, fy_in_rank(f, 0), fy_in_dims(f, 0)) : FY_OK;
+}
+
+/* As NumPy computes mask * x * scale, so that what is dropped from an infinity is NaN, as in PyTorch. */
+static fy_status ref_dropout(const fy_call *c) {
+    const fy_tensor *x = fy_arg(c, 0), *ratio = fy_arg(c, 1), *training = fy_arg(c, 2);
+    fy_tensor *y = fy_res(c, 0), *mask = fy_res(c, 1);
+    int64_t n = fy_count(x);
+    fy_twister t;
+    double buf[FY_K_BLOCK], keep[FY_K_BLOCK];
+    FY_NEED(c->e, (!ratio || fy_count(ratio) == 1) && (!training || fy_count(training) == 1), SHAPE, "ratio or training_mode is not a scalar");
+    double r = ratio ? fy_get_f64(ratio, 0) : 0.5;
+    bool drop = training && fy_get_i64(training, 0) && r != 0;
+    FY_NEED(c->e, !drop || (r >= 0 && r < 1), VALUE, "ratio %g is not in [0, 1)", r);
+    if (drop) FY_TRY(fy_twister_of(&t, c->node, c->e));
+    if (y && !drop) fy_tensor_copy(y, x);
+    for (int64_t at = 0; at < n && (drop || mask); at += FY_K_BLOCK) {
+        int64_t m = n - at < FY_K_BLOCK ? n - at : FY_K_BLOCK;
+        for (int64_t i = 0; i < m; i++) keep[i] = !drop || fy_twister_uniform(&t) >= r;
+        if (mask) fy_store_f64(mask, at, m, keep);
+        if (!y || !drop) continue;
+        fy_load_f64(buf, x, at, m);
+        for (int64_t i = 0; i < m; i++) buf[i] = keep[i] * buf[i] / (1 - r);
+        fy_store_f64(y, at, m, buf);
+    }
+    return FY_OK;
+}
+
+static fy_value *simplify_dropout(fy_node *n) {
+    bool eval = !fy_in(n, 2) || fy_k_all(fy_in(n, 2), 0) || fy_k_all(fy_in(n, 1), 0);
+    return eval && (!fy_outv(n, 1) || fy_outv(n, 1)->nuses == 0) ? fy_in(n, 0) : NULL;
+}
+static const fy_attr_spec dropout_attrs[] = {{"seed", FY_ATTR_INT, NULL, "of the random numbers"}, {0}};
+const fy_op fy_op_dropout = {.name = "Dropout", .domain = "", .doc = "y = x; in training: elements at random set to 0, the rest scaled by 1 / (1 - ratio)",
+    .attrs = dropout_attrs, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 2, .first = 1, .since = 13,
+    .types = "T=" FY_T_FLOAT "," FY_T_F8 ";U=" FY_T_FLOAT "," FY_T_F8 ";B=bool|T,U,B|T,B", .infer = infer_dropout, .ref = ref_dropout,
+    .simplify = simplify_dropout, .flags = FY_RANDOM};

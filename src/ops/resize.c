@@ -214,6 +214,26 @@ static void run_axis(double *dst, const double *src, const axis_plan *p, int64_t
         }
 }
 
+/* All axes in turn; *src is then the result, in scratch. */
+static fy_status run_axes(const fy_call *c, const double **src, const axis_plan *p, int rank, const int64_t *in, const int64_t *out, double extrapolation) {
+    int64_t outer = 1, dim[FY_MAX_RANK] = {0};
+    for (int a = 0; a < rank; a++) dim[a] = in[a];
+    for (int a = 0; a < rank; a++) {
+        if (!p[a].identity) {
+            int64_t inner = 1, count;
+            for (int k = a + 1; k < rank; k++) inner *= dim[k];
+            dim[a] = out[a];
+            FY_NEED(c->e, fy_count_dims(&count, rank, dim) && count <= c->max_bytes / (int64_t)sizeof(double), LIMIT, "an intermediate size is too large");
+            double *dst = FY_NEWN(c->scratch, double, count);
+            FY_NOMEM(c->e, dst);
+            run_axis(dst, *src, &p[a], outer, inner, extrapolation);
+            *src = dst;
+        }
+        outer *= dim[a];
+    }
+    return FY_OK;
+}
+
 /* ---- running ------------------------------------------------------------------------------------------------------- */
 
 /* The scale of each axis: as given, or size/dim, the same for all under a policy that keeps the aspect. */
@@ -267,26 +287,25 @@ static fy_status ref_resize(const fy_call *c) {
         fy_mv_mapped(y, &x, map, fill);
         return FY_OK;
     }
-    const double *src = fy_arg_f64(c, 0);
-    FY_NOMEM(c->e, src);
-    int64_t outer = 1, dim[FY_MAX_RANK];
-    memcpy(dim, x.dim, sizeof dim);
-    for (int a = 0; a < x.rank; a++) {
-        if (!p[a].identity) {
-            int64_t inner = 1, count;
-            for (int k = a + 1; k < x.rank; k++) inner *= dim[k];
-            dim[a] = y->dim[a];
-            FY_NEED(c->e, fy_count_dims(&count, x.rank, dim) && count <= c->max_bytes / (int64_t)sizeof(double), LIMIT,
-                    "an intermediate size is too large");
-            double *dst = FY_NEWN(c->scratch, double, count);
-            FY_NOMEM(c->e, dst);
-            run_axis(dst, src, &p[a], outer, inner, r.extrapolation);
-            src = dst;
-        }
-        outer *= dim[a];
+    FY_NEED(c->e, fy_dtype_class(x.dtype) != FY_CLASS_S, TYPE, "strings can only be resized with mode nearest");
+    if (fy_dtype_class(x.dtype) != FY_CLASS_C) {
+        const double *src = fy_arg_f64(c, 0);
+        FY_NOMEM(c->e, src);
+        FY_TRY(run_axes(c, &src, p, x.rank, x.dim, y->dim, r.extrapolation));
+        if (fy_dtype_class(y->dtype) == FY_CLASS_F) fy_store_f64(y, 0, fy_count(y), src);
+        else for (int64_t i = 0; i < fy_count(y); i++) fy_put_f64(y, i, nearbyint(src[i]));     /* integers round, then saturate */
+        return FY_OK;
     }
-    if (fy_dtype_class(y->dtype) == FY_CLASS_F) fy_store_f64(y, 0, fy_count(y), src);
-    else for (int64_t i = 0; i < fy_count(y); i++) fy_put_f64(y, i, nearbyint(src[i]));     /* integers round, then saturate */
+    double *both = FY_NEWN(c->scratch, double, 2 * fy_count(y)), *pairs = FY_NEWN(c->scratch, double, 2 * fy_count(&x)), *part = FY_NEWN(c->scratch, double, fy_count(&x));
+    FY_NEED(c->e, both && pairs && part, NOMEM, "out of memory");
+    fy_load_c128(pairs, &x, 0, fy_count(&x));
+    for (int k = 0; k < 2; k++) {                               /* real parts, then imaginary ones */
+        const double *src = part;
+        for (int64_t i = 0; i < fy_count(&x); i++) part[i] = pairs[2 * i + k];
+        FY_TRY(run_axes(c, &src, p, x.rank, x.dim, y->dim, k ? 0 : r.extrapolation));
+        for (int64_t i = 0; i < fy_count(y); i++) both[2 * i + k] = src[i];
+    }
+    fy_store_c128(y, 0, fy_count(y), both);
     return FY_OK;
 }
 

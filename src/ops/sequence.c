@@ -94,7 +94,7 @@ const fy_op fy_op_sequence_construct = {.name = "SequenceConstruct", .domain = "
 
 static fy_status infer_empty(fy_infer *f) {
     const fy_attr *a = fy_attr_get(f->node, "dtype");
-    FY_NEED(f->e, !a || (a->i > 0 && a->i <= FERRY_INT2), ATTR, "dtype is %lld", (long long)(a ? a->i : 0));
+    FY_NEED(f->e, !a || (a->i > 0 && a->i <= FERRY_FLOAT6E3M2), ATTR, "dtype is %lld", (long long)(a ? a->i : 0));
     return set_sequence(f, FY_SEQUENCE, &(fy_type){.kind = FY_TENSOR, .dtype = a ? (fy_dtype)a->i : FERRY_FLOAT, .rank = FY_NO_ITEM});
 }
 

@@ -69,6 +69,9 @@ int  fy_types_version(const char *op, int64_t opset);
 /* functions.c. Puts a copy of the body in the place of the call x->n, which goes; the copy is in the form of the function's own opsets. */
 FY_CHECKED fy_status fy_function_inline(fy_step_ctx *x, const fy_function *f);
 
+/* gradient.c. Writes out every Gradient node of a model in canonical form. */
+FY_CHECKED fy_status fy_gradients(fy_model *m, ferry_error *e);
+
 /* The lowest version of ai.onnx.ml that has all forms of the (canonical) model; the IR version released with one. */
 int64_t fy_ml_needed(const fy_model *m);
 int64_t fy_ml_ir_version(int64_t ml);

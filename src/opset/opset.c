@@ -383,6 +383,7 @@ fy_status fy_opset_raise_logged(fy_model *m, fy_opset_log *log, ferry_error *e) 
     FY_TRY(versions_known(from, ml, e));
     if (from < FY_CANONICAL_OPSET || ml < FY_CANONICAL_ML || m->functions.n) FY_TRY(run(m, from, FY_CANONICAL_OPSET, false, log, e));
     fy_model_drop_functions(m);
+    FY_TRY(fy_gradients(m, e));
     set_ml(m, FY_CANONICAL_ML);
     return import(m, FY_CANONICAL_OPSET, e);
 }

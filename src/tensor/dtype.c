@@ -27,7 +27,7 @@ bool        fy_dtype_int(fy_dtype t) { return fy_dtype_class(t) == FY_CLASS_I ||
 size_t fy_dtype_bytes(fy_dtype t, int64_t count) {
     size_t bits = (size_t)fy_dtype_bits(t), n;
     if (count < 0 || !fy_mul_size(&n, (size_t)count, bits >= 8 ? bits / 8 : 1)) return 0;
-    return bits >= 8 ? n : bits ? n / (8 / bits) + (n % (8 / bits) != 0) : 0;
+    return bits >= 8 ? n : n / 8 * bits + (n % 8 * bits + 7) / 8;
 }
 
 int fy_elem_bytes(fy_dtype t) {
@@ -52,7 +52,7 @@ fy_dtype fy_dtype_find(const char *name, size_t n) {
         { "boolean", FERRY_BOOL }, { "str_", FERRY_STRING }, { "object", FERRY_STRING }, { "float8_e4m3fn", FERRY_FLOAT8E4M3FN },
         { "float8_e4m3fnuz", FERRY_FLOAT8E4M3FNUZ },
         { "float8_e5m2", FERRY_FLOAT8E5M2 }, { "float8_e5m2fnuz", FERRY_FLOAT8E5M2FNUZ }, { "float4_e2m1fn", FERRY_FLOAT4E2M1 },
-        { "float8_e8m0fnu", FERRY_FLOAT8E8M0 }, { "int", FERRY_INT32 }, { "long", FERRY_INT64 },
+        { "float8_e8m0fnu", FERRY_FLOAT8E8M0 }, { "float6_e2m3fn", FERRY_FLOAT6E2M3 }, { "float6_e3m2fn", FERRY_FLOAT6E3M2 }, { "int", FERRY_INT32 }, { "long", FERRY_INT64 },
     };
     if (n > 32) return FERRY_UNDEFINED;
     for (int i = 1; i < FY_COUNT(dtypes); i++)

@@ -82,7 +82,7 @@ static int64_t extend(uint8_t v, int bits) { return (int64_t)((v & ((1 << bits) 
     X(UINT16, uint16_t, U) X(INT16, int16_t, I) X(UINT32, uint32_t, U) X(UINT64, uint64_t, U) X(BOOL, uint8_t, B) X(FLOAT16, uint16_t, H) \
     X(BFLOAT16, uint16_t, G) X(FLOAT8E4M3FN, uint8_t, E) X(FLOAT8E4M3FNUZ, uint8_t, E) X(FLOAT8E5M2, uint8_t, E) \
     X(FLOAT8E5M2FNUZ, uint8_t, E) X(FLOAT4E2M1, uint8_t, E) X(FLOAT8E8M0, uint8_t, E) X(UINT4, uint8_t, U4) X(INT4, uint8_t, I4) \
-    X(UINT2, uint8_t, U2) X(INT2, uint8_t, I2)
+    X(UINT2, uint8_t, U2) X(INT2, uint8_t, I2) X(FLOAT6E2M3, uint8_t, E) X(FLOAT6E3M2, uint8_t, E)
 
 /* value v of dtype t, family by the last letters: as double, int64, uint64 */
 #define F64_P(t, v) ((double)(v))
@@ -293,24 +293,28 @@ double fy_round_to(fy_dtype t, double v) {
     }
 }
 
+/* Element i begins at bit i * bits; one of 6 bits may go on in the next byte. */
 void fy_unpack_bits(fy_dtype t, void *dst, const void *packed, int64_t first, int64_t n) {
-    int bits = fy_dtype_bits(t), per = 8 / bits;
+    int bits = fy_dtype_bits(t), mask = (1 << bits) - 1;
     uint8_t *d = dst;
     const uint8_t *p = packed;
     bool sign = fy_dtype_class(t) == FY_CLASS_I;
     for (int64_t i = 0; i < n; i++) {
-        uint8_t v = (uint8_t)(p[(first + i) / per] >> (int)((first + i) % per) * bits & ((1 << bits) - 1));
-        d[i] = sign ? NIBBLE(v, bits) : v;
+        int64_t at = (first + i) * bits;
+        int shift = (int)(at % 8), v = p[at / 8] >> shift;
+        if (shift + bits > 8) v |= p[at / 8 + 1] << (8 - shift);
+        d[i] = (uint8_t)(sign ? NIBBLE(v & mask, bits) : (uint8_t)(v & mask));
     }
 }
 
 void fy_pack_bits(fy_dtype t, void *packed, int64_t first, const void *src, int64_t n) {
-    int bits = fy_dtype_bits(t), per = 8 / bits, mask = (1 << bits) - 1;
+    int bits = fy_dtype_bits(t), mask = (1 << bits) - 1;
     uint8_t *p = packed;
     const uint8_t *s = src;
     for (int64_t i = 0; i < n; i++) {
-        int shift = (int)((first + i) % per) * bits;
-        uint8_t *b = &p[(first + i) / per];
-        *b = (uint8_t)((*b & ~(mask << shift)) | (s[i] & mask) << shift);
+        int64_t at = (first + i) * bits;
+        int shift = (int)(at % 8), v = (s[i] & mask) << shift, keep = ~(mask << shift);
+        p[at / 8] = (uint8_t)((p[at / 8] & keep) | v);
+        if (shift + bits > 8) p[at / 8 + 1] = (uint8_t)((p[at / 8 + 1] & keep >> 8) | v >> 8);
     }
 }

@@ -16,6 +16,8 @@ static const format formats[] = {
     { "e5m2",      FERRY_FLOAT8E5M2,     8,  5, 2,  15,  0x7B,   0x7C,   0x7F,   false },
     { "e5m2fnuz",  FERRY_FLOAT8E5M2FNUZ, 8,  5, 2,  16,  0x7F,   0,      0x80,   true },
     { "e2m1",      FERRY_FLOAT4E2M1,     4,  2, 1,  1,   7,      0,      0,      false },
+    { "e2m3",      FERRY_FLOAT6E2M3,     6,  2, 3,  1,   31,     0,      0,      false },
+    { "e3m2",      FERRY_FLOAT6E3M2,     6,  3, 2,  3,   31,     0,      0,      false },
 };
 
 static double by_definition(const format *f, unsigned code) {
@@ -69,7 +71,7 @@ static void every_boundary_rounds_to_even(void **state) {
             assert_int_equal(narrow(f, -nextafter(mid, hi), false), sign | (code + 1));
         }
         double max = by_definition(f, f->max), edge = max + (max - by_definition(f, f->max - 1)) / 2;   /* half a step past the largest */
-        unsigned past = f->inf ? f->inf : f->bits == 4 ? f->max : f->nan, at_edge = f->max & 1 ? past : f->max;
+        unsigned past = f->inf ? f->inf : f->bits < 8 ? f->max : f->nan, at_edge = f->max & 1 ? past : f->max;
         assert_int_equal(narrow(f, nextafter(edge, 0), false), f->max);
         assert_int_equal(narrow(f, edge, false), at_edge);
         assert_int_equal(narrow(f, nextafter(edge, 1e300), false), past);

@@ -52,7 +52,7 @@ static void view(fy_tensor *t, const fy_tensor *as) {            /* t becomes a 
 static void random_recipes(void **state) {
     (void)state;
     static const fy_dtype types[] = { FERRY_FLOAT, FERRY_DOUBLE, FERRY_INT64, FERRY_INT32, FERRY_UINT8, FERRY_INT8, FERRY_FLOAT16, FERRY_BFLOAT16, FERRY_BOOL,
-                                      FERRY_INT4, FERRY_UINT4, FERRY_INT2, FERRY_UINT2, FERRY_COMPLEX64 };
+                                      FERRY_INT4, FERRY_UINT4, FERRY_INT2, FERRY_UINT2, FERRY_FLOAT6E2M3, FERRY_FLOAT6E3M2, FERRY_COMPLEX64 };
     ferry_error e;
     for (int round = 0; round < 1500; round++) {
         fy_arena a = { 0 };

@@ -194,12 +194,10 @@ static inline fy_tensor rig_i64(int rank, const int64_t *dim, const int64_t *v) 
 #define RIG_F(...) (float[]){__VA_ARGS__}
 #define RIG_I(...) (int64_t[]){__VA_ARGS__}
 
-/* Runs `op` on tensors (dtype 0: left out); out gets nout tensors. */
-static inline fy_status rig_op(const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr, int nout, fy_tensor *out,
-        ferry_error *e) {
+/* A model of one node; the tensors (dtype 0: left out) are its inputs. Gives the node, NULL (and *s) where it cannot be. */
+static inline fy_node *rig_node(fy_model *m, const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr, int nout,
+        fy_rval *val, fy_rval **inp, fy_status *s, ferry_error *e) {
     fy_value *v[16];
-    fy_rval val[16] = {{0}}, *inp[16], res[16] = {{0}};
-    fy_model *m = fy_model_new(fy_registry_builtin());
     fy_build b = {.g = m->graph, .e = e};
     int n = 0;
     for (int i = 0; i < nin; i++) {
@@ -213,13 +211,62 @@ static inline fy_status rig_op(const char *op, int nin, const fy_tensor *in, int
         n++;
     }
     fy_node *node = fy_emit_n(&b, op, nout, nin, v, nattr, attr);
-    fy_status s = b.status;
+    *s = b.status;
     for (int i = 0; node && i < nout; i++) fy_graph_add_output(m->graph, node->out[i]);
+    return node;
+}
+
+/* Runs `op` on tensors (dtype 0: left out); out gets nout tensors. */
+static inline fy_status rig_op(const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr, int nout, fy_tensor *out,
+        ferry_error *e) {
+    fy_rval val[16] = {{0}}, *inp[16], res[16] = {{0}};
+    fy_model *m = fy_model_new(fy_registry_builtin());
+    fy_status s;
     fy_interp it = {0};
-    if (node) s = fy_interp_run(&it, m->graph, inp, res, e);
+    if (rig_node(m, op, nin, in, nattr, attr, nout, val, inp, &s, e)) s = fy_interp_run(&it, m->graph, inp, res, e);
     for (int i = 0; s == FY_OK && i < nout; i++) out[i] = res[i].t;
     fy_model_free(m);
     return s;
+}
+
+/* The same with every allocation of the run failing in turn: NOMEM, nothing else, and nothing leaks. */
+static inline void rig_no_memory(const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr) {
+    fy_rval val[16] = {{0}}, *inp[16], res = {0};
+    fy_model *m = fy_model_new(fy_registry_builtin());
+    ferry_error e = {0};
+    fy_status s;
+    fy_interp it = {0};
+    assert_non_null(rig_node(m, op, nin, in, nattr, attr, 1, val, inp, &s, &e));
+    size_t before = fy_os_bytes();
+    for (int64_t k = 0; k == 0 || s != FY_OK; k++) {
+        fy_os_fail_at(k, k % 2);
+        s = fy_interp_run(&it, m->graph, inp, &res, &e);
+        fy_os_fail_at(-1, false);
+        if (s == FY_OK) fy_rval_free(&res);
+        else if (s != FY_E_NOMEM) fail_msg("%s: error[%s] %s at allocation %lld", op, e.code, e.text, (long long)k);
+        if (fy_os_bytes() != before) fail_msg("%s: a leak at allocation %lld", op, (long long)k);
+    }
+    fy_model_free(m);
+}
+
+/* The first output has the same bits without threads and with three. */
+static inline void rig_same_bits(const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr) {
+    fy_rval val[16] = {{0}}, *inp[16], res[2] = {{0}};
+    fy_model *m = fy_model_new(fy_registry_builtin());
+    fy_pool *pool = fy_pool_new(3);
+    ferry_error e = {0};
+    fy_status s;
+    assert_non_null(rig_node(m, op, nin, in, nattr, attr, 1, val, inp, &s, &e));
+    for (int i = 0; i < 2; i++) {
+        fy_interp it = {.pool = i ? pool : NULL};
+        assert_ok(fy_interp_run(&it, m->graph, inp, &res[i], &e), e);
+    }
+    assert_int_equal(fy_count(&res[0].t), fy_count(&res[1].t));
+    assert_memory_equal(res[0].t.data, res[1].t.data, (size_t)fy_count(&res[0].t) * (size_t)fy_elem_bytes(res[0].t.dtype));
+    fy_rval_free(&res[0]);
+    fy_rval_free(&res[1]);
+    fy_pool_free(pool);
+    fy_model_free(m);
 }
 
 static inline void rig_expect(const fy_tensor *t, int rank, const int64_t *dim, const double *want) {

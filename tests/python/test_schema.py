@@ -14,7 +14,8 @@ from onnx import defs, helper
 
 SHORT = {"float": "f32", "double": "f64", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64", "int8": "i8", "int16": "i16",
          "int32": "i32", "int64": "i64", "bool": "bool", "string": "str", "complex64": "c64", "complex128": "c128", "float8e4m3fn": "f8e4m3", "float8e4m3fnuz": "f8e4m3uz",
-         "float8e5m2": "f8e5m2", "float8e5m2fnuz": "f8e5m2uz", "uint4": "u4", "int4": "i4", "float4e2m1": "f4e2m1", "float8e8m0": "f8e8m0", "uint2": "u2", "int2": "i2"}
+         "float8e5m2": "f8e5m2", "float8e5m2fnuz": "f8e5m2uz", "uint4": "u4", "int4": "i4", "float4e2m1": "f4e2m1", "float8e8m0": "f8e8m0", "uint2": "u2", "int2": "i2",
+         "float6e2m3": "f6e2m3", "float6e3m2": "f6e3m2"}
 SKIPPED = {("", "Scatter"), ("", "Upsample")}       # deprecated: raised to ScatterElements and Resize when a model is read
 ALL = set(SHORT.values())
 

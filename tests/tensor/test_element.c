@@ -18,7 +18,7 @@ static const fy_dtype numeric[] = {
     FERRY_FLOAT, FERRY_UINT8, FERRY_INT8, FERRY_UINT16, FERRY_INT16, FERRY_INT32, FERRY_INT64, FERRY_BOOL, FERRY_FLOAT16, FERRY_DOUBLE,
     FERRY_UINT32, FERRY_UINT64, FERRY_COMPLEX64, FERRY_COMPLEX128, FERRY_BFLOAT16, FERRY_FLOAT8E4M3FN, FERRY_FLOAT8E4M3FNUZ,
     FERRY_FLOAT8E5M2, FERRY_FLOAT8E5M2FNUZ,
-    FERRY_UINT4, FERRY_INT4, FERRY_FLOAT4E2M1, FERRY_FLOAT8E8M0, FERRY_UINT2, FERRY_INT2
+    FERRY_UINT4, FERRY_INT4, FERRY_FLOAT4E2M1, FERRY_FLOAT8E8M0, FERRY_UINT2, FERRY_INT2, FERRY_FLOAT6E2M3, FERRY_FLOAT6E3M2
 };
 
 /* A view with random dims and strides (also 0, negative, overlapping) into a block of 4096 elements of small integers. */
@@ -238,9 +238,9 @@ static void casts_and_clones(void **state) {
 
 static void sub_byte_types_pack(void **state) {
     (void)state;
-    const fy_dtype small[] = { FERRY_UINT4, FERRY_INT4, FERRY_FLOAT4E2M1, FERRY_UINT2, FERRY_INT2 };
+    const fy_dtype small[] = { FERRY_UINT4, FERRY_INT4, FERRY_FLOAT4E2M1, FERRY_UINT2, FERRY_INT2, FERRY_FLOAT6E2M3, FERRY_FLOAT6E3M2 };
     for (int i = 0; i < FY_COUNT(small); i++) {
-        unsigned char packed[40] = { 0 };
+        unsigned char packed[56] = { 0 };
         int8_t src[64], dst[64];
         int bits = fy_dtype_bits(small[i]), half = 1 << (bits - 1);
         bool sign = fy_dtype_class(small[i]) == FY_CLASS_I;
@@ -261,7 +261,7 @@ static void sub_byte_types_pack(void **state) {
 
 static void dtypes_have_names_and_sizes(void **state) {
     (void)state;
-    for (int i = 1; i <= FERRY_INT2; i++) {
+    for (int i = 1; i <= FERRY_FLOAT6E3M2; i++) {
         fy_dtype t = (fy_dtype)i;
         assert_int_equal(fy_dtype_find(fy_dtype_name(t), strlen(fy_dtype_name(t))), t);
         assert_int_equal(fy_dtype_find(fy_dtype_onnx(t), strlen(fy_dtype_onnx(t))), t);

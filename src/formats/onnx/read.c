@@ -89,7 +89,7 @@ static fy_status tensor_type(fy_type *t, reader *rd, fy_pb *c, bool item) {
     t->rank = -1;
     while (fy_pb_next(c)) {
         if (c->f->num == TTENSOR_elem_type) {
-            FY_PB_NEED(c, c->u <= FERRY_INT2, UNSUPPORTED, "element type %llu is not known", (unsigned long long)c->u);
+            FY_PB_NEED(c, c->u <= FERRY_FLOAT6E3M2, UNSUPPORTED, "element type %llu is not known", (unsigned long long)c->u);
             t->dtype = (fy_dtype)c->u;
             continue;
         }
@@ -129,7 +129,7 @@ static fy_status type_of(fy_type *t, reader *rd, fy_pb *c, int depth, bool item)
         t->kind = num == TYPE_sequence_type ? FY_SEQUENCE : num == TYPE_optional_type ? FY_OPTIONAL : FY_MAP;
         while (fy_pb_next(&in)) {
             if (in.f->kind == FY_PB_VARINT) {
-                FY_PB_NEED(&in, in.u <= FERRY_INT2, UNSUPPORTED, "key type %llu is not known", (unsigned long long)in.u);
+                FY_PB_NEED(&in, in.u <= FERRY_FLOAT6E3M2, UNSUPPORTED, "key type %llu is not known", (unsigned long long)in.u);
                 t->dtype = (fy_dtype)in.u;
                 continue;
             }

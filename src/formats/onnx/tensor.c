@@ -85,8 +85,7 @@ static fy_status survey(proto *t, fy_pb *c) {
         }
     }
     FY_TRY(c->status);
-    if (t->dtype == 27 || t->dtype == 28) return fy_pb_fail(c, FY_E_UNSUPPORTED, "element type %s is not supported", t->dtype == 27 ? "FLOAT6E2M3" : "FLOAT6E3M2");
-    FY_PB_NEED(c, t->dtype >= FERRY_FLOAT && t->dtype <= FERRY_INT2, CORRUPT, "a tensor has the unknown element type %llu", (unsigned long long)t->dtype);
+    FY_PB_NEED(c, t->dtype >= FERRY_FLOAT && t->dtype <= FERRY_FLOAT6E3M2, CORRUPT, "a tensor has the unknown element type %llu", (unsigned long long)t->dtype);
     FY_PB_NEED(c, fy_count_dims(&t->count, t->rank, t->dim), LIMIT, "a tensor has more than 2^48 elements");
     return FY_OK;
 }
@@ -106,6 +105,7 @@ static uint32_t typed_field(fy_dtype t, int64_t count, int64_t *numbers) {
     case FERRY_UINT2: case FERRY_INT2: *numbers = (count + 3) / 4; return TENSOR_int32_data;
     case FERRY_UNDEFINED: case FERRY_UINT8: case FERRY_INT8: case FERRY_UINT16: case FERRY_INT16: case FERRY_INT32: case FERRY_BOOL: case FERRY_FLOAT16:
     case FERRY_BFLOAT16: case FERRY_FLOAT8E4M3FN: case FERRY_FLOAT8E4M3FNUZ: case FERRY_FLOAT8E5M2: case FERRY_FLOAT8E5M2FNUZ: case FERRY_FLOAT8E8M0:
+    case FERRY_FLOAT6E2M3: case FERRY_FLOAT6E3M2:                        /* one number each, not packed */
     default: return TENSOR_int32_data;
     }
 }
@@ -151,7 +151,9 @@ static fy_status decode(const fy_const **out, const proto *t, fy_onnx_src *s, fy
         *out = made;
         return in.status;
     }
-    unsigned char *bytes = FY_NEWN(s->arena, unsigned char, need);
+    bool loose = fy_dtype_bits((fy_dtype)t->dtype) == 6;
+    size_t room = loose ? (size_t)t->count : need;
+    unsigned char *bytes = FY_NEWN(s->arena, unsigned char, room);
     FY_PB_NEED(c, bytes, NOMEM, "out of memory");
     size_t used = 0;
     int size = t->typed == TENSOR_float_data || t->dtype == FERRY_UINT32 ? 4 : t->typed == TENSOR_int32_data ? (fy_dtype_bits((fy_dtype)t->dtype) + 7) / 8 : 8;
@@ -160,11 +162,12 @@ static fy_status decode(const fy_const **out, const proto *t, fy_onnx_src *s, fy
         size_t pos = 0;
         uint64_t v;
         while (fy_pb_number(&in, &pos, &v)) {
-            if (need - used < (size_t)size) break;
+            if (room - used < (size_t)size) break;
             for (int i = 0; i < size; i++) bytes[used++] = (unsigned char)(v >> (8 * i));
         }
     }
     FY_TRY(in.status);
+    if (loose) fy_pack_bits((fy_dtype)t->dtype, bytes, 0, bytes, t->count);
     *out = fy_const_bytes(s->arena, (fy_dtype)t->dtype, t->rank, t->dim, bytes, need);
     FY_PB_NEED(c, *out, NOMEM, "out of memory");
     return FY_OK;

@@ -110,15 +110,11 @@ static void value_info(writer *w, uint32_t field, const fy_value *v) {
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
-/* Packs n elements of one byte each into `bits` bits, in place, first element low. */
-static void pack(unsigned char *p, int64_t n, int bits) {
-    int per = 8 / bits;
-    unsigned mask = (1u << bits) - 1;
-    for (int64_t i = 0; i < n; i += per) {
-        unsigned v = 0;
-        for (int k = 0; k < per && i + k < n; k++) v |= (p[i + k] & mask) << (k * bits);
-        p[i / per] = (unsigned char)v;
-    }
+/* Packs n elements of one byte each, in place. What is left of the last byte is 0. */
+static void pack(fy_dtype t, unsigned char *p, int64_t n) {
+    int64_t end = n * fy_dtype_bits(t);
+    fy_pack_bits(t, p, 0, p, n);
+    if (end % 8) p[end / 8] &= (unsigned char)((1 << end % 8) - 1);
 }
 
 /* The packed bytes of a constant, in pieces, to the model (out NULL) or to the data file. */
@@ -138,7 +134,7 @@ static void const_bytes(writer *w, const fy_const *c, fy_out *out) {
         int64_t n = c->count - i < PIECE ? c->count - i : PIECE;
         fail(w, fy_const_read(c, i, n, w->piece, w->w.e));
         if (w->w.status) return;
-        if (bits < 8) pack(w->piece, n, bits);
+        if (bits < 8) pack(c->dtype, w->piece, n);
         size_t k = fy_dtype_bytes(c->dtype, n);
         if (!out) fy_pbw_raw(&w->w, w->piece, k);
         else w->w.status = fy_out_write(out, w->piece, k, w->w.e);
