@@ -111,8 +111,18 @@ static void dead(maker *k, int64_t n) {                      /* what nobody read
     for (int64_t i = 0; i < n; i++) v = EMIT(k->g, "Relu", v);
 }
 
+static void data(maker *k, int64_t n) {                      /* data-dependent sizes, every other one found equal to a size of the input */
+    for (int64_t i = 0; i < n / 3; i++) {
+        fy_value *u = EMIT(k->g, "Unique", k->last);
+        assert_true(fy_node_set_attr(u->def, &(fy_attr){.name = "axis", .kind = FY_ATTR_INT, .n = 1}));
+        k->last = EMIT(k->g, "Relu", u);
+        fy_value *c = i % 2 ? EMIT(k->g, "Concat", u, k->x) : EMIT(k->g, "Concat", u, u);
+        assert_true(fy_node_set_attr(c->def, &(fy_attr){.name = "axis", .kind = FY_ATTR_INT, .n = 1, .i = 1}));
+    }
+}
+
 static const struct { const char *name; void (*make)(maker *k, int64_t n); } kinds[] = {
-    {"chain", chain}, {"fan", fan}, {"init", init}, {"concat", concat}, {"shape", shape}, {"nest", nest}, {"same", same}, {"dead", dead}};
+    {"chain", chain}, {"fan", fan}, {"init", init}, {"concat", concat}, {"shape", shape}, {"nest", nest}, {"same", same}, {"dead", dead}, {"data", data}};
 
 /* ---- stages ------------------------------------------------------------------------------------------------------------ */
 

@@ -7,7 +7,7 @@ small=${N:-2000}
 large=$((small * 10))
 shift
 kinds=("$@")
-[ ${#kinds[@]} -gt 0 ] || kinds=(chain fan init concat shape nest same dead)
+[ ${#kinds[@]} -gt 0 ] || kinds=(chain fan init concat shape nest same dead data)
 command -v valgrind >/dev/null || { echo "skipped: valgrind is not installed"; exit 77; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
