@@ -32,22 +32,41 @@ static void json_schema(fy_jsonw *w, const fy_op *op) {
     fy_jsonw_end_array(w);
 }
 
+/* "" is how files name ai.onnx. */
+static const char *domain_of(const fy_op *op) { return op->domain && *op->domain ? op->domain : "ai.onnx"; }
+
+static bool same_domain(const fy_op *a, const fy_op *b) { return !strcmp(domain_of(a), domain_of(b)); }
+
+/* Operators by domain, a domain where its first operator stands in the list: name, version of the domain that brought it, meaning. */
 static void onnx_ops(fy_report *r, fy_jsonw *w) {
     const fy_registry *reg = fy_registry_builtin();
     int n = fy_registry_count(reg);
-    fy_buf_fmt(&r->text, FY_BOLD "ONNX" FY_OFF ": %d operators, canonical opset %d\n", n, FY_CANONICAL_OPSET);
+    fy_buf_fmt(&r->text, FY_BOLD "ONNX" FY_OFF ": %d operators, canonical opset %d; each with the version that it is since\n", n, FY_CANONICAL_OPSET);
     fy_jsonw_array(w, "onnx");
     for (int i = 0; i < n; i++) {
-        const fy_op *op = fy_registry_at(reg, i);
-        fy_buf_fmt(&r->text, "  %-26s%s%s\n", op->name, op->doc ? op->doc : "", op->ref ? "" : FY_AMBER " (no kernel)" FY_OFF);
-        fy_jsonw_object(w, NULL);
-        fy_jsonw_str(w, "domain", op->domain);
-        fy_jsonw_str(w, "name", op->name);
-        fy_jsonw_int(w, "first_opset", op->first);
-        fy_jsonw_bool(w, "infer", op->infer != NULL);
-        fy_jsonw_bool(w, "kernel", op->ref != NULL);
-        json_schema(w, op);
-        fy_jsonw_end_object(w);
+        const fy_op *head = fy_registry_at(reg, i);
+        int count = 0, earlier = 0;
+        for (int k = 0; k < n; k++) {
+            bool same = same_domain(fy_registry_at(reg, k), head);
+            count += same;
+            earlier += same && k < i;
+        }
+        if (earlier) continue;
+        fy_buf_fmt(&r->text, FY_BOLD "%s" FY_OFF ": %d\n", domain_of(head), count);
+        for (int k = i; k < n; k++) {
+            const fy_op *op = fy_registry_at(reg, k);
+            if (!same_domain(op, head)) continue;
+            fy_buf_fmt(&r->text, "  %-33s %2d  %s%s\n", op->name, op->first, op->doc ? op->doc : "", op->ref ? "" : FY_AMBER " (no kernel)" FY_OFF);
+            fy_jsonw_object(w, NULL);
+            fy_jsonw_str(w, "domain", op->domain);
+            fy_jsonw_str(w, "name", op->name);
+            fy_jsonw_int(w, "first_opset", op->first);
+            fy_jsonw_int(w, "since", op->since);
+            fy_jsonw_bool(w, "infer", op->infer != NULL);
+            fy_jsonw_bool(w, "kernel", op->ref != NULL);
+            json_schema(w, op);
+            fy_jsonw_end_object(w);
+        }
     }
     fy_jsonw_end_array(w);
 }
@@ -115,26 +134,25 @@ static bool explain_code(fy_buf *t, const char *topic) {
     return true;
 }
 
-/* An operator of ai.onnx, else of whichever domain has it. */
-static const fy_op *op_named(const char *name) {
-    const fy_registry *reg = fy_registry_builtin();
-    const fy_op *op = fy_op_find(reg, "", name);
-    for (int i = 0; i < fy_registry_count(reg) && !op; i++)
-        if (!strcmp(fy_registry_at(reg, i)->name, name)) op = fy_registry_at(reg, i);
-    return op;
-}
-
+/* "Gelu": of every domain that has it; "com.microsoft.Gelu": that one. */
 static bool explain_op(fy_buf *t, const char *topic) {
-    const fy_op *op = op_named(topic);
-    if (!op) return false;
-    if (*op->domain) fy_buf_fmt(t, "%s.", op->domain);
-    fy_buf_fmt(t, FY_BOLD "%s" FY_OFF ": %s\n  first in opset %d, this form since %d; inputs %d to %s", op->name, op->doc ? op->doc : "", op->first, op->since, op->min_in,
-        op->max_in < 0 ? "any number" : "");
-    if (op->max_in >= 0) fy_buf_fmt(t, "%d", op->max_in);
-    fy_buf_char(t, '\n');
-    for (const fy_attr_spec *a = op->attrs; a && a->name; a++)
-        fy_buf_fmt(t, "  %-20s %s%s%s%s\n", a->name, a->doc ? a->doc : "", a->def ? " [" : "", !a->def ? "" : !strcmp(a->def, FY_REQUIRED) ? "required" : a->def, a->def ? "]" : "");
-    return true;
+    const fy_registry *reg = fy_registry_builtin();
+    bool found = false;
+    for (int i = 0; i < fy_registry_count(reg); i++) {
+        const fy_op *op = fy_registry_at(reg, i);
+        const char *domain = domain_of(op);
+        size_t n = strlen(domain);
+        bool full = !strncmp(topic, domain, n) && topic[n] == '.' && !strcmp(topic + n + 1, op->name);
+        if (!full && strcmp(topic, op->name) != 0) continue;
+        found = true;
+        fy_buf_fmt(t, FY_BOLD "%s" FY_OFF ": %s\n  %s: first in opset %d, this form since %d; inputs %d to %s", op->name, op->doc ? op->doc : "", domain, op->first,
+                   op->since, op->min_in, op->max_in < 0 ? "any number" : "");
+        if (op->max_in >= 0) fy_buf_fmt(t, "%d", op->max_in);
+        fy_buf_char(t, '\n');
+        for (const fy_attr_spec *a = op->attrs; a && a->name; a++)
+            fy_buf_fmt(t, "  %-20s %s%s%s%s\n", a->name, a->doc ? a->doc : "", a->def ? " [" : "", !a->def ? "" : !strcmp(a->def, FY_REQUIRED) ? "required" : a->def, a->def ? "]" : "");
+    }
+    return found;
 }
 
 static bool explain_pass(fy_buf *t, const char *topic) {

@@ -39,7 +39,7 @@ fy_status fy_conv_infer(fy_infer *f, int wi, fy_dtype t) {
     FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rx));
     FY_TRY(fy_k_rank(f, wi, 3, 2 + FY_MAX_SPATIAL, &rw));
     FY_NEED(f->e, rx < 0 || rw < 0 || rx == rw, SHAPE, "x has rank %d, the weight %d", rx, rw);
-    FY_NEED(f->e, group >= 1, ATTR, "group is %lld", (long long)group);
+    FY_NEED(f->e, group >= 1 && group <= INT32_MAX, ATTR, "group is %lld", (long long)group);
     rank = rx < 0 ? rw : rx;
     if (rank < 0) return fy_out_set(f, 0, t, -1, NULL);
     const fy_dim *dim[FY_MAX_RANK], *c = fy_in_dim(f, 0, 1), *o = fy_in_dim(f, wi, 0), *ci = fy_in_dim(f, wi, 1);
@@ -253,7 +253,7 @@ static fy_status infer_transpose(fy_infer *f) {
     FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rx));
     FY_TRY(fy_k_rank(f, 1, 3, 2 + FY_MAX_SPATIAL, &rw));
     FY_NEED(f->e, rx < 0 || rw < 0 || rx == rw, SHAPE, "x has rank %d, the weight %d", rx, rw);
-    FY_NEED(f->e, group >= 1, ATTR, "group is %lld", (long long)group);
+    FY_NEED(f->e, group >= 1 && group <= INT32_MAX, ATTR, "group is %lld", (long long)group);
     rank = rx < 0 ? rw : rx;
     if (rank < 0) return fy_out_set(f, 0, fy_in_dtype(f, 0), -1, NULL);
     const fy_dim *dim[FY_MAX_RANK];

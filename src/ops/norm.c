@@ -134,7 +134,7 @@ static fy_status infer_layer(fy_infer *f) {
                 if (!fy_dim_is(fy_in_dim(f, k, rk - i), 1)) FY_TRY(fy_k_agree(f, fy_in_dim(f, 0, r - i), fy_in_dim(f, k, rk - i), "sizes of x and a parameter"));
         }
     }
-    if (!strcmp(f->node->op->name, "RMSNormalization") && fy_in_dtype(f, 1)) t = fy_in_dtype(f, 1);
+    if (f->node->op->name[0] != 'L' && fy_in_dtype(f, 1)) t = fy_in_dtype(f, 1);
     FY_TRY(fy_out_set(f, 0, t, r, r < 0 ? NULL : fy_in_dims(f, 0)));
     for (int k = 1; k < f->nout; k++) {
         for (int i = 0; i < r; i++) dim[i] = i < axis ? fy_in_dim(f, 0, i) : fy_dim_const(f->dims, 1);
@@ -177,8 +177,9 @@ static fy_status ref_layer(const fy_call *c) {
     int axis;
     FY_TRY(floats_only(c));
     FY_TRY(fy_axis(&axis, fy_attr_i(c->node, "axis"), x->rank, c->e));
-    layer w = {.x = x, .scale = fy_k_spread(fy_arg(c, 1), x->rank, x->dim), .y = fy_res(c, 0), .mean = fy_res(c, 1), .inv = fy_res(c, 2), .n = 1,
-               .eps = fy_attr_f(c->node, "epsilon"), .rms = c->node->op->name[0] == 'R', .has_bias = fy_arg(c, 2) != NULL};
+    bool rms = c->node->op->name[0] != 'L';
+    layer w = {.x = x, .scale = fy_k_spread(fy_arg(c, 1), x->rank, x->dim), .y = fy_res(c, 0), .mean = rms ? NULL : fy_res(c, 1),
+               .inv = fy_res(c, rms ? 1 : 2), .n = 1, .eps = fy_attr_f(c->node, "epsilon"), .rms = rms, .has_bias = fy_arg(c, 2) != NULL};
     if (w.has_bias) w.bias = fy_k_spread(fy_arg(c, 2), x->rank, x->dim);
     for (int i = axis; i < x->rank; i++) w.n *= x->dim[i];
     if (!fy_count(x)) {                                                  /* the statistics of nothing are not a number */
@@ -198,6 +199,10 @@ const fy_op fy_op_layer_normalization = {.name = "LayerNormalization", .domain =
 const fy_op fy_op_rms_normalization = {.name = "RMSNormalization", .domain = "", .doc = "y = x / sqrt(mean(x^2) + eps) * scale over the last axes",
     .attrs = layer_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 23, .since = 23,
     .types = "T=" FY_T_FLOAT ";V=" FY_T_FLOAT "|T,V|V", .infer = infer_layer, .ref = ref_layer, .flags = FY_PURE};
+/* Not in the standard: ONNX Runtime writes it into the domain ai.onnx, at any opset. */
+const fy_op fy_op_simplified_layer_normalization = {.name = "SimplifiedLayerNormalization", .domain = "",
+    .doc = "RMSNormalization as ONNX Runtime writes it", .attrs = layer_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 2, .first = 1, .since = 1,
+    .types = "T=" FY_T_FLOAT ";V=" FY_T_FLOAT ";U=f32,f64,bf16|T,V|V,U", .infer = infer_layer, .ref = ref_layer, .flags = FY_PURE};
 
 /* ---- Group, Instance: per sample and group of channels ------------------------------------------------------------- */
 

@@ -4,8 +4,8 @@
  * Shapes (layout 0)  X [T, B, I]  W [D, G*H, I]  R [D, G*H, H]  B [D, 2*G*H]  initial [D, B, H]  Y [T, D, B, H]  Y_h, Y_c [D, B, H]
  * Gates              RNN: one; GRU: z r h; LSTM: i o f c.  Peepholes P [D, 3*H]: i o f.
  * Beyond its length a sequence leaves its state alone and Y is 0; the reverse direction starts at the last valid step. */
-#include "ops/common.h"
 #include "ops/move.h"
+#include "ops/sub.h"
 #include "tensor/gemm.h"
 
 #include <math.h>
@@ -125,6 +125,7 @@ typedef struct net {
     int64_t  T, B, I, H;
     double   clip;                                          /* 0: none */
     bool     linear_before, input_forget;
+    bool     requantised;                                   /* x and, step by step, h are what uint8 holds of them */
     const double *x, *w, *r, *bias, *p;                     /* of this direction; bias [2*G*H] and p may be NULL */
     const act    *f;
     double  *xw, *hr, *h, *c, *tmp;                         /* [T,B,G*H] [B,G*H] [B,H] [B,H] [B,H] */
@@ -182,13 +183,37 @@ static fy_status reset_product(const net *n, const double *xw, const fy_call *c,
 /* Runs one direction; y[t * B * H...] is written through `put`. len: valid steps of each row, or NULL. */
 typedef struct sink { fy_tensor *y; int64_t t_stride, b_stride, base; } sink;
 
+/* y[count] = x through uint8 and back, by the range of x, as DynamicQuantizeLinear does it. */
+static fy_status through_u8(const fy_call *c, const double *x, double *y, int64_t count) {
+    static const fy_node bare = {.nattr = 0};
+    fy_tensor in = fy_tensor_view(FERRY_DOUBLE, 1, &count, x), f, q, scale, zero, to = fy_tensor_view(FERRY_DOUBLE, 1, &count, y), *out[3] = {&q, &scale, &zero};
+    const fy_tensor *from = &f, *back[3] = {&q, &scale, &zero};
+    fy_sub s;
+    if (!count) return FY_OK;
+    FY_TRY(fy_sub_room(c, &f, FERRY_FLOAT, 1, &count));
+    FY_TRY(fy_sub_room(c, &q, FERRY_UINT8, 1, &count));
+    FY_TRY(fy_sub_room(c, &scale, FERRY_FLOAT, 0, NULL));
+    FY_TRY(fy_sub_room(c, &zero, FERRY_UINT8, 0, NULL));
+    fy_tensor_copy(&f, &in);
+    fy_sub_begin(&s, &fy_op_dynamic_quantize_linear, &bare);
+    FY_TRY(fy_sub_run(c, &s, 1, &from, 3, out));
+    return fy_sub_apply(c, &fy_op_dequantize_linear, 3, back, &to);
+}
+
 static fy_status run_direction(net *n, const fy_call *c, const int64_t *len, bool back, const sink *out) {
     int64_t g = n->gates * n->H;
-    double *reset = FY_NEWN(c->scratch, double, n->B * n->H);
+    double *reset = FY_NEWN(c->scratch, double, n->B * n->H), *h = n->h;
     FY_NOMEM(c->e, reset);
+    if (n->requantised) FY_NOMEM(c->e, h = FY_NEWN(c->scratch, double, n->B * n->H));
     FY_TRY(product(n->xw, n->x, n->w, n->T * n->B, g, n->I, c));
     for (int64_t s = 0; s < n->T; s++) {
-        FY_TRY(product(n->hr, n->h, n->r, n->B, g, n->H, c));
+        fy_arena step = {0};                                /* what a step needs goes with it */
+        fy_call k = *c;
+        k.scratch = &step;
+        fy_status st = n->requantised ? through_u8(&k, n->h, h, n->B * n->H) : FY_OK;
+        fy_arena_free(&step);
+        FY_TRY(st);
+        FY_TRY(product(n->hr, h, n->r, n->B, g, n->H, c));
         int64_t t = s;
         /* rows of different length start backwards at different steps: each reads its own xw */
         for (int64_t b = 0; b < n->B; b++) {
@@ -226,7 +251,7 @@ static void store_state(fy_tensor *y, const double *s, int64_t B, int64_t H, int
     for (int64_t b = 0; y && b < B; b++) fy_store_f64(y, layout ? (b * dirs + d) * H : (d * B + b) * H, H, s + b * H);
 }
 
-static fy_status ref_rnn(const fy_call *c, cell k) {
+static fy_status ref_rnn(const fy_call *c, cell k, bool requantised) {
     const fy_tensor *xt = fy_arg(c, 0), *wt = fy_arg(c, 1), *rt = fy_arg(c, 2);
     bool layout = fy_attr_i(c->node, "layout") != 0;
     int dirs, first, g = gates_of[k];
@@ -257,12 +282,15 @@ static fy_status ref_rnn(const fy_call *c, cell k) {
             T * B * gh),
              .hr = FY_NEWN(c->scratch, double, B * gh), .h = FY_NEWN(c->scratch, double, B * H), .c = FY_NEWN(c->scratch, double, B * H),
              .tmp = FY_NEWN(c->scratch, double, B * gh), .linear_before = k == CELL_GRU && fy_attr_i(c->node, "linear_before_reset"),
-             .input_forget = k == CELL_LSTM && fy_attr_i(c->node, "input_forget")};
+             .input_forget = k == CELL_LSTM && fy_attr_i(c->node, "input_forget"), .requantised = requantised};
     FY_NEED(c->e, x && n.xw && n.hr && n.h && n.c && n.tmp, NOMEM, "out of memory");
     fy_view v = fy_mv_view_of(xt);
     if (layout) { v.dim[0] = T; v.dim[1] = B; v.stride[0] = xt->stride[1]; v.stride[1] = xt->stride[0]; }
     fy_tensor seen = fy_mv_see(xt, &v);
     fy_load_f64(x, &seen, 0, T * B * I);
+    int64_t longest = len ? 0 : T;
+    for (int64_t b = 0; len && b < B; b++) longest = len[b] > longest ? len[b] : longest;
+    if (requantised) FY_TRY(through_u8(c, x, x, longest * B * I));
     if (y[0]) fy_mv_zero(y[0]);
     for (int d = 0; d < dirs; d++) {
         bool back = d == 1 || first;
@@ -285,9 +313,10 @@ static fy_status ref_rnn(const fy_call *c, cell k) {
     return FY_OK;
 }
 
-static fy_status ref_r(const fy_call *c) { return ref_rnn(c, CELL_RNN); }
-static fy_status ref_gru(const fy_call *c) { return ref_rnn(c, CELL_GRU); }
-static fy_status ref_lstm(const fy_call *c) { return ref_rnn(c, CELL_LSTM); }
+static fy_status ref_r(const fy_call *c) { return ref_rnn(c, CELL_RNN, false); }
+static fy_status ref_gru(const fy_call *c) { return ref_rnn(c, CELL_GRU, false); }
+static fy_status ref_lstm(const fy_call *c) { return ref_rnn(c, CELL_LSTM, false); }
+static fy_status ref_lstm_requantised(const fy_call *c) { return ref_rnn(c, CELL_LSTM, true); }
 
 #define COMMON_ATTRS {"activation_alpha", FY_ATTR_FLOATS, NULL, "alpha of the functions that take one, in order"}, \
     {"activation_beta", FY_ATTR_FLOATS, NULL, "beta of the functions that take one, in order"}, \
@@ -309,3 +338,6 @@ const fy_op fy_op_gru = {.name = "GRU", .domain = "", .doc = "gated recurrent un
 const fy_op fy_op_lstm = {.name = "LSTM", .domain = "", .doc = "long short-term memory; gates i o f c", .attrs = lstm_attrs, .min_in = 3,
     .max_in = 8, .min_out = 0, .max_out = 3, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T,T,T|T,T,T",
     .infer = infer_lstm, .ref = ref_lstm, .flags = FY_PURE};
+/* For com.microsoft.DynamicQuantizeLSTM (ms_qmatmul.c), which brings the weights as numbers. */
+const fy_op fy_op_lstm_requantised = {.name = "LSTM", .domain = "", .attrs = lstm_attrs, .min_in = 3, .max_in = 8, .min_out = 0, .max_out = 3,
+    .infer = infer_lstm, .ref = ref_lstm_requantised, .flags = FY_PURE};

@@ -136,8 +136,8 @@ static inline void rig_seen(void *ctx, const fy_value *v, const fy_rval *val) {
 /* Runs once with the bound symbols and checks every value on the way. Inputs are random. Status of the run. */
 static inline fy_status rig_run(rig *r, fy_rval *out) {
     fy_graph *g = r->m->graph;
-    fy_rval in[16] = {{0}}, *inp[16];
-    assert_true(g->in.n <= 16);
+    fy_rval in[20] = {{0}}, *inp[20];
+    assert_true(g->in.n <= 20);
     for (int i = 0; i < g->in.n; i++) {
         const fy_value *v = g->in.at[i];
         int64_t dim[FY_MAX_RANK];
@@ -197,7 +197,7 @@ static inline fy_tensor rig_i64(int rank, const int64_t *dim, const int64_t *v) 
 /* A model of one node; the tensors (dtype 0: left out) are its inputs. Gives the node, NULL (and *s) where it cannot be. */
 static inline fy_node *rig_node(fy_model *m, const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr, int nout,
         fy_rval *val, fy_rval **inp, fy_status *s, ferry_error *e) {
-    fy_value *v[16];
+    fy_value *v[20];
     fy_build b = {.g = m->graph, .e = e};
     int n = 0;
     for (int i = 0; i < nin; i++) {
@@ -219,7 +219,7 @@ static inline fy_node *rig_node(fy_model *m, const char *op, int nin, const fy_t
 /* Runs `op` on tensors (dtype 0: left out); out gets nout tensors. */
 static inline fy_status rig_op(const char *op, int nin, const fy_tensor *in, int nattr, const fy_attr *attr, int nout, fy_tensor *out,
         ferry_error *e) {
-    fy_rval val[16] = {{0}}, *inp[16], res[16] = {{0}};
+    fy_rval val[20] = {{0}}, *inp[20], res[16] = {{0}};
     fy_model *m = fy_model_new(fy_registry_builtin());
     fy_status s;
     fy_interp it = {0};
