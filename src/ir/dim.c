@@ -94,13 +94,9 @@ static void mul_bounds(int64_t *lo, int64_t *hi, int64_t alo, int64_t ahi, int64
     }
 }
 
-static int64_t floor_div(int64_t a, int64_t b) {        /* b != 0, not INT64_MIN / -1 */
-    int64_t q = a / b;
-    return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
-}
 
 static int64_t end_div(int64_t a, int64_t b) {           /* an end of an interval over b > 0 */
-    return a == NO_LO || a == NO_HI ? a : floor_div(a, b);
+    return a == NO_LO || a == NO_HI ? a : fy_floor_div(a, b);
 }
 
 static void bounds(fy_dim *d) {
@@ -290,20 +286,6 @@ const fy_dim *fy_dim_either(fy_dims *p, const fy_dim *a, const fy_dim *b) {
     const fy_dim *most = fy_dim_max(p, a, b);
     if (!most || !(d = fy_dim_upto(p, "broadcast", most))) return NULL;
     return fy_map_put(&p->either, (const char *)key, 2 * sizeof *key, (void *)(uintptr_t)d) ? d : no_memory(p);
-}
-
-bool fy_dim_wild(const fy_dim *d) {
-    if (d->kind == FY_DIM_OPAQUE) return d->lo < 0;
-    for (int i = 0; i < d->nargs; i++)
-        if (fy_dim_wild(d->arg[i])) return true;             /* depth <= MAX_DEPTH */
-    return false;
-}
-
-bool fy_dim_younger(const fy_dim *d, uint32_t from) {
-    if (d->kind == FY_DIM_OPAQUE) return d->id >= from;
-    for (int i = 0; i < d->nargs; i++)
-        if (fy_dim_younger(d->arg[i], from)) return true;    /* depth <= MAX_DEPTH */
-    return false;
 }
 
 static bool is_const(const fy_dim *d) { return d->kind == FY_DIM_CONST; }
@@ -542,14 +524,14 @@ static bool reduce(fy_dims *p, const fy_dim *a, int64_t k, poly *q, const fy_dim
             continue;
         }
         u = t;
-        u.c = floor_div(t.c, k);
+        u.c = fy_floor_div(t.c, k);
         t.c = (int64_t)((uint64_t)t.c - (uint64_t)u.c * (uint64_t)k);      /* the remainder: fits, the product may not */
         poly_add(q, &u);
         if (t.n) g = gcd(g, mag(t.c));
         else c0 = t.c;
         poly_add(&r, &t);
     }
-    r.k = floor_div(c0, (int64_t)g);
+    r.k = fy_floor_div(c0, (int64_t)g);
     *r0 = c0 - r.k * (int64_t)g;
     for (int64_t i = 0; i < r.t.n; i++) r.t.at[i].c /= (int64_t)g;
     *kk = k / (int64_t)g;
@@ -568,8 +550,8 @@ static const fy_dim *div_const(fy_dims *p, const fy_dim *a, int64_t k) {
     const fy_dim *rest = NULL;
     int64_t kk, r0;
     if (!reduce(p, a, k, &q, &rest, &kk, &r0)) { fy_free(q.t.at); return rest ? NULL : fy_dim_opaque(p, "size"); }
-    if (rest->lo != NO_LO && rest->hi != NO_HI && floor_div(rest->lo, kk) == floor_div(rest->hi, kk))
-        return plus(p, &q, fy_dim_const(p, floor_div(rest->lo, kk)), 1);
+    if (rest->lo != NO_LO && rest->hi != NO_HI && fy_floor_div(rest->lo, kk) == fy_floor_div(rest->hi, kk))
+        return plus(p, &q, fy_dim_const(p, fy_floor_div(rest->lo, kk)), 1);
     /* floor((floor(x/m) + c) / kk) = floor((x + c*m) / (m*kk)) */
     const fy_dim *inner = rest->kind == FY_DIM_FLOORDIV ? rest : rest->kind == FY_DIM_SUM && rest->nargs == 1 ? rest->arg[0] : NULL;
     int64_t c = rest->kind == FY_DIM_SUM ? rest->value : 0, m, cm, mk;
@@ -831,7 +813,6 @@ bool fy_dim_equate(fy_dims *p, const fy_dim *a, const fy_dim *b) {
 }
 
 static const fy_dim *replaced(void *ctx, const fy_dim *sym) { return ((fy_dims *)ctx)->same.at[sym->id]; }
-static const fy_dim *rebuild(fy_dims *p, const fy_dim *d, const fy_dim *(*sub)(void *ctx, const fy_dim *sym), void *ctx);
 
 /* A symbol's replacement may hold symbols that were replaced later; each round follows one link. */
 const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d) {
@@ -843,7 +824,7 @@ const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d) {
     int64_t round = 0;
     do {
         was = r;
-        r = rebuild(p, r, replaced, p);
+        r = fy_dim_subst(p, r, replaced, p);
     } while (r && r != was && ++round <= n);
     p->nsame = n;
     if (r) {
@@ -851,101 +832,4 @@ const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d) {
         p->resolved.at[d->id] = r;
     }
     return r;
-}
-
-/* ---- evaluation and substitution: trees of bounded depth and weight ------------------------------------------------- */
-
-static bool eval(const fy_dim *d, bool (*value_of)(void *ctx, const fy_dim *sym, int64_t *v), void *ctx, int64_t *v) {
-    int64_t r, x, y;
-    switch (d->kind) {
-    case FY_DIM_CONST: *v = d->value; return true;
-    case FY_DIM_SYM:
-    case FY_DIM_OPAQUE: return value_of && value_of(ctx, d, v);
-    case FY_DIM_SUM:
-        r = d->value;
-        for (int i = 0; i < d->nargs; i++)
-            if (!eval(d->arg[i], value_of, ctx, &x) || !fy_add_i64(&r, r, x)) return false;
-        *v = r;
-        return true;
-    case FY_DIM_PROD:
-        r = d->value;
-        for (int i = 0; i < d->nargs; i++)
-            if (!eval(d->arg[i], value_of, ctx, &x) || !fy_mul_i64(&r, r, x)) return false;
-        *v = r;
-        return true;
-    case FY_DIM_FLOORDIV:
-    case FY_DIM_CEILDIV:
-    case FY_DIM_MOD:
-    case FY_DIM_POW:
-    case FY_DIM_MIN:
-    case FY_DIM_MAX:
-        if (!eval(d->arg[0], value_of, ctx, &x) || !eval(d->arg[1], value_of, ctx, &y)) return false;
-        break;
-    case FY_DIM_SCALE:
-        if (!eval(d->arg[0], value_of, ctx, &x) || !fy_mul_i64(&x, x, d->value)) return false;
-        y = d->den;
-        break;
-    default: return false;
-    }
-    if (d->kind == FY_DIM_MIN || d->kind == FY_DIM_MAX) {
-        *v = (d->kind == FY_DIM_MIN) == (x < y) ? x : y;
-        return true;
-    }
-    if (d->kind == FY_DIM_POW) {
-        if (y < 0) return false;
-        for (r = 1; y > 0; y--) {
-            if (r == 0 || (r == 1 && x == 1)) break;
-            if (x == -1) { r = y & 1 ? -r : r; break; }
-            if (!fy_mul_i64(&r, r, x)) return false;
-        }
-        *v = r;
-        return true;
-    }
-    if (y == 0 || (x == INT64_MIN && y == -1)) return false;
-    r = floor_div(x, y);
-    if (d->kind == FY_DIM_MOD) r = x - r * y;
-    else if (d->kind == FY_DIM_CEILDIV && x % y != 0) r++;
-    *v = r;
-    return true;
-}
-
-bool fy_dim_eval(const fy_dim *d, bool (*value_of)(void *ctx, const fy_dim *sym, int64_t *v), void *ctx, int64_t *v) {
-    return d && eval(d, value_of, ctx, v);
-}
-
-static const fy_dim *rebuild(fy_dims *p, const fy_dim *d, const fy_dim *(*sub)(void *ctx, const fy_dim *sym), void *ctx) {
-    const fy_dim *r = NULL, *a = NULL, *b = NULL, *by;
-    switch (d->kind) {
-    case FY_DIM_CONST: return d;
-    case FY_DIM_SYM:
-    case FY_DIM_OPAQUE: by = sub(ctx, d); return by ? by : d;
-    case FY_DIM_SUM:
-    case FY_DIM_PROD:
-        r = fy_dim_const(p, d->value);
-        for (int i = 0; i < d->nargs && r; i++) {
-            a = rebuild(p, d->arg[i], sub, ctx);
-            r = d->kind == FY_DIM_SUM ? fy_dim_add(p, r, a) : fy_dim_mul(p, r, a);
-        }
-        return r;
-    case FY_DIM_FLOORDIV: case FY_DIM_CEILDIV: case FY_DIM_MOD: case FY_DIM_POW: case FY_DIM_MIN: case FY_DIM_MAX: case FY_DIM_SCALE: break;
-    }
-    a = rebuild(p, d->arg[0], sub, ctx);
-    b = d->nargs > 1 ? rebuild(p, d->arg[1], sub, ctx) : NULL;
-    if (!a || (d->nargs > 1 && !b)) return NULL;
-    if (a == d->arg[0] && (d->nargs < 2 || b == d->arg[1])) return d;
-    switch (d->kind) {
-    case FY_DIM_FLOORDIV: return fy_dim_floordiv(p, a, b);
-    case FY_DIM_CEILDIV: return fy_dim_ceildiv(p, a, b);
-    case FY_DIM_MOD: return fy_dim_mod(p, a, b);
-    case FY_DIM_POW: return fy_dim_pow(p, a, b);
-    case FY_DIM_MIN: return fy_dim_min(p, a, b);
-    case FY_DIM_MAX: return fy_dim_max(p, a, b);
-    case FY_DIM_SCALE: return fy_dim_scale(p, a, d->value, d->den);
-    case FY_DIM_CONST: case FY_DIM_SYM: case FY_DIM_OPAQUE: case FY_DIM_SUM: case FY_DIM_PROD: break;
-    }
-    return NULL;
-}
-
-const fy_dim *fy_dim_subst(fy_dims *p, const fy_dim *d, const fy_dim *(*sub)(void *ctx, const fy_dim *sym), void *ctx) {
-    return d ? rebuild(p, d, sub, ctx) : NULL;
 }
