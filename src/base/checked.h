@@ -20,4 +20,10 @@ static inline bool fy_count_dims(int64_t *r, int rank, const int64_t *dim) {
     return true;
 }
 
+/* a / b rounded down; b is not 0, nor -1 for the least a. */
+static inline int64_t fy_floor_div(int64_t a, int64_t b) {
+    int64_t q = a / b;
+    return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
+}
+
 #endif

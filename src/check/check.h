@@ -12,6 +12,12 @@
  * the file says; `p` is NULL unless the file is a .pt2. */
 FY_CHECKED fy_status fy_info_report(fy_report *r, const char *path, const fy_model *m, int64_t file_opset, const fy_program *p, bool shapes, ferry_error *e);
 
+/* Every value of the model with its symbolic type, bodies included, and the symbols: a section of the text, two members of the JSON. */
+FY_CHECKED fy_status fy_shapes_text(fy_buf *text, const fy_model *m, ferry_error *e);
+FY_CHECKED fy_status fy_shapes_json(fy_jsonw *json, const fy_model *m, ferry_error *e);
+/* The members name, type, dtype, shape of a value; `all`: rank and contents too. */
+void fy_value_json(fy_jsonw *w, const fy_value *v, bool all);
+
 typedef enum fy_severity { FY_SEV_NOTE, FY_SEV_WARNING, FY_SEV_ERROR } fy_severity;
 typedef struct fy_finding { fy_severity severity; const char *code; char where[200], what[300], remedy[300]; } fy_finding;
 typedef struct fy_findings { fy_finding *at; int64_t n, cap; bool oom; } fy_findings;

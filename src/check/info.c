@@ -87,26 +87,12 @@ static void print_value(fy_buf *t, const char *what, const fy_value *v) {
 }
 
 static void json_value(fy_jsonw *w, const fy_value *v) {
-    fy_buf text = {0};
     fy_jsonw_object(w, NULL);
-    fy_jsonw_str(w, "name", v->name);
-    fy_type_print(&text, &v->type);
-    fy_jsonw_str(w, "type", text.oom ? "" : text.at);
-    fy_jsonw_str(w, "dtype", fy_dtype_name(v->type.dtype));
-    fy_jsonw_array(w, "shape");
-    for (int k = 0; k < v->type.rank; k++) {
-        int64_t d;
-        if (fy_dim_known(v->type.dim[k], &d)) { fy_jsonw_int(w, NULL, d); continue; }
-        text.n = 0;
-        fy_dim_print(&text, v->type.dim[k]);
-        fy_jsonw_str(w, NULL, text.oom ? "" : text.at);
-    }
-    fy_jsonw_end_array(w);
+    fy_value_json(w, v, false);
     fy_jsonw_end_object(w);
-    fy_buf_free(&text);
 }
 
-static void print_text(fy_report *r, const char *path, const fy_model *m, int64_t file_opset, const fy_program *p, const totals *s, bool shapes) {
+static void print_text(fy_report *r, const char *path, const fy_model *m, int64_t file_opset, const fy_program *p, const totals *s) {
     fy_buf *t = &r->text;
     const fy_graph *g = m->graph;
     fy_buf_fmt(t, FY_BOLD "%s" FY_OFF "\n", path);
@@ -121,11 +107,6 @@ static void print_text(fy_report *r, const char *path, const fy_model *m, int64_
     for (int64_t i = 0; i < s->nops; i++) fy_buf_fmt(t, "%s %s %lld", i ? "," : "", s->op[i].name, (long long)s->op[i].n);
     fy_buf_char(t, '\n');
     for (int64_t i = 0; i < m->meta.n; i++) fy_buf_fmt(t, "  %-24s %s\n", m->meta.at[i].key, m->meta.at[i].val);
-    if (!shapes) return;
-    fy_buf_str(t, "  values\n");
-    for (const fy_node *n = g->first; n; n = n->next)
-        for (int i = 0; i < n->nout; i++)
-            if (n->out[i]) print_value(t, n->op->name, n->out[i]);
 }
 
 fy_status fy_info_report(fy_report *r, const char *path, const fy_model *m, int64_t file_opset, const fy_program *p, bool shapes, ferry_error *e) {
@@ -134,7 +115,8 @@ fy_status fy_info_report(fy_report *r, const char *path, const fy_model *m, int6
     const fy_graph *g = m->graph;
     fy_status st = add_up(&s, m, &a, e);
     if (!st) {
-        print_text(r, path, m, file_opset, p, &s, shapes);
+        print_text(r, path, m, file_opset, p, &s);
+        if (shapes) st = fy_shapes_text(&r->text, m, e);
         fy_jsonw w = {.out = &r->json, .first = true};
         fy_jsonw_object(&w, NULL);
         fy_jsonw_str(&w, "path", path);
@@ -159,13 +141,7 @@ fy_status fy_info_report(fy_report *r, const char *path, const fy_model *m, int6
         fy_jsonw_object(&w, "metadata");
         for (int64_t i = 0; i < m->meta.n; i++) fy_jsonw_str(&w, m->meta.at[i].key, m->meta.at[i].val);
         fy_jsonw_end_object(&w);
-        if (shapes) {
-            fy_jsonw_array(&w, "values");
-            for (const fy_node *n = g->first; n; n = n->next)
-                for (int i = 0; i < n->nout; i++)
-                    if (n->out[i]) json_value(&w, n->out[i]);
-            fy_jsonw_end_array(&w);
-        }
+        if (shapes && !st) st = fy_shapes_json(&w, m, e);
         fy_jsonw_end_object(&w);
         fy_buf_char(&r->json, '\n');
     }

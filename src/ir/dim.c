@@ -21,6 +21,7 @@
 struct fy_dims {
     fy_arena  arena;
     fy_map    names;                     /* SYM and OPAQUE by name */
+    fy_map    either;                    /* of fy_dim_either by the ids of its two */
     FY_VEC(fy_dim *) all;                /* by id */
     fy_dim  **slot;                      /* hash-consing: open addressing */
     size_t    cap, used;
@@ -37,6 +38,7 @@ fy_dims *fy_dims_new(void) { return fy_calloc(1, sizeof(fy_dims)); }
 void fy_dims_free(fy_dims *p) {
     if (!p) return;
     fy_map_free(&p->names);
+    fy_map_free(&p->either);
     fy_free(p->all.at);
     fy_free(p->slot);
     fy_free(p->same.at);
@@ -51,6 +53,10 @@ bool fy_dims_oom(fy_dims *p) {
     p->oom = false;
     return was;
 }
+
+uint32_t fy_dims_next(const fy_dims *p) { return (uint32_t)p->all.n; }
+
+int64_t fy_dims_equalities(const fy_dims *p) { return p->nsame; }
 
 static void *no_memory(fy_dims *p) {
     p->oom = true;
@@ -88,13 +94,9 @@ static void mul_bounds(int64_t *lo, int64_t *hi, int64_t alo, int64_t ahi, int64
     }
 }
 
-static int64_t floor_div(int64_t a, int64_t b) {        /* b != 0, not INT64_MIN / -1 */
-    int64_t q = a / b;
-    return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
-}
 
 static int64_t end_div(int64_t a, int64_t b) {           /* an end of an interval over b > 0 */
-    return a == NO_LO || a == NO_HI ? a : floor_div(a, b);
+    return a == NO_LO || a == NO_HI ? a : fy_floor_div(a, b);
 }
 
 static void bounds(fy_dim *d) {
@@ -242,6 +244,50 @@ const fy_dim *fy_dim_opaque(fy_dims *p, const char *origin) {
     return named(p, FY_DIM_OPAQUE, name);
 }
 
+const fy_dim *fy_dim_upto(fy_dims *p, const char *origin, const fy_dim *most) {
+    const fy_dim *d = fy_dim_opaque(p, origin);
+    if (!d || !most) return d;
+    fy_dim *own = p->all.at[d->id];
+    own->most = most;
+    own->hi = most->hi < 0 ? 0 : most->hi;
+    return d;
+}
+
+const fy_dim *fy_dim_element(fy_dims *p, const char *origin, int64_t lo, int64_t hi) {
+    const fy_dim *d = fy_dim_opaque(p, origin);
+    fy_dim_bound(p, d, lo, hi);
+    return d;
+}
+
+const fy_dim *fy_dim_varying(fy_dims *p, const char *name, const fy_dim *most) {
+    fy_dim like = { .kind = FY_DIM_OPAQUE, .hi = NO_HI, .mult = 1, .depth = 1, .weight = 1 };
+    fy_dim *d;
+    if (name) {                                          /* what a file calls it; no symbol of that name is meant */
+        like.name = fy_arena_str(&p->arena, name);
+        d = like.name ? append(p, &like) : NULL;
+        if (!d) return no_memory(p);
+    } else {
+        const fy_dim *fresh = fy_dim_upto(p, "item", most);
+        if (!fresh) return NULL;
+        d = p->all.at[fresh->id];
+    }
+    d->varies = true;
+    return d;
+}
+
+const fy_dim *fy_dim_either(fy_dims *p, const fy_dim *a, const fy_dim *b) {
+    if (!a || !b) return NULL;
+    uint32_t *key = FY_NEWN(&p->arena, uint32_t, 2);
+    if (!key) return no_memory(p);
+    key[0] = a->id < b->id ? a->id : b->id;
+    key[1] = a->id < b->id ? b->id : a->id;
+    const fy_dim *d = fy_map_get(&p->either, (const char *)key, 2 * sizeof *key);
+    if (d) return d;
+    const fy_dim *most = fy_dim_max(p, a, b);
+    if (!most || !(d = fy_dim_upto(p, "broadcast", most))) return NULL;
+    return fy_map_put(&p->either, (const char *)key, 2 * sizeof *key, (void *)(uintptr_t)d) ? d : no_memory(p);
+}
+
 static bool is_const(const fy_dim *d) { return d->kind == FY_DIM_CONST; }
 bool fy_dim_known(const fy_dim *d, int64_t *v) {
     if (!d || !is_const(d)) return false;
@@ -379,7 +425,27 @@ static const fy_dim *linear(fy_dims *p, const fy_dim *a, int64_t ka, const fy_di
 #define OPERANDS(p, a, b) do { if (!(a) || !(b)) return NULL; if ((p)->nsame && (!((a) = fy_dim_resolve(p, a)) || !((b) = fy_dim_resolve(p, b)))) return NULL; } while (0)
 
 const fy_dim *fy_dim_add(fy_dims *p, const fy_dim *a, const fy_dim *b) { OPERANDS(p, a, b); return linear(p, a, 1, b, 1, 0); }
-const fy_dim *fy_dim_sub(fy_dims *p, const fy_dim *a, const fy_dim *b) { OPERANDS(p, a, b); return linear(p, a, 1, b, -1, 0); }
+const fy_dim *fy_dim_total(fy_dims *p, int64_t n, const fy_dim *const *d) {
+    poly q = { 0 };
+    for (int64_t i = 0; i < n && !q.over && !q.oom; i++) {
+        const fy_dim *x = fy_dim_resolve(p, d[i]);
+        if (x) poly_addmul(&q, x, &(term){ .c = 1 });
+        else q.oom = true;
+        if (q.t.n > MAX_WEIGHT) q.over = true;           /* it will be opaque whatever follows */
+    }
+    return poly_dim(p, &q);
+}
+
+/* a - min(x, y) is max(a - x, a - y), a - max(x, y) the min: one form where one of the two is a constant. */
+const fy_dim *fy_dim_sub(fy_dims *p, const fy_dim *a, const fy_dim *b) {
+    OPERANDS(p, a, b);
+    if (b->kind == FY_DIM_MIN || b->kind == FY_DIM_MAX) {
+        const fy_dim *x = linear(p, a, 1, b->arg[0], -1, 0), *y = linear(p, a, 1, b->arg[1], -1, 0);
+        if (!x || !y) return NULL;
+        if (x->kind == FY_DIM_CONST || y->kind == FY_DIM_CONST) return b->kind == FY_DIM_MIN ? fy_dim_max(p, x, y) : fy_dim_min(p, x, y);
+    }
+    return linear(p, a, 1, b, -1, 0);
+}
 const fy_dim *fy_dim_addi(fy_dims *p, const fy_dim *a, int64_t b) { OPERANDS(p, a, a); return linear(p, a, 1, NULL, 0, b); }
 const fy_dim *fy_dim_muli(fy_dims *p, const fy_dim *a, int64_t b) { OPERANDS(p, a, a); return linear(p, a, b, NULL, 0, 0); }
 const fy_dim *fy_dim_divi(fy_dims *p, const fy_dim *a, int64_t b) { return fy_dim_floordiv(p, a, fy_dim_const(p, b)); }
@@ -395,6 +461,26 @@ const fy_dim *fy_dim_mul(fy_dims *p, const fy_dim *a, const fy_dim *b) {
     }
     return poly_dim(p, &q);
 }
+
+/* d >= 0 proved? Terms that are -c times a size of known upper bound are replaced by -c times that bound. */
+static bool nonneg(fy_dims *p, const fy_dim *d) {
+    term t;
+    if (!d) return false;
+    for (int step = 0; step < 8 && d->lo < 0; step++) {
+        int i = 0, n = nterms(d);
+        while (i < n && !(nth_term(&t, d, i) && t.c < 0 && t.c > INT64_MIN && t.n == 1 && t.atom[0]->most)) i++;
+        if (i == n) return false;
+        poly q = { 0 };
+        poly_addmul(&q, d, &(term){ .c = 1 });
+        poly_addmul(&q, t.atom[0], &(term){ .c = -t.c });
+        poly_addmul(&q, t.atom[0]->most, &(term){ .c = t.c });
+        if (q.over) { fy_free(q.t.at); return false; }
+        if (!(d = poly_dim(p, &q))) return false;
+    }
+    return d->lo >= 0;
+}
+
+bool fy_dim_le(fy_dims *p, const fy_dim *a, const fy_dim *b) { return a && b && (a == b || a->hi <= b->lo || nonneg(p, linear(p, b, 1, a, -1, 0))); }
 
 static uint64_t mag(int64_t v) { return v < 0 ? 0 - (uint64_t)v : (uint64_t)v; }
 static uint64_t gcd(uint64_t a, uint64_t b) {
@@ -438,14 +524,14 @@ static bool reduce(fy_dims *p, const fy_dim *a, int64_t k, poly *q, const fy_dim
             continue;
         }
         u = t;
-        u.c = floor_div(t.c, k);
+        u.c = fy_floor_div(t.c, k);
         t.c = (int64_t)((uint64_t)t.c - (uint64_t)u.c * (uint64_t)k);      /* the remainder: fits, the product may not */
         poly_add(q, &u);
         if (t.n) g = gcd(g, mag(t.c));
         else c0 = t.c;
         poly_add(&r, &t);
     }
-    r.k = floor_div(c0, (int64_t)g);
+    r.k = fy_floor_div(c0, (int64_t)g);
     *r0 = c0 - r.k * (int64_t)g;
     for (int64_t i = 0; i < r.t.n; i++) r.t.at[i].c /= (int64_t)g;
     *kk = k / (int64_t)g;
@@ -464,8 +550,8 @@ static const fy_dim *div_const(fy_dims *p, const fy_dim *a, int64_t k) {
     const fy_dim *rest = NULL;
     int64_t kk, r0;
     if (!reduce(p, a, k, &q, &rest, &kk, &r0)) { fy_free(q.t.at); return rest ? NULL : fy_dim_opaque(p, "size"); }
-    if (rest->lo != NO_LO && rest->hi != NO_HI && floor_div(rest->lo, kk) == floor_div(rest->hi, kk))
-        return plus(p, &q, fy_dim_const(p, floor_div(rest->lo, kk)), 1);
+    if (rest->lo != NO_LO && rest->hi != NO_HI && fy_floor_div(rest->lo, kk) == fy_floor_div(rest->hi, kk))
+        return plus(p, &q, fy_dim_const(p, fy_floor_div(rest->lo, kk)), 1);
     /* floor((floor(x/m) + c) / kk) = floor((x + c*m) / (m*kk)) */
     const fy_dim *inner = rest->kind == FY_DIM_FLOORDIV ? rest : rest->kind == FY_DIM_SUM && rest->nargs == 1 ? rest->arg[0] : NULL;
     int64_t c = rest->kind == FY_DIM_SUM ? rest->value : 0, m, cm, mk;
@@ -505,8 +591,7 @@ static const fy_dim *div_poly(fy_dims *p, const fy_dim *a, const fy_dim *b, cons
 static bool below(fy_dims *p, const fy_dim *r, const fy_dim *b) {        /* 0 <= r < b proved? */
     if (r->lo < 0) return false;
     if (r->hi != NO_HI && r->hi < b->lo) return true;
-    const fy_dim *d = linear(p, b, 1, r, -1, 0);
-    return d && d->lo >= 1;
+    return nonneg(p, linear(p, b, 1, r, -1, -1));
 }
 
 /* Cancels what all terms of a and b share. */
@@ -620,8 +705,8 @@ static const fy_dim *extreme(fy_dims *p, fy_dim_kind kind, const fy_dim *a, cons
     bool min = kind == FY_DIM_MIN;
     const fy_dim *d = linear(p, a, 1, b, -1, 0);
     if (!d) return NULL;
-    if (d->lo >= 0 || (a->lo != NO_LO && a->lo >= b->hi)) return min ? b : a;
-    if (d->hi <= 0 || (b->lo != NO_LO && b->lo >= a->hi)) return min ? a : b;
+    if (d->lo >= 0 || (a->lo != NO_LO && a->lo >= b->hi) || nonneg(p, d)) return min ? b : a;
+    if (d->hi <= 0 || (b->lo != NO_LO && b->lo >= a->hi) || fy_dim_le(p, a, b)) return min ? a : b;
     if (a->kind == kind && (a->arg[0] == b || a->arg[1] == b)) return a;
     if (b->kind == kind && (b->arg[0] == a || b->arg[1] == a)) return b;
     return a->id < b->id ? binary(p, kind, a, b) : binary(p, kind, b, a);
@@ -646,8 +731,24 @@ void fy_dim_bound(fy_dims *p, const fy_dim *sym, int64_t lo, int64_t hi) {
     d->hi = hi;
 }
 
+void fy_dim_least(fy_dims *p, const fy_dim *d, int64_t lo) {
+    if (d && d->lo < lo && lo <= d->hi) p->all.at[d->id]->lo = lo;
+}
+
 void fy_dim_multiple(fy_dims *p, const fy_dim *sym, int64_t of) {
     if (sym && is_sym(sym) && of > 0) p->all.at[sym->id]->mult = of;
+}
+
+void fy_dim_give(fy_dims *p, const fy_dim *d) {
+    if (d->kind == FY_DIM_SYM) p->all.at[d->id]->given = true;
+    for (int i = 0; i < d->nargs; i++) fy_dim_give(p, d->arg[i]);        /* depth <= MAX_DEPTH */
+}
+
+bool fy_dim_claim(fy_dims *p, const fy_dim *sym, uint32_t who) {
+    if (sym->kind != FY_DIM_SYM || sym->given) return true;
+    fy_dim *d = p->all.at[sym->id];
+    if (!d->claim) d->claim = who;
+    return d->claim == who;
 }
 
 static bool occurs(const fy_dim *sym, const fy_dim *d) {
@@ -665,6 +766,7 @@ static bool bind(fy_dims *p, const fy_dim *sym, const fy_dim *to) {
         fy_dim *t = p->all.at[to->id];
         if (sym->lo > t->lo) t->lo = sym->lo;
         if (sym->hi < t->hi) t->hi = sym->hi;
+        if (!t->most && !t->given && sym->most && !occurs(to, sym->most)) t->most = sym->most;
         int64_t m = t->mult / (int64_t)gcd((uint64_t)t->mult, (uint64_t)sym->mult);
         if (fy_mul_i64(&m, m, sym->mult)) t->mult = m;
     }
@@ -711,7 +813,6 @@ bool fy_dim_equate(fy_dims *p, const fy_dim *a, const fy_dim *b) {
 }
 
 static const fy_dim *replaced(void *ctx, const fy_dim *sym) { return ((fy_dims *)ctx)->same.at[sym->id]; }
-static const fy_dim *rebuild(fy_dims *p, const fy_dim *d, const fy_dim *(*sub)(void *ctx, const fy_dim *sym), void *ctx);
 
 /* A symbol's replacement may hold symbols that were replaced later; each round follows one link. */
 const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d) {
@@ -723,7 +824,7 @@ const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d) {
     int64_t round = 0;
     do {
         was = r;
-        r = rebuild(p, r, replaced, p);
+        r = fy_dim_subst(p, r, replaced, p);
     } while (r && r != was && ++round <= n);
     p->nsame = n;
     if (r) {
@@ -731,101 +832,4 @@ const fy_dim *fy_dim_resolve(fy_dims *p, const fy_dim *d) {
         p->resolved.at[d->id] = r;
     }
     return r;
-}
-
-/* ---- evaluation and substitution: trees of bounded depth and weight ------------------------------------------------- */
-
-static bool eval(const fy_dim *d, bool (*value_of)(void *ctx, const fy_dim *sym, int64_t *v), void *ctx, int64_t *v) {
-    int64_t r, x, y;
-    switch (d->kind) {
-    case FY_DIM_CONST: *v = d->value; return true;
-    case FY_DIM_SYM:
-    case FY_DIM_OPAQUE: return value_of && value_of(ctx, d, v);
-    case FY_DIM_SUM:
-        r = d->value;
-        for (int i = 0; i < d->nargs; i++)
-            if (!eval(d->arg[i], value_of, ctx, &x) || !fy_add_i64(&r, r, x)) return false;
-        *v = r;
-        return true;
-    case FY_DIM_PROD:
-        r = d->value;
-        for (int i = 0; i < d->nargs; i++)
-            if (!eval(d->arg[i], value_of, ctx, &x) || !fy_mul_i64(&r, r, x)) return false;
-        *v = r;
-        return true;
-    case FY_DIM_FLOORDIV:
-    case FY_DIM_CEILDIV:
-    case FY_DIM_MOD:
-    case FY_DIM_POW:
-    case FY_DIM_MIN:
-    case FY_DIM_MAX:
-        if (!eval(d->arg[0], value_of, ctx, &x) || !eval(d->arg[1], value_of, ctx, &y)) return false;
-        break;
-    case FY_DIM_SCALE:
-        if (!eval(d->arg[0], value_of, ctx, &x) || !fy_mul_i64(&x, x, d->value)) return false;
-        y = d->den;
-        break;
-    default: return false;
-    }
-    if (d->kind == FY_DIM_MIN || d->kind == FY_DIM_MAX) {
-        *v = (d->kind == FY_DIM_MIN) == (x < y) ? x : y;
-        return true;
-    }
-    if (d->kind == FY_DIM_POW) {
-        if (y < 0) return false;
-        for (r = 1; y > 0; y--) {
-            if (r == 0 || (r == 1 && x == 1)) break;
-            if (x == -1) { r = y & 1 ? -r : r; break; }
-            if (!fy_mul_i64(&r, r, x)) return false;
-        }
-        *v = r;
-        return true;
-    }
-    if (y == 0 || (x == INT64_MIN && y == -1)) return false;
-    r = floor_div(x, y);
-    if (d->kind == FY_DIM_MOD) r = x - r * y;
-    else if (d->kind == FY_DIM_CEILDIV && x % y != 0) r++;
-    *v = r;
-    return true;
-}
-
-bool fy_dim_eval(const fy_dim *d, bool (*value_of)(void *ctx, const fy_dim *sym, int64_t *v), void *ctx, int64_t *v) {
-    return d && eval(d, value_of, ctx, v);
-}
-
-static const fy_dim *rebuild(fy_dims *p, const fy_dim *d, const fy_dim *(*sub)(void *ctx, const fy_dim *sym), void *ctx) {
-    const fy_dim *r = NULL, *a = NULL, *b = NULL, *by;
-    switch (d->kind) {
-    case FY_DIM_CONST: return d;
-    case FY_DIM_SYM:
-    case FY_DIM_OPAQUE: by = sub(ctx, d); return by ? by : d;
-    case FY_DIM_SUM:
-    case FY_DIM_PROD:
-        r = fy_dim_const(p, d->value);
-        for (int i = 0; i < d->nargs && r; i++) {
-            a = rebuild(p, d->arg[i], sub, ctx);
-            r = d->kind == FY_DIM_SUM ? fy_dim_add(p, r, a) : fy_dim_mul(p, r, a);
-        }
-        return r;
-    case FY_DIM_FLOORDIV: case FY_DIM_CEILDIV: case FY_DIM_MOD: case FY_DIM_POW: case FY_DIM_MIN: case FY_DIM_MAX: case FY_DIM_SCALE: break;
-    }
-    a = rebuild(p, d->arg[0], sub, ctx);
-    b = d->nargs > 1 ? rebuild(p, d->arg[1], sub, ctx) : NULL;
-    if (!a || (d->nargs > 1 && !b)) return NULL;
-    if (a == d->arg[0] && (d->nargs < 2 || b == d->arg[1])) return d;
-    switch (d->kind) {
-    case FY_DIM_FLOORDIV: return fy_dim_floordiv(p, a, b);
-    case FY_DIM_CEILDIV: return fy_dim_ceildiv(p, a, b);
-    case FY_DIM_MOD: return fy_dim_mod(p, a, b);
-    case FY_DIM_POW: return fy_dim_pow(p, a, b);
-    case FY_DIM_MIN: return fy_dim_min(p, a, b);
-    case FY_DIM_MAX: return fy_dim_max(p, a, b);
-    case FY_DIM_SCALE: return fy_dim_scale(p, a, d->value, d->den);
-    case FY_DIM_CONST: case FY_DIM_SYM: case FY_DIM_OPAQUE: case FY_DIM_SUM: case FY_DIM_PROD: break;
-    }
-    return NULL;
-}
-
-const fy_dim *fy_dim_subst(fy_dims *p, const fy_dim *d, const fy_dim *(*sub)(void *ctx, const fy_dim *sym), void *ctx) {
-    return d ? rebuild(p, d, sub, ctx) : NULL;
 }

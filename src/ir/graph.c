@@ -39,11 +39,15 @@ static bool still_output(const fy_value *v) {
 
 /* Room of a growing arena array of n: a power of two, so no field is needed for it; full exactly when n is one. */
 static int64_t room_for(int64_t n) {
-    int64_t room = 4;
+    int64_t room = 1;
     while (room < n) room *= 2;
     return room;
 }
-static bool full(int64_t n) { return n == 0 || (n >= 4 && (n & (n - 1)) == 0); }
+static bool full(int64_t n) { return (n & (n - 1)) == 0; }
+
+/* Attributes are large and mostly one or several: room for 1, then for 4, 8 ... */
+static int64_t attr_room(int64_t n) { return n <= 1 ? 1 : n <= 4 ? 4 : room_for(n); }
+static bool attrs_full(int64_t n) { return n <= 1 || (n >= 4 && full(n)); }
 
 /* ---- models -------------------------------------------------------------------------------------------------------- */
 
@@ -138,6 +142,7 @@ fy_value *fy_graph_add_input(fy_graph *g, const char *name, const fy_type *t) {
     fy_value *v = fy_value_new(g, name);
     if (!v || !FY_RESERVE(g->in, g->in.n + 1)) return NULL;
     if (t) v->type = *t;
+    for (int i = 0; t && t->kind == FY_TENSOR && t->dim && i < t->rank && g == g->model->graph; i++) fy_dim_give(g->model->dims, t->dim[i]);
     v->is_input = true;
     g->in.at[g->in.n++] = v;
     return v;
@@ -448,8 +453,8 @@ bool fy_node_set_attr(fy_node *n, const fy_attr *attr) {
             bodies = true;
         }
     } else {
-        if (full(n->nattr)) {
-            fy_attr *more = FY_NEWN(a, fy_attr, room_for(n->nattr + 1));
+        if (attrs_full(n->nattr)) {
+            fy_attr *more = FY_NEWN(a, fy_attr, attr_room(n->nattr + 1));
             if (!more) return false;
             if (n->nattr) memcpy(more, n->attr, (size_t)n->nattr * sizeof *more);
             n->attr = more;

@@ -27,11 +27,12 @@ typedef struct fy_model    fy_model;
 
 typedef enum fy_kind { FY_NOTYPE, FY_TENSOR, FY_SEQUENCE, FY_OPTIONAL, FY_MAP, FY_SPARSE } fy_kind;
 
+#define FY_NO_ITEM (-2)
 typedef struct fy_type fy_type;
 struct fy_type {
     fy_kind        kind;
     fy_dtype       dtype;                /* TENSOR, SPARSE; MAP: of the key; 0 unknown */
-    int            rank;                 /* -1 unknown */
+    int            rank;                 /* below 0: unknown; FY_NO_ITEM: of the items of a sequence that has none yet */
     const fy_dim *const *dim;            /* rank of them, none NULL */
     const fy_type *elem;                 /* SEQUENCE, OPTIONAL, MAP */
 };
@@ -72,6 +73,7 @@ struct fy_value {
     uint32_t     id;
     const char  *name;                   /* unique within the model once written; may be NULL before */
     fy_type      type;
+    const fy_type *declared;             /* inputs and outputs of bodies: the type in the file, or NULL */
     fy_node     *def;                    /* producer; NULL for inputs and constants */
     int          def_slot;
     fy_graph    *graph;

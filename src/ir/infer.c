@@ -75,9 +75,24 @@ bool fy_in_ints(const fy_infer *f, int i, int64_t *dst, int64_t max, int64_t *n)
     return true;
 }
 
+/* The attribute of a Constant node that holds what v is; NULL: v is not made by one. */
+static const fy_attr *of_constant(const fy_value *v) {
+    const fy_node *n = v ? v->def : NULL;
+    return n && n->nattr == 1 && n->nin == 0 && !*n->op->domain && !strcmp(n->op->name, "Constant") && !n->attr->ref ? n->attr : NULL;
+}
+
 bool fy_in_f64(const fy_infer *f, int i, int64_t k, double *v) {
     const fy_fact *x = fact(f, i);
     if (k < 0) return false;
+    const fy_attr *a = !x->data && !x->constant && fy_in_has(f, i) ? of_constant(f->node->in[i].value) : NULL;
+    if (a && a->kind == FY_ATTR_FLOAT && k == 0) {
+        *v = a->f;
+        return true;
+    }
+    if (a && a->kind == FY_ATTR_FLOATS && k < a->n) {
+        *v = a->floats[k];
+        return true;
+    }
     if (x->data) {
         if (k >= fy_count(x->data) || x->data->dtype == FERRY_STRING) return false;
         *v = fy_get_f64(x->data, k);
@@ -92,7 +107,28 @@ fy_status fy_axis(int *axis, int64_t given, int rank, ferry_error *e) {
     return FY_OK;
 }
 
+static void learn(const fy_graph *g, const fy_dim *a, const fy_dim *b) {
+    if (!a || !b || a == b || (a->kind != FY_DIM_OPAQUE && b->kind != FY_DIM_OPAQUE) || g != g->model->graph || a->varies || b->varies) return;
+    (void)fy_dim_equate(g->model->dims, a, b);               /* a contradiction shows when the node runs, if it does */
+}
+
+/* Does the node run in every run, and is this inference before a run? */
+static bool always(const fy_infer *f) { return f->node->graph == f->node->graph->model->graph && f->dims == f->node->graph->model->dims; }
+
+void fy_in_equal(const fy_infer *f, const fy_dim *a, const fy_dim *b) {
+    if (f->dims == f->node->graph->model->dims) learn(f->node->graph, a, b);     /* not at run time: other dims */
+}
+
 /* ---- writers ------------------------------------------------------------------------------------------------------- */
+
+/* What is a size in every run is not negative in any; an unknown element in it, alone or with a constant added, is as large as that takes. */
+static void not_negative(const fy_infer *f, const fy_dim *d) {
+    const fy_dim *x = d->kind == FY_DIM_SUM && d->nargs == 1 ? d->arg[0] : d;
+    int64_t least = d == x ? 0 : d->value > -INT64_MAX ? -d->value : INT64_MAX;
+    if (!always(f)) return;
+    fy_dim_least(f->dims, d, 0);
+    if (x->kind == FY_DIM_OPAQUE && !x->varies) fy_dim_least(f->dims, x, least);
+}
 
 fy_status fy_out_set(fy_infer *f, int i, fy_dtype t, int rank, const fy_dim *const *dim) {
     if (i >= f->nout) return FY_OK;
@@ -103,6 +139,7 @@ fy_status fy_out_set(fy_infer *f, int i, fy_dtype t, int rank, const fy_dim *con
     for (int k = 0; k < rank; k++) {
         FY_NOMEM(f->e, dim[k]);
         FY_NEED(f->e, dim[k]->hi >= 0, SHAPE, "output %d would have a negative size on axis %d", i, k);
+        if (dim[k]->lo < 0) not_negative(f, dim[k]);
     }
     o->dim = fy_arena_copy(f->arena, dim, (size_t)rank, sizeof *dim);
     FY_NOMEM(f->e, o->dim);
@@ -126,8 +163,7 @@ fy_status fy_out_elems(fy_infer *f, int i, int64_t n, const fy_dim *const *elem)
     return FY_OK;
 }
 
-/* Two sizes that meet in a broadcast; NULL: out of memory, or *bad. */
-static const fy_dim *meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *bad) {
+const fy_dim *fy_meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *bad) {
     int64_t x, y;
     if (a == b || fy_dim_is(b, 1)) return a;
     if (fy_dim_is(a, 1)) return b;
@@ -141,7 +177,7 @@ static const fy_dim *meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *b
     if (fy_dim_ge(a, 2)) return a;
     if (fy_dim_ge(b, 2)) return b;
     if (fy_dim_ge(a, 1) && fy_dim_ge(b, 1)) return fy_dim_max(f->dims, a, b);    /* one of them is 1, or they are equal */
-    return fy_dim_opaque(f->dims, "broadcast");
+    return fy_dim_either(f->dims, a, b);
 }
 
 fy_status fy_broadcast(fy_infer *f, int n, const int *inputs, int *rank, const fy_dim **dim) {
@@ -164,7 +200,7 @@ fy_status fy_broadcast(fy_infer *f, int n, const int *inputs, int *rank, const f
             const fy_dim *x = fy_in_dims(f, inputs[i])[axis];
             bool bad = false;
             if (!d) from = inputs[i];
-            d = d ? meet(f, d, x, &bad) : x;
+            d = d ? fy_meet(f, d, x, &bad) : x;
             if (bad) {
                 fy_buf b = { 0 };
                 fy_type_print(&b, &f->in[from].type);
@@ -277,12 +313,13 @@ static fy_status check_types(const fy_node *n, int nin, const fy_fact *in, int n
 
 /* ---- merging into the graph ------------------------------------------------------------------------------------------ */
 
-/* Which of two accounts of one size to keep: a constant, else what was derived now, else what was recorded, and a fresh
- * unknown last. */
-static const fy_dim *better(const fy_dim *was, const fy_dim *now) {
+/* Which of two accounts of one size of v to keep: a constant, else what was derived now, else what was recorded, and a fresh
+ * unknown last, unless what was recorded is a name that another value has already. */
+static const fy_dim *better(const fy_value *v, const fy_dim *was, const fy_dim *now) {
     if (!was || was == now) return now;
-    if (was->kind == FY_DIM_CONST || now->kind == FY_DIM_OPAQUE) return was;
-    return now;
+    if (was->kind == FY_DIM_CONST) return was;
+    if (v->graph != v->graph->model->graph && !(was->kind == FY_DIM_SYM && was->given)) return now;      /* in bodies nothing is equated */
+    return now->kind == FY_DIM_OPAQUE && fy_dim_claim(v->graph->model->dims, was, v->id + 1) ? was : now;
 }
 
 static bool clash(const fy_dim *a, const fy_dim *b) {
@@ -319,8 +356,19 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
     if (t->kind != FY_TENSOR) {
         if (was->kind != FY_NOTYPE && was->elem && (!t->elem || t->elem->dtype == 0 || fy_type_equal(was, t))) return FY_OK;
         if (was->kind != FY_NOTYPE && was->dtype && !t->dtype) return FY_OK;
-        fy_type *c = copy_chain(&m->arena, t);
+        fy_type *c = copy_chain(&m->arena, t), *to = c;
         FY_NOMEM(e, c);
+        const fy_type *from = was->kind == FY_NOTYPE ? NULL : was;
+        for (; from && to && from->kind == to->kind; from = from->elem, to = (fy_type *)(uintptr_t)to->elem) {   /* our own copy */
+            if (!to->dtype) to->dtype = from->dtype;
+            if (to->kind != FY_TENSOR || from->rank < 0) continue;
+            if (to->rank < 0) { to->rank = from->rank; to->dim = from->dim; }
+            if (to->rank != from->rank || to->rank == 0) continue;
+            const fy_dim **d = FY_NEWN(&m->arena, const fy_dim *, to->rank);
+            FY_NOMEM(e, d);
+            for (int i = 0; i < to->rank; i++) d[i] = better(v, from->dim[i], to->dim[i]);
+            to->dim = d;
+        }
         *was = *c;
         return FY_OK;
     }
@@ -336,7 +384,8 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
         for (int i = 0; i < t->rank; i++) {
             bool clashes = !fresh && clash(was->dim[i], t->dim[i]);
             if (clashes && !sloppy) return contradiction(v, t, FY_E_SHAPE, e);
-            dim[i] = clashes ? t->dim[i] : better(fresh ? NULL : was->dim[i], t->dim[i]);
+            dim[i] = clashes ? t->dim[i] : better(v, fresh ? NULL : was->dim[i], t->dim[i]);
+            if (!fresh && !clashes && dim[i] == was->dim[i]) learn(v->graph, was->dim[i], t->dim[i]);
             if (!fresh && dim[i] != was->dim[i]) news = true;
         }
         if (news && t->rank) {
@@ -348,11 +397,11 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
     }
     if (!now->elem) return FY_OK;
     bool same = v->elem && v->nelem == now->nelem, changed = !same;
-    for (int64_t i = 0; same && i < now->nelem && !changed; i++) changed = better(v->elem[i], now->elem[i]) != v->elem[i];
+    for (int64_t i = 0; same && i < now->nelem && !changed; i++) changed = better(v, v->elem[i], now->elem[i]) != v->elem[i];
     if (!changed) return FY_OK;
     const fy_dim **d = FY_NEWN(&m->arena, const fy_dim *, now->nelem);
     FY_NOMEM(e, d);
-    for (int64_t i = 0; i < now->nelem; i++) d[i] = better(same ? v->elem[i] : NULL, now->elem[i]);
+    for (int64_t i = 0; i < now->nelem; i++) d[i] = better(v, same ? v->elem[i] : NULL, now->elem[i]);
     v->elem = d;
     v->nelem = now->nelem;
     return FY_OK;
@@ -362,7 +411,8 @@ static fy_status merge(fy_model *m, fy_value *v, const fy_fact *now, ferry_error
 static void describe(fy_model *m, fy_value *v, fy_fact *f, bool *oom) {
     f->type = v->type;
     if (v->type.kind == FY_NOTYPE) f->type.rank = -1;
-    f->constant = v->constant;
+    const fy_attr *a = v->constant ? NULL : of_constant(v);
+    f->constant = a && a->kind == FY_ATTR_TENSOR ? a->tensor : v->constant;
     if (v->constant && !v->elem) {
         const fy_dim *const *d = elems_of(m->dims, &m->arena, v->constant, NULL, &v->nelem, oom);
         v->elem = d;

@@ -48,10 +48,16 @@ bool          fy_in_f64(const fy_infer *f, int i, int64_t k, double *v);        
 /* Axis as written -> [0, rank); error AXIS. */
 FY_CHECKED fy_status fy_axis(int *axis, int64_t given, int rank, ferry_error *e);
 
+/* Sizes that must be equal in every run that succeeds. Where one is a data-dependent size and the node is in the main graph, so that it
+ * runs in each of them, the two become one. */
+void fy_in_equal(const fy_infer *f, const fy_dim *a, const fy_dim *b);
+
 /* Writers. A NULL dim among them means out of memory. rank -1: unknown. */
 FY_CHECKED fy_status fy_out_set(fy_infer *f, int i, fy_dtype t, int rank, const fy_dim *const *dim);
 FY_CHECKED fy_status fy_out_like(fy_infer *f, int i, int in);           /* dtype and shape of an input */
 FY_CHECKED fy_status fy_out_elems(fy_infer *f, int i, int64_t n, const fy_dim *const *elem);   /* contents, after fy_out_set */
+/* Two sizes that meet in a broadcast. NULL: out of memory, or *bad: they cannot. */
+const fy_dim *fy_meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *bad);
 /* The shape of a multidirectional (NumPy) broadcast of `n` inputs; SHAPE error if they cannot. rank -1 if unknown. */
 FY_CHECKED fy_status fy_broadcast(fy_infer *f, int n, const int *inputs, int *rank, const fy_dim **dim);
 

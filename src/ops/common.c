@@ -51,6 +51,7 @@ fy_status fy_k_agree(const fy_infer *f, const fy_dim *a, const fy_dim *b, const 
     int64_t x, y;
     if (a && b && fy_dim_known(a, &x) && fy_dim_known(b, &y))
         FY_NEED(f->e, x == y, SHAPE, "%s differ: %lld and %lld", what, (long long)x, (long long)y);
+    else fy_in_equal(f, a, b);
     return FY_OK;
 }
 

@@ -125,17 +125,21 @@ static fy_status infer_where(fy_infer *f) {
     int64_t n[3], most = 1;
     const fy_dim *const *el[3];
     for (int i = 0; i < 3; i++) {
-        if (!(el[i] = fy_in_elems(f, i, &n[i])) || fy_in_rank(f, i) > 1) return FY_OK;
+        el[i] = fy_in_elems(f, i, &n[i]);
+        if ((i && !el[i]) || fy_in_rank(f, i) > 1 || fy_in_rank(f, i) < 0) return FY_OK;
+        if (!el[i] && fy_in_rank(f, i) == 0) n[i] = 1;
+        if (!el[i] && fy_in_rank(f, i) == 1 && !fy_dim_known(fy_in_dim(f, i, 0), &n[i])) return FY_OK;
         if (n[i] != 1) most = n[i];
     }
     const fy_dim **out = FY_NEWN(f->arena, const fy_dim *, most);
     FY_NOMEM(f->e, out);
     for (int64_t i = 0; i < most; i++) {
-        const fy_dim *k = el[0][n[0] == 1 ? 0 : i], *a = el[1][n[1] == 1 ? 0 : i], *b = el[2][n[2] == 1 ? 0 : i];
+        const fy_dim *k = el[0] ? el[0][n[0] == 1 ? 0 : i] : NULL, *a = el[1][n[1] == 1 ? 0 : i], *b = el[2][n[2] == 1 ? 0 : i];
         int64_t yes;
         if (a == b) out[i] = a;
         else if (fy_dim_known(k, &yes)) out[i] = yes ? a : b;
-        else return FY_OK;
+        else if (most > 64) return FY_OK;
+        else out[i] = fy_dim_element(f->dims, "Where", a->lo < b->lo ? a->lo : b->lo, a->hi > b->hi ? a->hi : b->hi);
     }
     return most <= FY_MAX_ELEM ? fy_out_elems(f, 0, most, out) : FY_OK;
 }

@@ -16,7 +16,7 @@ static fy_arena *arena_of(const fy_infer *f) { return &f->node->graph->model->ar
 
 /* ---- types --------------------------------------------------------------------------------------------------------- */
 
-/* The least type that holds both: sizes that differ become unknown. */
+/* The least type that holds both: equal sizes are kept, others become unknown ones of at most the larger. */
 static fy_status join(fy_infer *f, fy_type *r, const fy_type *a, const fy_type *b, const char *what, int depth) {
     if (a->kind == FY_NOTYPE || b->kind == FY_NOTYPE) {
         *r = a->kind == FY_NOTYPE ? *b : *a;
@@ -33,7 +33,11 @@ static fy_status join(fy_infer *f, fy_type *r, const fy_type *a, const fy_type *
     if (a->elem && b->elem && depth < 4) {
         fy_type *elem = FY_NEW(arena_of(f), fy_type);
         FY_NOMEM(f->e, elem);
-        FY_TRY(join(f, elem, a->elem, b->elem, what, depth + 1));
+        if (a->kind == FY_SEQUENCE && a->elem->kind == FY_TENSOR && b->elem->kind == FY_TENSOR) {
+            FY_NEED(f->e, !a->elem->dtype || !b->elem->dtype || a->elem->dtype == b->elem->dtype, TYPE, "%s holds %s and %s", what,
+                    fy_dtype_name(a->elem->dtype), fy_dtype_name(b->elem->dtype));
+            FY_TRY(fy_mv_items(f, arena_of(f), elem, a->elem, b->elem));
+        } else FY_TRY(join(f, elem, a->elem, b->elem, what, depth + 1));
         r->elem = elem;
     }
     if (a->kind != FY_TENSOR) return FY_OK;
@@ -43,7 +47,7 @@ static fy_status join(fy_infer *f, fy_type *r, const fy_type *a, const fy_type *
     const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, r->rank);
     FY_NOMEM(f->e, d);
     for (int i = 0; i < r->rank; i++) {
-        d[i] = a->dim[i] == b->dim[i] ? a->dim[i] : fy_mv_opaque(f);
+        d[i] = a->dim[i] == b->dim[i] ? a->dim[i] : fy_mv_upto(f, fy_mv_max(f, a->dim[i], b->dim[i]));
         FY_NOMEM(f->e, d[i]);
     }
     r->dim = d;
@@ -76,13 +80,51 @@ static fy_status keep(fy_infer *f, fy_type *r, const fy_type *t) {
     if (t->kind != FY_TENSOR && t->elem) {
         fy_type *elem = FY_NEW(arena_of(f), fy_type);
         FY_NOMEM(f->e, elem);
-        FY_TRY(join(f, elem, t->elem, t->elem, "an element", 0));
+        FY_TRY(keep(f, elem, t->elem));
         r->elem = elem;
     }
     return FY_OK;
 }
 
 static fy_type scalar_type(fy_dtype dtype) { return (fy_type){.kind = FY_TENSOR, .dtype = dtype, .rank = 0}; }
+
+/* Nothing assumed of shapes. */
+static fy_status loosen(fy_infer *f, fy_type *t) {
+    for (; t; t = (fy_type *)(uintptr_t)t->elem) {                      /* the chain is our own copy, made here */
+        if (t->kind == FY_TENSOR) { t->rank = -1; t->dim = NULL; }
+        if (!t->elem) break;
+        fy_type *own = fy_arena_copy(arena_of(f), t->elem, 1, sizeof *own);
+        FY_NOMEM(f->e, own);
+        t->elem = own;
+    }
+    return FY_OK;
+}
+
+static bool hard(fy_status s) { return s == FY_E_NOMEM || s == FY_E_LIMIT || s == FY_E_INTERNAL; }
+
+/* The first failure, but the nodes that follow it are looked at as well. */
+static fy_status infer_branch(fy_graph *g, ferry_error *e) {
+    ferry_error later;
+    fy_node *n = g->first;
+    fy_status first = fy_infer_from(g, &n, e);
+    for (fy_status s = first; s != FY_OK && !hard(s);) {
+        n = n->next;
+        fy_error_clear(&later);
+        s = fy_infer_from(g, &n, &later);
+        if (hard(s)) {
+            *e = later;
+            return s;
+        }
+    }
+    return first;
+}
+
+/* Is g inside a body that is inferred more than once? */
+static bool repeated(const fy_graph *g) {
+    for (; g && g->owner; g = g->parent)
+        if (strcmp(g->owner->op->name, "If") != 0) return true;
+    return false;
+}
 
 /* ---- If ------------------------------------------------------------------------------------------------------------ */
 
@@ -96,13 +138,13 @@ static fy_status infer_if(fy_infer *f) {
         FY_NEED(f->e, g[k]->out.n == f->nout, GRAPH, "a branch has %lld outputs, the node %d", (long long)g[k]->out.n, f->nout);
         for (int i = 0; i < f->nout; i++) FY_NEED(f->e, g[k]->out.at[i], GRAPH, "output %d of a branch is missing", i);
     }
-    /* A branch that cannot be right is one for other ranks or sizes, not taken with these: the other one tells the types. */
+    /* A branch that cannot be right is one for other ranks or sizes, not taken with these: the other one tells the types. What can be
+     * said inside it is said nevertheless. */
     for (int k = 1; k >= 0; k--) {
-        branch[k] = fy_infer_graph(g[k], f->e);
+        if (repeated(g[k])) fy_body_forget(g[k]);
+        branch[k] = infer_branch(g[k], f->e);
         if (branch[k] == FY_OK) continue;
-        if (branch[k] == FY_E_NOMEM || branch[k] == FY_E_LIMIT || branch[k] == FY_E_INTERNAL || (k == 0
-                && branch[1] != FY_OK)) return branch[k];
-        fy_body_forget(g[k]);
+        if (hard(branch[k]) || (k == 0 && branch[1] != FY_OK)) return branch[k];
     }
     if (branch[0] != FY_OK || branch[1] != FY_OK) fy_error_clear(f->e);
     bool known = fy_in_ints(f, 0, &cond, 1, &n) && n == 1;
@@ -112,6 +154,9 @@ static fy_status infer_if(fy_infer *f) {
         else if (branch[1] != FY_OK) f->out[i].type = *a;
         else if (known) f->out[i].type = cond ? *a : *b;
         else FY_TRY(join(f, &f->out[i].type, a, b, "the result of the branches", 0));
+        /* one branch does not know: the other tells what kind of value it is, not its shape */
+        bool half = branch[0] == FY_OK && branch[1] == FY_OK && !known && (a->kind == FY_NOTYPE || b->kind == FY_NOTYPE);
+        if (half) FY_TRY(loosen(f, &f->out[i].type));
     }
     return FY_OK;
 }
@@ -136,46 +181,142 @@ const fy_op fy_op_if = {.name = "If", .domain = "", .doc = "y = the outputs of o
 
 /* ---- bodies that carry values -------------------------------------------------------------------------------------- */
 
+/* How deep bodies that run again and again are nested around the node. */
+static int nesting(const fy_node *n) {
+    int depth = 0;
+    for (const fy_graph *g = n->graph; g && g->owner; g = g->parent) depth += strcmp(g->owner->op->name, "If") != 0;
+    return depth;
+}
+
+/* One size carried on: what is unknown already stays so. `fixed`: it may not change, so that the better account of it counts. */
+static const fy_dim *carry_dim(fy_infer *f, const fy_dim *was, const fy_dim *out, bool fixed) {
+    if (was == out || (was->kind == FY_DIM_OPAQUE && !fixed)) return was;
+    if (fixed) return was->kind == FY_DIM_CONST || (was->kind != FY_DIM_OPAQUE && out->kind != FY_DIM_CONST) || out->kind == FY_DIM_OPAQUE ? was : out;
+    return fy_mv_opaque(f);
+}
+
+/* Sizes made inside a body (their ids are `from` or more) are those of one iteration: among the items of a list that grows in it
+ * each item has its own. */
+static fy_status items_of_body(fy_infer *f, fy_type *t, uint32_t from) {
+    const fy_type *item = t->kind == FY_SEQUENCE ? t->elem : NULL;
+    if (!item || item->kind != FY_TENSOR || item->rank <= 0) return FY_OK;
+    fy_type *own = fy_arena_copy(arena_of(f), item, 1, sizeof *own);
+    const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, item->rank);
+    FY_NEED(f->e, own && d, NOMEM, "out of memory");
+    for (int i = 0; i < item->rank; i++) {
+        bool inside = !item->dim[i]->varies && fy_dim_younger(item->dim[i], from);
+        FY_NOMEM(f->e, d[i] = inside ? fy_dim_varying(f->dims, NULL, NULL) : item->dim[i]);
+    }
+    own->dim = d;
+    t->elem = own;
+    return FY_OK;
+}
+
+/* A carried type after one more iteration; *changed where it is not what it was. */
+static fy_status widen(fy_infer *f, fy_type *state, const fy_type *out, bool fixed, bool *changed) {
+    fy_type t;
+    FY_TRY(join(f, &t, state, out, "a carried value", 0));
+    if (t.kind == FY_TENSOR && t.rank > 0 && state->kind == FY_TENSOR && state->rank == t.rank && out->kind == FY_TENSOR && out->rank == t.rank) {
+        const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, t.rank);
+        FY_NOMEM(f->e, d);
+        for (int a = 0; a < t.rank; a++) FY_NOMEM(f->e, d[a] = carry_dim(f, state->dim[a], out->dim[a], fixed));
+        t.dim = d;
+    }
+    if (fixed && t.kind == FY_TENSOR && t.rank < 0) {                   /* one of the two does not know */
+        t.rank = state->rank >= 0 ? state->rank : out->rank;
+        t.dim = state->rank >= 0 ? state->dim : out->dim;
+    }
+    *changed = *changed || !fy_type_equal(&t, state);
+    *state = t;
+    return FY_OK;
+}
+
+/* What the file says of an input or output of the body, where inference does not know: kind, dtype, rank. Not the sizes: exporters write
+ * those of the sample, which are not those of every iteration. */
+static fy_status refine(fy_infer *f, fy_type *t, const fy_type *said) {
+    if (!said || (t->kind != FY_NOTYPE && t->kind != said->kind)) return FY_OK;
+    if (t->kind != FY_NOTYPE && (t->kind != FY_TENSOR || t->rank >= 0)) return FY_OK;
+    if (t->kind == FY_NOTYPE && said->kind != FY_TENSOR) return keep(f, t, said);
+    fy_dtype dtype = t->dtype ? t->dtype : said->dtype;
+    *t = (fy_type){.kind = FY_TENSOR, .dtype = dtype, .rank = said->rank};
+    if (said->rank <= 0) return FY_OK;
+    const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, said->rank);
+    FY_NOMEM(f->e, d);
+    for (int i = 0; i < said->rank; i++) FY_NOMEM(f->e, d[i] = fy_mv_opaque(f));
+    t->dim = d;
+    return FY_OK;
+}
+
 /* Infers a body whose inputs first.. first+n carry outputs back.. back+n: state[] goes in as the initial types and comes out
- * as the types that hold for every iteration. The other inputs have been typed already. */
-static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, int n, fy_type *state) {
+ * as the types that hold for every iteration. The other inputs have been typed already. Deep inside other such bodies one round
+ * must do, or the work would double with each level. */
+static fy_status infer_carried(fy_infer *f, fy_graph *g, int first, int back, int n, fy_type *state, bool fixed) {
     bool *loose = FY_NEWN(f->arena, bool, n + 1);                   /* of no one type: an optional first, then what it holds */
+    int last = nesting(f->node) > 2 ? 0 : MAX_ROUNDS;
     FY_NOMEM(f->e, loose);
     for (int round = 0;; round++) {
-        bool stable = true;
+        bool changed = false;
+        uint32_t from = fy_dims_next(f->dims);
         for (int i = 0; i < n; i++) {
-            if (round == MAX_ROUNDS && state[i].kind == FY_TENSOR) { state[i].rank = -1; state[i].dim = NULL; }
+            if (round == last && !fixed) FY_TRY(loosen(f, &state[i]));
             if (loose[i]) continue;
+            FY_TRY(refine(f, &state[i], g->in.at[first + i]->declared));
             if (state[i].kind != FY_NOTYPE) fy_body_type(g->in.at[first + i], &state[i]);
             else FY_TRY(keep(f, &state[i], &g->in.at[first + i]->type));
         }
         fy_body_forget(g);
         FY_TRY(fy_infer_graph(g, f->e));
         for (int i = 0; i < n; i++) {
-            const fy_value *out = g->out.at[back + i];
-            fy_type t;
+            fy_value *out = g->out.at[back + i];
             FY_NEED(f->e, out, GRAPH, "output %d of the body is missing", back + i);
             if (loose[i]) continue;
-            FY_TRY(join(f, &t, &state[i], &out->type, "a carried value", 0));
-            for (int a = 0; t.kind == FY_TENSOR && t.rank == state[i].rank && a < t.rank; a++)      /* what is unknown already stays so */
-                if (state[i].dim[a]->kind == FY_DIM_OPAQUE && t.dim[a] != state[i].dim[a]) {
-                    const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, t.rank);
-                    FY_NOMEM(f->e, d);
-                    memcpy(d, t.dim, (size_t)t.rank * sizeof *d);
-                    d[a] = state[i].dim[a];
-                    t.dim = d;
-                }
-            if (t.kind == FY_NOTYPE && state[i].kind != FY_NOTYPE) {
-                loose[i] = true;
-                state[i] = t;
-                fy_body_type(g->in.at[first + i], &t);
-                continue;
-            }
-            if (t.kind == FY_TENSOR && !fy_type_equal(&t, &state[i])) stable = false;
-            if (state[i].kind == FY_NOTYPE || t.kind == FY_TENSOR || round == 0) state[i] = t;
+            FY_TRY(refine(f, &out->type, out->declared));
+            bool typed = state[i].kind != FY_NOTYPE;
+            fy_type made = out->type;
+            FY_TRY(items_of_body(f, &made, from));
+            FY_TRY(widen(f, &state[i], &made, fixed, &changed));
+            if (state[i].kind != FY_NOTYPE || !typed) continue;
+            loose[i] = changed = true;
+            fy_body_type(g->in.at[first + i], &state[i]);
         }
-        if (stable || round > MAX_ROUNDS) return FY_OK;
+        if (!changed || round >= last) return FY_OK;
     }
+}
+
+/* What leaves a body. Sizes made inside (their ids are `from` or more) were those of one iteration: outside they get names of their
+ * own, one for each, the same wherever it stands among the outputs of one kind. */
+typedef struct leaving { fy_infer *f; uint32_t from; FY_VEC(const fy_dim *) was; FY_VEC(const fy_dim *) now; } leaving;
+
+static const fy_dim *renamed(void *ctx, const fy_dim *sym) {
+    leaving *l = ctx;
+    if (sym->kind != FY_DIM_OPAQUE || sym->id < l->from) return NULL;
+    for (int64_t i = 0; i < l->was.n; i++)
+        if (l->was.at[i] == sym) return l->now.at[i];
+    const fy_dim *most = sym->most && !fy_dim_younger(sym->most, l->from) ? sym->most : NULL, *d = fy_mv_upto(l->f, most);
+    if (!d || !FY_RESERVE(l->was, l->was.n + 1) || !FY_RESERVE(l->now, l->now.n + 1)) {
+        *l->f->oom = true;
+        return NULL;
+    }
+    if (!most) fy_dim_bound(l->f->dims, d, sym->lo, sym->hi);
+    l->was.at[l->was.n++] = sym;
+    l->now.at[l->now.n++] = d;
+    return d;
+}
+
+static const fy_dim *leave(leaving *l, const fy_dim *d) { return fy_dim_younger(d, l->from) ? fy_dim_subst(l->f->dims, d, renamed, l) : d; }
+
+static fy_status leave_type(leaving *l, fy_type *t) {
+    if (t->kind != FY_TENSOR || t->rank <= 0) return FY_OK;
+    const fy_dim **d = FY_NEWN(arena_of(l->f), const fy_dim *, t->rank);
+    FY_NOMEM(l->f->e, d);
+    for (int i = 0; i < t->rank; i++) FY_NOMEM(l->f->e, d[i] = leave(l, t->dim[i]));
+    t->dim = d;
+    return FY_OK;
+}
+
+static void leave_done(leaving *l) {
+    fy_free(l->was.at);
+    fy_free(l->now.at);
 }
 
 /* Rows of scan outputs, collected one an iteration. */
@@ -245,11 +386,34 @@ static bool keeps_going(const fy_graph *g) {
     return v && (v == g->in.at[1] || (v->constant && v->constant->count == 1 && fy_const_i64(v->constant, 0, &k) && k));
 }
 
+/* The carried values as they are in the end, and a row for each iteration of the others. */
+static fy_status loop_out(fy_infer *f, const fy_graph *g, int n, const fy_type *state, leaving *end, leaving *row_of) {
+    int64_t count, cond = 1;
+    const fy_dim *d[FY_MAX_RANK], *const *m = fy_in_elems(f, 0, &count);
+    const fy_dim *most = m && !fy_dim_wild(m[0]) ? fy_mv_clamp0(f, m[0]) : NULL;
+    for (int i = 0; i < n && i < f->nout; i++) {
+        f->out[i].type = state[i];
+        FY_TRY(leave_type(end, &f->out[i].type));
+    }
+    bool go = (!fy_in_has(f, 1) || (fy_in_ints(f, 1, &cond, 1, &count) && cond)) && keeps_going(g);
+    const fy_dim *trips = most && go ? most : fy_mv_upto(f, most);
+    for (int i = n; i < f->nout; i++) {
+        const fy_value *row = g->out.at[1 + i];
+        FY_NEED(f->e, row && (row->type.kind == FY_TENSOR || row->type.kind == FY_NOTYPE), TYPE,
+                "scan output %d of the body is not a tensor", i - n);
+        FY_TRY(refine(f, &g->out.at[1 + i]->type, row->declared));
+        int rank = row->type.kind == FY_TENSOR ? row->type.rank : -1;
+        FY_NEED(f->e, rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank + 1, FY_MAX_RANK);
+        d[0] = trips;
+        for (int a = 0; a < rank; a++) d[a + 1] = leave(row_of, row->type.dim[a]);
+        FY_TRY(fy_out_set(f, i, row->type.dtype, rank < 0 ? -1 : rank + 1, rank < 0 ? NULL : d));
+    }
+    return FY_OK;
+}
+
 static fy_status infer_loop(fy_infer *f) {
     fy_graph *g = fy_attr_graph(f->node, "body");
     int n = f->nin > 2 ? f->nin - 2 : 0;
-    int64_t count, cond = 1;
-    const fy_dim *trips = NULL, *d[FY_MAX_RANK];
     FY_NEED(f->e, g, ATTR, "body is missing");
     FY_NEED(f->e, g->in.n == n + 2, GRAPH, "the body takes %lld inputs; %d are needed", (long long)g->in.n, n + 2);
     FY_NEED(f->e, g->out.n >= f->nout + 1 && g->out.n >= n + 1, GRAPH, "the body has %lld outputs, the node %d", (long long)g->out.n,
@@ -261,22 +425,12 @@ static fy_status infer_loop(fy_infer *f) {
     t = scalar_type(FERRY_BOOL);
     fy_body_type(g->in.at[1], &t);
     for (int i = 0; i < n; i++) FY_TRY(keep(f, &state[i], &f->in[2 + i].type));
-    FY_TRY(infer_carried(f, g, 2, 1, n, state));
-    for (int i = 0; i < n && i < f->nout; i++) f->out[i].type = state[i];
-    const fy_dim *const *m = fy_in_elems(f, 0, &count);
-    bool go = (!fy_in_has(f, 1) || (fy_in_ints(f, 1, &cond, 1, &count) && cond)) && keeps_going(g);
-    trips = m && go ? fy_mv_clamp0(f, m[0]) : fy_mv_opaque(f);
-    for (int i = n; i < f->nout; i++) {
-        const fy_value *row = g->out.at[1 + i];
-        FY_NEED(f->e, row && (row->type.kind == FY_TENSOR || row->type.kind == FY_NOTYPE), TYPE,
-                "scan output %d of the body is not a tensor", i - n);
-        int rank = row->type.kind == FY_TENSOR ? row->type.rank : -1;
-        FY_NEED(f->e, rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank + 1, FY_MAX_RANK);
-        d[0] = trips;
-        for (int a = 0; a < rank; a++) d[a + 1] = row->type.dim[a];
-        FY_TRY(fy_out_set(f, i, row->type.dtype, rank < 0 ? -1 : rank + 1, rank < 0 ? NULL : d));
-    }
-    return FY_OK;
+    leaving end = {.f = f, .from = fy_dims_next(f->dims)}, row = end;
+    FY_TRY(infer_carried(f, g, 2, 1, n, state, false));
+    fy_status s = loop_out(f, g, n, state, &end, &row);
+    leave_done(&end);
+    leave_done(&row);
+    return s;
 }
 
 typedef struct loop { int n, nscan; fy_rval *state, *out; rows *row; fy_rval head[2]; } loop;
@@ -375,6 +529,28 @@ static fy_status read_scan(scan *s, const fy_node *node, int nin, int nout, ferr
     return FY_OK;
 }
 
+/* States keep their shape, so the sizes of one iteration are those of the end. */
+static fy_status scan_out(fy_infer *f, const fy_graph *g, const scan *s, const fy_type *state, const fy_dim *length, leaving *out) {
+    const fy_dim *d[FY_MAX_RANK];
+    int axis;
+    for (int i = 0; i < s->n; i++) {
+        f->out[i].type = state[i];
+        FY_TRY(leave_type(out, &f->out[i].type));
+    }
+    for (int i = 0; i < s->nout; i++) {
+        const fy_value *row = g->out.at[s->n + i];
+        FY_NEED(f->e, row, GRAPH, "output %d of the body is missing", s->n + i);
+        FY_TRY(refine(f, &g->out.at[s->n + i]->type, row->declared));
+        int rank = row->type.kind == FY_TENSOR ? row->type.rank : -1, k = 0;
+        FY_NEED(f->e, rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank + 1, FY_MAX_RANK);
+        if (rank < 0) { FY_TRY(fy_mv_unknown(f, s->n + i, row->type.dtype, -1)); continue; }
+        FY_TRY(fy_axis(&axis, s->out_axis ? s->out_axis[i] : 0, rank + 1, f->e));
+        for (int a = 0; a <= rank; a++) d[a] = a == axis ? (length ? length : fy_mv_opaque(f)) : leave(out, row->type.dim[k++]);
+        FY_TRY(fy_out_set(f, s->n + i, row->type.dtype, rank + 1, d));
+    }
+    return FY_OK;
+}
+
 static fy_status infer_scan(fy_infer *f) {
     fy_graph *g = fy_attr_graph(f->node, "body");
     const fy_dim *d[FY_MAX_RANK], *length = NULL;
@@ -403,19 +579,11 @@ static fy_status infer_scan(fy_infer *f) {
         FY_TRY(keep(f, &kept, &t));
         fy_body_type(g->in.at[s.n + i], &kept);
     }
-    FY_TRY(infer_carried(f, g, 0, 0, s.n, state));
-    for (int i = 0; i < s.n; i++) f->out[i].type = state[i];
-    for (int i = 0; i < s.nout; i++) {
-        const fy_value *row = g->out.at[s.n + i];
-        FY_NEED(f->e, row, GRAPH, "output %d of the body is missing", s.n + i);
-        int rank = row->type.kind == FY_TENSOR ? row->type.rank : -1, k = 0;
-        FY_NEED(f->e, rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank + 1, FY_MAX_RANK);
-        if (rank < 0) { FY_TRY(fy_mv_unknown(f, s.n + i, row->type.dtype, -1)); continue; }
-        FY_TRY(fy_axis(&axis, s.out_axis ? s.out_axis[i] : 0, rank + 1, f->e));
-        for (int a = 0; a <= rank; a++) d[a] = a == axis ? (length ? length : fy_mv_opaque(f)) : row->type.dim[k++];
-        FY_TRY(fy_out_set(f, s.n + i, row->type.dtype, rank + 1, d));
-    }
-    return FY_OK;
+    leaving out = {.f = f, .from = fy_dims_next(f->dims)};
+    FY_TRY(infer_carried(f, g, 0, 0, s.n, state, true));
+    fy_status st = scan_out(f, g, &s, state, length, &out);
+    leave_done(&out);
+    return st;
 }
 
 static fy_status run_scan(const fy_call *c, const fy_graph *g, const scan *s, loop *l) {
@@ -450,6 +618,8 @@ static fy_status run_scan(const fy_call *c, const fy_graph *g, const scan *s, lo
         for (int i = 0; i < s->nin; i++) fy_rval_free(&slice[i]);
         FY_TRY(st);
         for (int i = 0; i < s->n; i++) {
+            bool same = l->state[i].kind != FY_TENSOR || (l->out[i].kind == FY_TENSOR && fy_same_dims(&l->state[i].t, &l->out[i].t));
+            FY_NEED(c->e, same, SHAPE, "state %d of Scan changes shape in step %lld", i, (long long)k);
             fy_rval_free(&l->state[i]);
             l->state[i] = l->out[i];
             l->out[i] = (fy_rval){0};
@@ -493,12 +663,15 @@ static fy_status infer_map(fy_infer *f) {
     FY_NEED(f->e, g, ATTR, "body is missing");
     FY_NEED(f->e, g->in.n == f->nin && g->out.n == f->nout, GRAPH, "the body takes %lld inputs and has %lld outputs; the node %d and %d",
             (long long)g->in.n, (long long)g->out.n, f->nin, f->nout);
+    uint32_t from = fy_dims_next(f->dims);
     for (int i = 0; i < f->nin; i++) {
         const fy_type *t = &f->in[i].type;
         fy_type kept;
-        if (t->kind == FY_SEQUENCE) t = t->elem;
+        bool item = t->kind == FY_SEQUENCE;
+        if (item) t = t->elem;
         if (!t || t->kind == FY_NOTYPE) continue;
         FY_TRY(keep(f, &kept, t));
+        if (item) FY_TRY(fy_mv_item(f, arena_of(f), &kept));
         fy_body_type(g->in.at[i], &kept);
     }
     fy_body_forget(g);
@@ -508,7 +681,13 @@ static fy_status infer_map(fy_infer *f) {
         FY_NOMEM(f->e, elem);
         FY_NEED(f->e, g->out.at[i], GRAPH, "output %d of the body is missing", i);
         *elem = g->out.at[i]->type;
-        if (elem->kind == FY_TENSOR) { elem->rank = -1; elem->dim = NULL; }     /* opaque sizes of the body differ from item to item */
+        if (elem->kind == FY_TENSOR && elem->rank > 0) {                        /* sizes made in the body differ from item to item */
+            const fy_dim **d = FY_NEWN(f->arena, const fy_dim *, elem->rank);
+            FY_NOMEM(f->e, d);
+            for (int a = 0; a < elem->rank; a++)
+                FY_NOMEM(f->e, d[a] = fy_dim_younger(elem->dim[a], from) ? fy_dim_varying(f->dims, NULL, NULL) : elem->dim[a]);
+            elem->dim = d;
+        }
         f->out[i].type = (fy_type){.kind = FY_SEQUENCE, .rank = -1, .elem = elem};
     }
     return FY_OK;

@@ -8,8 +8,11 @@
 
 #include <string.h>
 
-/* The kernel's sizes: from the attribute, else from the weight's type. False if not known yet. */
-static fy_status kernel_sizes(fy_infer *f, int wi, int nd, int64_t *kernel, bool *known, ferry_error *e) {
+/* The window over `nd` axes; the kernel's sizes are those of the attribute, else of the type of the weight, input wi, symbols included.
+ * *known is false where neither tells them. */
+static fy_status kernel_sizes(fy_infer *f, int wi, int nd, fy_window *w, bool *known, ferry_error *e) {
+    int64_t kernel[FY_MAX_SPATIAL];
+    const fy_dim *sym[FY_MAX_SPATIAL] = {NULL};
     int64_t n;
     const int64_t *a = fy_attr_ints(f->node, "kernel_shape", &n);
     FY_NEED(e, nd >= 1 && nd <= FY_MAX_SPATIAL, UNSUPPORTED, "%d spatial axes; 1 to %d are supported", nd, FY_MAX_SPATIAL);
@@ -18,15 +21,21 @@ static fy_status kernel_sizes(fy_infer *f, int wi, int nd, int64_t *kernel, bool
         const fy_dim *d = fy_in_rank(f, wi) == nd + 2 ? fy_in_dim(f, wi, i + 2) : NULL;
         if (d && fy_dim_known(d, &kernel[i])) continue;
         if (a && n == nd) kernel[i] = a[i];
-        else *known = false;
+        else if (d) {
+            kernel[i] = 1;
+            sym[i] = d;
+        } else *known = false;
     }
+    if (*known) FY_TRY(fy_window_read(w, f->node, nd, kernel, e));
+    for (int i = 0; i < nd; i++) w->extent[i] = sym[i];
     return FY_OK;
 }
 
 fy_status fy_conv_infer(fy_infer *f, int wi, fy_dtype t) {
     int rx, rw, rank;
     bool known = true;
-    int64_t kernel[FY_MAX_SPATIAL], group = fy_attr_i(f->node, "group"), cin, cw, m, all;
+    int64_t group = fy_attr_i(f->node, "group"), cin, cw, m, all;
+    fy_window w = {0};
     FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rx));
     FY_TRY(fy_k_rank(f, wi, 3, 2 + FY_MAX_SPATIAL, &rw));
     FY_NEED(f->e, rx < 0 || rw < 0 || rx == rw, SHAPE, "x has rank %d, the weight %d", rx, rw);
@@ -37,11 +46,9 @@ fy_status fy_conv_infer(fy_infer *f, int wi, fy_dtype t) {
     if (c && ci && fy_dim_known(c, &cin) && fy_dim_known(ci, &cw))
         FY_NEED(f->e, fy_mul_i64(&all, cw, group) && cin == all, SHAPE, "x has %lld channels; the weight takes %lld in %lld groups", (long long)cin, (long long)cw, (long long)group);
     if (o && fy_dim_known(o, &m)) FY_NEED(f->e, m % group == 0, SHAPE, "%lld output channels in %lld groups", (long long)m, (long long)group);
-    FY_TRY(kernel_sizes(f, wi, rank - 2, kernel, &known, f->e));
+    FY_TRY(kernel_sizes(f, wi, rank - 2, &w, &known, f->e));
     dim[0] = rx < 0 ? fy_dim_opaque(f->dims, "batch") : fy_in_dim(f, 0, 0);
     dim[1] = o ? o : fy_dim_opaque(f->dims, "channels");
-    fy_window w;
-    if (known) FY_TRY(fy_window_read(&w, f->node, rank - 2, kernel, f->e));
     for (int i = 2; i < rank; i++) {
         if (known && rx >= 0) FY_TRY(fy_window_out(f, &w, i - 2, fy_in_dim(f, 0, i), &dim[i]));
         else dim[i] = fy_dim_opaque(f->dims, "conv");
@@ -241,7 +248,7 @@ static fy_status read_extra(extra *x, const fy_node *n, int nd, ferry_error *e) 
 static fy_status infer_transpose(fy_infer *f) {
     int rx, rw, rank;
     bool known = true, same;
-    int64_t kernel[FY_MAX_SPATIAL], group = fy_attr_i(f->node, "group");
+    int64_t group = fy_attr_i(f->node, "group");
     FY_TRY(fy_k_same_dtype(f));
     FY_TRY(fy_k_rank(f, 0, 3, 2 + FY_MAX_SPATIAL, &rx));
     FY_TRY(fy_k_rank(f, 1, 3, 2 + FY_MAX_SPATIAL, &rw));
@@ -253,11 +260,10 @@ static fy_status infer_transpose(fy_infer *f) {
     int64_t cin;
     FY_TRY(fy_k_agree(f, fy_in_dim(f, 0, 1), fy_in_dim(f, 1, 0), "input channels of x and weight"));
     if (fy_in_dim(f, 1, 0) && fy_dim_known(fy_in_dim(f, 1, 0), &cin)) FY_NEED(f->e, cin % group == 0, SHAPE, "%lld channels in %lld groups", (long long)cin, (long long)group);
-    FY_TRY(kernel_sizes(f, 1, rank - 2, kernel, &known, f->e));
     fy_window w = {0};
+    FY_TRY(kernel_sizes(f, 1, rank - 2, &w, &known, f->e));
     extra x;
     FY_TRY(read_extra(&x, f->node, rank - 2, f->e));
-    if (known) FY_TRY(fy_window_read(&w, f->node, rank - 2, kernel, f->e));
     same = w.auto_pad == FY_PAD_SAME_UPPER || w.auto_pad == FY_PAD_SAME_LOWER;
     dim[0] = rx < 0 ? fy_dim_opaque(f->dims, "batch") : fy_in_dim(f, 0, 0);
     dim[1] = fy_in_dim(f, 1, 1) ? fy_dim_muli(f->dims, fy_in_dim(f, 1, 1), group) : fy_dim_opaque(f->dims, "channels");
@@ -267,6 +273,10 @@ static fy_status infer_transpose(fy_infer *f) {
         if (x.given) dim[i + 2] = fy_dim_const(f->dims, x.shape[i]);
         else if (!known || rx < 0) dim[i + 2] = fy_dim_opaque(f->dims, "conv");
         else if (same) dim[i + 2] = fy_dim_muli(f->dims, in, w.stride[i]);
+        else if (w.extent[i])
+            dim[i + 2] = fy_dim_add(f->dims, fy_dim_addi(f->dims, fy_dim_muli(f->dims, fy_dim_addi(f->dims, in, -1), w.stride[i]),
+                                                         x.out_pad[i] - w.dilation[i] + 1 - w.pad[i] - w.pad_end[i]),
+                                    fy_dim_muli(f->dims, w.extent[i], w.dilation[i]));
         else
             dim[i + 2] = fy_dim_addi(f->dims, fy_dim_muli(f->dims, fy_dim_addi(f->dims, in, -1), w.stride[i]),
                                      x.out_pad[i] + (w.kernel[i] - 1) * w.dilation[i] + 1 - w.pad[i] - w.pad_end[i]);

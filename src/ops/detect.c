@@ -10,7 +10,8 @@
 /* ---- NonMaxSuppression --------------------------------------------------------------------------------------------- */
 
 static fy_status infer_nms(fy_infer *f) {
-    const fy_dim *same, *d[2] = {fy_mv_opaque(f), fy_mv_const(f, 3)};
+    const fy_dim *same, *d[2] = {NULL, fy_mv_const(f, 3)}, *most = NULL;
+    int64_t k, n;
     int rb = fy_in_rank(f, 0), rs = fy_in_rank(f, 1);
     FY_NEED(f->e, (rb < 0 || rb == 3) && (rs < 0 || rs == 3), SHAPE, "boxes have rank %d, scores rank %d; both must have rank 3", rb, rs);
     if (rb == 3 && rs == 3) {
@@ -18,6 +19,14 @@ static fy_status infer_nms(fy_infer *f) {
         FY_TRY(fy_mv_same(f, &same, fy_in_dim(f, 0, 1), fy_in_dim(f, 1, 2), "numbers of boxes and scores"));
     }
     if (rb == 3) FY_TRY(fy_mv_same(f, &same, fy_in_dim(f, 0, 2), fy_mv_const(f, 4), "box size and 4"));
+    /* at most max_output_boxes_per_class (0 if not given) of the boxes, for each batch and class */
+    if (!fy_in_has(f, 2)) most = fy_mv_const(f, 0);
+    else if (rs == 3) {
+        const fy_dim *each = fy_in_dim(f, 1, 2);
+        if (fy_in_ints(f, 2, &k, 1, &n) && n == 1) each = fy_mv_min(f, each, fy_mv_const(f, k < 0 ? 0 : k));
+        most = fy_dim_mul(f->dims, fy_dim_mul(f->dims, fy_in_dim(f, 1, 0), fy_in_dim(f, 1, 1)), each);
+    }
+    d[0] = fy_mv_upto(f, most);
     return fy_out_set(f, 0, FERRY_INT64, 2, d);
 }
 

@@ -479,7 +479,7 @@ static bool nonzero(const fy_tensor *t, int64_t i) {
 static fy_status infer_nonzero(fy_infer *f) {
     int rank = fy_in_rank(f, 0);
     const fy_dim *d[2] = {rank < 0 ? fy_mv_opaque(f) : fy_mv_const(f, rank), NULL};
-    d[1] = fy_mv_opaque(f);
+    d[1] = fy_mv_upto(f, rank < 0 ? NULL : fy_mv_product(f, rank, fy_in_dims(f, 0)));
     return fy_out_set(f, 0, FERRY_INT64, 2, d);
 }
 
@@ -512,10 +512,13 @@ static fy_status infer_compress(fy_infer *f) {
     int rank = fy_in_rank(f, 0), axis = 0;
     FY_NEED(f->e, fy_in_rank(f, 1) <= 1, SHAPE, "the condition has rank %d; it must be a list", fy_in_rank(f, 1));
     if (a && rank >= 0) FY_TRY(fy_axis(&axis, a->i, rank, f->e));
-    if (!a) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), 1);
-    if (rank < 0) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
-    for (int i = 0; i < rank; i++) d[i] = i == axis ? fy_mv_opaque(f) : fy_in_dims(f, 0)[i];
-    return fy_out_set(f, 0, fy_in_dtype(f, 0), rank, d);
+    if (rank < 0 && a) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
+    /* no more than there is to choose from, nor than the list of choices is long */
+    const fy_dim *most = a ? fy_in_dims(f, 0)[axis] : rank < 0 ? NULL : fy_mv_product(f, rank, fy_in_dims(f, 0)), *list = fy_in_dim(f, 1, 0);
+    if (list) most = most ? fy_mv_min(f, most, list) : list;
+    for (int i = 0; i < rank && a; i++) d[i] = fy_in_dims(f, 0)[i];
+    d[axis] = fy_mv_upto(f, most);
+    return fy_out_set(f, 0, fy_in_dtype(f, 0), a ? rank : 1, d);
 }
 
 static fy_status ref_compress(const fy_call *c) {

@@ -356,6 +356,8 @@ static fy_status run_body(run *r, const fy_graph *g, int nin, fy_rval *const *in
     for (int i = 0; i < nin; i++)
         FY_NEED(r->e, r->slot[g->in.at[i]->id].v || g->in.at[i]->constant || !g->in.at[i]->nuses, GRAPH, "input \"%s\" is not given",
                 g->in.at[i]->name ? g->in.at[i]->name : "");
+    for (int i = 0; i < nin && g->owner && r->it->seen; i++)
+        if (in[i]) r->it->seen(r->it->ctx, g->in.at[i], in[i]);
     for (const fy_node *n = g->first; n; n = n->next) FY_TRY(run_node(r, g, n));
     for (int i = 0; i < nout; i++) {
         FY_NEED(r->e, g->out.at[i], GRAPH, "graph \"%s\" lacks its output %d", g->name ? g->name : "", i);

@@ -167,7 +167,13 @@ static fy_status infer_col2im(fy_infer *f) {
     const fy_dim *d[FY_MAX_RANK], *len = fy_in_dim(f, 1, 0);
     int64_t n = 0, nb, v;
     const fy_dim *const *image = fy_in_elems(f, 1, &n), *const *block = fy_in_elems(f, 2, &nb);
-    if (!image && (!len || !fy_dim_known(len, &n))) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
+    if (!image && (!len || !fy_dim_known(len, &n)) && (!(len = fy_in_dim(f, 2, 0)) || !fy_dim_known(len, &n))) {
+        if (fy_attr_ints(f->node, "strides", &n) == NULL && fy_attr_ints(f->node, "dilations", &n) == NULL) {
+            fy_attr_ints(f->node, "pads", &n);
+            n /= 2;
+        }
+        if (n < 1) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
+    }
     FY_NEED(f->e, n >= 1 && n <= COL_DIMS, LIMIT, "%lld spatial axes; 1 to %d are supported", (long long)n, COL_DIMS);
     FY_NEED(f->e, !block || nb == n, SHAPE, "image_shape has %lld sizes, block_shape %lld", (long long)n, (long long)nb);
     FY_NEED(f->e, fy_in_rank(f, 0) < 0 || fy_in_rank(f, 0) == 3, SHAPE, "the input has rank %d; it must be [n, c * block, positions]",

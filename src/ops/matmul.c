@@ -24,11 +24,10 @@ static fy_status infer_product(fy_infer *f, int ina, int inb, fy_dtype t) {
         int64_t va, vb;
         bool ka = a && fy_dim_known(a, &va), kb = b && fy_dim_known(b, &vb);
         if (!a || !b) dim[i] = a ? a : b;
-        else if (ka && va == 1) dim[i] = b;
-        else if (kb && vb == 1) dim[i] = a;
         else {
-            FY_TRY(fy_k_agree(f, a, b, "batch sizes of the product"));
-            dim[i] = kb ? b : a;
+            bool bad = false;
+            dim[i] = fy_meet(f, a, b, &bad);
+            FY_NEED(f->e, !bad, SHAPE, "batch sizes of the product differ: %lld and %lld", (long long)(ka ? va : 0), (long long)(kb ? vb : 0));
         }
     }
     rank = batch;

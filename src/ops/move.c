@@ -14,6 +14,9 @@ const fy_dim *fy_mv_opaque(fy_infer *f) {
     return d;
 }
 
+const fy_dim *fy_mv_upto(fy_infer *f, const fy_dim *most) { return fy_dim_upto(f->dims, f->node->op->name, most); }
+const fy_dim *fy_mv_element(fy_infer *f, int64_t lo, int64_t hi) { return fy_dim_element(f->dims, f->node->op->name, lo, hi); }
+
 fy_status fy_mv_oom(const fy_infer *f) { return fy_fail(f->e, FY_E_NOMEM, "out of memory"); }
 
 const fy_dim *fy_mv_product(fy_infer *f, int64_t n, const fy_dim *const *d) {
@@ -44,7 +47,49 @@ fy_status fy_mv_same(fy_infer *f, const fy_dim **r, const fy_dim *a, const fy_di
     int64_t x, y;
     bool ka = fy_dim_known(a, &x), kb = fy_dim_known(b, &y);
     FY_NEED(f->e, !ka || !kb || x == y, SHAPE, "%s differ: %lld and %lld", what, (long long)x, (long long)y);
+    if (!ka || !kb) fy_in_equal(f, a, b);
     *r = kb && !ka ? b : !ka && !kb && a->kind == FY_DIM_OPAQUE ? b : a;
+    return FY_OK;
+}
+
+fy_status fy_mv_item(fy_infer *f, fy_arena *arena, fy_type *t) {
+    bool varies = false;
+    if (t->rank == FY_NO_ITEM) t->rank = -1;
+    if (t->kind != FY_TENSOR) return FY_OK;                      /* a list of lists: its own items are looked at when they are taken */
+    for (int i = 0; i < t->rank; i++) varies = varies || t->dim[i]->varies;
+    if (!varies) return FY_OK;
+    const fy_dim **d = fy_arena_copy(arena, t->dim, (size_t)t->rank, sizeof *d);
+    FY_NOMEM(f->e, d);
+    for (int i = 0; i < t->rank; i++)
+        if (d[i]->varies) FY_NOMEM(f->e, d[i] = fy_mv_upto(f, d[i]->most));
+    t->dim = d;
+    return FY_OK;
+}
+
+fy_status fy_mv_items(fy_infer *f, fy_arena *arena, fy_type *r, const fy_type *a, const fy_type *b) {
+    *r = a->kind == FY_NOTYPE ? *b : *a;
+    if (a->kind == FY_NOTYPE || b->kind == FY_NOTYPE || fy_type_equal(a, b)) return FY_OK;
+    if (!r->dtype) r->dtype = b->dtype;
+    if (a->kind == FY_TENSOR && b->kind == FY_TENSOR && (a->rank == FY_NO_ITEM || b->rank == FY_NO_ITEM)) {
+        const fy_type *t = a->rank == FY_NO_ITEM ? b : a;
+        r->rank = t->rank;
+        r->dim = t->dim;
+        return FY_OK;
+    }
+    if (a->kind != FY_TENSOR || b->kind != FY_TENSOR || a->rank != b->rank || a->rank < 0) {
+        r->rank = -1;
+        r->dim = NULL;
+        return FY_OK;
+    }
+    const fy_dim **d = FY_NEWN(arena, const fy_dim *, a->rank);
+    FY_NOMEM(f->e, d);
+    for (int i = 0; i < a->rank; i++) {
+        const fy_dim *x = a->dim[i], *y = b->dim[i], *mx = x->varies ? x->most : x, *my = y->varies ? y->most : y;
+        bool within = x->varies && (!mx || (my && fy_dim_le(f->dims, my, mx)));                  /* so that widening comes to an end */
+        d[i] = x == y || within ? x : fy_dim_varying(f->dims, NULL, mx && my ? fy_mv_max(f, mx, my) : NULL);
+        FY_NOMEM(f->e, d[i]);
+    }
+    r->dim = d;
     return FY_OK;
 }
 

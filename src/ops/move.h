@@ -16,6 +16,8 @@ typedef struct fy_view { int rank; int64_t dim[FY_MAX_RANK], stride[FY_MAX_RANK]
 
 const fy_dim *fy_mv_const(fy_infer *f, int64_t v);
 const fy_dim *fy_mv_opaque(fy_infer *f);                                /* a fresh unknown size, >= 0, named after the operator */
+const fy_dim *fy_mv_upto(fy_infer *f, const fy_dim *most);              /* the same, at most this (NULL: no bound known) */
+const fy_dim *fy_mv_element(fy_infer *f, int64_t lo, int64_t hi);       /* a fresh unknown element of contents */
 const fy_dim *fy_mv_product(fy_infer *f, int64_t n, const fy_dim *const *d);
 const fy_dim *fy_mv_min(fy_infer *f, const fy_dim *a, const fy_dim *b); /* the smaller one itself where the bounds prove it */
 const fy_dim *fy_mv_max(fy_infer *f, const fy_dim *a, const fy_dim *b);
@@ -23,6 +25,10 @@ const fy_dim *fy_mv_clamp0(fy_infer *f, const fy_dim *d);               /* max(d
 /* Sizes that must be equal: the better known one; SHAPE if they are different constants. */
 FY_CHECKED fy_status fy_mv_same(fy_infer *f, const fy_dim **r, const fy_dim *a, const fy_dim *b, const char *what);
 bool fy_mv_sizes(const fy_infer *f, int in, int64_t *dim);              /* rank and all sizes constant? at most FY_MAX_RANK */
+/* Types of items: what holds of one item of a sequence (sizes that vary from item to item become fresh ones), and what holds of
+ * all items where each may be an a or a b (r may be a). What is made lives in `arena`. */
+FY_CHECKED fy_status fy_mv_item(fy_infer *f, fy_arena *arena, fy_type *t);
+FY_CHECKED fy_status fy_mv_items(fy_infer *f, fy_arena *arena, fy_type *r, const fy_type *a, const fy_type *b);
 int  fy_mv_rank(const fy_infer *f, int in);                             /* -1 if unknown; never beyond FY_MAX_RANK */
 /* Output with this dtype and nothing known of its shape; or rank known and every size opaque. */
 FY_CHECKED fy_status fy_mv_unknown(fy_infer *f, int out, fy_dtype t, int rank);

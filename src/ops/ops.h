@@ -13,10 +13,13 @@ FY_CHECKED fy_status fy_infer_model(fy_model *m, ferry_error *e);
 /* The same for one graph whose inputs have their types: what If, Loop and Scan call for their bodies. LIMIT if bodies nest
  * deeper than FY_MAX_NESTING. */
 FY_CHECKED fy_status fy_infer_graph(fy_graph *g, ferry_error *e);
+/* From node *n (NULL: nothing) to the end; after a failure *n is the node that failed. */
+FY_CHECKED fy_status fy_infer_from(fy_graph *g, fy_node **n, ferry_error *e);
 #define FY_MAX_NESTING 32
 
 /* Runs a graph with reference kernels only, freeing each value after its last use. in: one for each graph input (borrowed);
- * out: one for each output (owned by the caller). `seen` (may be NULL) is shown every value as it is made. */
+ * out: one for each output (owned by the caller). `seen` (may be NULL) is shown every value as it is made, inputs of bodies
+ * included. */
 typedef struct fy_interp {
     fy_pool *pool;
     int64_t  max_bytes;                  /* budget for one tensor; 0: 2^36 */

@@ -95,7 +95,7 @@ static fy_status infer_rnn(fy_infer *f, cell k) {
     const fy_dim *t = fy_in_dim(f, 0, layout ? 1 : 0), *b = fy_in_dim(f, 0, layout ? 0 : 1), *h = fy_in_dim(f, 2, 2), *same;
     if (!t) t = fy_mv_opaque(f);
     if (!b) b = fy_mv_opaque(f);
-    if (!h) h = hs ? fy_mv_const(f, hs->i) : fy_mv_opaque(f);
+    if (!h || (hs && !fy_dim_known(h, &v))) h = hs ? fy_mv_const(f, hs->i) : fy_mv_opaque(f);
     const fy_dim *d = fy_mv_const(f, dirs), *gh = fy_dim_muli(f->dims, h, gates_of[k]);
     if (!gh || !d || !t || !b) return fy_mv_oom(f);
     FY_NEED(f->e, !hs || !fy_dim_known(h, &v) || v == hs->i, ATTR, "hidden_size is %lld, the weights have %lld",

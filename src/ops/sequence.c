@@ -20,13 +20,6 @@ static fy_status set_sequence(fy_infer *f, fy_kind kind, const fy_type *elem) {
     return FY_OK;
 }
 
-/* The type of an item that may be any of the items: sizes that differ are unknown. */
-static fy_type common(const fy_type *a, const fy_type *b) {
-    if (a->kind == FY_NOTYPE) return *b;
-    if (b->kind == FY_NOTYPE || fy_type_equal(a, b)) return *a;
-    return (fy_type){.kind = a->kind, .dtype = a->dtype ? a->dtype : b->dtype, .rank = -1, .elem = a->elem};
-}
-
 static fy_type item_type(const fy_infer *f, int i) {
     const fy_type *t = &f->in[i].type;
     return t->kind == FY_SEQUENCE && t->elem ? *t->elem : (fy_type){.rank = -1};
@@ -75,7 +68,7 @@ static fy_status infer_construct(fy_infer *f) {
     fy_type t = f->in[0].type;
     for (int i = 1; i < f->nin; i++) {
         FY_TRY(need_dtype(f, &t, &f->in[i].type));
-        t = common(&t, &f->in[i].type);
+        FY_TRY(fy_mv_items(f, arena_of(f), &t, &t, &f->in[i].type));
     }
     return set_sequence(f, FY_SEQUENCE, &t);
 }
@@ -102,7 +95,7 @@ const fy_op fy_op_sequence_construct = {.name = "SequenceConstruct", .domain = "
 static fy_status infer_empty(fy_infer *f) {
     const fy_attr *a = fy_attr_get(f->node, "dtype");
     FY_NEED(f->e, !a || (a->i > 0 && a->i <= FERRY_FLOAT6E3M2), ATTR, "dtype is %lld", (long long)(a ? a->i : 0));
-    return set_sequence(f, FY_SEQUENCE, &(fy_type){.kind = FY_TENSOR, .dtype = a ? (fy_dtype)a->i : FERRY_FLOAT, .rank = -1});
+    return set_sequence(f, FY_SEQUENCE, &(fy_type){.kind = FY_TENSOR, .dtype = a ? (fy_dtype)a->i : FERRY_FLOAT, .rank = FY_NO_ITEM});
 }
 
 static fy_status ref_empty(const fy_call *c) {
@@ -123,7 +116,7 @@ const fy_op fy_op_sequence_empty = {.name = "SequenceEmpty", .domain = "", .doc 
 static fy_status infer_at(fy_infer *f) {
     FY_TRY(need_sequence(f, 0));
     f->out[0].type = item_type(f, 0);
-    return FY_OK;
+    return fy_mv_item(f, arena_of(f), &f->out[0].type);
 }
 
 static fy_status ref_at(const fy_call *c) {
@@ -141,7 +134,7 @@ static fy_status infer_insert(fy_infer *f) {
     FY_TRY(need_sequence(f, 0));
     fy_type t = item_type(f, 0);
     FY_TRY(need_dtype(f, &t, &f->in[1].type));
-    t = common(&t, &f->in[1].type);
+    FY_TRY(fy_mv_items(f, arena_of(f), &t, &t, &f->in[1].type));
     return set_sequence(f, FY_SEQUENCE, &t);
 }
 
@@ -213,6 +206,18 @@ const fy_op fy_op_sequence_length = {.name = "SequenceLength", .domain = "", .do
 
 /* ---- SplitToSequence, ConcatFromSequence --------------------------------------------------------------------------- */
 
+/* The size of the parts: the given one where it divides the axis, equal list entries, else one that varies from part to part. */
+static const fy_dim *split_part(fy_infer *f, int axis) {
+    const fy_dim *dim = fy_in_dim(f, 0, axis);
+    int64_t n, size;
+    const fy_dim *const *e = fy_in_elems(f, 1, &n);
+    if (!e || n < 1 || fy_dim_wild(e[0])) return fy_dim_varying(f->dims, NULL, dim);
+    if (fy_in_rank(f, 1) == 0) return !fy_dim_known(e[0], &size) || size <= 0 || !fy_dim_divisible(dim, size) ? fy_dim_varying(f->dims, NULL, fy_mv_min(f, dim, e[0])) : e[0];
+    for (int64_t i = 1; i < n; i++)
+        if (e[i] != e[0]) return fy_dim_varying(f->dims, NULL, dim);
+    return e[0];
+}
+
 static fy_status infer_split_to(fy_infer *f) {
     fy_type t = {.kind = FY_TENSOR, .dtype = fy_in_dtype(f, 0), .rank = -1};
     const fy_dim *d[FY_MAX_RANK];
@@ -220,8 +225,8 @@ static fy_status infer_split_to(fy_infer *f) {
     if (rank < 0) return set_sequence(f, FY_SEQUENCE, &t);
     FY_TRY(fy_axis(&axis, fy_attr_i(f->node, "axis"), rank, f->e));
     bool ones = !fy_in_has(f, 1), drop = ones && !fy_attr_i(f->node, "keepdims");
-    for (int a = 0; a < rank; a++) if (a != axis || !drop) d[to++] = a != axis ? fy_in_dim(f, 0, a) : ones ? fy_mv_const(f,
-            1) : fy_mv_opaque(f);
+    const fy_dim *part = ones ? fy_mv_const(f, 1) : split_part(f, axis);
+    for (int a = 0; a < rank; a++) if (a != axis || !drop) d[to++] = a != axis ? fy_in_dim(f, 0, a) : part;
     for (int a = 0; a < to; a++) FY_NOMEM(f->e, d[a]);
     t.rank = to;
     t.dim = d;
@@ -283,6 +288,7 @@ static fy_status infer_concat_from(fy_infer *f) {
     int axis, to = 0;
     bool stack = fy_attr_i(f->node, "new_axis") != 0;
     if (t.kind != FY_TENSOR || t.rank < 0) return fy_mv_unknown(f, 0, t.dtype, -1);
+    FY_TRY(fy_mv_item(f, arena_of(f), &t));
     int rank = t.rank + stack;
     FY_NEED(f->e, rank <= FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank, FY_MAX_RANK);
     FY_TRY(fy_axis(&axis, fy_attr_i(f->node, "axis"), rank, f->e));

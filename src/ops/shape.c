@@ -107,7 +107,7 @@ static fy_status infer_reshape(fy_infer *f) {
     const fy_dim *d[FY_MAX_RANK], *others[FY_MAX_RANK];
     const fy_dim *const *in = fy_in_dims(f, 0), *count;
     int rank = fy_in_rank(f, 0), minus = -1, nothers = 0;
-    bool allowzero = fy_attr_i(f->node, "allowzero") != 0, zero = false;
+    bool allowzero = fy_attr_i(f->node, "allowzero") != 0, zero = false, wild = false;
     int64_t n, v, total, want;
     const fy_dim *const *e = fy_in_elems(f, 1, &n);
     FY_NEED(f->e, fy_in_rank(f, 1) == 1 || fy_in_rank(f, 1) < 0, SHAPE, "the shape input has rank %d; it must have rank 1", fy_in_rank(f,
@@ -123,6 +123,10 @@ static fy_status infer_reshape(fy_infer *f) {
         d[i] = e[i];
         bool known = fy_dim_known(e[i], &v);
         FY_NEED(f->e, !known || v >= -1, VALUE, "size %d of the new shape is %lld", i, (long long)v);
+        if (e[i]->lo < 0 && fy_dim_wild(e[i])) {                                /* may turn out to be 0 (keep) or -1 (to be found) */
+            d[i] = fy_mv_opaque(f);
+            wild = true;
+        }
         if (known && v == 0 && !allowzero) {
             FY_NEED(f->e, rank < 0 || i < rank, SHAPE, "size %d of the new shape is 0 (keep), but the input has rank %d", i, rank);
             d[i] = rank < 0 ? fy_mv_opaque(f) : in[i];
@@ -141,7 +145,7 @@ static fy_status infer_reshape(fy_infer *f) {
             FY_NEED(f->e, minus < 0 ? want == total : want ? total % want == 0 : total == 0, SHAPE,
                     "%lld elements cannot take a shape of %lld%s", (long long)total, (long long)want,
                             minus < 0 ? "" : " times the size to be found");
-        if (minus >= 0) d[minus] = fy_dim_is(made, 0) ? fy_mv_const(f, 0) : quotient(f, rank, in, nothers, others);
+        if (minus >= 0) d[minus] = wild ? fy_mv_upto(f, count) : fy_dim_is(made, 0) ? fy_mv_const(f, 0) : quotient(f, rank, in, nothers, others);
         /* One unknown size among otherwise equal ones is settled by the element count. */
         if (minus < 0) {
             int unknown = -1, many = 0, k = 0;
@@ -149,7 +153,7 @@ static fy_status infer_reshape(fy_infer *f) {
             if (many == 1) {
                 for (int i = 0; i < n; i++) if (i != unknown) others[k++] = d[i];
                 const fy_dim *q = quotient(f, rank, in, k, others);
-                if (q && q->kind == FY_DIM_CONST && q->value > 0) d[unknown] = q;
+                if (q && (q->kind == FY_DIM_CONST ? q->value > 0 : q->kind == FY_DIM_SYM || q->kind == FY_DIM_PROD)) d[unknown] = q;
             }
         }
     } else if (minus >= 0) d[minus] = fy_mv_opaque(f);
@@ -307,12 +311,8 @@ static fy_status broadcast_dim(fy_infer *f, const fy_dim **r, const fy_dim *a, c
     int64_t x, y;
     bool ka = fy_dim_known(a, &x), kb = fy_dim_known(b, &y);
     FY_NEED(f->e, !ka || !kb || x == y || x == 1 || y == 1, SHAPE, "sizes %lld and %lld do not broadcast", (long long)x, (long long)y);
-    if (a == b || (kb && y == 1)) *r = a;
-    else if (ka && x == 1) *r = b;
-    else if (ka) *r = a;                                    /* the other is 1 or equal */
-    else if (kb) *r = b;
-    else if (fy_dim_ge(a, 1) && fy_dim_ge(b, 1)) *r = fy_mv_max(f, a, b);
-    else *r = fy_mv_opaque(f);
+    bool bad = false;
+    *r = fy_meet(f, a, b, &bad);
     return FY_OK;
 }
 
@@ -414,30 +414,44 @@ const fy_op fy_op_tile = {.name = "Tile", .domain = "", .doc = "y = x repeated a
 
 /* ---- Concat -------------------------------------------------------------------------------------------------------- */
 
-/* Contents of a concatenation of small integer tensors of constant sizes. */
+#define MAX_PARTS 64                      /* elements of a list in which single ones may be unknown */
+
+/* Contents of a concatenation of small integer tensors of constant sizes. In a short list an input without known contents gives
+ * unknown elements: the sizes beside them stay known. */
 static fy_status concat_elems(fy_infer *f, int axis, int rank) {
     int64_t dim[FY_MAX_RANK], n, outer = 1, total = 0, at = 0;
+    fy_dtype t = fy_in_dtype(f, 0);
+    bool all = true, any = false;
+    if (t != FERRY_INT64 && t != FERRY_INT32 && !fy_in_elems(f, 0, &n)) return FY_OK;
     for (int i = 0; i < f->nin; i++) {
-        if (!fy_in_elems(f, i, &n) || !fy_mv_sizes(f, i, dim)) return FY_OK;
-        total += n;
-        if (total > FY_MAX_ELEM) return FY_OK;
+        if (!fy_mv_sizes(f, i, dim) || !fy_count_dims(&n, rank, dim)) return FY_OK;
+        int64_t have = 0;
+        bool known = fy_in_elems(f, i, &have) != NULL;
+        all = all && known;
+        any = any || known;
+        if (!fy_add_i64(&total, total, n) || total > (all ? FY_MAX_ELEM : MAX_PARTS)) return FY_OK;
     }
+    if (!any || (!all && (rank != 1 || total > MAX_PARTS))) return FY_OK;
     for (int a = 0; a < axis && a < rank; a++) outer *= dim[a];
     const fy_dim **e = FY_NEWN(f->arena, const fy_dim *, total);
     FY_NOMEM(f->e, e);
     for (int64_t o = 0; o < outer; o++)
         for (int i = 0; i < f->nin; i++) {
             const fy_dim *const *src = fy_in_elems(f, i, &n);
-            int64_t run = n / outer;
+            int64_t run = src ? n / outer : 0;
             for (int64_t k = 0; k < run; k++) e[at++] = src[o * run + k];
+            if (src) continue;
+            FY_NEED(f->e, fy_dim_known(fy_in_dim(f, i, 0), &n), INTERNAL, "a list of unknown length");
+            for (int64_t k = 0; k < n; k++) e[at++] = fy_mv_element(f, INT64_MIN, INT64_MAX);
         }
     return fy_out_elems(f, 0, at, e);
 }
 
 static fy_status infer_concat(fy_infer *f) {
-    const fy_dim *d[FY_MAX_RANK], *sum = NULL;
+    const fy_dim *d[FY_MAX_RANK], **part = FY_NEWN(f->arena, const fy_dim *, f->nin);
     int rank = -1, axis = 0;
     bool all = true;
+    FY_NOMEM(f->e, part);
     for (int i = 0; i < f->nin; i++) {
         int r = fy_in_rank(f, i);
         FY_NEED(f->e, fy_in_has(f, i), GRAPH, "input %d is left out", i);
@@ -449,16 +463,17 @@ static fy_status infer_concat(fy_infer *f) {
             rank = r;
             FY_TRY(fy_axis(&axis, fy_attr_i(f->node, "axis"), rank, f->e));
             for (int a = 0; a < rank; a++) d[a] = in[a];
-            sum = in[axis];
+            part[i] = in[axis];
             continue;
         }
+        part[i] = in[axis];
         for (int a = 0; a < rank; a++) {
-            if (a == axis) { sum = fy_dim_add(f->dims, sum, in[a]); continue; }
+            if (a == axis) continue;
             FY_TRY(fy_mv_same(f, &d[a], d[a], in[a], "sizes outside the concatenated axis"));
         }
     }
     if (rank < 0) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
-    d[axis] = all ? sum : fy_mv_opaque(f);
+    d[axis] = all ? fy_dim_total(f->dims, f->nin, part) : fy_mv_opaque(f);
     FY_TRY(fy_out_set(f, 0, fy_in_dtype(f, 0), rank, d));
     return all ? concat_elems(f, axis, rank) : FY_OK;
 }

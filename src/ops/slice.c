@@ -89,8 +89,7 @@ static fy_status infer_slice(fy_infer *f) {
         FY_NEED(f->e, !step || !fy_dim_is(step, 0), VALUE, "step %d is 0", i);
         d[axis[i]] = slice_dim(f, dim, start, end, step);
         if (!d[axis[i]]) {
-            d[axis[i]] = fy_mv_opaque(f);
-            if (d[axis[i]] && dim->hi < INT64_MAX) fy_dim_bound(f->dims, d[axis[i]], 0, dim->hi);
+            d[axis[i]] = fy_mv_upto(f, dim);
         }
         int64_t s, e, begin;
         fixed = fixed && start && end && step && fy_dim_known(start, &s) && fy_dim_known(end, &e) && fy_dim_known(step, &k);

@@ -69,7 +69,7 @@ static fy_status infer_topk(fy_infer *f) {
         if (rank < 0) { FY_TRY(fy_mv_unknown(f, i, t, -1)); continue; }
         FY_TRY(fy_axis(&axis, fy_attr_i(f->node, "axis"), rank, f->e));
         for (int a = 0; a < rank; a++) d[a] = fy_in_dims(f, 0)[a];
-        k = i == 0 ? e ? e[0] : fy_mv_opaque(f) : f->out[0].type.dim[axis];
+        k = i == 0 ? e && !fy_dim_wild(e[0]) ? e[0] : fy_mv_upto(f, d[axis]) : f->out[0].type.dim[axis];
         if (!k) return fy_mv_oom(f);
         bool known = fy_dim_known(k, &v);
         FY_NEED(f->e, !known || v >= 0, VALUE, "k is %lld", (long long)v);
@@ -130,9 +130,10 @@ const fy_op fy_op_top_k = {.name = "TopK", .domain = "", .doc = "the k largest (
 
 static fy_status infer_unique(fy_infer *f) {
     const fy_attr *a = fy_attr_get(f->node, "axis");
-    const fy_dim *d[FY_MAX_RANK], *n = fy_mv_opaque(f);
+    const fy_dim *d[FY_MAX_RANK], *n;
     int rank = fy_in_rank(f, 0), axis = 0;
     if (a && rank >= 0) FY_TRY(fy_axis(&axis, a->i, rank, f->e));
+    n = fy_mv_upto(f, rank < 0 ? NULL : a ? fy_in_dims(f, 0)[axis] : fy_mv_product(f, rank, fy_in_dims(f, 0)));
     if (!a) FY_TRY(fy_out_set(f, 0, fy_in_dtype(f, 0), 1, &n));
     else if (rank < 0) FY_TRY(fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1));
     else {

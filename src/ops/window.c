@@ -55,6 +55,7 @@ fy_status fy_window_out(fy_infer *f, const fy_window *w, int i, const fy_dim *in
         return FY_OK;
     }
     const fy_dim *room = fy_dim_addi(p, in, w->pad[i] + w->pad_end[i] - extent);
+    if (w->extent[i]) room = fy_dim_sub(p, fy_dim_addi(p, in, w->pad[i] + w->pad_end[i] + w->dilation[i] - 1), fy_dim_muli(p, w->extent[i], w->dilation[i]));
     if (room && fy_dim_known(room, &known))
         FY_NEED(f->e, known >= 0 || (w->ceil && known > -w->stride[i]), SHAPE, "a window of %lld does not fit into %lld on spatial axis %d",
                 (long long)extent, (long long)(known + extent), i);

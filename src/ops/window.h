@@ -13,6 +13,7 @@ typedef struct fy_window {
     int64_t     kernel[FY_MAX_SPATIAL], stride[FY_MAX_SPATIAL], dilation[FY_MAX_SPATIAL], pad[FY_MAX_SPATIAL], pad_end[FY_MAX_SPATIAL];
     fy_auto_pad auto_pad;
     bool        ceil;
+    const fy_dim *extent[FY_MAX_SPATIAL];                /* kernel sizes that are symbols, in inference; NULL: kernel[] holds it */
 } fy_window;
 
 /* From the attributes of a node over `nd` spatial axes. kernel: sizes from the weight, or NULL: the attribute. ATTR if a value

@@ -26,6 +26,7 @@ typedef struct rig {
     int         nsym;                    /* symbols and opaque sizes with the value they have in this run */
     const fy_dim *sym[RIG_SYMS];
     int64_t     val[RIG_SYMS];
+    const fy_value *by[RIG_SYMS];        /* the value that showed an opaque size: made anew in a loop, it shows another one */
     int64_t     ints;                    /* integer inputs are filled with 0 .. ints-1 */
     int64_t     facts;                   /* checked so far */
 } rig;
@@ -84,14 +85,22 @@ static inline bool rig_value(void *ctx, const fy_dim *sym, int64_t *v) {
 static inline void rig_bind(rig *r, const fy_dim *sym, int64_t v) {
     assert_true(r->nsym < RIG_SYMS);
     r->sym[r->nsym] = sym;
+    r->by[r->nsym] = NULL;
     r->val[r->nsym++] = v;
 }
 
 /* What inference says of a size must be what it is; an unknown one is bound to the first value seen. */
 static inline void rig_fact(rig *r, const fy_value *v, const char *what, const fy_dim *d, int64_t got) {
     int64_t want;
+    if (d->varies) return;
+    for (int i = 0; i < r->nsym; i++)
+        if (r->sym[i] == d && r->by[i] == v) r->val[i] = got;
     if (!fy_dim_eval(d, rig_value, r, &want)) {
-        if (d->kind == FY_DIM_OPAQUE) rig_bind(r, d, got);
+        if (d->kind != FY_DIM_OPAQUE) return;
+        rig_bind(r, d, got);
+        r->by[r->nsym - 1] = v;
+        assert_true(got >= d->lo && got <= d->hi);
+        if (d->most && fy_dim_eval(d->most, rig_value, r, &want)) assert_true(got <= want);
         return;
     }
     r->facts++;

@@ -9,6 +9,7 @@
 
 #define MAX_NODES 10000000
 #define MAX_ATTRS 4096                   /* of one node: they are searched one by one */
+#define MAX_SLOTS (1 << 20)              /* inputs, outputs of one node */
 #define MAX_PAIRS 10000                  /* metadata_props, imports */
 
 typedef struct scope { struct scope *up; fy_graph *g; fy_map names; int depth; } scope;
@@ -60,7 +61,8 @@ static fy_status declare(scope *s, fy_pb *c, const char *name, fy_value *v) {
 
 /* ---- types ------------------------------------------------------------------------------------------------------- */
 
-static fy_status dim_of(const fy_dim **out, reader *rd, fy_pb *c) {
+/* `item`: in the type of a sequence's items, where a name stands for a size that may differ from item to item. */
+static fy_status dim_of(const fy_dim **out, reader *rd, fy_pb *c, bool item) {
     fy_dims *p = rd->m->dims;
     const fy_dim *d = NULL;
     while (fy_pb_next(c)) {
@@ -71,19 +73,19 @@ static fy_status dim_of(const fy_dim **out, reader *rd, fy_pb *c) {
             const char *name;
             if (!c->n) continue;
             FY_TRY(name_of(&name, rd, c));
-            d = fy_dim_parse(p, name, c->n);
+            d = item ? fy_dim_varying(p, name, NULL) : fy_dim_parse(p, name, c->n);
             if (!d) d = fy_dim_sym(p, name);
         }
         FY_PB_NEED(c, d, NOMEM, "out of memory");
     }
     FY_TRY(c->status);
-    if (!d) d = fy_dim_opaque(p, "dim");
+    if (!d) d = item ? fy_dim_varying(p, NULL, NULL) : fy_dim_opaque(p, "dim");
     FY_PB_NEED(c, d, NOMEM, "out of memory");
     *out = d;
     return FY_OK;
 }
 
-static fy_status tensor_type(fy_type *t, reader *rd, fy_pb *c) {
+static fy_status tensor_type(fy_type *t, reader *rd, fy_pb *c, bool item) {
     t->rank = -1;
     while (fy_pb_next(c)) {
         if (c->f->num == TTENSOR_elem_type) {
@@ -98,16 +100,20 @@ static fy_status tensor_type(fy_type *t, reader *rd, fy_pb *c) {
         while (fy_pb_next(&shape)) {
             FY_PB_NEED(&shape, t->rank < FY_MAX_RANK, LIMIT, "a type has more than %d dimensions", FY_MAX_RANK);
             fy_pb_open_sub(&d, &shape);
-            FY_TRY(dim_of(&dim[t->rank++], rd, &d));
+            FY_TRY(dim_of(&dim[t->rank++], rd, &d, item));
         }
         FY_TRY(shape.status);
+        if (item && t->rank == 0) {              /* writers leave the shape of items empty where they know nothing */
+            t->rank = -1;
+            continue;
+        }
         t->dim = fy_arena_copy(&rd->m->arena, dim, (size_t)t->rank, sizeof *dim);
         FY_PB_NEED(c, t->dim, NOMEM, "out of memory");
     }
     return c->status;
 }
 
-static fy_status type_of(fy_type *t, reader *rd, fy_pb *c, int depth) {
+static fy_status type_of(fy_type *t, reader *rd, fy_pb *c, int depth, bool item) {
     FY_PB_NEED(c, depth < FY_ONNX_DEPTH, LIMIT, "types are nested more than %d deep", FY_ONNX_DEPTH);
     *t = (fy_type){.rank = -1};
     while (fy_pb_next(c)) {
@@ -117,7 +123,7 @@ static fy_status type_of(fy_type *t, reader *rd, fy_pb *c, int depth) {
         fy_pb_open_sub(&in, c);
         if (num == TYPE_tensor_type || num == TYPE_sparse_tensor_type) {
             t->kind = num == TYPE_tensor_type ? FY_TENSOR : FY_SPARSE;
-            FY_TRY(tensor_type(t, rd, &in));
+            FY_TRY(tensor_type(t, rd, &in, item));
             continue;
         }
         t->kind = num == TYPE_sequence_type ? FY_SEQUENCE : num == TYPE_optional_type ? FY_OPTIONAL : FY_MAP;
@@ -130,7 +136,7 @@ static fy_status type_of(fy_type *t, reader *rd, fy_pb *c, int depth) {
             fy_type *elem = FY_NEW(&rd->m->arena, fy_type);
             FY_PB_NEED(c, elem, NOMEM, "out of memory");
             fy_pb_open_sub(&sub, &in);
-            FY_TRY(type_of(elem, rd, &sub, depth + 1));
+            FY_TRY(type_of(elem, rd, &sub, depth + 1, item || t->kind == FY_SEQUENCE));
             t->elem = elem;
         }
         FY_TRY(in.status);
@@ -149,7 +155,7 @@ static fy_status value_info(const char **name, fy_type *t, const char **doc, rea
         switch (c->f->num) {
         case VALUE_name: FY_TRY(name_of(name, rd, c)); break;
         case VALUE_doc_string: FY_TRY(text(doc, rd, c)); break;
-        case VALUE_type: fy_pb_open_sub(&in, c); FY_TRY(type_of(t, rd, &in, 0)); break;
+        case VALUE_type: fy_pb_open_sub(&in, c); FY_TRY(type_of(t, rd, &in, 0, false)); break;
         default: break;
         }
     }
@@ -263,7 +269,7 @@ static fy_status attribute(fy_attr *a, reader *rd, scope *s, fy_pb *c) {
         case FY_ATTR_TYPE: {
             fy_type *t = FY_NEW(mem, fy_type);
             FY_PB_NEED(c, t, NOMEM, "out of memory");
-            FY_TRY(type_of(t, rd, &sub, 0));
+            FY_TRY(type_of(t, rd, &sub, 0, false));
             a->type = t;
             break;
         }
@@ -314,11 +320,11 @@ static fy_status node(reader *rd, scope *s, fy_pb *c) {
         case NODE_input:
             v = c->n ? lookup(s, c->p, c->n) : NULL;
             FY_PB_NEED(c, v || !c->n, GRAPH, "\"%.*s\" is used before it is made, or never made", SHOW(c->n), (const char *)c->p);
-            FY_PB_NEED(c, rd->in.n < INT16_MAX, LIMIT, "a node has too many inputs");
+            FY_PB_NEED(c, rd->in.n < MAX_SLOTS, LIMIT, "a node has too many inputs");
             FY_PB_NEED(c, FY_RESERVE(rd->in, rd->in.n + 1), NOMEM, "out of memory");
             rd->in.at[rd->in.n++] = v;
             break;
-        case NODE_output: FY_PB_NEED(c, ++nout <= INT16_MAX, LIMIT, "a node has too many outputs"); break;
+        case NODE_output: FY_PB_NEED(c, ++nout <= MAX_SLOTS, LIMIT, "a node has too many outputs"); break;
         case NODE_name: FY_TRY(name_of(&name, rd, c)); break;
         case NODE_op_type: FY_TRY(name_of(&op, rd, c)); break;
         case NODE_domain: FY_TRY(domain_of(&domain, rd, c)); break;
@@ -482,6 +488,16 @@ static fy_status results(reader *rd, scope *s, const fy_pb *whole) {
     return c.status;
 }
 
+/* What a body says of its inputs and outputs is kept: inference types them anew, but may learn less than that. */
+static fy_status keep_declared(reader *rd, fy_pb *c, fy_value *const *v, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (v[i]->type.kind == FY_NOTYPE) continue;
+        v[i]->declared = fy_arena_copy(&rd->m->arena, &v[i]->type, 1, sizeof v[i]->type);
+        FY_PB_NEED(c, v[i]->declared, NOMEM, "out of memory");
+    }
+    return FY_OK;
+}
+
 static fy_status graph_body(reader *rd, scope *s, fy_pb *c) {
     FY_TRY(c->status);
     const fy_pb start = *c;
@@ -493,7 +509,10 @@ static fy_status graph_body(reader *rd, scope *s, fy_pb *c) {
         FY_TRY(node(rd, s, &in));
     }
     FY_TRY(c->status);
-    return results(rd, s, &start);
+    FY_TRY(results(rd, s, &start));
+    if (!s->up) return FY_OK;
+    FY_TRY(keep_declared(rd, c, s->g->in.at, s->g->in.n));
+    return keep_declared(rd, c, s->g->out.at, s->g->out.n);
 }
 
 /* ---- functions and the model ------------------------------------------------------------------------------------- */
