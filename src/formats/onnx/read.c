@@ -60,6 +60,9 @@ static fy_status declare(scope *s, fy_pb *c, const char *name, fy_value *v) {
 
 /* ---- types ------------------------------------------------------------------------------------------------------- */
 
+/* Some tools name every unknown size alike: that is no claim that the sizes are equal. */
+static bool placeholder(const char *name) { return !strcmp(name, "?") || !strcmp(name, "*") || !strcmp(name, "-1") || !strcmp(name, "None"); }
+
 static fy_status dim_of(const fy_dim **out, reader *rd, fy_pb *c) {
     fy_dims *p = rd->m->dims;
     const fy_dim *d = NULL;
@@ -71,6 +74,7 @@ static fy_status dim_of(const fy_dim **out, reader *rd, fy_pb *c) {
             const char *name;
             if (!c->n) continue;
             FY_TRY(name_of(&name, rd, c));
+            if (placeholder(name)) continue;
             d = fy_dim_parse(p, name, c->n);
             if (!d) d = fy_dim_sym(p, name);
         }
