@@ -63,6 +63,17 @@ FERRY_API int ferry_export(const char *pt2, const char *onnx, const ferry_job *j
  * FERRY_NO: the outputs differ, nothing was written. Failures: OPSET (node, operator, and the lowest opset that can), OP ... */
 FERRY_API int ferry_convert(const char *onnx, const char *to, const ferry_job *job, ferry_report **r, ferry_error *e);
 
+/* .onnx -> .onnx with fewer nodes, in standard operators of the file's opset: what depends on constants is computed, shape arithmetic and
+ * nodes that do nothing go, batch norm, bias and padding are folded in, operators that others were put together from are recognised. Names
+ * of inputs and outputs stay. `to`, verification and failures as of ferry_convert. A second run changes nothing. Options besides its
+ * output, external-data, no-verify, tolerance, relative-to-range, seed, sizes, engine, threads:
+ *   level=basic|extended [extended]   basic: no operator is put in place of several others
+ *   fold-budget=SIZE [1M]             bytes that computed constants may add to the file
+ *   no-fold no-fold-bn                keep constant arithmetic; keep batch norm and factors of channels
+ *   keep-weights                      do not join or scale the weights of products: parameters stay as named
+ *   stop-after=PASS skip-pass=PASS,.. dump=DIR                       looking inside */
+FERRY_API int ferry_optimize(const char *onnx, const char *to, const ferry_job *job, ferry_report **r, ferry_error *e);
+
 /* Does `model` (.onnx) compute what `against` does? Options: against=PATH (.pt2, .npz, .onnx) [the .pt2 beside it whose hash
  * the model carries], reference=torch, engine=NAME, reference-engine=NAME, tolerance=X or NAME:X (repeatable),
  * relative-to-range, seed=N [1], sizes=N [2], threads=N. FERRY_NO: an output differs; the report names it, and the first node

@@ -39,6 +39,10 @@ struct ferry_value { fy_rval v; };
 /* A copy that shares storage; NULL: NOMEM. Takes over *v when `take`, also when it fails. */
 ferry_value *fy_value_handle(fy_rval *v, bool take, ferry_error *e);
 
+/* Operators of the graph and of its bodies with their numbers, most frequent first; the caller frees *ops. Out of memory: a shorter list. */
+typedef struct fy_op_count { const char *name; int64_t n; } fy_op_count;
+int64_t fy_count_operators(fy_op_count **ops, const fy_model *m);
+
 /* The model behind a public handle. */
 const fy_model *fy_model_of(const ferry_model *m);
 

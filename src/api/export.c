@@ -196,6 +196,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     if (!dump && *fy_knob_str("FERRY_DUMP")) dump = fy_knob_str("FERRY_DUMP");
     fy_pass_options passes = {.fold = !fy_opt_has(x->job, "no-fold"), .fold_bn = !fy_opt_has(x->job, "no-fold-bn"), .stop_after = fy_opt(x->job, "stop-after"),
         .skip = fy_opt(x->job, "skip-pass"), .dump = dump, .hooks = fy_hooks_builtin()};
+    passes.opset = x->opset;
     FY_TRY(resolve_axes(x, e));
     FY_TRY(fy_aten_inline(x->program, e));
     if (x->nopened) FY_TRY(fy_aten_symbolise(x->program, x->nopened, x->axes, e));
@@ -204,6 +205,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     FY_TRY(fy_passes_run(x->model, &passes, e));
     FY_TRY(fy_opset_lower(x->model, x->opset, e));
     passes.dump = NULL;
+    passes.lowered = true;
     if (!passes.stop_after) FY_TRY(fy_passes_run(x->model, &passes, e));
     const fy_graph *g = x->model->graph;
     x->nnodes = g->nnodes;
@@ -347,39 +349,11 @@ static void print_text(fy_report *r, const export *x, int64_t bytes) {
     print_verdict(t, x, true);
 }
 
-typedef struct op_count { const char *name; int64_t n; } op_count;
-
-static int by_count(const void *a, const void *b) {
-    const op_count *x = a, *y = b;
-    return x->n != y->n ? (x->n < y->n) - (x->n > y->n) : strcmp(x->name, y->name);
-}
-
-/* Operators of the main graph with their numbers, most frequent first; the caller frees *ops. */
-static int64_t count_operators(op_count **ops, const fy_model *m) {
-    fy_map seen = {0};
-    FY_VEC(op_count) list = {0};
-    bool ok = true;
-    for (const fy_node *n = m->graph->first; n && ok; n = n->next) {
-        uintptr_t at = (uintptr_t)fy_map_gets(&seen, n->op->name);       /* place in the list, from 1 */
-        if (!at) {
-            ok = FY_RESERVE(list, list.n + 1) && fy_map_puts(&seen, n->op->name, (void *)(uintptr_t)(list.n + 1));
-            if (!ok) break;
-            list.at[list.n++] = (op_count){n->op->name, 0};
-            at = (uintptr_t)list.n;
-        }
-        list.at[at - 1].n++;
-    }
-    fy_map_free(&seen);
-    if (list.n) qsort(list.at, (size_t)list.n, sizeof *list.at, by_count);
-    *ops = list.at;
-    return list.n;
-}
-
 static void print_full(fy_report *r, const export *x, int64_t bytes) {
     static const char *const heading[] = {"fixed axes", "literals that equal sizes of the sample", "dropped asserts", "state", "layers in training mode", "dtypes", "what the files say about their maker", "other"};
     fy_buf *t = &r->full, head = {0};
-    op_count *ops;
-    int64_t n = count_operators(&ops, x->model);
+    fy_op_count *ops;
+    int64_t n = fy_count_operators(&ops, x->model);
     print_head(&head, x, bytes);
     fy_strip_styles(t, head.oom ? "" : head.at);
     fy_buf_free(&head);
@@ -420,8 +394,8 @@ static void json_port(fy_jsonw *w, const fy_value *v) {
 }
 
 static void json_operators(fy_jsonw *w, const fy_model *m) {
-    op_count *ops;
-    int64_t n = count_operators(&ops, m);
+    fy_op_count *ops;
+    int64_t n = fy_count_operators(&ops, m);
     fy_jsonw_object(w, "operators");
     for (int64_t i = 0; i < n; i++) fy_jsonw_int(w, ops[i].name, ops[i].n);
     fy_jsonw_end_object(w);

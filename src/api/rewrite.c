@@ -79,6 +79,7 @@ static fy_status make(fy_rewrite *w, ferry_error *e) {
     FY_TRY(fy_infer_model(m, e));
     if (w->change) FY_TRY(w->change(w, e));
     FY_TRY(fy_opset_lower_logged(m, w->opset_written, &w->lowered, e));
+    if (w->lowered_to) FY_TRY(w->lowered_to(w, e));
     FY_TRY(fy_pass_dead(m, NULL, &changes, e));              /* constants that became attributes, sizes that nobody reads any more */
     w->nodes_after = count_nodes(m);
     char opset[24];

@@ -19,6 +19,7 @@ struct fy_rewrite {
     const char *const *keys;             /* its own options, ends with NULL; or NULL */
     fy_status (*options)(fy_rewrite *w, ferry_error *e);     /* NULL, or reads them before anything is opened; may set opset and tolerance */
     fy_status (*change)(fy_rewrite *w, ferry_error *e);      /* NULL, or changes w->model, which is canonical and inferred, and stays so */
+    fy_status (*lowered_to)(fy_rewrite *w, ferry_error *e);  /* NULL, or tidies up w->model once it is at opset_written */
     void (*print)(fy_buf *text, const fy_rewrite *w);        /* NULL, or lines after the head of the report; styles of base/report.h */
     void (*json)(fy_jsonw *json, const fy_rewrite *w);       /* NULL, or members of the document */
     void              *ctx;

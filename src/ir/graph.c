@@ -352,6 +352,32 @@ void fy_node_move(fy_node *n, fy_node *before) {
     insert(n->graph, n, before);
 }
 
+bool fy_graph_splice(fy_graph *g, fy_node *before) {
+    fy_graph *to = before->graph;
+    if (!FY_RESERVE(to->constants, to->constants.n + g->constants.n)) return false;
+    for (int64_t i = 0; i < g->out_use.n; i++) {
+        fy_value *v = g->out_use.at[i]->value;
+        unlink_use(g->out_use.at[i]);
+        if (v) v->is_output = still_output(v);
+    }
+    g->out_use.n = 0;
+    for (int64_t i = 0; i < g->constants.n; i++) {
+        g->constants.at[i]->graph = to;
+        to->constants.at[to->constants.n++] = g->constants.at[i];
+    }
+    g->constants.n = 0;
+    for (fy_node *n; (n = g->first);) {
+        take_out(n);
+        n->graph = to;
+        insert(to, n, before);
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i]) n->out[i]->graph = to;
+        fy_graph *b;
+        for (int64_t k = 0; (b = fy_node_body(n, k)); k++) b->parent = to;
+    }
+    return true;
+}
+
 /* ---- captures ------------------------------------------------------------------------------------------------------ */
 
 static bool inside(const fy_graph *g, const fy_node *n) {

@@ -182,6 +182,9 @@ void      fy_node_move(fy_node *n, fy_node *before);         /* within its graph
 void      fy_value_replace(fy_value *v, fy_value *by);       /* every use, also as graph output */
 /* Values of `g` read by its subgraphs change when nodes are added there: call for the owner node afterwards. */
 bool      fy_node_collect_captures(fy_node *n);
+/* Everything in body g moves to the graph of `before`, in front of it; g->out still names what were its outputs, and its inputs must have
+ * been replaced. The node that owned g keeps it, empty. */
+bool      fy_graph_splice(fy_graph *g, fy_node *before);
 /* Subgraph number k of a node over all its attributes, or NULL. The graph after g, bodies before what follows their node,
  * among those below `root` (NULL: of the main graph or function that g is in); NULL after the last. No recursion needed. */
 fy_graph *fy_node_body(const fy_node *n, int64_t k);

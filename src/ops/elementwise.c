@@ -410,9 +410,9 @@ static fy_status infer_and(fy_infer *f) { FY_TRY(fy_k_broadcast(f, 0)); return f
 static fy_status infer_or(fy_infer *f) { FY_TRY(fy_k_broadcast(f, 0)); return fy_k_elems(f, elem_or); }
 static fy_status infer_not(fy_infer *f) { FY_TRY(fy_k_like(f)); return fy_k_elems(f, elem_not); }
 
-BINARY(and, "And", "y = a and b", 1, 7, "T=bool", FY_COMMUTES, infer_and, ref_and, NULL)
-BINARY(or, "Or", "y = a or b", 1, 7, "T=bool", FY_COMMUTES, infer_or, ref_or, NULL)
-BINARY(xor, "Xor", "y = a differs from b", 1, 7, "T=bool", FY_COMMUTES, infer_binary, ref_xor, NULL)
+BINARY(and, "And", "y = a and b", 1, 7, "T=bool", FY_COMMUTES, infer_and, ref_and, simplify_mul)
+BINARY(or, "Or", "y = a or b", 1, 7, "T=bool", FY_COMMUTES, infer_or, ref_or, simplify_add)
+BINARY(xor, "Xor", "y = a differs from b", 1, 7, "T=bool", FY_COMMUTES, infer_binary, ref_xor, simplify_add)
 BINARY(bitwise_and, "BitwiseAnd", "y = a & b", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitand, NULL)
 BINARY(bitwise_or, "BitwiseOr", "y = a | b", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitor, NULL)
 BINARY(bitwise_xor, "BitwiseXor", "y = a ^ b", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitxor, NULL)

@@ -2,6 +2,7 @@
  * resize.c - Resize, separable: each axis is a list of (index, weight) per output position, worked out once; values run in
  * double. Nearest is a pure gather, so every dtype has it. Positions that tf_crop_and_resize puts outside give the
  * extrapolation value. Source: ONNX Resize-19; cubic after Keys, "Cubic Convolution Interpolation", 1981. */
+#include "ops/common.h"
 #include "ops/move.h"
 #include "ops/ops.h"
 
@@ -314,6 +315,7 @@ static fy_status ref_resize(const fy_call *c) {
 static fy_value *simplify_resize(fy_node *n) {
     const fy_value *x = fy_in(n, 0), *y = fy_outv(n, 0), *s = fy_in(n, 2);
     double v;
+    if (fy_in(n, 3) && fy_k_keeps(n, fy_in(n, 0)) && !fy_attr_is(n, "coordinate_transformation_mode", "tf_crop_and_resize")) return fy_in(n, 0);
     if (!x || !y || !s || !s->constant || !s->constant->count || x->type.rank < 0 || fy_attr_is(n, "coordinate_transformation_mode",
             "tf_crop_and_resize"))
         return NULL;

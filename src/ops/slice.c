@@ -137,6 +137,9 @@ static fy_status ref_slice(const fy_call *c) {
 static bool constants(const fy_value *v, bool (*test)(int64_t)) {
     int64_t k;
     if (!v) return true;
+    for (int64_t i = 0; v->constant && i < v->constant->count; i++)
+        if (v->constant->count > FY_MAX_ELEM || !fy_const_i64(v->constant, i, &k) || !test(k)) return false;
+    if (v->constant) return true;
     if (!v->elem) return false;
     for (int64_t i = 0; i < v->nelem; i++) if (!fy_dim_known(v->elem[i], &k) || !test(k)) return false;
     return true;

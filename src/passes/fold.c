@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fold.c - constant folding. What depends on constants alone is computed by the reference kernels; pure data movement over
- * large weights becomes a recipe instead, so that memory does not grow with the model. */
-#include "passes/pass.h"
+ * large weights becomes a recipe instead, so that memory does not grow with the model. What the file gains by all of it together stays
+ * within one budget: arrays that come from nothing, weights in a second form. Quantised weights stay quantised. */
+#include "passes/match.h"
 
 #include <string.h>
 
 #define DEFAULT_BYTES ((int64_t)1 << 20)
+#define SMALL 1024                       /* growth that is not counted: scalars, shapes, biases */
 
 static int64_t bytes_of(const fy_const *c) { return c->count * (int64_t)fy_elem_bytes(c->dtype); }
 
@@ -13,6 +15,10 @@ static int64_t bytes_of(const fy_const *c) { return c->count * (int64_t)fy_elem_
 static const fy_const *recipe(const fy_node *n, fy_arena *a) {
     const fy_value *x = fy_in(n, 0), *y = n->out[0];
     int64_t dim[FY_MAX_RANK];
+    if (fy_is(n, "Constant")) {                              /* its value as it is, of whatever size */
+        const fy_attr *v = fy_attr_get(n, "value");
+        return v && v->kind == FY_ATTR_TENSOR ? v->tensor : NULL;
+    }
     if (!x || !x->constant || y->type.kind != FY_TENSOR || y->type.rank < 0 || *n->op->domain) return NULL;
     for (int i = 0; i < y->type.rank; i++)
         if (!fy_dim_known(y->type.dim[i], &dim[i])) return NULL;
@@ -45,7 +51,8 @@ static void replace_by_const(fy_node *n, int slot, const fy_const *c, int64_t *c
 /* Contents known as dims: Shape of fixed sizes and the arithmetic on it. */
 static const fy_const *from_elems(const fy_value *v, fy_arena *a) {
     int64_t dim[FY_MAX_RANK], n = 1, tmp[FY_MAX_ELEM];
-    if (!v->elem || v->type.kind != FY_TENSOR || v->type.rank < 0 || (v->type.dtype != FERRY_INT64 && v->type.dtype != FERRY_INT32)) return NULL;
+    if (!v->elem || v->type.kind != FY_TENSOR || v->type.rank < 0 || (v->type.dtype != FERRY_INT64 && v->type.dtype != FERRY_INT32 && v->type.dtype != FERRY_BOOL))
+        return NULL;
     for (int i = 0; i < v->type.rank; i++) {
         if (!fy_dim_known(v->type.dim[i], &dim[i])) return NULL;
         n *= dim[i];
@@ -54,6 +61,11 @@ static const fy_const *from_elems(const fy_value *v, fy_arena *a) {
     for (int64_t i = 0; i < n; i++)
         if (!fy_dim_known(v->elem[i], &tmp[i])) return NULL;
     if (v->type.dtype == FERRY_INT64) return fy_const_copy(a, FERRY_INT64, v->type.rank, dim, tmp);
+    if (v->type.dtype == FERRY_BOOL) {
+        bool flag[FY_MAX_ELEM];
+        for (int64_t i = 0; i < n; i++) flag[i] = tmp[i] != 0;
+        return fy_const_copy(a, FERRY_BOOL, v->type.rank, dim, flag);
+    }
     int32_t narrow[FY_MAX_ELEM];
     for (int64_t i = 0; i < n; i++) {
         if (tmp[i] < INT32_MIN || tmp[i] > INT32_MAX) return NULL;
@@ -62,14 +74,27 @@ static const fy_const *from_elems(const fy_value *v, fy_arena *a) {
     return fy_const_copy(a, FERRY_INT32, v->type.rank, dim, narrow);
 }
 
-/* May this node be computed now, and will its result stay within the budget? */
-static bool worth(const fy_node *n, int64_t budget) {
-    int64_t in = 0, out = 0;
+/* Bytes that go into the file with c in place of what n makes; a constant that only n reads goes out. */
+static bool room_for(const fy_node *n, const fy_const *c, int64_t budget, int64_t *grown) {
+    const fy_value *x = fy_in(n, 0);
+    if (!x || !x->constant || fy_is(n, "Identity")) return true;
+    int64_t more = bytes_of(c) - (x->nuses == 1 ? bytes_of(x->constant) : 0);
+    if (more <= SMALL) return true;
+    if (more > budget || *grown > budget - more) return false;       /* a weight that others read as it is, or that is stored in half the width */
+    *grown += more;
+    return true;
+}
+
+/* May this node be computed now, and will the file stay within the budget? What only this node reads is no longer stored then. */
+static bool worth(const fy_node *n, int64_t budget, int64_t *grown) {
+    int64_t in = 0, out = 0, freed = 0;
     if (!(n->op->flags & FY_PURE) || (n->op->flags & (FY_RANDOM | FY_CONTROL)) || !n->op->ref || n->ncap) return false;
+    if (fy_is(n, "DequantizeLinear")) return false;          /* a quantised weight is meant to stay one */
     for (int i = 0; i < n->nin; i++) {
         const fy_value *v = fy_in(n, i);
         if (v && !v->constant) return false;
         if (v) in += bytes_of(v->constant);
+        if (v && v->nuses == 1) freed += bytes_of(v->constant);
     }
     for (int i = 0; i < n->nout; i++) {
         const fy_value *v = n->out[i];
@@ -84,7 +109,12 @@ static bool worth(const fy_node *n, int64_t budget) {
         }
         out += count * fy_elem_bytes(v->type.dtype);
     }
-    return out <= budget && in <= 64 * budget;
+    if (out > budget || in > 64 * budget) return false;
+    if (out - freed > SMALL) {
+        if (*grown > budget - (out - freed)) return false;
+        *grown += out - freed;
+    }
+    return true;
 }
 
 /* A kernel that says no leaves the node as it is (*done false): it may stand where no run comes by. */
@@ -128,6 +158,7 @@ static bool feeds_output(const fy_node *n) {
 
 fy_status fy_pass_fold(fy_model *m, const fy_pass_options *o, int64_t *changes, ferry_error *e) {
     int64_t budget = o->fold_bytes ? o->fold_bytes : DEFAULT_BYTES;
+    int64_t grown = 0;
     fy_graph_list all = {0};
     fy_status s = fy_all_graphs(&all, m, e);
     for (int64_t i = 0; !s && i < all.n; i++)
@@ -135,10 +166,13 @@ fy_status fy_pass_fold(fy_model *m, const fy_pass_options *o, int64_t *changes, 
             next = n->next;
             if (!(n->op->flags & FY_PURE) || !n->nout || feeds_output(n)) continue;
             const fy_const *c = n->nout == 1 && n->out[0] ? from_elems(n->out[0], &m->arena) : NULL;
-            if (!c && n->nout == 1 && n->out[0]) c = recipe(n, &m->arena);
+            if (!c && n->nout == 1 && n->out[0]) {
+                c = recipe(n, &m->arena);
+                if (c && !room_for(n, c, budget, o->grown ? o->grown : &grown)) continue;
+            }
             bool done = true;
             if (c) replace_by_const(n, 0, c, changes, &s, e);
-            else if (worth(n, budget)) s = compute(n, o, &done, changes, e);
+            else if (worth(n, budget, o->grown ? o->grown : &grown)) s = compute(n, o, &done, changes, e);
             else continue;
             if (!s && !done) continue;
             if (s) {

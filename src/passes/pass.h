@@ -5,7 +5,7 @@
 
 #include "passes/passes.h"
 
-#define PASS(name, fn, doc) fy_status fn(fy_model *m, const fy_pass_options *o, int64_t *changes, ferry_error *e);
+#define PASS(name, fn, level, doc) fy_status fn(fy_model *m, const fy_pass_options *o, int64_t *changes, ferry_error *e);
 #include "passes/passes.def"
 #undef PASS
 

@@ -6,10 +6,10 @@
 
 #include <string.h>
 
-#define MAX_ROUNDS 8
+#define MAX_ROUNDS 64                    /* each changes something, and every change makes the graph smaller or simpler */
 
 static const fy_pass table[] = {
-#define PASS(name, fn, doc) {name, doc, fn},
+#define PASS(name, fn, level, doc) {name, doc, FY_PASS_##level, fn},
 #include "passes/passes.def"
 #undef PASS
 };
@@ -63,12 +63,25 @@ static fy_status dump(const fy_model *m, const char *dir, int number, const char
 
 static bool enabled(const fy_pass *p, const fy_pass_options *o) {
     if (p->run == fy_pass_fold && !o->fold) return false;
-    if (p->run == fy_pass_batch_norm && !o->fold_bn) return false;
+    if ((p->run == fy_pass_batch_norm || p->run == fy_pass_affine) && !o->fold_bn) return false;
+    if (o->level && p->level > o->level) return false;
+    if (o->lowered && p->level > (o->opset && o->opset < 13 ? FY_PASS_ANY : FY_PASS_BASIC)) return false;
     return !listed(o->skip, p->name);
 }
 
-fy_status fy_passes_run(fy_model *m, const fy_pass_options *o, ferry_error *e) {
+/* More is known of sizes after folding. A fault that shows only now lies where no run need come by, such as a branch that is never taken:
+ * it is no reason to refuse the model. */
+static fy_status infer_again(fy_model *m, ferry_error *e) {
+    ferry_error quiet;
+    fy_status s = fy_infer_model(m, &quiet);
+    return s == FY_E_NOMEM ? fy_fail(e, s, "out of memory") : FY_OK;
+}
+
+fy_status fy_passes_run(fy_model *m, const fy_pass_options *given, ferry_error *e) {
+    fy_pass_options own = *given, *o = &own;
+    int64_t grown = 0;
     int dumps = 0;
+    own.grown = &grown;
     FY_TRY(known(o->skip, "--skip-pass", e));
     FY_TRY(known(o->stop_after, "--stop-after", e));
     if (o->dump) FY_TRY(dump(m, o->dump, dumps++, "start", e));
@@ -77,18 +90,21 @@ fy_status fy_passes_run(fy_model *m, const fy_pass_options *o, ferry_error *e) {
         for (int i = 0; i < FY_COUNT(table); i++) {
             const fy_pass *p = &table[i];
             int64_t changes = 0;
-            if (enabled(p, o)) {
+            if (enabled(p, o) && !(total && p->run == fy_pass_siblings)) {       /* that one waits until the others have nothing left to do */
                 fy_status s = p->run(m, o, &changes, e);
+                if (!s && changes && !o->lowered && (p->run == fy_pass_fold || p->run == fy_pass_control)) s = infer_again(m, e);
                 if (!s && changes) s = fy_model_verify(m, e);
                 if (s) return fy_frame(e, s, "pass %s", p->name);
                 if (o->dump && changes) FY_TRY(dump(m, o->dump, dumps++, p->name, e));
             }
             total += changes;
+            if (o->done) o->done[i] += changes;
             if (o->stop_after && !strcmp(o->stop_after, p->name)) return FY_OK;
         }
         if (!total) break;
     }
-    return FY_OK;
+    int64_t tried = 0;                   /* what a pass built, and found that it cannot be used */
+    return listed(o->skip, "dead") ? FY_OK : fy_pass_dead(m, o, &tried, e);
 }
 
 fy_status fy_all_graphs(fy_graph_list *list, const fy_model *m, ferry_error *e) {

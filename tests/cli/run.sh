@@ -251,6 +251,24 @@ expect 0 '' export "$blocks" -o q.onnx --quiet
 holds '--quiet is quiet' not test -s out.txt
 holds '--quiet is quiet on the other stream' not test -s err.txt
 
+# ---- optimize ---------------------------------------------------------------------------------------------------------------
+expect 0 '' export "$cnn" -o bn.onnx --no-fold-bn
+expect 0 'BatchNormalization [0-9]+ -> 0' optimize bn.onnx -o small.onnx
+expect 0 'as they were' optimize small.onnx -o same.onnx
+expect 0 'not verified' optimize bn.onnx small.onnx --no-verify --level basic
+expect 1 'nothing was written' optimize bn.onnx -o none.onnx --tolerance 0
+holds 'a gate that says no leaves nothing' not test -e none.onnx
+expect 2 'where to write' optimize bn.onnx
+expect 2 'would overwrite' optimize bn.onnx -o bn.onnx
+expect 2 'is neither basic nor extended' optimize bn.onnx -o none.onnx --level all
+expect 2 'is no size' optimize bn.onnx -o none.onnx --fold-budget big
+expect 2 "there is no pass" optimize bn.onnx -o none.onnx --skip-pass nosuchpass
+expect 3 'error\[' optimize "$blocks" -o none.onnx
+for flag in level fold-budget no-fold no-fold-bn keep-weights no-verify tolerance relative-to-range seed sizes engine threads external-data stop-after skip-pass dump; do
+    "$ferry" help optimize >out.txt
+    holds "help of optimize lists --$flag" has out.txt "^  --$flag "
+done
+
 commands=$("$ferry" help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
 holds 'help lists commands' test "$(echo "$commands" | wc -w)" -ge 8
 for c in $commands; do
@@ -282,6 +300,7 @@ if echo '{}' | json >/dev/null 2>&1; then
     valid doctor
     valid explain SHAPE
     valid export "$cnn" -o j.onnx
+    valid optimize bn.onnx -o j2.onnx
     valid verify blocks.onnx --against "$blocks"
     valid verify blocks.onnx --against "$blocks" --tolerance 0
     valid run blocks.onnx --random

@@ -56,6 +56,55 @@ static void test_budget(void **state) {
     fy_model_free(m);
 }
 
+/* The budget is for the whole model: of two arrays that come from nothing, the second has no room. */
+static void test_growth(void **state) {
+    fy_pass_options small = {.fold = true, .fold_bytes = 12000};
+    ferry_error e;
+    (void)state;
+    fy_model *m = model_of("(float[2000] x) => (y) <int64[1] n = {2000}> { k = ConstantOfShape <value = float[1] {7}> (n) l = ConstantOfShape <value = float[1] {8}> (n) a = Add (x, k) y = Mul (a, l) }");
+    assert_ok(fy_passes_run(m, &small, &e), e);
+    assert_int_equal(count_op(m, "ConstantOfShape"), 1);
+    assert_int_equal(m->graph->nnodes, 3);
+    fy_model_free(m);
+}
+
+/* A large weight that something else reads as well, or that is stored in half the width, is not written a second time; a quantised one stays. */
+static void test_no_copies(void **state) {
+    static const char *const text[] = {
+        "(int64[2] i, float[3,64] x) => (y, z) <float[200,64] w = {%s}> { y = Gather (w, i) t = Transpose (w) z = MatMul (x, t) }",
+        "(float[3,64] x) => (z) <float16[64,200] w = {%s}> { t = Cast <to = 1> (w) z = MatMul (x, t) }",
+        "(float[3,64] x) => (z) <int8[64,200] w = {%s}, float s = {0.5}> { t = DequantizeLinear (w, s) z = MatMul (x, t) }"};
+    fy_pass_options small = {.fold = true, .fold_bytes = 4096};
+    fy_buf zeros = {0};
+    (void)state;
+    for (int i = 0; i < 12800; i++) fy_buf_str(&zeros, i ? ", 0" : "0");
+    for (int i = 0; i < FY_COUNT(text); i++) {
+        fy_buf body = {0};
+        const char *at = strstr(text[i], "%s");
+        fy_buf_add(&body, text[i], (size_t)(at - text[i]));
+        fy_buf_str(&body, zeros.at);
+        fy_buf_str(&body, at + 2);
+        fy_model *m = model_of(body.at);
+        assert_int_equal(run_pass(m, "fold", &small), 0);
+        if (i < 2) assert_int_equal(run_pass(m, "fold", NULL), 1);
+        else assert_int_equal(run_pass(m, "fold", NULL), 0);
+        fy_model_free(m);
+        fy_buf_free(&body);
+    }
+    fy_buf_free(&zeros);
+}
+
+/* A Constant node is its value, above any budget too; comparisons of sizes are known as well. */
+static void test_values(void **state) {
+    fy_pass_options small = {.fold = true, .fold_bytes = 4};
+    (void)state;
+    fy_model *m = model_of("(float[4] x) => (y) { k = Constant <value = float[4] {1, 2, 3, 4}> () y = Add (x, k) }");
+    assert_int_equal(run_pass(m, "fold", &small), 1);
+    fy_model_free(m);
+    assert_becomes("fold", "(float[n,3] x) => (y) <int64[1] one = {1}, int64[1] three = {3}> { s = Shape <start = 1> (x) e = Equal (s, three) y = Where (e, s, one) }",
+        "(float[n,3] x) => (y) <int64[1] one = {1}, int64[1] s = {3}, bool[1] e = {1}> { y = Where (e, s, one) }");
+}
+
 /* A weight above any budget: movement and float casts become recipes over the mapped bytes, nothing is copied. */
 static void test_recipes(void **state) {
     static const char *const node[] = {"t = Transpose <perm = [1, 0]> (w)", "t = Reshape (w, k)", "t = Cast <to = 10> (w)", "t = Identity (w)", "t = Unsqueeze (w, one)", "t = Flatten <axis = 2> (w)"};
@@ -107,6 +156,6 @@ static void test_bodies(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_computes), cmocka_unit_test(test_outputs), cmocka_unit_test(test_stays), cmocka_unit_test(test_failing_node_stays),
-        cmocka_unit_test(test_budget), cmocka_unit_test(test_recipes), cmocka_unit_test(test_types), cmocka_unit_test(test_bodies)};
+        cmocka_unit_test(test_budget), cmocka_unit_test(test_growth), cmocka_unit_test(test_no_copies), cmocka_unit_test(test_values), cmocka_unit_test(test_recipes), cmocka_unit_test(test_types), cmocka_unit_test(test_bodies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

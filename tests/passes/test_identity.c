@@ -5,7 +5,7 @@
 static void test_drops(void **state) {
     static const char *const nothing[] = {"b = Identity (a)", "b = Cast <to = 1> (a)", "b = Reshape (a, k23)", "b = Transpose <perm = [0, 1]> (a)", "b = Add (a, zero)",
         "b = Mul (one, a)", "b = Div (a, one)", "b = Sub (a, zero)", "b = Pow (a, one)", "b = Concat <axis = 0> (a)", "b = Dropout (a)", "b = Pad (a, p0)",
-        "b = Slice (a, s0, big, ax)", "b = Expand (a, k23)", "b = Max (a)", "b = Sum (a)", "b = Clip (a)", "b = Where (yes, a, a)"};
+        "b = Slice (a, s0, big, ax)", "b = Expand (a, k23)", "b = Max (a)", "b = Sum (a)", "b = Clip (a)", "b = Where (yes, a, a)", "b = Resize (a, , , k23)"};
     (void)state;
     for (int i = 0; i < FY_COUNT(nothing); i++) {
         char text[600];
@@ -32,6 +32,12 @@ static void test_keeps(void **state) {
     }
 }
 
+static void test_logic(void **state) {
+    (void)state;
+    assert_becomes("identity", "(bool[n] x) => (y) <bool t = {1}, bool f = {0}> { a = And (t, x) b = Or (a, f) c = Xor (b, f) y = Not (c) }", "(bool[n] x) => (y) { y = Not (x) }");
+    assert_left("identity", "(bool[n] x) => (y) <bool t = {1}, bool f = {0}> { a = And (f, x) b = Or (a, t) c = Xor (b, t) y = Not (c) }", 0);
+}
+
 static void test_outputs_keep_names(void **state) {
     (void)state;
     assert_pass("identity", "(float[2] x) => (y) { a = Relu (x) y = Identity (a) }", "(float[2] x) => (y) { y = Relu (x) }");
@@ -51,6 +57,6 @@ static void test_bodies(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_drops), cmocka_unit_test(test_keeps), cmocka_unit_test(test_outputs_keep_names), cmocka_unit_test(test_bodies)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_drops), cmocka_unit_test(test_keeps), cmocka_unit_test(test_logic), cmocka_unit_test(test_outputs_keep_names), cmocka_unit_test(test_bodies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,7 +38,24 @@ static void test_numbers(void **state) {
     fy_model_free(m);
 }
 
+static void test_expand(void **state) {
+    (void)state;
+    assert_becomes("reshape", "(float[n,1,2] x) => (y) <int64[1] eight = {8}> { s = Shape (x) a = Shape <start = 0, end = 1> (x) b = Shape <start = 2> (x) t = Concat <axis = 0> (a, eight, b) y = Expand (x, t) }",
+        "(float[n,1,2] x) => (y) <int64[3] k = {1, 8, 1}> { y = Expand (x, k) }");
+    /* beside an operand of the expanded shape the broadcast happens anyway */
+    assert_becomes("reshape", "(float[n,4] x, float[1,4] b) => (y) { s = Shape (x) e = Expand (b, s) y = Add (e, x) }", "(float[n,4] x, float[1,4] b) => (y) { y = Add (b, x) }");
+    assert_left("reshape", "(float[n,4] x, float[1,4] b, float[1,4] z) => (y) { s = Shape (x) e = Expand (b, s) y = Add (e, z) }", 0);
+    assert_left("reshape", "(float[n,k] x, float[1,1] b) => (y) { s = Shape (x) y = Expand (b, s) }", 0);
+}
+
+/* The target was exact; what replaces it copies, as no size is 0 for certain. */
+static void test_allowzero(void **state) {
+    (void)state;
+    assert_becomes("reshape", "(float[n,8] x) => (y) <int64[2] k = {2, 4}> { a = Shape <start = 0, end = 1> (x) t = Concat <axis = 0> (a, k) y = Reshape <allowzero = 1> (x, t) }",
+        "(float[n,8] x) => (y) <int64[3] k = {0, 2, 4}> { y = Reshape (x, k) }");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets), cmocka_unit_test(test_too_many_unknown), cmocka_unit_test(test_numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets), cmocka_unit_test(test_too_many_unknown), cmocka_unit_test(test_numbers), cmocka_unit_test(test_expand), cmocka_unit_test(test_allowzero)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 #include "formats/pt2.h"
 #include "tensor/compare.h"
 
-static const fy_pass_options all = {.fold = true, .fold_bn = true};
+static const fy_pass_options all = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true};
 
 /* ---- the driver ------------------------------------------------------------------------------------------------------ */
 
@@ -89,12 +89,58 @@ static void test_dumps(void **state) {
     fy_model_free(m);
 }
 
-/* Every allocation that the passes make may fail. */
-static void test_out_of_memory(void **state) {
+/* Something for each of the passes that recognise, merge and move. */
+static const char patterns[] = "(float[n,6,8] x, bool flag) => (y, z) <float[8,8] w = {1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, "
+    "1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8}, float[8] g = {1, 2, 3, 4, 5, 6, 7, 8}, float[8] g2 = {1, 2, 3, 4, 5, 6, 7, 8}, "
+    "int64[1] last = {-1}, int64[1] zero = {0}, int64[1] four = {4}, int64[1] eight = {8}, int64[1] two1 = {2}, int64[4] heads = {0, 0, 2, 4}, int64[3] back = {0, 0, 8}, float two = {2}, "
+    "float root = {1.41421354}, float one = {1}, float half = {0.5}, float eps = {1e-05}, bool yes = {1}, float six = {6}, float none = {0}> "
+    "{ m = ReduceMean (x, last) d = Sub (x, m) p = Pow (d, two) v = ReduceMean (p, last) e = Add (v, eps) s = Sqrt (e) q = Div (d, s) n1 = Mul (q, g) n2 = Add (n1, g2) "
+    "pq = MatMul (n2, w) pb = Add (pq, g) rq = Reshape (pb, heads) tq = Transpose <perm = [0, 2, 1, 3]> (rq) sq = Mul (tq, half) "
+    "pk = MatMul (n2, w) rk = Reshape (pk, heads) tk = Transpose <perm = [0, 2, 1, 3]> (rk) kt = Transpose <perm = [0, 1, 3, 2]> (tk) "
+    "rv = Reshape (n2, heads) tv = Transpose <perm = [0, 2, 1, 3]> (rv) qk = MatMul (sq, kt) sm = Softmax <axis = -1> (qk) at = MatMul (sm, tv) "
+    "ta = Transpose <perm = [0, 2, 1, 3]> (at) ra = Reshape (ta, back) a1 = Div (ra, root) a2 = Erf (a1) a3 = Add (a2, one) a4 = Mul (ra, a3) gl = Mul (a4, half) "
+    "lo = Slice (gl, zero, four, two1) hi = Slice (gl, four, eight, two1) cc = Concat <axis = 2> (hi, lo) fl = Max (cc, none) fh = Min (fl, six) "
+    "ff = If <then_branch = t () => (i1) { i0 = Mul (fh, two) i1 = Mul (i0, two) }, else_branch = f () => (j1) { j1 = Neg (fh) }> (yes) "
+    "sh = Shape (x) ex = Expand (one, sh) y = Add (ff, ex) ab = Abs (ff) z = ReduceSum (ab, last) }";
+
+static void test_patterns(void **state) {
+    ferry_error e;
+    fy_tensor   before, after;
+    (void)state;
+    fy_model *m = model_of(patterns);
+    run_model(m, 0, &before);
+    assert_ok(fy_passes_run(m, &all, &e), e);
+    run_model(m, 0, &after);
+    assert_near(&after, &before, 1e-5);
+    assert_int_equal(count_op(m, "LayerNormalization"), 1);
+    assert_int_equal(count_op(m, "Attention"), 1);
+    assert_int_equal(count_op(m, "Gelu"), 1);
+    assert_int_equal(count_op(m, "Split"), 1);
+    assert_int_equal(count_op(m, "Clip"), 1);
+    assert_int_equal(count_op(m, "If"), 0);
+    assert_int_equal(count_op(m, "ReduceL1"), 1);
+    fy_tensor_free(&before);
+    fy_tensor_free(&after);
+    fy_model_free(m);
+}
+
+/* A shape that cannot be, in a branch that is never taken: the model is simplified all the same. */
+static void test_untaken_branch(void **state) {
     ferry_error e;
     (void)state;
+    fy_model *m = model_of("(float[2,3] x, bool c) => (y) <int64[1] two = {2}, int64[1] half = {4}> { y = If <then_branch = t () => (p) { n = Add (two, half) a = Abs (n) r = Reshape (x, a) "
+        "k = Add (a, two) q = Reshape (r, k) p = Relu (q) }, else_branch = f () => (u) { v = Identity (x) u = Exp (v) }> (c) }");
+    assert_ok(fy_passes_run(m, &all, &e), e);
+    assert_int_equal(count_op(m, "Identity"), 0);
+    assert_int_equal(count_op(m, "If"), 1);
+    fy_model_free(m);
+}
+
+/* Every allocation that the passes make may fail. */
+static void out_of_memory(const char *text) {
+    ferry_error e;
     for (int64_t k = 0;; k++) {
-        fy_model *m = model_of(messy);
+        fy_model *m = model_of(text);
         fy_os_fail_at(k, false);
         fy_status s = fy_passes_run(m, &all, &e);
         bool over = fy_os_calls() <= k;
@@ -106,6 +152,12 @@ static void test_out_of_memory(void **state) {
     }
 }
 
+static void test_out_of_memory(void **state) {
+    (void)state;
+    out_of_memory(messy);
+    out_of_memory(patterns);
+}
+
 /* ---- work ------------------------------------------------------------------------------------------------------------ */
 
 /* Allocations and bytes for n nodes of a chain with something for every pass in it. */
@@ -114,7 +166,7 @@ static int64_t work(int n, size_t *peak) {
     ferry_error e;
     fy_buf_fmt(&text, "(float[k,4] x) => (y) <float one = {1}> { v0 = Relu (x) ");
     for (int i = 0; i < n; i += 5)
-        fy_buf_fmt(&text, "a%d = Identity (v%d) s%d = Shape (a%d) r%d = Reshape (a%d, s%d) t%d = Sqrt (one) v%d = Add (r%d, t%d) ", i, i, i, i, i, i, i, i, i + 5, i, i);
+        fy_buf_fmt(&text, "a%d = Identity (v%d) s%d = Shape (a%d) r%d = Reshape (a%d, s%d) t%d = Sqrt (one) v%d = PRelu (r%d, t%d) ", i, i, i, i, i, i, i, i, i + 5, i, i);
     fy_buf_fmt(&text, "y = Exp (v%d) }", n);
     fy_model *m = model_of(text.at);
     fy_buf_free(&text);
@@ -227,7 +279,7 @@ static void test_fixtures(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rounds), cmocka_unit_test(test_switches), cmocka_unit_test(test_dumps), cmocka_unit_test(test_out_of_memory),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rounds), cmocka_unit_test(test_switches), cmocka_unit_test(test_dumps), cmocka_unit_test(test_patterns), cmocka_unit_test(test_untaken_branch), cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_linear), cmocka_unit_test(test_fixtures)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

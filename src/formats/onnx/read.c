@@ -61,6 +61,9 @@ static fy_status declare(scope *s, fy_pb *c, const char *name, fy_value *v) {
 
 /* ---- types ------------------------------------------------------------------------------------------------------- */
 
+/* Some tools name every unknown size alike: that is no claim that the sizes are equal. */
+static bool placeholder(const char *name) { return !strcmp(name, "?") || !strcmp(name, "*") || !strcmp(name, "-1") || !strcmp(name, "None"); }
+
 /* `item`: in the type of a sequence's items, where a name stands for a size that may differ from item to item. */
 static fy_status dim_of(const fy_dim **out, reader *rd, fy_pb *c, bool item) {
     fy_dims *p = rd->m->dims;
@@ -73,6 +76,7 @@ static fy_status dim_of(const fy_dim **out, reader *rd, fy_pb *c, bool item) {
             const char *name;
             if (!c->n) continue;
             FY_TRY(name_of(&name, rd, c));
+            if (placeholder(name)) continue;
             d = item ? fy_dim_varying(p, name, NULL) : fy_dim_parse(p, name, c->n);
             if (!d) d = fy_dim_sym(p, name);
         }
