@@ -23,6 +23,7 @@
 static _Atomic int64_t calls, fail_call = -1;
 static _Atomic bool    fail_forever;
 static _Atomic size_t  bytes_now, bytes_peak;
+static _Atomic int     guard;
 
 void fy_os_fail_at(int64_t k, bool forever) {
     atomic_store(&calls, 0);
@@ -121,6 +122,42 @@ void fy_free_aligned(void *p) {
     memcpy(&n, block, sizeof n);
     account(0, n);
     free(block);
+}
+
+/* ---- guard pages -------------------------------------------------------------------------------------------------- */
+
+void fy_os_guard(fy_guard g) { atomic_store(&guard, (int)g); }
+bool fy_os_guarded(void) { return atomic_load_explicit(&guard, memory_order_relaxed) != FY_GUARD_OFF; }
+
+static size_t page_size(void) {
+    long n = sysconf(_SC_PAGESIZE);
+    return n > 0 ? (size_t)n : 4096;
+}
+
+void *fy_malloc_data(size_t bytes, bool *guarded) {
+    int g = atomic_load_explicit(&guard, memory_order_relaxed);
+    *guarded = g != FY_GUARD_OFF;
+    if (FY_LIKELY(g == FY_GUARD_OFF)) return fy_malloc_aligned(bytes);
+    size_t page = page_size(), room, n;
+    if (!total(&n, bytes, 1, 4 * page) || fy_os_fails(ENOMEM)) return NULL;
+    room = (bytes + page - 1) / page * page;
+    char *map = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) return NULL;
+    if (room && mprotect(map + page, room, PROT_READ | PROT_WRITE)) {
+        (void)munmap(map, room + 2 * page);
+        return NULL;
+    }
+    if (room) memset(map + page, 0xA5, room);       /* what nobody wrote shows */
+    account(bytes, 0);
+    return map + page + (g == FY_GUARD_END ? room - bytes : 0);
+}
+
+void fy_free_data(void *p, size_t bytes, bool guarded) {
+    if (!guarded) fy_free_aligned(p);
+    if (!p || !guarded) return;
+    size_t page = page_size(), room = (bytes + page - 1) / page * page;
+    account(0, bytes);
+    (void)munmap((char *)p - (uintptr_t)p % page - page, room + 2 * page);
 }
 
 int fy_os_openat(int dir, const char *name, int flags, int mode) {

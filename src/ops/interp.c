@@ -16,7 +16,7 @@ typedef struct slot { fy_rval *v; int64_t uses; bool owned; } slot;
 typedef struct run {
     const fy_interp *it;
     fy_dims         *dims;
-    int64_t          since_reset, max_bytes;
+    int64_t          since_reset, max_bytes, steps;
     int              depth;
     slot            *slot;
     uint32_t         nslots;
@@ -81,6 +81,14 @@ static fy_status fetch(run *r, const fy_value *v, fy_rval **val) {
     }
     FY_NEED(r->e, s->v, GRAPH, "value \"%s\" is used before it is made", v->name ? v->name : "");
     *val = s->v;
+    return FY_OK;
+}
+
+/* Before each node and body: may the run go on? */
+static fy_status step(run *r) {
+    const fy_interp *it = r->it;
+    FY_NEED(r->e, !it->max_steps || ++r->steps <= it->max_steps, LIMIT, "more than %lld steps", (long long)it->max_steps);
+    FY_NEED(r->e, !it->stop || !it->stop(it->ctx), STOPPED, "the run was stopped");
     return FY_OK;
 }
 
@@ -165,8 +173,11 @@ static fy_status call_node(run *r, const fy_node *n, int nin, fy_rval *const *in
             if (out[i]) out[i]->kind = FY_TENSOR;
     }
     fy_call c = {.node = n, .e = r->e, .pool = r->it->pool, .scratch = scratch, .nin = nin, .nout = nout, .in = in, .out = out,
-                 .run_graph = body, .engine = r, .max_bytes = r->max_bytes, .hooks = r->it->hooks};
-    return op->ref(&c);
+                 .run_graph = body, .engine = r, .max_bytes = r->max_bytes, .hooks = r->it->hooks,
+                 .stop = r->it->stop, .stop_ctx = r->it->ctx};
+    FY_TRY(op->ref(&c));
+    FY_NEED(r->e, !fy_stopped(&c), STOPPED, "the run was stopped");        /* pieces of the result may be missing */
+    return FY_OK;
 }
 
 /* What went in, for the reader of the message: "inputs f32[1,3,224,224], i64[4]". */
@@ -204,6 +215,7 @@ static fy_status run_node(run *r, const fy_graph *g, const fy_node *n) {
         if (n->cap[i]->value) s = fetch(r, n->cap[i]->value, &unused);
     for (int i = 0; i < n->nout && s == FY_OK; i++)
         if (n->out[i] && !(out[i] = new_rval(r))) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+    if (s == FY_OK) s = step(r);
     if (s == FY_OK) s = call_node(r, n, n->nin, in, n->nout, out, &scratch);
     for (int i = 0; i < n->nout && s == FY_OK; i++)
         if (out[i] && out[i]->kind == FY_TENSOR && !out[i]->t.dtype) s = fy_fail(r->e, FY_E_INTERNAL, "%s made no output %d", n->op->name, i);
@@ -370,8 +382,9 @@ static fy_status run_body(run *r, const fy_graph *g, int nin, fy_rval *const *in
 
 static fy_status run_graph(run *r, const fy_graph *g, int nin, fy_rval *const *in, int nout, fy_rval *out, bool own_memory) {
     FY_NEED(r->e, r->depth < FY_MAX_NESTING, LIMIT, "graphs nest deeper than %d", FY_MAX_NESTING);
-    r->depth++;
     memset(out, 0, (size_t)nout * sizeof *out);
+    FY_TRY(step(r));
+    r->depth++;
     fy_status s = run_body(r, g, nin, in, nout, out, own_memory);
     if (s != FY_OK)
         for (int i = 0; i < nout; i++) fy_rval_free(&out[i]);

@@ -9,20 +9,25 @@
 
 /* ---- storage ------------------------------------------------------------------------------------------------------ */
 
-fy_storage *fy_storage_new(size_t bytes) {
+/* `align`: of what is kept there, in guarded memory; the bytes used end at most align - 1 before the guard. */
+static fy_storage *storage(size_t bytes, size_t align) {
     fy_storage *s = fy_malloc(1, sizeof *s);
-    void *at = s ? fy_malloc_aligned(bytes) : NULL;
+    bool guarded = false;
+    if (fy_os_guarded() && bytes < SIZE_MAX - align) bytes = (bytes + align - 1) / align * align;
+    void *at = s ? fy_malloc_data(bytes, &guarded) : NULL;
     if (!at) {
         fy_free(s);
         return NULL;
     }
-    *s = (fy_storage){ at, bytes, 1, false };
+    *s = (fy_storage){ at, bytes, 1, false, guarded };
     return s;
 }
 
+fy_storage *fy_storage_new(size_t bytes) { return storage(bytes, 16); }
+
 fy_storage *fy_storage_borrow(const void *at, size_t bytes) {
     fy_storage *s = fy_malloc(1, sizeof *s);
-    if (s) *s = (fy_storage){ (void *)(uintptr_t)at, bytes, 1, true };
+    if (s) *s = (fy_storage){ (void *)(uintptr_t)at, bytes, 1, true, false };
     return s;
 }
 
@@ -33,7 +38,7 @@ fy_storage *fy_storage_ref(fy_storage *s) {
 
 void fy_storage_unref(fy_storage *s) {
     if (!s || --s->refs > 0) return;
-    if (!s->borrowed) fy_free_aligned(s->at);
+    if (!s->borrowed) fy_free_data(s->at, s->bytes, s->guarded);
     fy_free(s);
 }
 
@@ -94,7 +99,7 @@ fy_status fy_tensor_new(fy_tensor *t, fy_dtype dtype, int rank, const int64_t *d
     FY_NEED(e, fy_count_dims(&count, rank, dim) && fy_mul_size(&bytes, (size_t)count, (size_t)elem), LIMIT,
         "a %s tensor of rank %d is too large to address",
         fy_dtype_name(dtype), rank);
-    fy_storage *s = fy_storage_new(bytes);
+    fy_storage *s = storage(bytes, 1);
     FY_NEED(e, s, NOMEM, "out of memory: a tensor needs %zu bytes", bytes);
     if (dtype == FERRY_STRING) memset(s->at, 0, bytes);
     *t = fy_tensor_view(dtype, rank, dim, s->at);

@@ -33,7 +33,7 @@ bool fy_str_equal(const fy_str *a, const fy_str *b);
 int  fy_str_order(const fy_str *a, const fy_str *b);         /* by bytes: for UTF-8, by code points */
 
 /* Shared, counted memory behind tensors. Not thread safe: one run uses it. */
-typedef struct fy_storage { void *at; size_t bytes; int64_t refs; bool borrowed; } fy_storage;
+typedef struct fy_storage { void *at; size_t bytes; int64_t refs; bool borrowed, guarded; } fy_storage;
 fy_storage *fy_storage_new(size_t bytes);                    /* refs = 1; 64-byte aligned, not zeroed; NULL: out of memory */
 fy_storage *fy_storage_borrow(const void *at, size_t bytes); /* never written, never freed */
 fy_storage *fy_storage_ref(fy_storage *s);                   /* NULL is fine */
