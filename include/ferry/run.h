@@ -117,6 +117,7 @@ typedef struct ferry_port {
  * commas; a word that is not known is an error:
  *   threads=N [the cores that affinity and cgroup allow]      how many threads one run may use
  *   engine=NAME [ferry]                                       ferry, or onnxruntime where it is installed
+ *   plugin=PATH                                               operators from a shared object (ferry/plugin.h); may be repeated
  * The file is mapped and must not be changed while the model is open. NULL on failure: NOFILE, READ, FORMAT, CORRUPT, OP,
  * UNSUPPORTED, ENGINE, NOMEM ... */
 FERRY_API ferry_model *ferry_open(const char *path, const char *options, ferry_error *e);

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -258,3 +259,18 @@ void *fy_os_map(int fd, size_t bytes) {
 }
 
 void fy_os_unmap(void *p, size_t bytes) { if (p && bytes) (void)munmap(p, bytes); }
+
+void *fy_os_dlopen(const char *path, char *why, size_t n) {
+    void *lib = fy_os_fails(ENOENT) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const char *text = lib ? NULL : dlerror();
+    if (!lib) snprintf(why, n, "%s", text ? text : strerror(errno));
+    return lib;
+}
+
+bool fy_os_dlsym(void *lib, const char *name, void (**fn)(void)) {
+    void *p = dlsym(lib, name);
+    if (p) memcpy(fn, &p, sizeof p);
+    return p != NULL;
+}
+
+void fy_os_dlclose(void *lib) { if (lib) (void)dlclose(lib); }

@@ -38,6 +38,10 @@ bool    fy_os_same_file(const char *a, const char *b);      /* both there (links
 int     fy_os_chmod(int fd, unsigned mode);
 void   *fy_os_map(int fd, size_t bytes);                    /* read-only, private; NULL on failure */
 void    fy_os_unmap(void *p, size_t bytes);
+/* Shared objects. `why` says in words what failed. A function's address is copied into *fn (ISO C has no cast for it); false: not there. */
+void   *fy_os_dlopen(const char *path, char *why, size_t n);
+bool    fy_os_dlsym(void *lib, const char *name, void (**fn)(void));
+void    fy_os_dlclose(void *lib);
 
 /* Test hooks. Calls are counted from 0 since the last reset; the call numbered `k` fails (k < 0: none; `forever`: all
  * from k on). Not thread safe: set while one thread runs. */

@@ -306,37 +306,9 @@ static fy_status store_state(run *r, const fy_graph *g) {
     return FY_OK;
 }
 
-/* Strings with their bytes behind them in one block. */
-static fy_status own_strings(fy_tensor *t, ferry_error *e) {
-    fy_tensor dense;
-    size_t bytes = 0;
-    FY_TRY(fy_tensor_clone(&dense, t, e));
-    fy_str *s = dense.data;
-    int64_t n = fy_count(t);
-    for (int64_t i = 0; i < n; i++) bytes += s[i].n;
-    fy_storage *st = fy_storage_new((size_t)n * sizeof *s + bytes);
-    if (!st) {
-        fy_tensor_free(&dense);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
-    }
-    fy_str *to = st->at;
-    char *p = (char *)(to + n);
-    for (int64_t i = 0; i < n; i++) {
-        to[i] = (fy_str){p, s[i].n};
-        if (s[i].n) memcpy(p, s[i].at, s[i].n);
-        p += s[i].n;
-    }
-    fy_storage_unref(dense.own);
-    dense.own = st;
-    dense.data = to;
-    fy_tensor_free(t);
-    *t = dense;
-    return FY_OK;
-}
-
 /* What leaves the interpreter must not point into the caller's inputs. */
 static fy_status own(fy_rval *v, ferry_error *e) {
-    if (v->kind == FY_TENSOR && v->t.dtype == FERRY_STRING) return own_strings(&v->t, e);
+    if (v->kind == FY_TENSOR && v->t.dtype == FERRY_STRING) return fy_tensor_own_strings(&v->t, e);
     if (v->kind == FY_TENSOR && v->t.dtype && (!v->t.own || v->t.own->borrowed || !fy_contiguous(&v->t))) {
         fy_tensor t;
         FY_TRY(fy_tensor_clone(&t, &v->t, e));

@@ -139,6 +139,33 @@ fy_status fy_tensor_cast(fy_tensor *dst, const fy_tensor *src, fy_dtype dtype, f
     return FY_OK;
 }
 
+fy_status fy_tensor_own_strings(fy_tensor *t, ferry_error *e) {
+    fy_tensor dense;
+    size_t bytes = 0;
+    FY_TRY(fy_tensor_clone(&dense, t, e));
+    fy_str *s = dense.data;
+    int64_t n = fy_count(t);
+    for (int64_t i = 0; i < n; i++) bytes += s[i].n;
+    fy_storage *st = fy_storage_new((size_t)n * sizeof *s + bytes);
+    if (!st) {
+        fy_tensor_free(&dense);
+        return fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
+    fy_str *to = st->at;
+    char *p = (char *)(to + n);
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = (fy_str){p, s[i].n};
+        if (s[i].n) memcpy(p, s[i].at, s[i].n);
+        p += s[i].n;
+    }
+    fy_storage_unref(dense.own);
+    dense.own = st;
+    dense.data = to;
+    fy_tensor_free(t);
+    *t = dense;
+    return FY_OK;
+}
+
 /* ---- copies ------------------------------------------------------------------------------------------------------- */
 
 #define COPY_LOOP(T) do { const T *s_ = (const T *)src + from; T *d_ = (T *)dst + to; \

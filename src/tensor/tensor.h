@@ -65,6 +65,8 @@ FY_CHECKED fy_status fy_tensor_clone(fy_tensor *dst, const fy_tensor *src, ferry
 /* Converts every element as ONNX Cast does (float to int truncates, out of range saturates, NaN gives 0; bool is != 0),
  * complex to its real part; strings only to strings, else TYPE. */
 FY_CHECKED fy_status fy_tensor_cast(fy_tensor *dst, const fy_tensor *src, fy_dtype dtype, ferry_error *e);
+/* A tensor of strings gets memory of its own with the bytes behind the elements. */
+FY_CHECKED fy_status fy_tensor_own_strings(fy_tensor *t, ferry_error *e);
 /* Element-wise copy between any two views of equal dims; dtypes may differ (then as fy_tensor_cast). */
 void      fy_tensor_copy(fy_tensor *dst, const fy_tensor *src);
 
