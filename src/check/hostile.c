@@ -7,6 +7,7 @@
 #include "check/hostile.h"
 
 #include "base/checked.h"
+#include "engines/engine.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -167,12 +168,13 @@ static fy_status recast(fy_tensor *t, fy_dtype dtype, ferry_error *e) { return r
 static fy_status copy_in(fy_rval *to, const fy_rval *from, ferry_error *e) {
     *to = (fy_rval){.kind = from->kind, .elem_dtype = from->elem_dtype};
     if (from->kind == FY_TENSOR) return fy_tensor_clone(&to->t, &from->t, e);
+    if (from->n && from->item && from->item[0].kind != FY_TENSOR) return fy_rval_copy(to, from, e);      /* nested: handed on as it is */
     int64_t n = from->kind == FY_MAP ? 2 : from->n;
     FY_NOMEM(e, to->item = fy_calloc((size_t)n + 1, sizeof *to->item));
     to->n = from->n;
     for (int64_t i = 0; i < n; i++) {
         to->item[i].kind = FY_TENSOR;
-        if (from->item[i].kind == FY_TENSOR) FY_TRY(fy_tensor_clone(&to->item[i].t, &from->item[i].t, e));
+        FY_TRY(fy_tensor_clone(&to->item[i].t, &from->item[i].t, e));
     }
     return FY_OK;
 }
@@ -181,11 +183,12 @@ static fy_status copy_in(fy_rval *to, const fy_rval *from, ferry_error *e) {
 static fy_tensor *target(fy_rval *v, int64_t k) {
     if (v->kind == FY_TENSOR) return &v->t;
     int64_t n = v->kind == FY_MAP ? 2 : v->n;
-    return n ? &v->item[k > 0 ? k % n : 0].t : NULL;
+    fy_rval *item = n ? &v->item[k > 0 ? k % n : 0] : NULL;
+    return item && item->kind == FY_TENSOR ? &item->t : NULL;
 }
 
 static fy_status change_items(fy_rval *v, int value, ferry_error *e) {
-    if (v->kind == FY_TENSOR || !v->item || !v->n) return FY_OK;
+    if (v->kind == FY_TENSOR || !v->item || !v->n || v->item[0].kind != FY_TENSOR) return FY_OK;
     if (value == 0 && v->kind != FY_MAP) {
         for (int64_t i = 0; i < v->n; i++) fy_rval_free(&v->item[i]);
         v->n = 0;
@@ -395,7 +398,7 @@ static fy_status execute(const bench *b, fy_model *m, fy_node *n, fy_rval *in, c
     FY_TRY(s);
     check_simplify(b, n);
     for (int i = 0; i < b->base->nin; i++) arg[i] = in[i].kind ? &in[i] : NULL;
-    fy_interp it = {.max_bytes = FY_HOSTILE_BYTES, .max_steps = FY_HOSTILE_STEPS};
+    fy_interp it = {.max_bytes = FY_HOSTILE_BYTES, .max_steps = FY_HOSTILE_STEPS, .hooks = fy_hooks_builtin()};
     s = fy_interp_run(&it, g, arg, out, e);
     if (is_fault(s, e)) fault(b, "the run: ", e->text);
     for (int i = 0; s == FY_OK && i < g->out.n; i++)
@@ -421,6 +424,7 @@ static fy_status run_case(bench *b, const change *c, int nc, bool keep, ferry_er
     h->number++;
     h->ncases++;
     describe(b, c, nc);
+    if (h->each) h->each(h->ctx, h);
     if (h->guard && !keep) fy_os_guard(h->number & 1 ? FY_GUARD_END : FY_GUARD_START);
     fy_status s = fy_hostile_model(h, b->base, &m, &n, e);
     for (int i = 0; !s && i < b->base->nin; i++)

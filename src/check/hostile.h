@@ -17,6 +17,7 @@ struct fy_hostile {
     int64_t     most;                    /* single changes tried for each base, spread evenly over all; 0: all */
     bool        guard;                   /* elements of tensors between pages that fault (base/os.h) */
     void      (*found)(void *ctx, const fy_hostile *h, const char *what);
+    void      (*each)(void *ctx, const fy_hostile *h);      /* NULL, or called before each case: for whoever watches the time */
     void       *ctx;
     /* where it is */
     const char *op;

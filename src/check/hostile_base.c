@@ -2,8 +2,8 @@
  * hostile_base.c - valid nodes to start from: those of hostile.def, those that random search finds, those of case folders. */
 #include "check/hostile.h"
 
+#include "engines/engine.h"
 #include "formats/onnx.h"
-#include "opset/opset.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -139,7 +139,7 @@ static fy_status try_base(fy_hostile *h, fy_hostile_base *b, ferry_error *e) {
     fy_status s = m->graph->out.n <= FY_COUNT(out) ? fill(h, b, m->graph, e) : fy_fail(e, FY_E_GRAPH, "too many outputs");
     if (!s) s = fy_infer_model(m, e);
     for (int i = 0; i < b->nin; i++) in[i] = &b->in[i];
-    fy_interp it = {.max_bytes = FY_HOSTILE_BYTES, .max_steps = FY_HOSTILE_STEPS};
+    fy_interp it = {.max_bytes = FY_HOSTILE_BYTES, .max_steps = FY_HOSTILE_STEPS, .hooks = fy_hooks_builtin()};
     if (!s) s = fy_interp_run(&it, m->graph, in, out, e);
     for (int i = 0; !s && i < m->graph->out.n; i++) fy_rval_free(&out[i]);
     fy_model_free(m);
