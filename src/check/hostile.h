@@ -32,6 +32,10 @@ struct fy_hostile {
 /* Faults are counted and reported, not returned. */
 FY_CHECKED fy_status fy_hostile_run(fy_hostile *h, ferry_error *e);
 
+/* The same as a report: verdict FERRY_NO if there are faults. NAME if `only` is no operator. */
+struct ferry_report;
+FY_CHECKED fy_status fy_hostile_report(struct ferry_report *r, fy_hostile *h, void (*progress)(void *ctx, const char *what, double share), void *ctx, ferry_error *e);
+
 /* ---- between hostile.c and hostile_base.c ------------------------------------------------------------------------------ */
 
 #define FY_HOSTILE_IN 16

@@ -15,7 +15,8 @@ static const char *const hints[] = {
 #undef HINT
 };
 
-#define SEARCHED 120                     /* random nodes tried for an operator */
+#define SEARCHED 120                     /* random nodes tried for an operator that has some already, ... */
+#define SEARCHED_BARE 1500               /* ... and for one that has none yet */
 #define KEPT 3                           /* of those that run */
 #define CASES 4                          /* case folders used for an operator */
 
@@ -167,7 +168,7 @@ static fy_status text_of(fy_hostile_base *b, const char *hint, ferry_error *e) {
 static bool hint_is(const char *hint, const fy_op *op) {
     char name[200];
     const char *arrow = strstr(hint, " => "), *eq = arrow ? strstr(arrow + 4, " = ") : NULL;
-    snprintf(name, sizeof name, "%s%s%s", op->domain, *op->domain ? "::" : "", op->name);
+    snprintf(name, sizeof name, "%s%s%s", op->domain, *op->domain ? "." : "", op->name);
     size_t n = strlen(name);
     return eq && !strncmp(eq + 3, name, n) && strchr(" <(", eq[3 + n]);
 }
@@ -209,7 +210,7 @@ static fy_status random_text(fy_hostile *h, fy_hostile_base *b, const fy_op *op,
     int64_t nout = op->min_out > 0 ? op->min_out : 1;
     if (op->max_out < 0 || op->max_out > nout) nout = fy_hostile_range(h, nout, op->max_out < 0 ? nout + 1 : op->max_out);
     for (int64_t i = 0; i < nout && i < 8; i++) fy_buf_fmt(&t, "%sy%lld", i ? ", " : "", (long long)i);
-    fy_buf_fmt(&t, " = %s%s%s ", op->domain, *op->domain ? "::" : "", op->name);
+    fy_buf_fmt(&t, " = %s%s%s ", op->domain, *op->domain ? "." : "", op->name);
     bool first = true;
     for (const fy_attr_spec *s = op->attrs; s && s->name; s++)
         if (s->kind != FY_ATTR_GRAPH && s->kind != FY_ATTR_TYPE) random_attr(h, &t, s, &first);
@@ -307,7 +308,7 @@ fy_status fy_hostile_bases(fy_hostile *h, const fy_op *op, fy_status (*use)(void
     }
     bool body = false;
     for (const fy_attr_spec *s = op->attrs; s && s->name; s++) body |= s->kind == FY_ATTR_GRAPH;
-    for (int i = 0; i < SEARCHED && found < (hinted ? 1 : KEPT) && !body; i++) {
+    for (int i = 0; i < (hinted || found ? SEARCHED : SEARCHED_BARE) && found < (hinted ? 1 : KEPT) && !body; i++) {
         fy_hostile_base b = {0};
         fy_status s = random_text(h, &b, op, e);
         if (!s && !try_base(h, &b, e)) {
