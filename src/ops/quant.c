@@ -216,7 +216,7 @@ static fy_status ref_dynamic(const fy_call *c) {
             hi = buf[i] > (double)hi ? (float)buf[i] : hi;
         }
     }
-    float scale = (hi - lo) / 255.0f;
+    float scale = hi > lo ? (hi - lo) / 255.0f : 1.0f / 255.0f;          /* of nothing but zeros: as onnx's reference; whoever divides by it can */
     double z = scale > 0 ? rint((double)(-lo / scale)) : 0;
     double zero = z < 0 ? 0 : z > 255 ? 255 : z;
     if (fy_res(c, 1)) fy_put_f64(fy_res(c, 1), 0, (double)scale);

@@ -75,14 +75,14 @@ typedef struct reduce { fy_tensor x; fy_tensor *y; int64_t n; kind k; fy_class c
 
 static double start_f(kind k) { return k == MAX ? -HUGE_VAL : k == MIN ? HUGE_VAL : k == PROD ? 1 : 0; }
 
-/* m, s: the greatest so far, and sum of e^(x - m). */
+/* m, s: the greatest so far, and sum of e^(x - m). NaN in s stays there. */
 static void add_exp(double *m, double *s, const double *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (x[i] > *m) {
-            *s = *m == -HUGE_VAL ? 0 : *s * exp(*m - x[i]);
+            *s = *m == -HUGE_VAL && *s == *s ? 0 : *s * exp(*m - x[i]);
             *m = x[i];
         }
-        if (x[i] == *m && fabs(x[i]) == HUGE_VAL) *s = 1;
+        if (x[i] == *m && fabs(x[i]) == HUGE_VAL) *s = *s == *s ? 1 : *s;
         else *s += exp(x[i] - *m);
     }
 }
