@@ -50,11 +50,12 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
                 long t = strtol(eq, &end, 10);
                 FY_NEED(e, !*end && t >= 1 && t <= 1024, USAGE, "threads: '%s' is not a whole number from 1 to 1024", eq);
                 o->threads = (int)t;
-            } else if (!strcmp(word, "plugin")) FY_TRY(fy_registry_plugin(plugins, eq, base, e));
+            } else if (!strcmp(word, "max-steps")) FY_TRY(fy_opt_int(&job, "max-steps", 1, INT64_MAX, &o->max_steps, e));
+            else if (!strcmp(word, "plugin")) FY_TRY(fy_registry_plugin(plugins, eq, base, e));
             else {
-                static const char *const known[] = {"threads", "engine", "plugin"};
+                static const char *const known[] = {"threads", "engine", "max-steps", "plugin"};
                 const char *near = fy_nearest(word, known, FY_COUNT(known));
-                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, plugin", near ? near : "", near ? "'?" : "");
+                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin", near ? near : "", near ? "'?" : "");
             }
         }
         p += n + (p[n] != 0);
@@ -217,6 +218,12 @@ void ferry_session_free(ferry_session *s) {
     fy_free(s->out);
     fy_free(s->next);
     fy_free(s);
+}
+
+int ferry_session_stop(ferry_session *s) {
+    if (!s->model->engine->stop) return FERRY_USAGE;
+    s->model->engine->stop(s->session);
+    return FERRY_OK;
 }
 
 int ferry_session_reset(ferry_session *s, ferry_error *e) {
