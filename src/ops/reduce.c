@@ -58,6 +58,7 @@ static fy_status infer_reduce(fy_infer *f) {
         FY_TRY(fy_k_rank(f, 1, 0, 1, &ra));
         if (!fy_in_ints(f, 1, v, FY_MAX_RANK, &n)) {
             bool sized = ra == 1 && fy_dim_known(fy_in_dim(f, 1, 0), &given);
+            FY_NEED(f->e, !sized || given <= rank, VALUE, "%lld axes for rank %d", (long long)given, rank);
             if (!keep && (!sized || given == 0)) return fy_out_set(f, 0, t, -1, NULL);
             int kept = keep ? rank : rank - (int)(given < rank ? given : rank);
             for (int i = 0; i < kept; i++) dim[i] = fy_dim_opaque(f->dims, "reduced");
