@@ -26,9 +26,9 @@ for program in build-fuzz/fuzz/libfuzz_*; do
 done
 
 cmake -S . -B build-hostile -DCMAKE_BUILD_TYPE=Debug -DFERRY_SANITIZE=address,undefined >build-fuzz/configure-hostile.log 2>&1 || { cat build-fuzz/configure-hostile.log; exit 1; }
-cmake --build build-hostile -j2 --target test_ops_hostile
+cmake --build build-hostile -j2 --target test_ops_hostile_operands
 for seed in 1 2 3; do
     echo "== hostile operands, seed $seed"
-    FERRY_HOSTILE_SEED=$seed FERRY_HOSTILE=${FERRY_HOSTILE:-1000} build-hostile/tests/test_ops_hostile 2>build-fuzz/hostile.log >&2 || { tail -40 build-fuzz/hostile.log; exit 1; }
+    FERRY_HOSTILE_SEED=$seed FERRY_HOSTILE=${FERRY_HOSTILE:-1000} build-hostile/tests/test_ops_hostile_operands 2>build-fuzz/hostile.log >&2 || { tail -40 build-fuzz/hostile.log; exit 1; }
     grep operators, build-fuzz/hostile.log
 done
