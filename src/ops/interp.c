@@ -109,7 +109,10 @@ static fy_status type_of(run *r, fy_arena *a, const fy_rval *v, fy_type *t, int 
     t->elem = el;
     *el = (fy_type){.kind = FY_TENSOR, .dtype = v->elem_dtype, .rank = -1};
     if (v->kind != FY_MAP) return v->n > 0 ? type_of(r, a, &v->item[0], el, depth + 1) : FY_OK;
+    FY_NEED(r->e, v->item, VALUE, "a map has neither keys nor values");
     const fy_rval *values = &v->item[1];
+    int64_t nkeys = fy_count(&v->item[0].t), nvalues = values->kind == FY_TENSOR ? fy_count(&values->t) : values->n;
+    FY_NEED(r->e, nkeys == nvalues, VALUE, "a map has %lld keys and %lld values", (long long)nkeys, (long long)nvalues);      /* kernels walk both by one count */
     t->dtype = v->item[0].t.dtype;
     if (values->kind == FY_TENSOR) *el = (fy_type){.kind = FY_TENSOR, .dtype = values->t.dtype, .rank = 0};
     else if (values->n > 0) return type_of(r, a, &values->item[0], el, depth + 1);
