@@ -44,7 +44,7 @@ static void test_all(void **state) {
     ferry_error e = {0};
     bool long_run = getenv("FERRY_HOSTILE") != NULL;
     hostile = (fy_hostile){.seed = (uint64_t)setting("FERRY_HOSTILE_SEED", 1), .only = getenv("FERRY_HOSTILE_OP"), .guard = true, .found = found, .each = each,
-        .trials = setting("FERRY_HOSTILE", 40), .most = long_run ? 0 : 250, .folder = getenv("FERRY_ONNX_CASES")};
+        .trials = setting("FERRY_HOSTILE", 24), .most = long_run ? 0 : 150, .folder = getenv("FERRY_ONNX_CASES")};
     signal(SIGSEGV, caught);
     signal(SIGBUS, caught);
     signal(SIGFPE, caught);
