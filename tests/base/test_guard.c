@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/os.h"
 
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,7 +16,8 @@ static bool faults(volatile unsigned char *p) {
     assert_true(child >= 0);
     if (!child) {
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-        if (!freopen("/dev/null", "w", stderr)) _exit(9);
+        signal(SIGSEGV, SIG_DFL);                             /* cmocka's handler would go on with the tests */
+        signal(SIGBUS, SIG_DFL);
         *p = (unsigned char)(*p + 1);
         _exit(0);
     }
