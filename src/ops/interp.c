@@ -112,6 +112,7 @@ static fy_status type_of(run *r, fy_arena *a, const fy_rval *v, fy_type *t, int 
     FY_NEED(r->e, v->item, VALUE, "a map has neither keys nor values");
     const fy_rval *values = &v->item[1];
     int64_t nkeys = fy_count(&v->item[0].t), nvalues = values->kind == FY_TENSOR ? fy_count(&values->t) : values->n;
+    FY_NEED(r->e, v->item[0].t.rank == 1 && (values->kind != FY_TENSOR || values->t.rank == 1), SHAPE, "the keys and values of a map must be lists");
     FY_NEED(r->e, nkeys == nvalues, VALUE, "a map has %lld keys and %lld values", (long long)nkeys, (long long)nvalues);      /* kernels walk both by one count */
     t->dtype = v->item[0].t.dtype;
     if (values->kind == FY_TENSOR) *el = (fy_type){.kind = FY_TENSOR, .dtype = values->t.dtype, .rank = 0};
