@@ -12,6 +12,9 @@
 /* One flag. `arg` NULL: takes no value. `key` NULL: the name without dashes is the option's key in the job. */
 typedef struct cli_flag { const char *name; const char *arg; const char *help; } cli_flag;
 
+/* For the commands that read a model. */
+#define CLI_PLUGIN {"--plugin", "PATH", "operators from a shared object (docs/plugins.md); may be repeated"}
+
 typedef struct cli_args {
     const char  **at;                    /* positional arguments */
     size_t        n;

@@ -13,6 +13,7 @@ static const cli_flag flags[] = {
     {"--engine", "NAME", "who runs the written model for verification: ferry (default), onnxruntime"},
     {"--threads", "N", "threads for verification; default: the cores allowed to us"},
     {"--external-data", NULL, "weights in OUT.onnx.data; automatic above 2 GiB"},
+    CLI_PLUGIN,
     {0},
 };
 

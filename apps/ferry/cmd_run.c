@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cmd_run.c - ferry run: feeds tensors, images or random numbers to a model and shows what comes out. */
 #include "cli.h"
+#include "ferry/plugin.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ static const cli_flag flags[] = {
     {"--labels", "FILE", "one name per line, for --top"},
     {"--engine", "NAME", "ferry (default), onnxruntime"},
     {"--threads", "N", "default: the cores allowed to us"},
+    CLI_PLUGIN,
     {0},
 };
 
@@ -344,6 +346,20 @@ static int run_model(const cli_args *a, const ferry_model *m, char **label, size
     return kind ? cli_fail(a, &e) : missing;
 }
 
+/* NULL with e->kind 0: none is asked for. */
+static ferry_registry *load_plugins(const cli_args *a, ferry_error *e) {
+    ferry_registry *r = NULL;
+    for (size_t i = 0; i < a->noption; i++) {
+        if (strcmp(a->option[i].key, "plugin")) continue;
+        if (!r && !(r = ferry_registry_new(e))) return NULL;
+        if (ferry_registry_load(r, a->option[i].value, e)) {
+            ferry_registry_free(r);
+            return NULL;
+        }
+    }
+    return r;
+}
+
 static int run(const cli_args *a) {
     ferry_error e = {0};
     char options[256];
@@ -352,7 +368,9 @@ static int run(const cli_args *a) {
     char **label = labels ? read_labels(labels, &nlabels) : NULL;
     if (labels && !label) return cli_usage("run", "--labels %s cannot be read", labels);
     snprintf(options, sizeof options, "%s%s %s%s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "");
-    ferry_model *m = ferry_open(a->at[0], options, &e);
+    ferry_registry *plugins = load_plugins(a, &e);
+    ferry_model *m = e.kind ? NULL : ferry_open_with(a->at[0], options, plugins, &e);
+    ferry_registry_free(plugins);
     int kind = m ? run_model(a, m, label, nlabels) : cli_fail(a, &e);
     ferry_close(m);
     for (size_t i = 0; i < nlabels; i++) free(label[i]);

@@ -7,6 +7,10 @@ static const cli_flag flags[] = {
     {"--exceptions", "FILE", "onnx: cases that may fail, a line each: NAME and the reason; one that passes is a failure; may be repeated"},
     {"--engine", "NAME", "onnx: who runs the cases: ferry (default), onnxruntime"},
     {"--threads", "N", "default: the cores allowed to us"},
+    {"--op", "NAME", "hostile: one operator; default all"},
+    {"--seed", "N", "hostile: of the random combinations; default 1"},
+    {"--trials", "N", "hostile: random combinations for each node tried, beside every single change; default 100"},
+    CLI_PLUGIN,
     {0},
 };
 
@@ -19,9 +23,11 @@ static int run(const cli_args *a) {
 }
 
 const cli_command cli_selftest = {
-    "selftest", "ferry", "selftest onnx FOLDER... [FLAGS]", "run the official ONNX cases here, on this machine", flags,
+    "selftest", "ferry", "selftest onnx FOLDER... | hostile [FOLDER] [FLAGS]", "run the official ONNX cases, or hostile operands, on this machine", flags,
     "  ferry selftest onnx build/conformance/node         # a folder of cases: model.onnx, test_data_set_0/*.pb\n"
     "  ferry selftest onnx cases --strict --json\n"
-    "  ferry selftest onnx cases --engine onnxruntime     # another engine on the same cases\n",
+    "  ferry selftest onnx cases --engine onnxruntime     # another engine on the same cases\n"
+    "  ferry selftest hostile --trials 1000               # every operator on operands that no model should have\n"
+    "  ferry selftest hostile --op Affine --plugin ./mine.so\n",
     1, -1, run,
 };

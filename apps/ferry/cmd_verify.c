@@ -13,6 +13,7 @@ static const cli_flag flags[] = {
     {"--sizes", "N", "further sizes tried for dynamic axes; default 2"},
     {"--threads", "N", "default: the cores allowed to us"},
     {"--junit", "FILE", "also write JUnit XML, one case for each output and size"},
+    CLI_PLUGIN,
     {0},
 };
 

@@ -117,6 +117,8 @@ typedef struct ferry_port {
  * commas; a word that is not known is an error:
  *   threads=N [the cores that affinity and cgroup allow]      how many threads one run may use
  *   engine=NAME [ferry]                                       ferry, or onnxruntime where it is installed
+ *   max-steps=N [any number]                                  operators and iterations of loops in one run, LIMIT beyond (engine ferry)
+ *   plugin=PATH                                               operators from a shared object (ferry/plugin.h); may be repeated
  * The file is mapped and must not be changed while the model is open. NULL on failure: NOFILE, READ, FORMAT, CORRUPT, OP,
  * UNSUPPORTED, ENGINE, NOMEM ... */
 FERRY_API ferry_model *ferry_open(const char *path, const char *options, ferry_error *e);
@@ -146,6 +148,10 @@ FERRY_API void           ferry_session_free(ferry_session *s);
  * range, NOMEM, UNSUPPORTED where an input or output is no tensor of numbers (ferry_run_values carries those); the session can be used
  * again. */
 FERRY_API int  ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e);
+/* Ends the run that is in progress in this session, or else the next one as it begins, with STOPPED (FERRY_NO). The one function that any
+ * thread, and a signal handler, may call while the session is used (but not while it is reset or freed). It is looked at between
+ * operators, iterations of loops and pieces of long operators. 0, or FERRY_USAGE if the engine cannot. */
+FERRY_API int  ferry_session_stop(ferry_session *s);
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
 /* What a ferry_tensor cannot carry: tensors of strings, sequences, optionals, maps (and tensors of numbers as well). A value owns its

@@ -24,7 +24,9 @@ FERRY_API int         ferry_tensor_stats(const ferry_tensor *t, ferry_stats *s);
 FERRY_API double      ferry_tensor_at(const ferry_tensor *t, int64_t i);
 
 /* Tests that ship with ferry, so that anybody can run them where ferry is to work. `suite` "onnx": paths are case folders of
- * onnx.backend.test or folders of them; options: strict, exceptions=FILE (may be repeated), engine=NAME [ferry], threads=N. FERRY_NO: a case failed. */
+ * onnx.backend.test or folders of them; options: strict, exceptions=FILE (may be repeated), engine=NAME [ferry], threads=N. FERRY_NO: a case failed.
+ * "hostile": every operator on hostile operands, attributes, shapes, dtypes and strides, between guard pages (a fault may end the process); at most one
+ * path, a folder of cases to start from; options: op=NAME, seed=N [1], trials=N [100], plugin=PATH. FERRY_NO: there are faults. */
 FERRY_API int         ferry_selftest(const char *suite, const char *const *paths, size_t n, const ferry_job *job, ferry_report **r, ferry_error *e);
 
 #ifdef __cplusplus

@@ -7,6 +7,7 @@
 #include "base/report.h"
 #include "engines/engine.h"
 #include "ferry/ferry.h"
+#include "ferry/plugin.h"
 #include "base/checked.h"
 #include "passes/passes.h"
 
@@ -15,9 +16,21 @@ typedef struct fy_loaded {
     fy_model   *model;
     fy_program *program;                 /* of a .pt2: its mapped weights back the model's constants; else NULL */
     int64_t     file_opset;              /* ai.onnx version in the file; 0 for a .pt2 */
+    ferry_registry *registry;            /* held: operators beside the built-in ones, or NULL */
 } fy_loaded;
-FY_CHECKED fy_status fy_load(fy_loaded *l, const char *path, ferry_error *e);
+/* With the operators of `r`, which is held (may be NULL), or of the job's option plugin, which may be repeated. */
+FY_CHECKED fy_status fy_load_with(fy_loaded *l, const char *path, ferry_registry *r, ferry_error *e);
+FY_CHECKED fy_status fy_load(fy_loaded *l, const char *path, const ferry_job *job, ferry_error *e);
 void fy_unload(fy_loaded *l);
+
+/* ---- operators of callers and plugins ----------------------------------------------------------------------------------- */
+
+const fy_registry *fy_registry_of(const ferry_registry *r);                  /* NULL: the built-in operators */
+ferry_registry *fy_registry_hold(ferry_registry *r);                         /* for a model; let go with ferry_registry_free. NULL is fine */
+/* Adds the operators of a shared object to *r, which is made, with `base` (may be NULL) behind it, if it is not there. */
+FY_CHECKED fy_status fy_registry_plugin(ferry_registry **r, const char *path, ferry_registry *base, ferry_error *e);
+/* The job's plugins; *r is NULL if it names none. */
+FY_CHECKED fy_status fy_opt_plugins(const ferry_job *job, ferry_registry **r, ferry_error *e);
 
 /* ---- options of a job ------------------------------------------------------------------------------------------------ */
 

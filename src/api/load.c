@@ -15,7 +15,7 @@ static fy_status kind_of(fy_filetype *t, const char *path, ferry_error *e) {
 }
 
 static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
-    FY_TRY(fy_onnx_read(&l->model, path, fy_registry_builtin(), e));
+    FY_TRY(fy_onnx_read(&l->model, path, fy_registry_of(l->registry), e));
     l->file_opset = l->model->opset;
     FY_TRY(fy_opset_raise(l->model, e));
     return fy_infer_model(l->model, e);
@@ -32,10 +32,11 @@ static fy_status load_pt2(fy_loaded *l, const char *path, ferry_error *e) {
     return fy_model_name_all(l->model, e);
 }
 
-fy_status fy_load(fy_loaded *l, const char *path, ferry_error *e) {
+fy_status fy_load_with(fy_loaded *l, const char *path, ferry_registry *r, ferry_error *e) {
     fy_filetype type;
     *l = (fy_loaded){0};
     FY_TRY(kind_of(&type, path, e));
+    l->registry = fy_registry_hold(r);
     fy_status s;
     if (type == FY_FILE_ONNX || type == FY_FILE_UNKNOWN) s = load_onnx(l, path, e);
     else s = load_pt2(l, path, e);                           /* other kinds: the reader says what they are */
@@ -46,8 +47,18 @@ fy_status fy_load(fy_loaded *l, const char *path, ferry_error *e) {
     return FY_OK;
 }
 
+fy_status fy_load(fy_loaded *l, const char *path, const ferry_job *job, ferry_error *e) {
+    ferry_registry *r;
+    *l = (fy_loaded){0};
+    FY_TRY(fy_opt_plugins(job, &r, e));
+    fy_status s = fy_load_with(l, path, r, e);
+    ferry_registry_free(r);
+    return s;
+}
+
 void fy_unload(fy_loaded *l) {
     fy_model_free(l->model);
     fy_program_free(l->program);
+    ferry_registry_free(l->registry);    /* after the model, whose nodes point into it */
     *l = (fy_loaded){0};
 }

@@ -23,23 +23,23 @@ static fy_report *begin(ferry_report **out, const ferry_job *job, const char *co
 }
 
 int ferry_info(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"shapes", NULL};
+    static const char *const keys[] = {"shapes", "plugin", NULL};
     fy_loaded l = {0};
     fy_status s;
     fy_report *r = begin(out, job, keys, e, &s);
-    if (!s) s = fy_load(&l, path, e);
+    if (!s) s = fy_load(&l, path, job, e);
     if (!s) s = fy_info_report(r, path, l.model, l.file_opset, l.program, fy_opt_has(job, "shapes"), e);
     fy_unload(&l);
     return finish(r, s, out, e);
 }
 
 int ferry_check(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"strict", NULL};
+    static const char *const keys[] = {"strict", "plugin", NULL};
     fy_loaded l = {0};
     fy_findings f = {0};
     fy_status s;
     fy_report *r = begin(out, job, keys, e, &s);
-    if (!s) s = fy_load(&l, path, e);
+    if (!s) s = fy_load(&l, path, job, e);
     if (!s) s = fy_lint(&f, l.model, l.file_opset, e);
     if (!s) s = fy_check_report(r, path, &f, fy_opt_has(job, "strict"), e);
     fy_free(f.at);

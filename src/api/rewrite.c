@@ -28,7 +28,7 @@ int64_t fy_file_bytes(const char *path) {
 /* ---- options ------------------------------------------------------------------------------------------------------- */
 
 static fy_status known_options(const fy_rewrite *w, fy_arena *a, ferry_error *e) {
-    static const char *const shared[] = {"output", "no-verify", "tolerance", "relative-to-range", "seed", "sizes", "engine", "threads", "external-data"};
+    static const char *const shared[] = {"output", "no-verify", "tolerance", "relative-to-range", "seed", "sizes", "engine", "threads", "external-data", "plugin"};
     int own = 0, n = 0;
     while (w->keys && w->keys[own]) own++;
     const char **all = FY_NEWN(a, const char *, own + FY_COUNT(shared) + 1);
@@ -55,6 +55,7 @@ static fy_status read_options(fy_rewrite *w, ferry_error *e) {
     FY_TRY(fy_opt_int(w->job, "threads", 1, 1024, &w->threads, e));
     FY_TRY(fy_opt_engine(w->job, "engine", &w->engine, e));
     w->verify = !fy_opt_has(w->job, "no-verify");
+    FY_TRY(fy_opt_plugins(w->job, &w->registry, e));
     return FY_OK;
 }
 
@@ -70,7 +71,7 @@ static int64_t count_nodes(const fy_model *m) {
 
 static fy_status make(fy_rewrite *w, ferry_error *e) {
     int64_t changes = 0;
-    FY_TRY(fy_onnx_read(&w->model, w->source, fy_registry_builtin(), e));
+    FY_TRY(fy_onnx_read(&w->model, w->source, fy_registry_of(w->registry), e));
     fy_model *m = w->model;
     w->file_opset = m->opset;
     w->nodes_before = count_nodes(m);
@@ -99,7 +100,7 @@ static const fy_node *without_kernel(const fy_model *m) {
 }
 
 static fy_status open_original(fy_model **m, const fy_rewrite *w, ferry_error *e) {
-    FY_TRY(fy_onnx_read(m, w->source, fy_registry_builtin(), e));
+    FY_TRY(fy_onnx_read(m, w->source, fy_registry_of(w->registry), e));
     FY_TRY(fy_opset_raise(*m, e));
     return fy_infer_model(*m, e);
 }
@@ -130,7 +131,7 @@ static fy_status before_commit(void *ctx, const char *tmp, fy_onnx_more *more, f
     fy_model *back = tmp ? NULL : w->model, *original = NULL;
     (void)more;
     if (!w->verify) return FY_OK;
-    fy_status s = tmp ? fy_onnx_read(&back, tmp, fy_registry_builtin(), e) : FY_OK;
+    fy_status s = tmp ? fy_onnx_read(&back, tmp, fy_registry_of(w->registry), e) : FY_OK;
     if (!s) s = fy_opset_raise(back, e);
     if (!s) s = fy_infer_model(back, e);
     if (!s) s = open_original(&original, w, e);
@@ -244,6 +245,7 @@ int fy_rewrite_run(fy_rewrite *w, ferry_report **out, ferry_error *e) {
     fy_free(w->raised.at);
     fy_free(w->lowered.at);
     fy_model_free(w->model);
+    ferry_registry_free(w->registry);
     fy_arena_free(&w->arena);
     return fy_kind_of(s);
 }

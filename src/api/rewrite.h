@@ -3,7 +3,7 @@
  * what was written against the original on seeded inputs, rename, report. A command fills in the upper half and calls fy_rewrite_run.
  *
  * Options of every such command: output, no-verify, tolerance=X, relative-to-range, seed=N, sizes=N, engine=NAME, threads=N,
- * external-data. */
+ * external-data, plugin=PATH (may be repeated). */
 #ifndef FY_REWRITE_H
 #define FY_REWRITE_H
 
@@ -29,6 +29,7 @@ struct fy_rewrite {
     /* by the frame */
     fy_arena           arena;
     fy_model          *model;            /* what is written */
+    ferry_registry    *registry;         /* of the option plugin; NULL: built-in operators only */
     int64_t            file_opset, opset_written;
     int64_t            nodes_before, nodes_after;            /* with those of bodies */
     fy_opset_log       raised, lowered;  /* what the change of opset did */

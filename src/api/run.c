@@ -32,16 +32,16 @@ const char *ferry_version(void) { return FERRY_VERSION; }
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
 
 /* "threads=2 engine=onnxruntime" */
-static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_error *e) {
+static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_registry **plugins, ferry_registry *base, ferry_error *e) {
     for (const char *p = text; p && *p;) {
         size_t n = strcspn(p, " ,\t\n");
-        char word[128];
+        char word[1100];
         if (n) {
             FY_NEED(e, n < sizeof word, USAGE, "option '%.40s...' is too long", p);
             memcpy(word, p, n);
             word[n] = 0;
             char *eq = strchr(word, '='), *end;
-            FY_NEED(e, eq && eq[1], USAGE, "option '%s': name=value is meant (threads=2, engine=onnxruntime)", word);
+            FY_NEED(e, eq && eq[1], USAGE, "option '%.200s': name=value is meant (threads=2, engine=onnxruntime)", word);
             *eq++ = 0;
             ferry_option one = {word, eq};
             ferry_job job = {&one, 1, NULL, NULL};
@@ -50,10 +50,12 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
                 long t = strtol(eq, &end, 10);
                 FY_NEED(e, !*end && t >= 1 && t <= 1024, USAGE, "threads: '%s' is not a whole number from 1 to 1024", eq);
                 o->threads = (int)t;
-            } else {
-                static const char *const known[] = {"threads", "engine"};
+            } else if (!strcmp(word, "max-steps")) FY_TRY(fy_opt_int(&job, "max-steps", 1, INT64_MAX, &o->max_steps, e));
+            else if (!strcmp(word, "plugin")) FY_TRY(fy_registry_plugin(plugins, eq, base, e));
+            else {
+                static const char *const known[] = {"threads", "engine", "max-steps", "plugin"};
                 const char *near = fy_nearest(word, known, FY_COUNT(known));
-                return fy_fail(e, FY_E_USAGE, "there is no option '%s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine", near ? near : "", near ? "'?" : "");
+                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin", near ? near : "", near ? "'?" : "");
             }
         }
         p += n + (p[n] != 0);
@@ -118,8 +120,9 @@ static fy_status compile(ferry_model *m, const char *path, const fy_engine_optio
     return m->engine->compile(&m->compiled, m->loaded.model, &o, e);
 }
 
-static ferry_model *open_with(const char *path, const void *data, size_t bytes, const char *options, ferry_error *e) {
+static ferry_model *open_model(const char *path, const void *data, size_t bytes, const char *options, ferry_registry *r, ferry_error *e) {
     fy_engine_options o = {0};
+    ferry_registry *plugins = NULL;
     ferry_model *m = fy_calloc(1, sizeof *m);
     fy_error_clear(e);
     if (!m) {
@@ -127,23 +130,32 @@ static ferry_model *open_with(const char *path, const void *data, size_t bytes, 
         return NULL;
     }
     m->engine = fy_engine_find(NULL);
-    fy_status s = path || data ? parse_options(options, &m->engine, &o, e) : fy_fail(e, FY_E_USAGE, "no model is given");
-    if (!s && path) s = fy_load(&m->loaded, path, e);
+    fy_status s = path || data ? parse_options(options, &m->engine, &o, &plugins, r, e) : fy_fail(e, FY_E_USAGE, "no model is given");
+    if (plugins) r = plugins;
+    if (!s && path) s = fy_load_with(&m->loaded, path, r, e);
     if (!s && !path) {
-        s = fy_onnx_read_memory(&m->loaded.model, data, bytes, "memory", fy_registry_builtin(), e);
+        m->loaded.registry = fy_registry_hold(r);
+        s = fy_onnx_read_memory(&m->loaded.model, data, bytes, "memory", fy_registry_of(r), e);
         if (!s) s = fy_opset_raise(m->loaded.model, e);
         if (!s) s = fy_infer_model(m->loaded.model, e);
     }
     if (!s) s = compile(m, path, &o, e);
+    ferry_registry_free(plugins);        /* the model has its own hold */
     if (!s) return m;
     ferry_close(m);
     return NULL;
 }
 
-ferry_model *ferry_open(const char *path, const char *options, ferry_error *e) { return open_with(path, NULL, 0, options, e); }
+ferry_model *ferry_open(const char *path, const char *options, ferry_error *e) { return open_model(path, NULL, 0, options, NULL, e); }
 
 ferry_model *ferry_open_memory(const void *data, size_t bytes, const char *options, ferry_error *e) {
-    return open_with(NULL, data, bytes, options, e);
+    return open_model(NULL, data, bytes, options, NULL, e);
+}
+
+ferry_model *ferry_open_with(const char *path, const char *options, ferry_registry *r, ferry_error *e) { return open_model(path, NULL, 0, options, r, e); }
+
+ferry_model *ferry_open_memory_with(const void *data, size_t bytes, const char *options, ferry_registry *r, ferry_error *e) {
+    return open_model(NULL, data, bytes, options, r, e);
 }
 
 void ferry_close(ferry_model *m) {
@@ -206,6 +218,12 @@ void ferry_session_free(ferry_session *s) {
     fy_free(s->out);
     fy_free(s->next);
     fy_free(s);
+}
+
+int ferry_session_stop(ferry_session *s) {
+    if (!s->model->engine->stop) return FERRY_USAGE;
+    s->model->engine->stop(s->session);
+    return FERRY_OK;
 }
 
 int ferry_session_reset(ferry_session *s, ferry_error *e) {

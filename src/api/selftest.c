@@ -2,6 +2,7 @@
  * selftest.c - ferry_selftest: finds the suite, hands over the report. */
 #include "api/api.h"
 #include "check/conform.h"
+#include "check/hostile.h"
 #include "ferry/tools.h"
 
 #include <string.h>
@@ -27,8 +28,24 @@ static fy_status suite_onnx(fy_report *r, const char *const *paths, size_t n, co
     return fy_conform_report(r, paths, n, &o, e);
 }
 
+static fy_status suite_hostile(fy_report *r, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e) {
+    static const char *const keys[] = {"op", "seed", "trials", "plugin", NULL};
+    int64_t seed = 1, trials = 100;
+    ferry_registry *registry = NULL;
+    FY_TRY(fy_opt_known(job, keys, e));
+    FY_TRY(fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e));
+    FY_TRY(fy_opt_int(job, "trials", 0, 1 << 30, &trials, e));
+    FY_NEED(e, n <= 1, USAGE, "selftest hostile: one folder of cases at most");
+    FY_TRY(fy_opt_plugins(job, &registry, e));
+    fy_hostile h = {.registry = fy_registry_of(registry), .only = fy_opt(job, "op"), .folder = n ? paths[0] : NULL, .seed = (uint64_t)seed, .trials = trials, .guard = true};
+    fy_status s = fy_hostile_report(r, &h, job ? job->progress : NULL, job ? job->ctx : NULL, e);
+    ferry_registry_free(registry);
+    return s;
+}
+
 static const struct { const char *name; fy_status (*run)(fy_report *r, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e); } suites[] = {
     {"onnx", suite_onnx},
+    {"hostile", suite_hostile},
 };
 
 static fy_status run_suite(fy_report *r, const char *suite, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e) {

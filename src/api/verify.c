@@ -123,7 +123,7 @@ static fy_status against_onnx(fy_verify_report *r, const fy_model *m, const char
     fy_loaded ref = {0};
     const fy_engine *engine;
     FY_TRY(fy_opt_engine(job, "reference-engine", &engine, e));
-    FY_TRY(fy_load(&ref, path, e));
+    FY_TRY(fy_load(&ref, path, job, e));
     fy_status s = fy_verify_model(r, m, ref.model, engine, o, e);
     fy_unload(&ref);
     return s;
@@ -159,7 +159,7 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
 }
 
 int ferry_verify(const char *model, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"against", "reference", "engine", "reference-engine", "tolerance", "relative-to-range", "seed", "sizes", "threads", "junit", NULL};
+    static const char *const keys[] = {"against", "reference", "engine", "reference-engine", "tolerance", "relative-to-range", "seed", "sizes", "threads", "junit", "plugin", NULL};
     static const ferry_job none;
     fy_verify_report verdict = {0};
     fy_loaded l = {0};
@@ -169,7 +169,7 @@ int ferry_verify(const char *model, const ferry_job *job, ferry_report **out, fe
     if (!job) job = &none;
     fy_report *r = fy_report_new(e);
     fy_status s = r ? fy_opt_known(job, keys, e) : FY_E_NOMEM;
-    if (!s) s = fy_load(&l, model, e);
+    if (!s) s = fy_load(&l, model, job, e);
     if (!s) s = compare(&verdict, &l, model, job, &a, e);
     if (!s) {
         fy_jsonw w = {.out = &r->json, .first = true};

@@ -20,13 +20,15 @@ void *fy_arena_alloc(fy_arena *a, size_t count, size_t size) {
     size_t bytes;
     if (!fy_mul_size(&bytes, count, size) || bytes > SIZE_MAX / 2) return NULL;
     if (fy_os_armed() && fy_os_fails(ENOMEM)) return NULL;      /* under test every request may fail, not only those for a block */
+    size_t exact = bytes;
+    bool guarded = fy_os_guarded();
     bytes = bytes ? (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
     block *b = a->head;
-    if (!b || b->size - b->used < bytes) {
+    if (guarded || !b || b->size - b->used < bytes) {
         size_t room = b ? b->size * 2 : FIRST - sizeof(block);
         if (room > LARGEST) room = LARGEST;
-        bool alone = bytes > room / 4;
-        if (alone) room = bytes;
+        bool alone = guarded || bytes > room / 4;
+        if (alone) room = guarded && exact ? exact : bytes;
         block *fresh = fy_calloc(1, sizeof(block) + room);
         if (!fresh) return NULL;
         fresh->size = room;
@@ -40,7 +42,7 @@ void *fy_arena_alloc(fy_arena *a, size_t count, size_t size) {
         b = fresh;
     }
     void *p = (char *)(b + 1) + b->used;
-    b->used += bytes;
+    b->used += guarded ? b->size : bytes;
     a->bytes += bytes;
     return p;
 }

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -23,6 +24,7 @@
 static _Atomic int64_t calls, fail_call = -1;
 static _Atomic bool    fail_forever;
 static _Atomic size_t  bytes_now, bytes_peak;
+static _Atomic int     guard;
 
 void fy_os_fail_at(int64_t k, bool forever) {
     atomic_store(&calls, 0);
@@ -123,6 +125,42 @@ void fy_free_aligned(void *p) {
     free(block);
 }
 
+/* ---- guard pages -------------------------------------------------------------------------------------------------- */
+
+void fy_os_guard(fy_guard g) { atomic_store(&guard, (int)g); }
+bool fy_os_guarded(void) { return atomic_load_explicit(&guard, memory_order_relaxed) != FY_GUARD_OFF; }
+
+static size_t page_size(void) {
+    long n = sysconf(_SC_PAGESIZE);
+    return n > 0 ? (size_t)n : 4096;
+}
+
+void *fy_malloc_data(size_t bytes, bool *guarded) {
+    int g = atomic_load_explicit(&guard, memory_order_relaxed);
+    *guarded = g != FY_GUARD_OFF;
+    if (FY_LIKELY(g == FY_GUARD_OFF)) return fy_malloc_aligned(bytes);
+    size_t page = page_size(), room, n;
+    if (!total(&n, bytes, 1, 4 * page) || fy_os_fails(ENOMEM)) return NULL;
+    room = (bytes + page - 1) / page * page;
+    char *map = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) return NULL;
+    if (room && mprotect(map + page, room, PROT_READ | PROT_WRITE)) {
+        (void)munmap(map, room + 2 * page);
+        return NULL;
+    }
+    if (room) memset(map + page, 0xA5, room);       /* what nobody wrote shows */
+    account(bytes, 0);
+    return map + page + (g == FY_GUARD_END ? room - bytes : 0);
+}
+
+void fy_free_data(void *p, size_t bytes, bool guarded) {
+    if (!guarded) fy_free_aligned(p);
+    if (!p || !guarded) return;
+    size_t page = page_size(), room = (bytes + page - 1) / page * page;
+    account(0, bytes);
+    (void)munmap((char *)p - (uintptr_t)p % page - page, room + 2 * page);
+}
+
 int fy_os_openat(int dir, const char *name, int flags, int mode) {
     if (fy_os_fails(EIO)) return -1;
     int fd;
@@ -221,3 +259,18 @@ void *fy_os_map(int fd, size_t bytes) {
 }
 
 void fy_os_unmap(void *p, size_t bytes) { if (p && bytes) (void)munmap(p, bytes); }
+
+void *fy_os_dlopen(const char *path, char *why, size_t n) {
+    void *lib = fy_os_fails(ENOENT) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const char *text = lib ? NULL : dlerror();
+    if (!lib) snprintf(why, n, "%s", text ? text : strerror(errno));
+    return lib;
+}
+
+bool fy_os_dlsym(void *lib, const char *name, void (**fn)(void)) {
+    void *p = dlsym(lib, name);
+    if (p) memcpy(fn, &p, sizeof p);
+    return p != NULL;
+}
+
+void fy_os_dlclose(void *lib) { if (lib) (void)dlclose(lib); }

@@ -15,6 +15,10 @@ void  fy_free(void *p);
 /* 64-byte aligned; freed with fy_free_aligned. */
 void *fy_malloc_aligned(size_t bytes);
 void  fy_free_aligned(void *p);
+/* What tensors keep their elements in: as fy_malloc_aligned, unless fy_os_guard is set; then the bytes end (or start) at a page that
+ * faults when it is touched, and are aligned for elements whose size divides `bytes` only. */
+void *fy_malloc_data(size_t bytes, bool *guarded);
+void  fy_free_data(void *p, size_t bytes, bool guarded);
 
 /* Thin wrappers with errno kept. They retry EINTR and finish short transfers. */
 int     fy_os_open(const char *path, int flags, int mode);
@@ -34,6 +38,10 @@ bool    fy_os_same_file(const char *a, const char *b);      /* both there (links
 int     fy_os_chmod(int fd, unsigned mode);
 void   *fy_os_map(int fd, size_t bytes);                    /* read-only, private; NULL on failure */
 void    fy_os_unmap(void *p, size_t bytes);
+/* Shared objects. `why` says in words what failed. A function's address is copied into *fn (ISO C has no cast for it); false: not there. */
+void   *fy_os_dlopen(const char *path, char *why, size_t n);
+bool    fy_os_dlsym(void *lib, const char *name, void (**fn)(void));
+void    fy_os_dlclose(void *lib);
 
 /* Test hooks. Calls are counted from 0 since the last reset; the call numbered `k` fails (k < 0: none; `forever`: all
  * from k on). Not thread safe: set while one thread runs. */
@@ -41,6 +49,11 @@ void     fy_os_fail_at(int64_t k, bool forever);
 bool     fy_os_fails(int error);                            /* counts one call; true (errno = error) if it is to fail */
 bool     fy_os_armed(void);                                 /* is a failure set (k >= 0), even one never reached? */
 int64_t  fy_os_calls(void);
+/* Guards behind (END) or in front of (START) the elements of tensors made from now on; arenas then give every request memory of its own,
+ * so that AddressSanitizer sees its ends. Not thread safe: set while one thread runs. */
+typedef enum fy_guard { FY_GUARD_OFF, FY_GUARD_END, FY_GUARD_START } fy_guard;
+void     fy_os_guard(fy_guard g);
+bool     fy_os_guarded(void);
 /* Bytes allocated through this file now, and at most since the last reset. */
 size_t   fy_os_bytes(void);
 size_t   fy_os_peak_bytes(bool reset);

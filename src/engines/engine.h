@@ -11,6 +11,7 @@ typedef struct fy_session  fy_session;   /* one thread at a time */
 
 typedef struct fy_engine_options {
     int         threads;                 /* 0: fy_cores() */
+    int64_t     max_steps;               /* of one run, as fy_interp has it; 0: any number. Foreign engines have no such limit */
     const char *path;                    /* the .onnx file that the model was read from: foreign engines read that very file; NULL: none,
                                             then they are given the graph serialised at the canonical opset */
 } fy_engine_options;
@@ -28,6 +29,8 @@ struct fy_engine {
     void      (*session_free)(fy_session *s);
     /* in: one for each graph input; out: one for each graph output, owned by the caller. */
     fy_status (*run)(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_error *e);
+    /* NULL, or ends the run in progress with STOPPED, else the next one as it begins. From any thread, and from a signal handler. */
+    void      (*stop)(fy_session *s);
 };
 
 const fy_engine *fy_engine_find(const char *name);           /* NULL if unknown; "" and NULL give the default, "ferry" */

@@ -3,12 +3,13 @@
  * A compiled model is the graph, its pool of threads and nothing else; a session holds the declared state between runs. */
 #include "engines/engine.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 extern const fy_engine fy_engine_ferry;
 
-struct fy_compiled { const fy_model *model; fy_pool *pool; };
-struct fy_session { const fy_compiled *compiled; fy_rval *state; };
+struct fy_compiled { const fy_model *model; fy_pool *pool; int64_t max_steps; };
+struct fy_session { const fy_compiled *compiled; fy_rval *state; atomic_bool stopped; };
 
 static const char *missing(char *buf, size_t n) { (void)buf; (void)n; return NULL; }
 
@@ -29,6 +30,7 @@ static fy_status compile(fy_compiled **out, const fy_model *m, const fy_engine_o
     fy_compiled *c = fy_calloc(1, sizeof *c);
     FY_NOMEM(e, c);
     c->model = m;
+    c->max_steps = o ? o->max_steps : 0;
     c->pool = fy_pool_new(o ? o->threads : 0);
     if (!c->pool) {
         fy_free(c);
@@ -67,12 +69,18 @@ static void session_free(fy_session *s) {
     fy_free(s);
 }
 
+static bool stopped(void *ctx) { return atomic_load_explicit(&((fy_session *)ctx)->stopped, memory_order_relaxed); }
+
+static void stop(fy_session *s) { atomic_store(&s->stopped, true); }
+
 static fy_status run(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_error *e) {
-    fy_interp it = {.pool = s->compiled->pool, .state = s->state, .hooks = fy_hooks_builtin()};
-    return fy_interp_run(&it, s->compiled->model->graph, in, out, e);
+    fy_interp it = {.pool = s->compiled->pool, .state = s->state, .hooks = fy_hooks_builtin(), .max_steps = s->compiled->max_steps, .stop = stopped, .ctx = s};
+    fy_status st = fy_interp_run(&it, s->compiled->model->graph, in, out, e);
+    atomic_store(&s->stopped, false);
+    return st;
 }
 
 const fy_engine fy_engine_ferry = {
     .name = "ferry", .doc = "our own engine", .missing = missing, .describe = describe, .compile = compile,
-    .compiled_free = compiled_free, .session = session, .session_free = session_free, .run = run,
+    .compiled_free = compiled_free, .session = session, .session_free = session_free, .run = run, .stop = stop,
 };

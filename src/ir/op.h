@@ -97,7 +97,11 @@ typedef struct fy_call {
     void          *engine;               /* whoever runs: for run_graph */
     int64_t        max_bytes;            /* budget for one output; LIMIT beyond */
     const fy_hooks *hooks;               /* NULL: none is there */
+    bool         (*stop)(void *ctx);     /* NULL, or asked between pieces of long work: true when the result is not wanted any more */
+    void          *stop_ctx;
 } fy_call;
+
+static inline bool fy_stopped(const fy_call *c) { return c->stop && c->stop(c->stop_ctx); }
 
 static inline const fy_tensor *fy_arg(const fy_call *c, int i) { return i < c->nin && c->in[i] ? &c->in[i]->t : NULL; }
 static inline fy_tensor *fy_res(const fy_call *c, int i) { return i < c->nout && c->out[i] ? &c->out[i]->t : NULL; }

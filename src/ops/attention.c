@@ -144,7 +144,8 @@ typedef struct scores {
 
 static bool visible(const scores *w, int64_t i, int64_t j) {
     int64_t p = w->offset + i;
-    return j < w->valid && !(w->causal && j > p) && !(w->left >= 0 && j < p - w->left) && !(w->right >= 0 && j > p + w->right);
+    /* windows by their distance: p + right may not fit */
+    return j < w->valid && !(w->causal && j > p) && !(w->left >= 0 && p - j > w->left) && !(w->right >= 0 && j - p > w->right);
 }
 
 static void softmax_rows(void *arg, int64_t begin, int64_t end) {
@@ -197,7 +198,7 @@ static fy_status ref_attention(const fy_call *c) {
     if (dump) FY_NOMEM(c->e, w.raw = FY_NEWN(c->scratch, double, n));
     yq = as_heads(y, nh);
     bool direct = y->dtype == FERRY_FLOAT || y->dtype == FERRY_DOUBLE;
-    if (!direct && fy_count(y)) {
+    if (!direct) {
         double *p = FY_NEWN(c->scratch, double, fy_count(y));
         FY_NOMEM(c->e, p);
         whole = fy_tensor_view(FERRY_DOUBLE, y->rank, y->dim, p);

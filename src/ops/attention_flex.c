@@ -16,7 +16,7 @@
 static fy_status precision(fy_dtype *t, const fy_node *n, fy_dtype q, ferry_error *e) {
     const fy_attr *a = fy_attr_get(n, "softmax_precision");
     int64_t v = a ? a->i : q == FERRY_DOUBLE ? FERRY_DOUBLE : q ? FERRY_FLOAT : 0;
-    FY_NEED(e, !v || v == FERRY_FLOAT || v == FERRY_DOUBLE || v == FERRY_FLOAT16 || v == FERRY_BFLOAT16, ATTR,
+    FY_NEED(e, (!a && !v) || v == FERRY_FLOAT || v == FERRY_DOUBLE || v == FERRY_FLOAT16 || v == FERRY_BFLOAT16, ATTR,
             "softmax_precision is %lld; f32, f64, f16 or bf16 is needed",
             (long long)v);
     *t = (fy_dtype)v;

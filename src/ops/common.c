@@ -96,8 +96,20 @@ bool fy_k_keeps(const fy_node *n, const fy_value *x) {
 
 /* ---- running ------------------------------------------------------------------------------------------------------- */
 
+typedef struct stoppable { const fy_call *c; void (*fn)(void *arg, int64_t begin, int64_t end); void *arg; } stoppable;
+
+static void piece(void *arg, int64_t begin, int64_t end) {
+    const stoppable *s = arg;
+    if (!fy_stopped(s->c)) s->fn(s->arg, begin, end);
+}
+
 void fy_k_for(const fy_call *c, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg) {
     if (n <= 0) return;
+    stoppable s = {c, fn, arg};
+    if (c->stop) {
+        fn = piece;
+        arg = &s;
+    }
     if (n <= grain) fn(arg, 0, n);
     else fy_for(c->pool, n, grain, fn, arg);
 }

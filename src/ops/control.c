@@ -390,7 +390,7 @@ static bool keeps_going(const fy_graph *g) {
 static fy_status loop_out(fy_infer *f, const fy_graph *g, int n, const fy_type *state, leaving *end, leaving *row_of) {
     int64_t count, cond = 1;
     const fy_dim *d[FY_MAX_RANK], *const *m = fy_in_elems(f, 0, &count);
-    const fy_dim *most = m && !fy_dim_wild(m[0]) ? fy_mv_clamp0(f, m[0]) : NULL;
+    const fy_dim *most = m && count == 1 && !fy_dim_wild(m[0]) ? fy_mv_clamp0(f, m[0]) : NULL;
     for (int i = 0; i < n && i < f->nout; i++) {
         f->out[i].type = state[i];
         FY_TRY(leave_type(end, &f->out[i].type));

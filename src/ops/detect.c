@@ -110,6 +110,7 @@ static fy_status infer_roi_align(fy_infer *f) {
     int rx = fy_in_rank(f, 0), rr = fy_in_rank(f, 1);
     FY_NEED(f->e, h >= 1 && w >= 1 && h < 1 << 20 && w < 1 << 20, ATTR, "the output is %lld x %lld", (long long)h, (long long)w);
     FY_NEED(f->e, (rx < 0 || rx == 4) && (rr < 0 || rr == 2), SHAPE, "the input has rank %d, rois rank %d; 4 and 2 are needed", rx, rr);
+    FY_NEED(f->e, fy_in_rank(f, 2) < 0 || fy_in_rank(f, 2) == 1, SHAPE, "the batch indices have rank %d; they must be a list", fy_in_rank(f, 2));
     FY_NEED(f->e, fy_attr_is(f->node, "mode", "avg") || fy_attr_is(f->node, "mode", "max"), ATTR, "mode must be avg or max");
     if (rr == 2) FY_TRY(fy_mv_same(f, &same, fy_in_dim(f, 1, 1), fy_mv_const(f, 4), "roi size and 4"));
     d[0] = rr == 2 ? fy_in_dim(f, 1, 0) : n ? n : fy_mv_opaque(f);

@@ -333,7 +333,7 @@ MAP(relu_i, int64_t, x < 0 ? 0 : x)
 static const fy_maps relu_maps = {relu_f, relu_i, NULL};
 UNARY(relu, "Relu", "y = max(x, 0)", 1, 6, "T=" FY_T_FLOAT "," FY_T_SINT, fy_k_like, no_attrs)
 
-MAP(sign_f, double, x > 0 ? 1 : x < 0 ? -1 : x)
+MAP(sign_f, double, x > 0 ? 1 : x < 0 ? -1 : x == 0 ? 0 : x)
 MAP(sign_i, int64_t, (x > 0) - (x < 0))
 MAP(sign_u, uint64_t, x > 0)
 static const fy_maps sign_maps = {sign_f, sign_i, sign_u};

@@ -16,7 +16,7 @@ typedef struct slot { fy_rval *v; int64_t uses; bool owned; } slot;
 typedef struct run {
     const fy_interp *it;
     fy_dims         *dims;
-    int64_t          since_reset, max_bytes;
+    int64_t          since_reset, max_bytes, steps;
     int              depth;
     slot            *slot;
     uint32_t         nslots;
@@ -84,6 +84,14 @@ static fy_status fetch(run *r, const fy_value *v, fy_rval **val) {
     return FY_OK;
 }
 
+/* Before each node and body: may the run go on? */
+static fy_status step(run *r) {
+    const fy_interp *it = r->it;
+    FY_NEED(r->e, !it->max_steps || ++r->steps <= it->max_steps, LIMIT, "more than %lld steps", (long long)it->max_steps);
+    FY_NEED(r->e, !it->stop || !it->stop(it->ctx), STOPPED, "the run was stopped");
+    return FY_OK;
+}
+
 /* ---- one node ------------------------------------------------------------------------------------------------------ */
 
 static fy_status body(fy_call *c, const fy_graph *g, int nin, fy_rval *const *in, int nout, fy_rval *out) {
@@ -101,7 +109,11 @@ static fy_status type_of(run *r, fy_arena *a, const fy_rval *v, fy_type *t, int 
     t->elem = el;
     *el = (fy_type){.kind = FY_TENSOR, .dtype = v->elem_dtype, .rank = -1};
     if (v->kind != FY_MAP) return v->n > 0 ? type_of(r, a, &v->item[0], el, depth + 1) : FY_OK;
+    FY_NEED(r->e, v->item, VALUE, "a map has neither keys nor values");
     const fy_rval *values = &v->item[1];
+    int64_t nkeys = fy_count(&v->item[0].t), nvalues = values->kind == FY_TENSOR ? fy_count(&values->t) : values->n;
+    FY_NEED(r->e, v->item[0].t.rank == 1 && (values->kind != FY_TENSOR || values->t.rank == 1), SHAPE, "the keys and values of a map must be lists");
+    FY_NEED(r->e, nkeys == nvalues, VALUE, "a map has %lld keys and %lld values", (long long)nkeys, (long long)nvalues);      /* kernels walk both by one count */
     t->dtype = v->item[0].t.dtype;
     if (values->kind == FY_TENSOR) *el = (fy_type){.kind = FY_TENSOR, .dtype = values->t.dtype, .rank = 0};
     else if (values->n > 0) return type_of(r, a, &values->item[0], el, depth + 1);
@@ -165,8 +177,11 @@ static fy_status call_node(run *r, const fy_node *n, int nin, fy_rval *const *in
             if (out[i]) out[i]->kind = FY_TENSOR;
     }
     fy_call c = {.node = n, .e = r->e, .pool = r->it->pool, .scratch = scratch, .nin = nin, .nout = nout, .in = in, .out = out,
-                 .run_graph = body, .engine = r, .max_bytes = r->max_bytes, .hooks = r->it->hooks};
-    return op->ref(&c);
+                 .run_graph = body, .engine = r, .max_bytes = r->max_bytes, .hooks = r->it->hooks,
+                 .stop = r->it->stop, .stop_ctx = r->it->ctx};
+    FY_TRY(op->ref(&c));
+    FY_NEED(r->e, !fy_stopped(&c), STOPPED, "the run was stopped");        /* pieces of the result may be missing */
+    return FY_OK;
 }
 
 /* What went in, for the reader of the message: "inputs f32[1,3,224,224], i64[4]". */
@@ -204,6 +219,7 @@ static fy_status run_node(run *r, const fy_graph *g, const fy_node *n) {
         if (n->cap[i]->value) s = fetch(r, n->cap[i]->value, &unused);
     for (int i = 0; i < n->nout && s == FY_OK; i++)
         if (n->out[i] && !(out[i] = new_rval(r))) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+    if (s == FY_OK) s = step(r);
     if (s == FY_OK) s = call_node(r, n, n->nin, in, n->nout, out, &scratch);
     for (int i = 0; i < n->nout && s == FY_OK; i++)
         if (out[i] && out[i]->kind == FY_TENSOR && !out[i]->t.dtype) s = fy_fail(r->e, FY_E_INTERNAL, "%s made no output %d", n->op->name, i);
@@ -294,37 +310,9 @@ static fy_status store_state(run *r, const fy_graph *g) {
     return FY_OK;
 }
 
-/* Strings with their bytes behind them in one block. */
-static fy_status own_strings(fy_tensor *t, ferry_error *e) {
-    fy_tensor dense;
-    size_t bytes = 0;
-    FY_TRY(fy_tensor_clone(&dense, t, e));
-    fy_str *s = dense.data;
-    int64_t n = fy_count(t);
-    for (int64_t i = 0; i < n; i++) bytes += s[i].n;
-    fy_storage *st = fy_storage_new((size_t)n * sizeof *s + bytes);
-    if (!st) {
-        fy_tensor_free(&dense);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
-    }
-    fy_str *to = st->at;
-    char *p = (char *)(to + n);
-    for (int64_t i = 0; i < n; i++) {
-        to[i] = (fy_str){p, s[i].n};
-        if (s[i].n) memcpy(p, s[i].at, s[i].n);
-        p += s[i].n;
-    }
-    fy_storage_unref(dense.own);
-    dense.own = st;
-    dense.data = to;
-    fy_tensor_free(t);
-    *t = dense;
-    return FY_OK;
-}
-
 /* What leaves the interpreter must not point into the caller's inputs. */
 static fy_status own(fy_rval *v, ferry_error *e) {
-    if (v->kind == FY_TENSOR && v->t.dtype == FERRY_STRING) return own_strings(&v->t, e);
+    if (v->kind == FY_TENSOR && v->t.dtype == FERRY_STRING) return fy_tensor_own_strings(&v->t, e);
     if (v->kind == FY_TENSOR && v->t.dtype && (!v->t.own || v->t.own->borrowed || !fy_contiguous(&v->t))) {
         fy_tensor t;
         FY_TRY(fy_tensor_clone(&t, &v->t, e));
@@ -370,8 +358,9 @@ static fy_status run_body(run *r, const fy_graph *g, int nin, fy_rval *const *in
 
 static fy_status run_graph(run *r, const fy_graph *g, int nin, fy_rval *const *in, int nout, fy_rval *out, bool own_memory) {
     FY_NEED(r->e, r->depth < FY_MAX_NESTING, LIMIT, "graphs nest deeper than %d", FY_MAX_NESTING);
-    r->depth++;
     memset(out, 0, (size_t)nout * sizeof *out);
+    FY_TRY(step(r));
+    r->depth++;
     fy_status s = run_body(r, g, nin, in, nout, out, own_memory);
     if (s != FY_OK)
         for (int i = 0; i < nout; i++) fy_rval_free(&out[i]);

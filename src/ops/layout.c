@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * layout.c - rearrangements with a rule of their own: SpaceToDepth DepthToSpace Trilu CenterCropPad Col2Im ReverseSequence. */
+#include "ops/common.h"
 #include "ops/move.h"
 
 #include <string.h>
@@ -174,6 +175,7 @@ static fy_status infer_col2im(fy_infer *f) {
         }
         if (n < 1) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
     }
+    FY_NEED(f->e, fy_in_rank(f, 1) <= 1 && fy_in_rank(f, 2) <= 1, SHAPE, "the sizes of image and block must be lists");
     FY_NEED(f->e, n >= 1 && n <= COL_DIMS, LIMIT, "%lld spatial axes; 1 to %d are supported", (long long)n, COL_DIMS);
     FY_NEED(f->e, !block || nb == n, SHAPE, "image_shape has %lld sizes, block_shape %lld", (long long)n, (long long)nb);
     FY_NEED(f->e, fy_in_rank(f, 0) < 0 || fy_in_rank(f, 0) == 3, SHAPE, "the input has rank %d; it must be [n, c * block, positions]",
@@ -198,6 +200,7 @@ static fy_status ref_col2im(const fy_call *c) {
     if (!y) return FY_OK;
     FY_NOMEM(c->e, block);
     FY_TRY(read_col(&p, c->node, nd, c->e));
+    FY_NEED(c->e, fy_k_numeric(x), TYPE, "%s cannot be added up", fy_dtype_name(x->dtype));
     FY_NEED(c->e, fy_count(fy_arg(c, 2)) == nd && fy_count_dims(&nblock, (int)nd, block), SHAPE, "the block's shape is not usable");
     for (int i = 0; i < nd; i++) {
         int64_t reach = 0;

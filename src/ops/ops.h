@@ -23,6 +23,9 @@ FY_CHECKED fy_status fy_infer_from(fy_graph *g, fy_node **n, ferry_error *e);
 typedef struct fy_interp {
     fy_pool *pool;
     int64_t  max_bytes;                  /* budget for one tensor; 0: 2^36 */
+    int64_t  max_steps;                  /* nodes and bodies run, those in loops each time; LIMIT beyond; 0: any number */
+    bool   (*stop)(void *ctx);           /* may be NULL; asked before each step and each piece of parallel work, by any thread: true ends the
+                                            run with STOPPED */
     void   (*seen)(void *ctx, const fy_value *v, const fy_rval *val);
     void    *ctx;
     fy_rval *state;                      /* one for each declared state, kept by the caller between runs; NULL: initial each time */

@@ -39,11 +39,13 @@ typedef struct pool {
     double        p;
 } pool;
 
-/* How many taps of the window that begins at `start` lie inside [lo, hi). */
-static int64_t inside(int64_t start, int64_t kernel, int64_t dilation, int64_t lo, int64_t hi) {
-    int64_t n = 0;
-    for (int64_t k = 0; k < kernel; k++) n += start + k * dilation >= lo && start + k * dilation < hi;
-    return n;
+/* The taps of the window that begins at `start` which lie inside [lo, hi): [*first, *last). By division, since a file may ask for windows
+ * of 2^31 taps over a handful of elements. */
+static void taps(int64_t start, int64_t kernel, int64_t dilation, int64_t lo, int64_t hi, int64_t *first, int64_t *last) {
+    *first = start >= lo ? 0 : (lo - start + dilation - 1) / dilation;
+    *last = start >= hi ? 0 : (hi - start + dilation - 1) / dilation;
+    if (*last > kernel) *last = kernel;
+    if (*first > *last) *first = *last;
 }
 
 static void pool_planes(void *arg, int64_t begin, int64_t end) {
@@ -56,16 +58,19 @@ static void pool_planes(void *arg, int64_t begin, int64_t end) {
         for (int64_t o0 = 0; o0 < w->out[0]; o0++)
             for (int64_t o1 = 0; o1 < w->out[1]; o1++)
                 for (int64_t o2 = 0; o2 < w->out[2]; o2++) {
-                    int64_t o[3] = {o0, o1, o2}, s[3], best = -1;
+                    int64_t o[3] = {o0, o1, o2}, s[3], a[3], b[3], best = -1;
                     double acc = w->k == MAX ? -HUGE_VAL : 0;
-                    for (int i = 0; i < 3; i++) s[i] = o[i] * w->stride[i] - w->pad[i];
-                    for (int64_t k0 = 0, i0 = s[0]; k0 < w->kernel[0]; k0++, i0 += w->dilation[0]) {
-                        if (i0 < 0 || i0 >= w->in[0]) continue;
-                        for (int64_t k1 = 0, i1 = s[1]; k1 < w->kernel[1]; k1++, i1 += w->dilation[1]) {
-                            if (i1 < 0 || i1 >= w->in[1]) continue;
+                    for (int i = 0; i < 3; i++) {
+                        s[i] = o[i] * w->stride[i] - w->pad[i];
+                        taps(s[i], w->kernel[i], w->dilation[i], 0, w->in[i], &a[i], &b[i]);
+                    }
+                    for (int64_t k0 = a[0]; k0 < b[0]; k0++) {
+                        int64_t i0 = s[0] + k0 * w->dilation[0];
+                        for (int64_t k1 = a[1]; k1 < b[1]; k1++) {
+                            int64_t i1 = s[1] + k1 * w->dilation[1];
                             const double *row = x + (i0 * w->in[1] + i1) * w->in[2];
-                            for (int64_t k2 = 0, i2 = s[2]; k2 < w->kernel[2]; k2++, i2 += w->dilation[2]) {
-                                if (i2 < 0 || i2 >= w->in[2]) continue;
+                            for (int64_t k2 = a[2]; k2 < b[2]; k2++) {
+                                int64_t i2 = s[2] + k2 * w->dilation[2];
                                 double v = row[i2];
                                 if (w->k == MAX) {
                                     if (best >= 0 && !(v > acc) && !(v != v && acc == acc)) continue;
@@ -78,9 +83,10 @@ static void pool_planes(void *arg, int64_t begin, int64_t end) {
                     }
                     if (w->k == AVERAGE) {
                         int64_t n = 1;
-                        for (int i = 0; i < 3; i++)
-                            n *= w->include_pad ? inside(s[i], w->kernel[i], w->dilation[i], -w->pad[i], w->in[i] + w->pad_end[i])
-                                                : inside(s[i], w->kernel[i], w->dilation[i], 0, w->in[i]);
+                        for (int i = 0; i < 3; i++) {
+                            if (w->include_pad) taps(s[i], w->kernel[i], w->dilation[i], -w->pad[i], w->in[i] + w->pad_end[i], &a[i], &b[i]);
+                            n *= b[i] - a[i];
+                        }
                         acc /= (double)n;
                     } else if (w->k == LP) acc = w->p == 2 ? sqrt(acc) : w->p == 1 ? acc : pow(acc, 1 / w->p);
                     out[at] = acc;

@@ -23,7 +23,7 @@ static fy_status grid_of(grid *g, const fy_node *n, const fy_tensor *x, const fy
     int axis;
     int64_t block = fy_attr_i(n, "block_size");
     *g = (grid){.inner = 1, .axis_size = 1, .block = 1, .kind = ONE};
-    FY_NEED(e, block >= 0, ATTR, "block_size is %lld", (long long)block);
+    FY_NEED(e, block >= 0 && block <= INT64_MAX / 2, ATTR, "block_size is %lld", (long long)block);
     if (fy_count(scale) == 1 && block == 0) return FY_OK;
     FY_NEED(e, x->rank > 0, SHAPE, "a scale of %lld elements for a scalar", (long long)fy_count(scale));
     FY_TRY(fy_axis(&axis, x->rank == 1 ? 0 : fy_attr_i(n, "axis"), x->rank, e));
@@ -216,7 +216,7 @@ static fy_status ref_dynamic(const fy_call *c) {
             hi = buf[i] > (double)hi ? (float)buf[i] : hi;
         }
     }
-    float scale = (hi - lo) / 255.0f;
+    float scale = hi > lo ? (hi - lo) / 255.0f : 1.0f / 255.0f;          /* of nothing but zeros: as onnx's reference; whoever divides by it can */
     double z = scale > 0 ? rint((double)(-lo / scale)) : 0;
     double zero = z < 0 ? 0 : z > 255 ? 255 : z;
     if (fy_res(c, 1)) fy_put_f64(fy_res(c, 1), 0, (double)scale);

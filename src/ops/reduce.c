@@ -58,6 +58,7 @@ static fy_status infer_reduce(fy_infer *f) {
         FY_TRY(fy_k_rank(f, 1, 0, 1, &ra));
         if (!fy_in_ints(f, 1, v, FY_MAX_RANK, &n)) {
             bool sized = ra == 1 && fy_dim_known(fy_in_dim(f, 1, 0), &given);
+            FY_NEED(f->e, !sized || given <= rank, VALUE, "%lld axes for rank %d", (long long)given, rank);
             if (!keep && (!sized || given == 0)) return fy_out_set(f, 0, t, -1, NULL);
             int kept = keep ? rank : rank - (int)(given < rank ? given : rank);
             for (int i = 0; i < kept; i++) dim[i] = fy_dim_opaque(f->dims, "reduced");
@@ -75,14 +76,14 @@ typedef struct reduce { fy_tensor x; fy_tensor *y; int64_t n; kind k; fy_class c
 
 static double start_f(kind k) { return k == MAX ? -HUGE_VAL : k == MIN ? HUGE_VAL : k == PROD ? 1 : 0; }
 
-/* m, s: the greatest so far, and sum of e^(x - m). */
+/* m, s: the greatest so far, and sum of e^(x - m). NaN in s stays there. */
 static void add_exp(double *m, double *s, const double *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (x[i] > *m) {
-            *s = *m == -HUGE_VAL ? 0 : *s * exp(*m - x[i]);
+            *s = *m == -HUGE_VAL && *s == *s ? 0 : *s * exp(*m - x[i]);
             *m = x[i];
         }
-        if (x[i] == *m && fabs(x[i]) == HUGE_VAL) *s = 1;
+        if (x[i] == *m && fabs(x[i]) == HUGE_VAL) *s = *s == *s ? 1 : *s;
         else *s += exp(x[i] - *m);
     }
 }

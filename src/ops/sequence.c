@@ -266,7 +266,7 @@ static fy_status ref_split_to(const fy_call *c) {
         if (k < 0 || k > dim - begin) s = fy_fail(c->e, FY_E_SHAPE, "part %lld has size %lld; %lld are left", (long long)i, (long long)k,
                 (long long)(dim - begin));
         else s = split_item(c, &v.item[i], x, axis, begin, k, drop);
-        begin += k;
+        if (s == FY_OK) begin += k;
     }
     if (s == FY_OK && begin != dim) s = fy_fail(c->e, FY_E_SHAPE, "the parts sum to %lld, axis %d has %lld", (long long)begin, axis,
             (long long)dim);

@@ -191,6 +191,7 @@ static fy_status infer_squeeze(fy_infer *f) {
     const fy_dim *const *in = fy_in_dims(f, 0);
     if (rank < 0) return fy_mv_unknown(f, 0, fy_in_dtype(f, 0), -1);
     if (fy_in_has(f, 1)) {
+        FY_NEED(f->e, fy_in_rank(f, 1) <= 1, SHAPE, "the axes have rank %d; they must be a list", fy_in_rank(f, 1));
         if (!fy_in_ints(f, 1, given, FY_MAX_RANK, &count)) {
             const fy_dim *len = fy_in_dim(f, 1, 0);
             bool known = len && fy_dim_known(len, &count) && count <= rank;
@@ -215,6 +216,7 @@ static fy_status infer_unsqueeze(fy_infer *f) {
     int rank = fy_in_rank(f, 0), axis[FY_MAX_RANK], k = 0;
     int64_t given[FY_MAX_RANK], count = 0;
     uint32_t add = 0;
+    FY_NEED(f->e, fy_in_rank(f, 1) <= 1, SHAPE, "the axes have rank %d; they must be a list", fy_in_rank(f, 1));
     if (!fy_in_ints(f, 1, given, FY_MAX_RANK, &count)) {
         const fy_dim *len = fy_in_dim(f, 1, 0);
         bool known = rank >= 0 && len && fy_dim_known(len, &count) && count <= FY_MAX_RANK - rank;
@@ -322,6 +324,7 @@ static fy_status infer_expand(fy_infer *f) {
     int64_t n, v, od[FY_MAX_RANK], xd[FY_MAX_RANK], xs[FY_MAX_RANK];
     const fy_dim *const *e = fy_in_elems(f, 1, &n);
     fy_view view = {0};
+    FY_NEED(f->e, fy_in_rank(f, 1) <= 1, SHAPE, "the new shape has rank %d; it must be a list", fy_in_rank(f, 1));
     if (!e || rank < 0) {
         const fy_dim *len = fy_in_dim(f, 1, 0);
         bool known = (e || (len && fy_dim_known(len, &n))) && rank >= 0 && n <= FY_MAX_RANK;
@@ -543,7 +546,8 @@ static fy_status infer_split(fy_infer *f) {
         FY_NEED(f->e, !e || n == f->nout, SHAPE, "%lld sizes for %d outputs", (long long)n, f->nout);
         for (int i = 0; i < f->nout; i++) {
             part[i] = e ? e[i] : fy_mv_opaque(f);
-            FY_NEED(f->e, !part[i] || !fy_dim_known(part[i], &v) || v >= 0, VALUE, "part %d has size %lld", i, (long long)v);
+            FY_NEED(f->e, !part[i] || !fy_dim_known(part[i], &v) || (v >= 0 && (!fy_dim_known(dim, &total) || v <= total)), VALUE,
+                    "part %d has size %lld", i, (long long)v);
             sum = fy_dim_add(f->dims, sum, part[i]);
         }
         if (!sum) return fy_mv_oom(f);

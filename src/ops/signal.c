@@ -129,7 +129,9 @@ static fy_status infer_dft(fy_infer *f) {
     FY_TRY(parts_of(f, rank, &parts));
     FY_NEED(f->e, !d.onesided || d.inverse || parts != 2, SHAPE, "a one-sided transform takes a real signal, not one of %lld parts", (long long)parts);
     FY_NEED(f->e, !d.onesided || !d.inverse || parts != 1, SHAPE, "a one-sided back transform takes a complex spectrum, not a real one");
-    bool known = !fy_in_has(f, 2) || fy_in_ints(f, 2, &given, 1, &n);
+    for (int i = 0; i < fy_in_rank(f, 2) && n == 1; i++)
+        if (!fy_dim_known(fy_in_dim(f, 2, i), &n)) n = 1;
+    bool known = !fy_in_has(f, 2) || (n == 1 && fy_in_ints(f, 2, &given, 1, &n));
     FY_NEED(f->e, n == 1, SHAPE, "axis has %lld elements; it must be a scalar", (long long)n);
     if (known) FY_TRY(dft_axis(&axis, given, rank, f->e));
     for (int i = 0; i < rank - 1; i++) dim[i] = known || (!d.onesided && !fy_in_has(f, 1)) ? fy_in_dim(f, 0, i) : fy_dim_opaque(f->dims, "DFT");

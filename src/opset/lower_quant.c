@@ -110,6 +110,7 @@ fy_status fy_lower_quantize21(fy_step_ctx *x) {
     const fy_value *scale = fy_in(x->n, 1), *y = fy_outv(x->n, 0);
     int64_t dim[FY_MAX_RANK];
     bool need = t && !fy_step_has(x, 2) && t != FERRY_UINT8, known = scale && scale->type.kind == FY_TENSOR && scale->type.rank >= 0;
+    FY_STEP_NEED(x, !t || (fy_dtype_bits(t) && fy_dtype_class(t) != FY_CLASS_C), "output_dtype is %lld, which is none", (long long)fy_step_int(x, "output_dtype", 0));
     if (fy_step_int(x, "block_size", 0) || (y && y->type.kind == FY_TENSOR && sixteen(y->type.dtype))) return quantize(x);
     for (int i = 0; need && known && i < scale->type.rank; i++) known = fy_dim_known(scale->type.dim[i], &dim[i]);
     if (need && !known) return quantize(x);

@@ -9,20 +9,25 @@
 
 /* ---- storage ------------------------------------------------------------------------------------------------------ */
 
-fy_storage *fy_storage_new(size_t bytes) {
+/* `align`: of what is kept there, in guarded memory; the bytes used end at most align - 1 before the guard. */
+static fy_storage *storage(size_t bytes, size_t align) {
     fy_storage *s = fy_malloc(1, sizeof *s);
-    void *at = s ? fy_malloc_aligned(bytes) : NULL;
+    bool guarded = false;
+    if (fy_os_guarded() && bytes < SIZE_MAX - align) bytes = (bytes + align - 1) / align * align;
+    void *at = s ? fy_malloc_data(bytes, &guarded) : NULL;
     if (!at) {
         fy_free(s);
         return NULL;
     }
-    *s = (fy_storage){ at, bytes, 1, false };
+    *s = (fy_storage){ at, bytes, 1, false, guarded };
     return s;
 }
 
+fy_storage *fy_storage_new(size_t bytes) { return storage(bytes, 16); }
+
 fy_storage *fy_storage_borrow(const void *at, size_t bytes) {
     fy_storage *s = fy_malloc(1, sizeof *s);
-    if (s) *s = (fy_storage){ (void *)(uintptr_t)at, bytes, 1, true };
+    if (s) *s = (fy_storage){ (void *)(uintptr_t)at, bytes, 1, true, false };
     return s;
 }
 
@@ -33,7 +38,7 @@ fy_storage *fy_storage_ref(fy_storage *s) {
 
 void fy_storage_unref(fy_storage *s) {
     if (!s || --s->refs > 0) return;
-    if (!s->borrowed) fy_free_aligned(s->at);
+    if (!s->borrowed) fy_free_data(s->at, s->bytes, s->guarded);
     fy_free(s);
 }
 
@@ -94,7 +99,7 @@ fy_status fy_tensor_new(fy_tensor *t, fy_dtype dtype, int rank, const int64_t *d
     FY_NEED(e, fy_count_dims(&count, rank, dim) && fy_mul_size(&bytes, (size_t)count, (size_t)elem), LIMIT,
         "a %s tensor of rank %d is too large to address",
         fy_dtype_name(dtype), rank);
-    fy_storage *s = fy_storage_new(bytes);
+    fy_storage *s = storage(bytes, 1);
     FY_NEED(e, s, NOMEM, "out of memory: a tensor needs %zu bytes", bytes);
     if (dtype == FERRY_STRING) memset(s->at, 0, bytes);
     *t = fy_tensor_view(dtype, rank, dim, s->at);
@@ -131,6 +136,33 @@ fy_status fy_tensor_cast(fy_tensor *dst, const fy_tensor *src, fy_dtype dtype, f
         fy_dtype_name(src->dtype), fy_dtype_name(dtype));
     FY_TRY(fy_tensor_new(dst, dtype, src->rank, src->dim, e));
     fy_tensor_copy(dst, src);
+    return FY_OK;
+}
+
+fy_status fy_tensor_own_strings(fy_tensor *t, ferry_error *e) {
+    fy_tensor dense;
+    size_t bytes = 0;
+    FY_TRY(fy_tensor_clone(&dense, t, e));
+    fy_str *s = dense.data;
+    int64_t n = fy_count(t);
+    for (int64_t i = 0; i < n; i++) bytes += s[i].n;
+    fy_storage *st = fy_storage_new((size_t)n * sizeof *s + bytes);
+    if (!st) {
+        fy_tensor_free(&dense);
+        return fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
+    fy_str *to = st->at;
+    char *p = (char *)(to + n);
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = (fy_str){p, s[i].n};
+        if (s[i].n) memcpy(p, s[i].at, s[i].n);
+        p += s[i].n;
+    }
+    fy_storage_unref(dense.own);
+    dense.own = st;
+    dense.data = to;
+    fy_tensor_free(t);
+    *t = dense;
     return FY_OK;
 }
 

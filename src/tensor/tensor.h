@@ -33,7 +33,7 @@ bool fy_str_equal(const fy_str *a, const fy_str *b);
 int  fy_str_order(const fy_str *a, const fy_str *b);         /* by bytes: for UTF-8, by code points */
 
 /* Shared, counted memory behind tensors. Not thread safe: one run uses it. */
-typedef struct fy_storage { void *at; size_t bytes; int64_t refs; bool borrowed; } fy_storage;
+typedef struct fy_storage { void *at; size_t bytes; int64_t refs; bool borrowed, guarded; } fy_storage;
 fy_storage *fy_storage_new(size_t bytes);                    /* refs = 1; 64-byte aligned, not zeroed; NULL: out of memory */
 fy_storage *fy_storage_borrow(const void *at, size_t bytes); /* never written, never freed */
 fy_storage *fy_storage_ref(fy_storage *s);                   /* NULL is fine */
@@ -65,6 +65,8 @@ FY_CHECKED fy_status fy_tensor_clone(fy_tensor *dst, const fy_tensor *src, ferry
 /* Converts every element as ONNX Cast does (float to int truncates, out of range saturates, NaN gives 0; bool is != 0),
  * complex to its real part; strings only to strings, else TYPE. */
 FY_CHECKED fy_status fy_tensor_cast(fy_tensor *dst, const fy_tensor *src, fy_dtype dtype, ferry_error *e);
+/* A tensor of strings gets memory of its own with the bytes behind the elements. */
+FY_CHECKED fy_status fy_tensor_own_strings(fy_tensor *t, ferry_error *e);
 /* Element-wise copy between any two views of equal dims; dtypes may differ (then as fy_tensor_cast). */
 void      fy_tensor_copy(fy_tensor *dst, const fy_tensor *src);
 

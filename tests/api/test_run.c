@@ -2,8 +2,12 @@
  * test_run.c - ferry/run.h as a program uses it: opening, ports, views in and out, state, threads. */
 #include "api_files.h"
 
+#include "formats/onnx.h"
+#include "ops/ops.h"
+
 #include <math.h>
 #include <pthread.h>
+#include <time.h>
 
 static ferry_model *open_pt2(const char *name, const char *options) {
     char        path[600];
@@ -226,6 +230,43 @@ static void *work(void *arg) {
     return NULL;
 }
 
+/* An endless loop in the model ends by the word max-steps, and by another thread. */
+static void *stopper(void *session) {
+    for (int i = 0; i < 200; i++) {                                       /* also while no run has begun yet */
+        assert_int_equal(ferry_session_stop(session), 0);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return NULL;
+}
+
+static void test_stop(void **state) {
+    (void)state;
+    static const char text[] = "<ir_version: 10, opset_import: [\"\" : 28]> g (float[4] x) => (y) <int64 n = {9223372036854775807}> {"
+        " y = Loop <body = b (int64 i, bool k, float[4] v) => (k, w) { w = Add (v, v) }> (n, , x) }";
+    ferry_error e;
+    fy_model   *m = NULL;
+    fy_buf      bytes = {0};
+    float       v[4] = {0};
+    assert_ok(fy_model_parse(&m, text, sizeof text - 1, fy_registry_builtin(), &e), e);
+    assert_ok(fy_onnx_write_memory(m, &bytes, &e), e);
+    fy_model_free(m);
+    for (int way = 0; way < 2; way++) {
+        ferry_model   *model = ferry_open_memory(bytes.at, bytes.n, way ? NULL : "max-steps=1000", &e);
+        ferry_session *s = ferry_session_new(model, &e);
+        ferry_tensor   x = ferry_f32(v, 1, (int64_t[]){4}), y = {0};
+        pthread_t      t;
+        if (way) assert_int_equal(pthread_create(&t, NULL, stopper, s), 0);
+        assert_int_equal(ferry_run(s, &x, 1, &y, 1, &e), way ? FERRY_NO : FERRY_BAD_MODEL);
+        assert_string_equal(e.code, way ? "STOPPED" : "LIMIT");
+        if (way) pthread_join(t, NULL);
+        ferry_session_free(s);
+        ferry_close(model);
+    }
+    fy_buf_free(&bytes);
+    assert_null(ferry_open_memory("", 0, "max-steps=0", &e));
+    assert_int_equal(e.kind, FERRY_USAGE);
+}
+
 static void test_threads(void **state) {
     ferry_model *m = open_pt2("cnn", "threads=2");
     worker       w[3] = {{.m = m, .fill = 0.1f}, {.m = m, .fill = 0.1f}, {.m = m, .fill = 0.05f}};
@@ -241,6 +282,6 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_open_errors), cmocka_unit_test(test_ports), cmocka_unit_test(test_dynamic), cmocka_unit_test(test_wrong_inputs),
-        cmocka_unit_test(test_output_buffers), cmocka_unit_test(test_outputs_as_inputs), cmocka_unit_test(test_state), cmocka_unit_test(test_memory), cmocka_unit_test(test_threads)};
+        cmocka_unit_test(test_output_buffers), cmocka_unit_test(test_outputs_as_inputs), cmocka_unit_test(test_state), cmocka_unit_test(test_memory), cmocka_unit_test(test_stop), cmocka_unit_test(test_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,7 +170,11 @@ for kib in 1 4 16; do
     holds "a full disk after $kib KiB is exit code 4" grep -qx 4 code.txt
     holds 'the message names the cause' has limit.txt 'error\[WRITE\].*(full.onnx|limit|space|large)'
     holds 'the old file is intact' grep -qx old full.onnx
-    holds 'no temporary is left' not compgen -G 'full.onnx.*'
+    expect 0 '1 operators, .* 0 faults' selftest hostile --op Gather --trials 10
+expect 2 'no operator' selftest hostile --op Gatherr
+expect 2 'one folder' selftest hostile a b
+
+holds 'no temporary is left' not compgen -G 'full.onnx.*'
 done
 (ulimit -f 1; "$ferry" export "$fixtures/pt2/t215/resnet18.pt2" -o full.onnx >/dev/null 2>&1; echo $? >code.txt)
 holds 'the signal of the file size limit does not kill' grep -qx 4 code.txt

@@ -6,7 +6,7 @@ ferry=$(realpath "$1")
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-texts=(README.md docs/dynamic-shapes.md docs/recipe.md)
+texts=(README.md docs/dynamic-shapes.md docs/recipe.md docs/plugins.md)
 failed=0
 
 blocks() { awk '/^```/ {inside = !inside; print; next} inside' "$1"; }
@@ -16,7 +16,9 @@ diff -u <(blocks "$root/README.md") <(blocks "$root/README.zh-CN.md") || { echo 
 grep -q '^461 of 500 right' "$work/demo.txt" || { cat "$work/demo.txt"; echo "the demo does not get 461 of 500 right"; exit 1; }
 cp "$root"/tests/fixtures/pt2/t215/{gpt2,resnet18,vit_b_16}.pt2 "$work/demo"
 cd "$work/demo"
+cp "$root"/examples/plugin/{distance.c,nearest.onnx} .
 export PATH=$(dirname "$ferry"):$PATH NO_COLOR=1
+export CPATH=$root/include PKG_CONFIG_PATH=$(dirname "$ferry")/src        # the headers as if they were installed
 
 # One transcript on standard input: "$ command", then what it prints; "..." stands for lines left out.
 mask() { sed -E 's/[0-9]+\.[0-9]+(e[-+]?[0-9]+)?/N/g; s/ +/ /g; s/ $//'; }

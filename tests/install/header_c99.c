@@ -3,6 +3,7 @@
 #include <ferry/run.h>
 #include <ferry/ferry.h>
 #include <ferry/tools.h>
+#include <ferry/plugin.h>
 
 int main(void) {
     ferry_error e;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // header_cxx.cpp - the public headers are C++17.
 #include <ferry/ferry.h>
+#include <ferry/plugin.h>
 #include <ferry/tools.h>
 
 int main() {

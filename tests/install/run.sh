@@ -22,7 +22,7 @@ say "libferry.so shows $(nm -D --defined-only "$lib/libferry.so" | wc -l) names,
 cc -std=c99 -pedantic-errors "${flags[@]}" "$source/tests/install/header_c99.c" $(pkg-config --cflags --libs ferry) -o "$work/c99"
 c++ -std=c++17 -pedantic-errors "${flags[@]}" "$source/tests/install/header_cxx.cpp" $(pkg-config --cflags --libs ferry) -o "$work/cxx"
 "$work/c99" && "$work/cxx"
-for h in run ferry tools; do echo "#include <ferry/$h.h>" | cc -std=c99 "${flags[@]}" $(pkg-config --cflags ferry) -x c -fsyntax-only -; done
+for h in run ferry tools plugin; do echo "#include <ferry/$h.h>" | cc -std=c99 "${flags[@]}" $(pkg-config --cflags ferry) -x c -fsyntax-only -; done
 say "headers are C99 and C++17, each alone"
 
 cp "$source/tests/fixtures/pt2/t215/cnn.pt2" "$source/examples/fashion/"{fashion.pt2,images.npz} "$work"
@@ -42,6 +42,12 @@ cmake --build consumer >consumer.log 2>&1 || { cat consumer.log; fail "the examp
 consumer/errors cnn.onnx
 consumer/threads cnn.onnx 4 | tee threads.txt
 grep -q 'the same bits' threads.txt
+cmake -S "$source/examples/plugin" -B plugin -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_FLAGS="${flags[*]}" >plugin.log && cmake --build plugin >>plugin.log 2>&1 ||
+    { cat plugin.log; fail "the plugin does not build"; }
+! nm -D --undefined-only plugin/examples/distance.so | grep ' ferry_' || fail "a plugin needs libferry"
+ferry run "$source/examples/plugin/nearest.onnx" --plugin plugin/examples/distance.so --random --sizes n=3,m=2 | grep -q '^distance  f32\[3,2\]' || fail "the plugin does not run"
+c++ -std=c++17 -pedantic-errors "${flags[@]}" -shared -fPIC "$source/tests/plugins/words.cpp" $(pkg-config --cflags ferry) -o words.so
+ferry info "$source/examples/plugin/nearest.onnx" --plugin words.so -q || fail "a plugin in C++ does not load"
 for class in shirt:6 boot:9 bag:8; do
     consumer/classify fashion.onnx "${class%:*}.png" | tee class.txt
     grep -q "^class ${class#*:} of 10" class.txt || fail "classify: ${class%:*}"

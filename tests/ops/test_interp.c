@@ -102,6 +102,46 @@ static void test_budget(void **state) {
     rig_free(&r);
 }
 
+/* A loop that would never end is ended by the budget of steps, or by whoever asks. */
+static bool third_time(void *ctx) { return ++*(int *)ctx > 300; }
+
+static void test_endless(void **state) {
+    (void)state;
+    static const char *const bodies[] = {"(k, v) { }", "(k, w) { w = Add (v, v) }"};       /* also without a node to count */
+    for (int i = 0; i < 2; i++) {
+        fy_model *m = NULL;
+        ferry_error e = {0};
+        fy_buf text = {0};
+        int64_t n = INT64_MAX;
+        fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : 28]> g (int64 n, float[4] x) => (y) { y = Loop <body = b (int64 i, bool k, float[4] v) => %s> (n, , x) }",
+            bodies[i]);
+        assert_ok(fy_model_parse(&m, text.at, text.n, fy_registry_builtin(), &e), e);
+        assert_ok(fy_infer_model(m, &e), e);
+        fy_tensor x;
+        assert_ok(fy_tensor_new(&x, FERRY_FLOAT, 1, (int64_t[]){4}, &e), e);
+        for (int k = 0; k < 4; k++) fy_put_f64(&x, k, 1);
+        fy_tensor count = fy_tensor_view(FERRY_INT64, 0, NULL, &n);
+        fy_rval in[] = {tensor(&count), tensor(&x)}, *inp[] = {&in[0], &in[1]}, out;
+        size_t before = fy_os_bytes();
+        fy_interp steps = {.max_steps = 1000};
+        assert_int_equal(fy_interp_run(&steps, m->graph, inp, &out, &e), FY_E_LIMIT);
+        assert_non_null(strstr(e.text, "1000 steps"));
+        int asked = 0;
+        fy_interp stop = {.stop = third_time, .ctx = &asked};
+        assert_int_equal(fy_interp_run(&stop, m->graph, inp, &out, &e), FY_E_STOPPED);
+        assert_int_equal(e.kind, FERRY_NO);
+        assert_true(asked > 300 && asked < 304);
+        assert_int_equal(fy_os_bytes(), before);
+        n = 3;
+        assert_ok(fy_interp_run(&steps, m->graph, inp, &out, &e), e);
+        assert_true(fy_get_f64(&out.t, 0) == (i ? 8 : 1));
+        fy_rval_free(&out);
+        fy_tensor_free(&x);
+        fy_model_free(m);
+        fy_buf_free(&text);
+    }
+}
+
 static void test_unknown(void **state) {
     (void)state;
     rig r;
@@ -218,7 +258,7 @@ static void test_threads(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_memory_of_many), cmocka_unit_test(test_budget), cmocka_unit_test(test_unknown),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_memory_of_many), cmocka_unit_test(test_budget), cmocka_unit_test(test_unknown), cmocka_unit_test(test_endless),
         cmocka_unit_test(test_state), cmocka_unit_test(test_captures),
         cmocka_unit_test(test_many_outputs), cmocka_unit_test(test_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
