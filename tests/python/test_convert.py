@@ -88,6 +88,9 @@ def fails_alone(path, text):
     return False
 
 
+DRAWN = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+
+
 def judge(job):
     path, folder = job
     model = onnx.load(path)
@@ -98,6 +101,8 @@ def judge(job):
             return path, "onnx", ""
         return path, "fail", "checker: " + str(e).strip()[:400]
     if sum(i.version > 26 for i in model.opset_import if not i.domain):
+        return path, "checked", ""
+    if any(n.op_type in DRAWN for n in model.graph.node):       # each implementation draws its own numbers: ferry judges their law
         return path, "checked", ""
     rtol, atol = 1e-3, 1e-7
     if os.path.exists(os.path.join(folder, "tolerance")):

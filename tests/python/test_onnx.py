@@ -36,7 +36,7 @@ def attribute(a, base):
         return a.name, "ref", a.ref_attr_name, a.type
     if a.type in FIELDS:
         v = getattr(a, FIELDS[a.type])
-        return a.name, a.type, tuple(v) if a.type > 5 else v
+        return a.name, a.type, repr(tuple(v) if a.type > 5 else v)    # as text: NaN is not equal to itself
     if a.type == 4:
         return a.name, 4, tensor(a.t, base)
     if a.type == 9:

@@ -347,7 +347,7 @@ def invent(m, folder, real):
             t = onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type)
             x = rng.standard_normal(dims) if np.issubdtype(t, np.floating) else rng.integers(0, 2, dims)
             x = onnx.numpy_helper.from_array(np.asarray(x).astype(t))
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, NotImplementedError):      # strings and other types without numbers
             return None
         with open(os.path.join(folder, "input_%d.pb" % i), "wb") as f:
             f.write(x.SerializeToString())
