@@ -200,7 +200,6 @@ static fy_status ref_col2im(const fy_call *c) {
     if (!y) return FY_OK;
     FY_NOMEM(c->e, block);
     FY_TRY(read_col(&p, c->node, nd, c->e));
-    FY_NEED(c->e, fy_k_numeric(x), TYPE, "%s cannot be added up", fy_dtype_name(x->dtype));
     FY_NEED(c->e, fy_count(fy_arg(c, 2)) == nd && fy_count_dims(&nblock, (int)nd, block), SHAPE, "the block's shape is not usable");
     for (int i = 0; i < nd; i++) {
         int64_t reach = 0;
