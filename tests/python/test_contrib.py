@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""test_contrib.py FERRY_CASES [FERRY] [-k WORD] [--seed N] [--rounds N] [--keep FOLDER]: operators of com.microsoft against onnxruntime.
+"""test_contrib.py FERRY [-k WORD] [--seed N] [--rounds N] [--keep FOLDER]: operators of com.microsoft against onnxruntime.
 
 Each operator is run by onnxruntime's CPU provider over random configurations (attributes, optional inputs, dtypes, odd sizes); the
-models and their results are written as case folders, which one process of ferry-cases runs with the reference kernels.
+models and their results are written as case folders, which one process of `ferry selftest onnx` runs.
 
 Float results agree within 1e-5 relative and 1e-6 of the largest value absolute: products and sums are taken in float there and in
 double here. Exceptions are named where they are made. Quantised results agree within one step where onnxruntime computes in float,
@@ -96,6 +96,8 @@ class Suite:
         if atol is None:
             top = max([float(np.abs(y[np.isfinite(y.astype(F64))].astype(F64)).max(initial=0)) for y in outputs if y.dtype.kind in "f" or y.dtype == BF16] + [0])
             atol = 1e-6 * max(top, 1)
+        if any(y.dtype == np.float16 for y in outputs):                     # onnxruntime rounds to f16 after some steps, ferry once: two units in the last place
+            rtol = max(rtol, 2.0**-9)
         folder = os.path.join(self.folder, name)
         os.makedirs(os.path.join(folder, "test_data_set_0"))
         onnx.save(model, os.path.join(folder, "model.onnx"))
@@ -873,15 +875,14 @@ def schemas(ferry):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("cases")
-    p.add_argument("ferry", nargs="?")
+    p.add_argument("ferry")
     p.add_argument("-k", default="")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--keep")
     a = p.parse_args()
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    faults = schemas(a.ferry) if a.ferry else []
+    faults = schemas(a.ferry)
     for line in faults:
         print("schema:", line)
     with tempfile.TemporaryDirectory() as scratch:
@@ -893,7 +894,7 @@ def main():
                 continue
             for i in range(a.rounds):
                 f(s, Random(1000003 * a.seed + 1009 * k + i))
-        done = subprocess.run([a.cases, folder], capture_output=True, text=True)
+        done = subprocess.run([a.ferry, "selftest", "onnx", folder], capture_output=True, text=True)
         bad = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
         print("\n".join(bad[:40]))
         print(done.stdout.splitlines()[-1] if done.stdout else done.stderr)

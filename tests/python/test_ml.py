@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operators on strings and of ai.onnx.ml against onnxruntime, over random configurations.
 
-    python tests/python/test_ml.py build/tests/ferry-cases build/ferry [trials]
+    python tests/python/test_ml.py build/ferry [trials]
 
-Each trial is one node with random attributes and inputs. What onnxruntime computes is written as case folders, which ferry-cases runs;
+Each trial is one node with random attributes and inputs. What onnxruntime computes is written as case folders, which `ferry selftest onnx` runs;
 sequences of maps are read back from `ferry run --json`. Operators on strings that onnxruntime lacks, or has other rules for, are compared with
 onnx's reference evaluator or with Python itself. What onnxruntime refuses is passed over (and counted). Needs onnx, onnxruntime, numpy.
 """
@@ -23,8 +23,8 @@ from onnx import numpy_helper as nh
 import onnxruntime as ort
 
 ort.set_default_logger_severity(4)
-CASES, FERRY = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-TRIALS = int(sys.argv[3]) if len(sys.argv) > 3 else 12
+FERRY = os.path.abspath(sys.argv[1])
+TRIALS = int(sys.argv[2]) if len(sys.argv) > 2 else 12
 ML = "ai.onnx.ml"
 rng = np.random.default_rng(20)
 TYPES = {np.dtype(np.float32): T.FLOAT, np.dtype(np.float64): T.DOUBLE, np.dtype(np.int32): T.INT32, np.dtype(np.int64): T.INT64, np.dtype(object): T.STRING,
@@ -507,7 +507,7 @@ for _ in range(TRIALS):
     for group in (features, dictionaries, linear, svm, trees, new_trees, strings, grams, moved):
         group()
 bad = zip_maps() + regexes()
-r = subprocess.run([CASES, root], capture_output=True, text=True)
+r = subprocess.run([FERRY, "selftest", "onnx", root], capture_output=True, text=True)
 print(r.stdout[-6000:], r.stderr[-2000:])
 print("%d trials, %d passed over; maps and patterns: %d wrong" % (len(made), passed_over, bad))
 if not bad and r.returncode == 0:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""test_ort_models.py FERRY_CASES FERRY [--keep FOLDER] [--show]: models as onnxruntime rewrites them.
+"""test_ort_models.py FERRY [--keep FOLDER] [--show]: models as onnxruntime rewrites them.
 
 Random transformer, convolutional and recurrent models are written, then optimised by onnxruntime at each level (SessionOptions.
 optimized_model_filepath), by onnxruntime.transformers.optimizer, and quantised: quantize_dynamic, quantize_static in the QOperator and QDQ
@@ -195,7 +195,6 @@ def by_script(folder, name):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("cases")
     p.add_argument("ferry")
     p.add_argument("--keep")
     p.add_argument("--show", action="store_true")
@@ -237,7 +236,7 @@ def main():
                 if checked.returncode not in (0, 1) or "is not known" in checked.stdout:
                     bad += 1
                     print("CHECK", variant, checked.stdout[-300:], checked.stderr[-300:])
-        done = subprocess.run([a.cases, cases], capture_output=True, text=True)
+        done = subprocess.run([a.ferry, "selftest", "onnx", cases], capture_output=True, text=True)
         print("\n".join(line for line in done.stdout.splitlines() if line.startswith("FAIL")))
         print(done.stdout.splitlines()[-1] if done.stdout else done.stderr)
         contrib = sorted(op for op in seen if op.startswith("com.microsoft"))

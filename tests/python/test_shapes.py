@@ -2,7 +2,7 @@
 
     python tests/python/test_shapes.py FERRY FERRY_SHAPES [--fast] [-v] [--only PATTERN] CASES_OR_MODELS...
 
-CASES_OR_MODELS are folders with model.onnx (tools/dump_onnx_cases.py makes them), .onnx files, .pt2 files (exported by ferry first),
+CASES_OR_MODELS are folders with model.onnx (tools/onnx_cases.py makes them), .onnx files, .pt2 files (exported by ferry first),
 or folders of those. Each model is looked at twice: as it
 is, and with every input size that nothing forces replaced by a symbol of its own. What a peer knows of a value (dtype, rank, a size,
 the equality of two sizes), `ferry info --shapes --json` must know too: never weaker, never in contradiction. Then the case is run by

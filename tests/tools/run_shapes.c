@@ -167,7 +167,7 @@ int main(int argc, char **argv) {
         check c = {0};
         bool ok = fy_onnx_read(&m, line, fy_registry_builtin(), &e) == FY_OK && fy_opset_raise(m, &e) == FY_OK && fy_infer_model(m, &e) == FY_OK;
         if (ok) ok = run(m, tab + 1, &c, pool, &e);
-        if (!ok && !c.failed) {                                  /* an operator without a kernel: ferry-cases tells */
+        if (!ok && !c.failed) {                                  /* an operator without a kernel: ferry selftest onnx tells */
             skipped++;
             if (verbose) printf("SKIP %s: %s %s\n", line, e.code ? e.code : "", e.text);
         } else if (c.failed) {
