@@ -80,7 +80,7 @@ bool fy_dim_eval(const fy_dim *d, bool (*value_of)(void *ctx, const fy_dim *sym,
 static const fy_dim *rebuild(fy_dims *p, const fy_dim *d, const fy_dim *(*sub)(void *ctx, const fy_dim *sym), void *ctx) {
     const fy_dim *r = NULL, *a = NULL, *b = NULL, *by;
     switch (d->kind) {
-    case FY_DIM_CONST: return d;
+    case FY_DIM_CONST: return fy_dim_const(p, d->value);                 /* of this pool, whatever pool d is of */
     case FY_DIM_SYM:
     case FY_DIM_OPAQUE: by = sub(ctx, d); return by ? by : d;
     case FY_DIM_SUM:

@@ -163,6 +163,11 @@ fy_status fy_out_elems(fy_infer *f, int i, int64_t n, const fy_dim *const *elem)
     return FY_OK;
 }
 
+/* Is b min(a, c) with c >= 2? Beside a it is a or, where it is 1, so is a: what is cut to a table's length, beside what it was cut from. */
+static bool within(const fy_dim *a, const fy_dim *b) {
+    return b->kind == FY_DIM_MIN && ((b->arg[0] == a && fy_dim_ge(b->arg[1], 2)) || (b->arg[1] == a && fy_dim_ge(b->arg[0], 2)));
+}
+
 const fy_dim *fy_meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *bad) {
     int64_t x, y;
     if (a == b || fy_dim_is(b, 1)) return a;
@@ -174,6 +179,8 @@ const fy_dim *fy_meet(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *bad) 
     }
     if (ka) return a;                    /* a symbol beside a constant that is not 1 is that constant, or 1 */
     if (kb) return b;
+    if (within(a, b)) return a;
+    if (within(b, a)) return b;
     if (fy_dim_ge(a, 2)) return a;
     if (fy_dim_ge(b, 2)) return b;
     if (fy_dim_ge(a, 1) && fy_dim_ge(b, 1)) return fy_dim_max(f->dims, a, b);    /* one of them is 1, or they are equal */
