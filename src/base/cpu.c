@@ -18,7 +18,10 @@ fy_isa fy_cpu_has(void) {
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     if ((lo & 6u) != 6u) return FY_ISA_GENERIC;                          /* the system saves xmm and ymm */
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & 1u << 5)) return FY_ISA_GENERIC;
-    return FY_ISA_AVX2;
+    const unsigned wide = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;     /* AVX-512 F, DQ, BW, VL */
+    if ((lo & 0xe6u) != 0xe6u || (b & wide) != wide) return FY_ISA_AVX2; /* the system saves zmm and mask registers as well */
+    if (!(c & 1u << 11)) return FY_ISA_AVX512;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1u << 5 ? FY_ISA_AVX512_BF16 : FY_ISA_AVX512_VNNI;
 }
 
 void fy_cpu_name(char name[64]) {
@@ -38,7 +41,7 @@ fy_isa fy_cpu_has(void) { return FY_ISA_GENERIC; }
 void fy_cpu_name(char name[64]) { memcpy(name, "unknown", 8); }
 #endif
 
-static const char *const names[FY_ISA_COUNT] = { "generic", "avx2" };
+static const char *const names[FY_ISA_COUNT] = { "generic", "avx2", "avx512", "avx512vnni", "avx512bf16" };
 
 const char *fy_isa_name(fy_isa isa) { return (unsigned)isa < FY_ISA_COUNT ? names[isa] : "?"; }
 

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HEAD 16u                           /* keeps the alignment of malloc */
@@ -274,3 +275,15 @@ bool fy_os_dlsym(void *lib, const char *name, void (**fn)(void)) {
 }
 
 void fy_os_dlclose(void *lib) { if (lib) (void)dlclose(lib); }
+
+double fy_os_thread_seconds(void) {
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double fy_os_seconds(void) {
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

@@ -42,6 +42,9 @@ void    fy_os_unmap(void *p, size_t bytes);
 void   *fy_os_dlopen(const char *path, char *why, size_t n);
 bool    fy_os_dlsym(void *lib, const char *name, void (**fn)(void));
 void    fy_os_dlclose(void *lib);
+double  fy_os_thread_seconds(void);                         /* CPU time of the calling thread */
+
+double  fy_os_seconds(void);                                /* a clock that only goes forward */
 
 /* Test hooks. Calls are counted from 0 since the last reset; the call numbered `k` fails (k < 0: none; `forever`: all
  * from k on). Not thread safe: set while one thread runs. */

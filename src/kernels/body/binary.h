@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * binary.h - y = a op b over dense runs, either operand one value, and a pooling window over c16 pixels (body). */
+
+#define BINARY_BODY(name, expr) \
+    static void name(float *y, const float *a, const float *b, int64_t n, int one) { \
+        int64_t i = 0; \
+        fv p = one == 1 ? fv_set1(*a) : fv_zero(), q = one == 2 ? fv_set1(*b) : fv_zero(); \
+        for (; i + 16 <= n; i += 16) { \
+            if (one != 1) p = fv_load(a + i); \
+            if (one != 2) q = fv_load(b + i); \
+            fv_store(y + i, expr); \
+        } \
+        if (i == n) return; \
+        int left = (int)(n - i); \
+        if (one != 1) p = fv_load_n(a + i, left); \
+        if (one != 2) q = fv_load_n(b + i, left); \
+        fv_store_n(y + i, expr, left); \
+    }
+
+/* NumPy's maximum and minimum: NaN wins. */
+FY_INLINE fv fv_nan_max(fv a, fv b) { return fv_select(fv_isnan(a), a, fv_max(a, b)); }
+FY_INLINE fv fv_nan_min(fv a, fv b) { return fv_select(fv_isnan(a), a, fv_min(a, b)); }
+
+BINARY_BODY(binary_add, fv_add(p, q))
+BINARY_BODY(binary_sub, fv_sub(p, q))
+BINARY_BODY(binary_mul, fv_mul(p, q))
+BINARY_BODY(binary_div, fv_div(p, q))
+BINARY_BODY(binary_max, fv_nan_max(p, q))
+BINARY_BODY(binary_min, fv_nan_min(p, q))
+
+static void pool_max_c16(float *y, const float *x, int64_t rows, int64_t cols, int64_t row) {
+    fv m = fv_load(x);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) m = fv_nan_max(fv_load(x + i * row + j * 16), m);
+    fv_store(y, m);
+}
+
+static void pool_sum_c16(float *y, const float *x, int64_t rows, int64_t cols, int64_t row, float scale) {
+    fv s = fv_zero();
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) s = fv_add(s, fv_load(x + i * row + j * 16));
+    fv_store(y, fv_mul(s, fv_set1(scale)));
+}

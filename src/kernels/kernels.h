@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * kernels.h - the inner loops, as a table of function pointers held by value: one table for each instruction set, filled from the
+ * generic one upwards. Kernels are single-threaded over ranges; whoever calls them splits the work and has checked the arguments.
+ *
+ * Numbers: sums run over the reduced dimension in an order that depends on its length alone, so a result is the same bits whatever the
+ * number of rows, the batch, the threads or the alignment. FMA is explicit. Tables of different instruction sets may differ in the last bits. */
+#ifndef FY_KERNELS_H
+#define FY_KERNELS_H
+
+#include "base/cpu.h"
+#include "base/status.h"
+
+#define FY_LANES 16                      /* channels in a block of the c16 layout; lanes of one vector of the body files */
+#define FY_GEMM_KC 512                   /* the reduced dimension of a product is summed in pieces of this length */
+
+/* What is done to a value before it is stored. Clamping holds ReLU, ReLU6 and Clip; the others are applied by the unary kernels to what
+ * was just stored. */
+typedef enum fy_act {
+#define KERNEL(slot, signature, ulps, floor)
+#define BINARY(OP, name)
+#define UNARY(ACT, name, ulps, floor) FY_ACT_##ACT,
+#include "kernels/kernels.def"
+#undef UNARY
+    FY_ACT_COUNT
+} fy_act;
+
+/* y = act(sum + bias + add). bias: one value for each column (lane) of the result, or NULL; add: a second operand of the result's shape
+ * and layout, or NULL. p: CLAMP lo, hi; LEAKY alpha; HARD_SIGMOID alpha, beta; SWISH, ELU alpha. */
+typedef struct fy_epilogue { const float *bias, *add; fy_act act; float p[2]; } fy_epilogue;
+
+/* C[m,n] = A[m,k] B[k,n], rows [row, row_end) and panels [panel, panel_end) of it. B is packed: panels of `nr` columns, each k rows of nr
+ * values (the last panel padded with zeros). a_row: step between rows of A; its columns follow each other. add has C's row step. */
+typedef struct fy_gemm_f32 {
+    const float *a, *b;
+    float       *c;
+    int64_t      m, n, k, a_row, c_row;
+    fy_epilogue  e;
+} fy_gemm_f32;
+
+/* A two-dimensional convolution of one sample in the c16 layout, padding already there. Rows [row, row_end) of the output channels of one
+ * group (of gemm_nr channels; depthwise: one block of 16). Steps are in floats. */
+typedef struct fy_conv_c16 {
+    const float *x, *w;                  /* w: [group][in block][tap][lanes in][gemm_nr out]; depthwise: [block][tap][16] */
+    float       *y;
+    int64_t      lanes;                  /* values of x that follow each other at a tap: 16 channels of a block, or a row of taps times few channels */
+    int64_t      in_blocks, out_blocks, kernel[2], out[2], w_group;
+    int64_t      pixels;                 /* of the output: out[0] * out[1], or less where the last row is shorter */
+    int64_t      x_block, y_block;       /* from one block of channels to the next */
+    int64_t      x_step[2];              /* from one output row (pixel) to the next, in x */
+    int64_t      tap[2];                 /* from one tap to the next, down and across */
+    fy_epilogue  e;                      /* bias: out_blocks * 16, padded to whole groups; add in y's layout */
+} fy_conv_c16;
+
+typedef enum fy_binary {
+#undef BINARY
+#define BINARY(OP, name) FY_##OP,
+#define UNARY(ACT, name, ulps, floor)
+#include "kernels/kernels.def"
+#undef KERNEL
+#undef BINARY
+#undef UNARY
+    FY_BINARY_COUNT
+} fy_binary;
+
+/* The signatures. */
+typedef void fy_kernel_gemm(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end);
+typedef void fy_kernel_conv(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t row_end);
+typedef fy_kernel_conv fy_kernel_depthwise;      /* group is a block */
+typedef void fy_kernel_winograd_in(float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left);
+typedef void fy_kernel_winograd_out(float *y, const float *add, const float *m, int64_t apart, int64_t h, int64_t w, int64_t top, int64_t left, const float *bias, const fy_epilogue *e);
+typedef void fy_kernel_unary(float *y, const float *x, int64_t n, const float *p);                    /* y may be x */
+/* one: 0 both operands have n values, 1 (2) the first (second) has one. y may be a or b. */
+typedef void fy_kernel_binary(float *y, const float *a, const float *b, int64_t n, int one);
+typedef void fy_kernel_softmax(float *y, const float *x, int64_t rows, int64_t n);
+typedef void fy_kernel_norm(float *y, const float *x, int64_t rows, int64_t n, const float *scale, const float *bias, float eps, bool rms, float *mean, float *inv);
+/* One output pixel of 16 channels from a window of rows x cols pixels; `row`: from one row of pixels to the next. */
+typedef void fy_kernel_pool_max(float *y, const float *x, int64_t rows, int64_t cols, int64_t row);
+typedef void fy_kernel_pool_sum(float *y, const float *x, int64_t rows, int64_t cols, int64_t row, float scale);
+typedef double fy_kernel_peak(int64_t n);        /* n rounds of FMA in registers alone; the operations done: what a machine can do at most */
+
+typedef enum fy_reduction { FY_REDUCE_SUM, FY_REDUCE_MAX, FY_REDUCE_MIN, FY_REDUCE_L1, FY_REDUCE_SQUARE } fy_reduction;
+
+/* A row of scores on its way through the softmax. add, keep: the mask, one value for each key (`wide`) or one for all; NULL: none. Where keep is
+ * 0 the score becomes `fill`. A row with nothing above -inf gives zeros, or NaN. */
+typedef struct fy_attention_row { const float *add; const unsigned char *keep; float scale, cap, fill; bool wide, empty_nan; int64_t lo, hi, n; } fy_attention_row;
+
+typedef struct fy_kernels {
+    fy_isa isa;
+    int    gemm_nr, gemm_mr;             /* columns of a panel; most rows of a tile */
+#define KERNEL(slot, signature, ulps, floor) fy_kernel_##signature *slot;
+#define BINARY(OP, name)
+#define UNARY(ACT, name, ulps, floor)
+#include "kernels/kernels.def"
+#undef KERNEL
+#undef BINARY
+#undef UNARY
+    fy_kernel_binary *binary[FY_BINARY_COUNT];
+    fy_kernel_unary  *unary[FY_ACT_COUNT];
+    /* What attention, reductions and log-softmax are made of: tests/engines compares the operators that use them. */
+    float (*attention_row)(float *s, const fy_attention_row *r);
+    void (*attention_sum)(float *y, const float *p, const float *v, int64_t n, int64_t row, int64_t d);
+    void (*reduce_rows)(float *y, const float *x, int64_t rows, int64_t n, fy_reduction k);                        /* y[r] of x[r, n] */
+    void (*reduce_cols)(float *y, const float *x, int64_t n, int64_t row, int64_t cols, fy_reduction k);           /* y[cols] of x[n, cols], rows `row` apart */
+    void (*log_softmax_rows)(float *y, const float *x, int64_t rows, int64_t n);
+    void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
+} fy_kernels;
+
+/* The table for an instruction set; levels that this build or CPU lacks give the best one below. */
+void fy_kernels_init(fy_kernels *k, fy_isa isa);
+/* Packs columns of b (element [i, j] = b[i * row + j * col]) into panels of nr: dst holds ceil(n / nr) * nr * k values. */
+void fy_gemm_pack_f32(float *dst, const float *b, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t panel, int64_t panel_end);
+
+#endif

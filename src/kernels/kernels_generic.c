@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * kernels_generic.c - the bodies compiled for generic. */
+#include "kernels/kernels.h"
+
+#include "kernels/simd/generic.h"
+
+#include "kernels/body/all.h"
+

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * generic.h - a vector of 16 floats for the body files, in plain C. The compiler may use whatever the baseline has. */
+#include <math.h>
+#include <string.h>
+
+#define ISA generic
+#define GEMM_NV 1
+#define GEMM_MR 4
+
+typedef struct fv { float v[16]; } fv;
+typedef struct iv { int32_t v[16]; } iv;
+typedef iv mv;                           /* -1 or 0 */
+
+#define EACH16(T, expr) T r_; for (int i = 0; i < 16; i++) r_.v[i] = (expr); return r_
+FY_INLINE fv fv_set1(float x) { EACH16(fv, x); }
+FY_INLINE fv fv_zero(void) { return fv_set1(0); }
+FY_INLINE fv fv_load(const float *p) { fv r; memcpy(&r, p, sizeof r); return r; }
+FY_INLINE void fv_store(float *p, fv x) { memcpy(p, &x, sizeof x); }
+FY_INLINE fv fv_load_n(const float *p, int n) { fv r = fv_zero(); memcpy(&r, p, (size_t)n * sizeof *p); return r; }
+FY_INLINE void fv_store_n(float *p, fv x, int n) { memcpy(p, &x, (size_t)n * sizeof *p); }
+FY_INLINE fv fv_add(fv a, fv b) { EACH16(fv, a.v[i] + b.v[i]); }
+FY_INLINE fv fv_sub(fv a, fv b) { EACH16(fv, a.v[i] - b.v[i]); }
+FY_INLINE fv fv_mul(fv a, fv b) { EACH16(fv, a.v[i] * b.v[i]); }
+FY_INLINE fv fv_div(fv a, fv b) { EACH16(fv, a.v[i] / b.v[i]); }
+FY_INLINE fv fv_fma(fv a, fv b, fv c) { EACH16(fv, a.v[i] * b.v[i] + c.v[i]); }     /* two roundings: a call for each would be too slow */
+FY_INLINE fv fv_fmx(fv a, fv b, fv c) { EACH16(fv, (float)((double)a.v[i] * (double)b.v[i] + (double)c.v[i])); }   /* the product is exact */
+FY_INLINE fv fv_max(fv a, fv b) { EACH16(fv, a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
+FY_INLINE fv fv_min(fv a, fv b) { EACH16(fv, a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
+FY_INLINE fv fv_sqrt(fv a) { EACH16(fv, sqrtf(a.v[i])); }
+FY_INLINE fv fv_abs(fv a) { EACH16(fv, fabsf(a.v[i])); }
+FY_INLINE fv fv_neg(fv a) { EACH16(fv, -a.v[i]); }
+FY_INLINE fv fv_floor(fv a) { EACH16(fv, floorf(a.v[i])); }
+FY_INLINE fv fv_ceil(fv a) { EACH16(fv, ceilf(a.v[i])); }
+FY_INLINE fv fv_round(fv a) { EACH16(fv, rintf(a.v[i])); }
+FY_INLINE mv fv_lt(fv a, fv b) { EACH16(mv, -(a.v[i] < b.v[i])); }
+FY_INLINE mv fv_le(fv a, fv b) { EACH16(mv, -(a.v[i] <= b.v[i])); }
+FY_INLINE mv fv_ge(fv a, fv b) { EACH16(mv, -(a.v[i] >= b.v[i])); }
+FY_INLINE mv fv_isnan(fv a) { EACH16(mv, -(a.v[i] != a.v[i])); }
+FY_INLINE bool mv_any(mv m) {
+    int32_t any = 0;
+    for (int i = 0; i < 16; i++) any |= m.v[i];
+    return any != 0;
+}
+FY_INLINE fv fv_select(mv m, fv yes, fv no) { EACH16(fv, m.v[i] ? yes.v[i] : no.v[i]); }
+FY_INLINE iv fv_bits(fv a) { iv r; memcpy(&r, &a, sizeof r); return r; }
+FY_INLINE fv iv_bits(iv a) { fv r; memcpy(&r, &a, sizeof r); return r; }
+FY_INLINE iv fv_to_int(fv a) { EACH16(iv, a.v[i] > -2147483648.f && a.v[i] < 2147483648.f ? (int32_t)rintf(a.v[i]) : INT32_MIN); }
+FY_INLINE fv iv_to_float(iv a) { EACH16(fv, (float)a.v[i]); }
+FY_INLINE iv iv_set1(int x) { EACH16(iv, x); }
+FY_INLINE iv iv_add(iv a, iv b) { EACH16(iv, (int32_t)((uint32_t)a.v[i] + (uint32_t)b.v[i])); }
+FY_INLINE iv iv_sub(iv a, iv b) { EACH16(iv, (int32_t)((uint32_t)a.v[i] - (uint32_t)b.v[i])); }
+FY_INLINE iv iv_and(iv a, iv b) { EACH16(iv, a.v[i] & b.v[i]); }
+FY_INLINE iv iv_or(iv a, iv b) { EACH16(iv, a.v[i] | b.v[i]); }
+FY_INLINE iv iv_xor(iv a, iv b) { EACH16(iv, a.v[i] ^ b.v[i]); }
+FY_INLINE iv iv_shl(iv a, int n) { EACH16(iv, (int32_t)((uint32_t)a.v[i] << n)); }
+FY_INLINE iv iv_shr(iv a, int n) { EACH16(iv, (int32_t)((uint32_t)a.v[i] >> n)); }
+FY_INLINE iv iv_sar(iv a, int n) { EACH16(iv, a.v[i] >> n); }
+FY_INLINE float fv_sum(fv a) {
+    for (int step = 8; step; step /= 2)
+        for (int i = 0; i < step; i++) a.v[i] += a.v[i + step];
+    return a.v[0];
+}
+FY_INLINE float fv_hmax(fv a) {
+    for (int step = 8; step; step /= 2)
+        for (int i = 0; i < step; i++) a.v[i] = a.v[i] > a.v[i + step] ? a.v[i] : a.v[i + step];
+    return a.v[0];
+}
+FY_INLINE mv mv_bytes(const unsigned char *p) { EACH16(mv, -(p[i] != 0)); }

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * table.c - fills the table of kernels level by level; packing, which needs no instruction set. */
+#include "kernels/kernels.h"
+
+#include <string.h>
+
+void fy_kernels_fill_generic(fy_kernels *k);
+void fy_kernels_fill_avx2(fy_kernels *k);
+void fy_kernels_fill_avx512(fy_kernels *k);
+
+void fy_kernels_init(fy_kernels *k, fy_isa isa) {
+    *k = (fy_kernels){.isa = FY_ISA_GENERIC};
+    fy_kernels_fill_generic(k);
+#if defined(__x86_64__)
+    if (isa >= FY_ISA_AVX2) {
+        k->isa = FY_ISA_AVX2;
+        fy_kernels_fill_avx2(k);
+    }
+    if (isa >= FY_ISA_AVX512) {
+        k->isa = isa;
+        fy_kernels_fill_avx512(k);
+    }
+#else
+    (void)isa;
+#endif
+}
+
+void fy_gemm_pack_f32(float *dst, const float *b, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t panel, int64_t panel_end) {
+    for (int64_t j = panel; j < panel_end; j++) {
+        float *to = dst + j * nr * k;
+        int64_t at = j * nr;
+        int cols = n - at < nr ? (int)(n - at) : nr;
+        if (row == 1 && cols == nr && nr % 16 == 0) {            /* columns lie apart: 16 at a time, rows of a column by the cache line */
+            int64_t i = 0;
+            for (; i + 16 <= k; i += 16)
+                for (int c = 0; c < nr; c += 16)
+                    for (int q = 0; q < 16; q++) {
+                        const float *from = b + i + (at + c + q) * col;
+                        float *put = to + i * nr + c + q;
+                        for (int r = 0; r < 16; r++) put[r * nr] = from[r];
+                    }
+            for (; i < k; i++)
+                for (int c = 0; c < nr; c++) to[i * nr + c] = b[i + (at + c) * col];
+            continue;
+        }
+        if (col == 1 && cols == nr) {
+            for (int64_t i = 0; i < k; i++) memcpy(to + i * nr, b + i * row + at, (size_t)nr * sizeof *to);
+            continue;
+        }
+        for (int64_t i = 0; i < k; i++, to += nr) {
+            const float *from = b + i * row + at * col;
+            for (int c = 0; c < cols; c++) to[c] = from[c * col];
+            for (int c = cols; c < nr; c++) to[c] = 0;
+        }
+    }
+}
