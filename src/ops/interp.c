@@ -79,6 +79,7 @@ static fy_status fetch(run *r, const fy_value *v, fy_rval **val) {
         s->v = c;
         s->owned = true;
     }
+    if (!s->v && r->it->outer) s->v = r->it->outer(r->it->ctx, v);
     FY_NEED(r->e, s->v, GRAPH, "value \"%s\" is used before it is made", v->name ? v->name : "");
     *val = s->v;
     return FY_OK;
@@ -291,15 +292,13 @@ static fy_status load_state(run *r, const fy_graph *g) {
     return FY_OK;
 }
 
-static fy_status own(fy_rval *v, ferry_error *e);
-
 static fy_status store_state(run *r, const fy_graph *g) {
     for (int64_t i = 0; i < g->state.n && r->it->state; i++) {
         fy_rval *v, next = {0};
         if (!g->state.at[i].out) continue;
         FY_TRY(fetch(r, g->state.at[i].out, &v));
         fy_status s = fy_rval_copy(&next, v, r->e);
-        if (s == FY_OK) s = own(&next, r->e);
+        if (s == FY_OK) s = fy_rval_own(&next, r->e);
         if (s != FY_OK) {
             fy_rval_free(&next);
             return s;
@@ -311,7 +310,7 @@ static fy_status store_state(run *r, const fy_graph *g) {
 }
 
 /* What leaves the interpreter must not point into the caller's inputs. */
-static fy_status own(fy_rval *v, ferry_error *e) {
+fy_status fy_rval_own(fy_rval *v, ferry_error *e) {
     if (v->kind == FY_TENSOR && v->t.dtype == FERRY_STRING) return fy_tensor_own_strings(&v->t, e);
     if (v->kind == FY_TENSOR && v->t.dtype && (!v->t.own || v->t.own->borrowed || !fy_contiguous(&v->t))) {
         fy_tensor t;
@@ -326,8 +325,8 @@ static fy_status own(fy_rval *v, ferry_error *e) {
         if (now && now == keys && x->n == before->n) {
             fy_tensor_free(&x->item[0].t);
             x->item[0].t = fy_tensor_ref(&before->item[0].t);
-            FY_TRY(own(&x->item[1], e));
-        } else FY_TRY(own(x, e));
+            FY_TRY(fy_rval_own(&x->item[1], e));
+        } else FY_TRY(fy_rval_own(x, e));
         keys = now;
     }
     return FY_OK;
@@ -351,7 +350,7 @@ static fy_status run_body(run *r, const fy_graph *g, int nin, fy_rval *const *in
         FY_NEED(r->e, g->out.at[i], GRAPH, "graph \"%s\" lacks its output %d", g->name ? g->name : "", i);
         FY_TRY(fetch(r, g->out.at[i], &v));
         FY_TRY(fy_rval_copy(&out[i], v, r->e));
-        if (own_memory) FY_TRY(own(&out[i], r->e));
+        if (own_memory) FY_TRY(fy_rval_own(&out[i], r->e));
     }
     return store_state(r, g);
 }
@@ -409,7 +408,7 @@ fy_status fy_interp_node(const fy_interp *it, const fy_node *n, fy_rval *const *
     for (int i = 0; s == FY_OK && i < n->nout; i++) at[i] = n->out[i] ? &out[i] : NULL;
     if (s == FY_OK) s = call_node(&r, n, n->nin, in, n->nout, at, &scratch);
     for (int i = 0; s == FY_OK && i < n->nout; i++)
-        if (at[i]) s = own(&out[i], e);
+        if (at[i]) s = fy_rval_own(&out[i], e);
     if (s != FY_OK) {
         frames(&r, s, n, n->nin, in);
         for (int i = 0; i < n->nout; i++) fy_rval_free(&out[i]);

@@ -27,11 +27,14 @@ typedef struct fy_interp {
     bool   (*stop)(void *ctx);           /* may be NULL; asked before each step and each piece of parallel work, by any thread: true ends the
                                             run with STOPPED */
     void   (*seen)(void *ctx, const fy_value *v, const fy_rval *val);
+    fy_rval *(*outer)(void *ctx, const fy_value *v);     /* may be NULL; of one node: values around it that its bodies read */
     void    *ctx;
     fy_rval *state;                      /* one for each declared state, kept by the caller between runs; NULL: initial each time */
     const fy_hooks *hooks;               /* what operators need beyond libc; NULL: those operators fail with UNSUPPORTED */
 } fy_interp;
 FY_CHECKED fy_status fy_interp_run(const fy_interp *it, const fy_graph *g, fy_rval *const *in, fy_rval *out, ferry_error *e);
+/* Makes of a value one that points into nothing else: dense memory of its own, strings with their bytes. */
+FY_CHECKED fy_status fy_rval_own(fy_rval *v, ferry_error *e);
 /* One node on given values, as the interpreter does it: for folding and for tests. */
 FY_CHECKED fy_status fy_interp_node(const fy_interp *it, const fy_node *n, fy_rval *const *in, fy_rval *out, ferry_error *e);
 

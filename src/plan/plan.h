@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * plan.h - graph -> list of steps, made once for a model; the sizes and buffer offsets of the steps, made for each new combination of
+ * input sizes and kept; and the loop that runs them. A plan is immutable but for the cache of sizes, which has a lock: any number of
+ * sessions run it at the same time. */
+#ifndef FY_PLAN_H
+#define FY_PLAN_H
+
+#include "plan/impl.h"
+
+typedef struct fy_plan_options {
+    const fy_impl *const *impl;          /* the engine's table, in order of preference; ends with NULL. What none can do is run by reference kernels */
+    const fy_kernels     *kernels;
+    const fy_hooks       *hooks;
+    bool                  exact;
+} fy_plan_options;
+
+/* Sizes and places for one combination of input sizes. */
+typedef struct fy_spec fy_spec;
+
+struct fy_plan {
+    const fy_model *m;
+    fy_plan_options o;
+    fy_arena        arena;
+    FY_VEC(fy_step *) steps;
+    fy_layout      *layout;              /* by value id */
+    uint32_t        nvalues;
+    int            *last;                /* by value id: index of the last step that reads it; -1 never, INT32_MAX: a graph output */
+    bool           *made;                /* by value id: made by a step (else input, constant, or inside a fused step) */
+    fy_rval        *constant;            /* by value id: ready tensors of constants that steps read */
+    struct fy_spec_cache *cache;
+};
+
+/* `m` is the plan's to change (values for converted layouts are added) and must outlive it; canonical, inferred, optimised. */
+FY_CHECKED fy_status fy_plan_new(fy_plan **p, fy_model *m, const fy_plan_options *o, ferry_error *e);
+void fy_plan_free(fy_plan *p);
+
+/* Every implementation of the operator of step s, in the order in which they are asked, the reference kernel last: `why` is NULL if it can do
+ * the node, else the reason why not. The one that was taken is s->impl; those behind it are asked as well. */
+FY_CHECKED fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void *ctx, const fy_impl *t, const char *why), void *ctx, ferry_error *e);
+
+/* One session's memory: the arena of intermediate values and scratch, grown to what was needed. */
+typedef struct fy_plan_memory { void *arena, *scratch; size_t arena_bytes, scratch_bytes; fy_rval *value; } fy_plan_memory;
+void fy_plan_memory_free(fy_plan_memory *mem, const fy_plan *p);
+
+/* in: one for each graph input (borrowed); out: one for each graph output, owned by the caller. `state`: as in fy_interp. `seen` (may
+ * be NULL) is told of every step before and after it; after it, x holds the tensors that the step read and made. */
+typedef void fy_seen(void *ctx, const fy_step *s, const fy_exec *x, bool after);
+typedef struct fy_plan_run {
+    fy_pool *pool;
+    fy_rval *state;
+    int64_t  max_bytes;
+    int64_t  max_steps;                  /* as in fy_interp, those of bodies included; 0: any number */
+    bool   (*stop)(void *ctx);           /* NULL, or asked before each step, by reference kernels in between: true ends the run with STOPPED */
+    void    *stop_ctx;
+    fy_seen *seen;
+    void    *ctx;
+} fy_plan_run;
+FY_CHECKED fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, const fy_plan_run *r, fy_rval *const *in, fy_rval *out, ferry_error *e);
+
+/* ---- inside plan/ ---------------------------------------------------------------------------------------------------------- */
+
+#define FY_NOWHERE SIZE_MAX
+
+struct fy_spec {
+    fy_arena  arena;
+    int64_t  *key;                       /* the sizes of all inputs */
+    int64_t **dim;                       /* by value id: sizes, or NULL where they are not known before the run */
+    size_t   *offset;                    /* by value id: in the session's arena; FY_NOWHERE: not there */
+    fy_rval  *fixed;                     /* by value id: contents known from the sizes alone, kind FY_NOTYPE otherwise */
+    bool     *skip;                      /* by step: all that it makes is fixed, or nobody reads it */
+    bool     *dynamic;                   /* by step: sizes are not known before the run */
+    size_t    bytes;                     /* of the arena */
+    uint64_t  used;                      /* clock of the cache */
+};
+/* The specialisation for these inputs: from the cache, or made. Stays valid until fy_spec_release. */
+FY_CHECKED fy_status fy_spec_get(const fy_spec **s, const fy_plan *p, fy_rval *const *in, ferry_error *e);
+void fy_spec_release(const fy_plan *p, const fy_spec *s);
+FY_CHECKED fy_status fy_spec_cache_new(fy_plan *p, ferry_error *e);
+void fy_spec_cache_free(fy_plan *p);
+extern const fy_impl fy_impl_reference, fy_impl_reorder;
+
+#endif

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * spec.c - sizes and buffer offsets for one combination of input sizes, and the bounded cache of them.
+ *
+ * Sizes are expressions over the symbols of the inputs: binding those and evaluating is all there is to do. What depends on contents
+ * (an opaque size) stays unknown, and the step that makes it runs as the interpreter would. Offsets: the steps are gone through in order,
+ * buffers taken from the lowest hole that fits (best fit of the smallest) and given back after their last reader. */
+#include "plan/plan.h"
+
+#include "base/checked.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define KEPT 64                          /* specialisations */
+#define ALIGN 64
+
+typedef struct entry { fy_spec spec; int readers; struct entry *next; } entry;
+struct fy_spec_cache { pthread_mutex_t lock; entry *first; int n; int64_t nkey; uint64_t clock; };
+
+fy_status fy_spec_cache_new(fy_plan *p, ferry_error *e) {
+    struct fy_spec_cache *c = fy_calloc(1, sizeof *c);
+    FY_NOMEM(e, c);
+    pthread_mutex_init(&c->lock, NULL);
+    for (int64_t i = 0; i < p->m->graph->in.n; i++) {
+        const fy_type *t = &p->m->graph->in.at[i]->type;
+        c->nkey += 1 + (t->kind == FY_TENSOR && t->rank > 0 ? t->rank : FY_MAX_RANK);
+    }
+    p->cache = c;
+    return FY_OK;
+}
+
+static void entry_free(entry *x) {
+    fy_arena_free(&x->spec.arena);
+    fy_free(x);
+}
+
+void fy_spec_cache_free(fy_plan *p) {
+    if (!p->cache) return;
+    for (entry *x = p->cache->first, *next; x; x = next) {
+        next = x->next;
+        entry_free(x);
+    }
+    pthread_mutex_destroy(&p->cache->lock);
+    fy_free(p->cache);
+}
+
+/* ---- sizes --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct bound { const fy_dim *sym; int64_t v; } bound;
+typedef struct making {
+    const fy_plan *p;
+    fy_spec       *s;
+    fy_rval *const *in;
+    FY_VEC(bound)  bounds;
+    ferry_error   *e;
+} making;
+
+static bool value_of(void *ctx, const fy_dim *sym, int64_t *v) {
+    const making *k = ctx;
+    for (int64_t i = 0; i < k->bounds.n; i++)
+        if (k->bounds.at[i].sym == sym) { *v = k->bounds.at[i].v; return true; }
+    return false;
+}
+
+/* With one symbol on trial: the first that has no value yet. */
+typedef struct trial { const making *k; const fy_dim *sym; int64_t v; bool many; } trial;
+
+static bool try_value(void *ctx, const fy_dim *sym, int64_t *v) {
+    trial *t = ctx;
+    union { const making *c; making *v; } k = {.c = t->k};
+    if (value_of(k.v, sym, v)) return true;
+    if (!t->sym) t->sym = sym;
+    if (t->sym != sym) t->many = true;
+    *v = t->v;
+    return !t->many;
+}
+
+/* A size that is a linear expression of one unknown symbol, as 2 * seq + 1, tells that symbol. */
+static fy_status solve(making *k, const fy_dim *d, int64_t size) {
+    trial t = {.k = k};
+    int64_t at0, at1, slope, x;
+    if (!fy_dim_eval(d, try_value, &t, &at0) || !t.sym) return FY_OK;
+    t.v = 1;
+    if (!fy_dim_eval(d, try_value, &t, &at1) || !fy_sub_i64(&slope, at1, at0) || !slope || !fy_sub_i64(&x, size, at0) || x % slope) return FY_OK;
+    t.v = x / slope;
+    if (!fy_dim_eval(d, try_value, &t, &x) || x != size) return FY_OK;
+    FY_PUSH(k->e, k->bounds, ((bound){t.sym, t.v}));
+    return FY_OK;
+}
+
+static fy_status bind_input(making *k, const fy_value *v, const fy_tensor *t) {
+    const fy_type *ty = &v->type;
+    if (ty->kind != FY_TENSOR || ty->rank < 0) return FY_OK;
+    FY_NEED(k->e, ty->rank == t->rank, SHAPE, "input \"%.80s\" has rank %d, not %d", v->name, ty->rank, t->rank);
+    for (int i = 0; i < ty->rank; i++) {
+        int64_t want;
+        if (ty->dim[i]->kind == FY_DIM_SYM && !value_of(k, ty->dim[i], &want)) FY_PUSH(k->e, k->bounds, ((bound){ty->dim[i], t->dim[i]}));
+    }
+    return FY_OK;
+}
+
+static fy_status check_input(making *k, const fy_value *v, const fy_tensor *t) {
+    const fy_type *ty = &v->type;
+    for (int i = 0; ty->kind == FY_TENSOR && i < ty->rank; i++) {
+        int64_t want;
+        if (!fy_dim_eval(ty->dim[i], value_of, k, &want) || want == t->dim[i]) continue;
+        fy_buf text = {0};
+        fy_dim_print(&text, ty->dim[i]);
+        fy_status s = fy_fail(k->e, FY_E_SHAPE, "input \"%.80s\": size %lld on axis %d instead of %lld (%.80s)", v->name, (long long)t->dim[i], i, (long long)want, text.oom ? "" : text.at);
+        fy_buf_free(&text);
+        return s;
+    }
+    return FY_OK;
+}
+
+/* Sizes of one value, or nothing where one of them is not known. */
+static fy_status size_of(making *k, const fy_value *v) {
+    int64_t dim[FY_MAX_RANK];
+    const fy_type *t = &v->type;
+    if (t->kind != FY_TENSOR || t->rank < 0 || t->rank > FY_MAX_RANK || !t->dtype || t->dtype == FERRY_STRING || k->s->dim[v->id]) return FY_OK;
+    for (int i = 0; i < t->rank; i++) {
+        if (!fy_dim_eval(t->dim[i], value_of, k, &dim[i])) return FY_OK;
+        FY_NEED(k->e, dim[i] >= 0, SHAPE, "a size would be %lld", (long long)dim[i]);
+    }
+    k->s->dim[v->id] = fy_arena_copy(&k->s->arena, dim, (size_t)t->rank, sizeof *dim);
+    FY_NOMEM(k->e, k->s->dim[v->id]);
+    return FY_OK;
+}
+
+/* Contents that follow from the sizes: shape arithmetic needs no running. */
+static fy_status fix(making *k, const fy_value *v) {
+    if (!v->elem || v->constant || (v->type.dtype != FERRY_INT64 && v->type.dtype != FERRY_INT32) || !k->s->dim[v->id]) return FY_OK;
+    int64_t count = 1, x[FY_MAX_ELEM];
+    for (int i = 0; i < v->type.rank; i++) count *= k->s->dim[v->id][i];
+    if (count != v->nelem) return FY_OK;
+    for (int64_t i = 0; i < count; i++)
+        if (!fy_dim_eval(v->elem[i], value_of, k, &x[i])) return FY_OK;
+    char *data = fy_arena_alloc(&k->s->arena, (size_t)count + 1, sizeof(int64_t));
+    FY_NOMEM(k->e, data);
+    fy_rval *f = &k->s->fixed[v->id];
+    f->t = fy_tensor_view(v->type.dtype, v->type.rank, k->s->dim[v->id], data);
+    fy_store_i64(&f->t, 0, count, x);
+    f->kind = FY_TENSOR;
+    return FY_OK;
+}
+
+static fy_status sizes(making *k) {
+    const fy_plan *p = k->p;
+    const fy_graph *g = p->m->graph;
+    fy_spec *s = k->s;
+    for (int64_t i = 0; i < g->in.n; i++)
+        if (k->in[i] && k->in[i]->kind == FY_TENSOR) FY_TRY(bind_input(k, g->in.at[i], &k->in[i]->t));
+    for (int64_t i = 0; i < g->in.n; i++) {
+        if (!k->in[i] || k->in[i]->kind != FY_TENSOR) continue;
+        for (int d = 0; g->in.at[i]->type.kind == FY_TENSOR && d < g->in.at[i]->type.rank; d++) FY_TRY(solve(k, g->in.at[i]->type.dim[d], k->in[i]->t.dim[d]));
+        FY_TRY(check_input(k, g->in.at[i], &k->in[i]->t));
+        s->dim[g->in.at[i]->id] = fy_arena_copy(&s->arena, k->in[i]->t.dim, (size_t)k->in[i]->t.rank, sizeof(int64_t));
+        FY_NOMEM(k->e, s->dim[g->in.at[i]->id]);
+    }
+    for (int64_t i = 0; i < g->constants.n; i++) FY_TRY(size_of(k, g->constants.at[i]));
+    for (int64_t i = 0; i < p->steps.n; i++) {
+        const fy_step *st = p->steps.at[i];
+        bool known = !st->node || !(st->node->op->flags & FY_CONTROL), all_fixed = st->nout > 0, read = false;
+        for (int o = 0; o < st->nout; o++) {
+            const fy_value *v = st->out[o];
+            if (!v) continue;
+            FY_TRY(size_of(k, v));
+            FY_TRY(fix(k, v));
+            known &= s->dim[v->id] != NULL;
+            all_fixed &= s->fixed[v->id].kind == FY_TENSOR;
+            read |= p->last[v->id] >= 0;
+        }
+        for (int j = 0; st->cover && j < st->cover->n; j++) {
+            const fy_node *n = st->cover->node[j];
+            for (int o = 0; o < n->nout; o++) {
+                if (!n->out[o]) continue;
+                FY_TRY(size_of(k, n->out[o]));
+                known &= s->dim[n->out[o]->id] != NULL;
+            }
+        }
+        for (int j = 0; j < st->nin; j++)
+            if (st->in[j]) known &= s->dim[st->in[j]->id] != NULL;
+        s->dynamic[i] = !known;
+        s->skip[i] = all_fixed || (!read && st->node && st->node->op->flags & FY_PURE);
+    }
+    return FY_OK;
+}
+
+/* ---- places -------------------------------------------------------------------------------------------------------------- */
+
+typedef struct hole { size_t at, bytes; } hole;
+typedef struct places { FY_VEC(hole) holes; size_t top; ferry_error *e; } places;
+
+static fy_status take(places *pl, size_t bytes, size_t *at) {
+    int64_t best = -1;
+    for (int64_t i = 0; i < pl->holes.n; i++)
+        if (pl->holes.at[i].bytes >= bytes && (best < 0 || pl->holes.at[i].bytes < pl->holes.at[best].bytes)) best = i;
+    if (best >= 0) {
+        hole *h = &pl->holes.at[best];
+        *at = h->at;
+        h->at += bytes;
+        h->bytes -= bytes;
+        if (!h->bytes) memmove(h, h + 1, (size_t)(--pl->holes.n - best) * sizeof *h);
+        return FY_OK;
+    }
+    if (pl->holes.n && pl->holes.at[pl->holes.n - 1].at + pl->holes.at[pl->holes.n - 1].bytes == pl->top) {     /* a hole at the end grows */
+        hole *h = &pl->holes.at[--pl->holes.n];
+        *at = h->at;
+        pl->top = h->at + bytes;
+        return FY_OK;
+    }
+    *at = pl->top;
+    FY_NEED(pl->e, pl->top <= SIZE_MAX - bytes, LIMIT, "the intermediate values take more memory than can be addressed");
+    pl->top += bytes;
+    return FY_OK;
+}
+
+static fy_status give(places *pl, size_t at, size_t bytes) {
+    int64_t i = 0;
+    while (i < pl->holes.n && pl->holes.at[i].at < at) i++;
+    bool joins_next = i < pl->holes.n && at + bytes == pl->holes.at[i].at, joins_prev = i > 0 && pl->holes.at[i - 1].at + pl->holes.at[i - 1].bytes == at;
+    if (joins_prev && joins_next) {
+        pl->holes.at[i - 1].bytes += bytes + pl->holes.at[i].bytes;
+        memmove(&pl->holes.at[i], &pl->holes.at[i + 1], (size_t)(--pl->holes.n - i) * sizeof(hole));
+    } else if (joins_prev) pl->holes.at[i - 1].bytes += bytes;
+    else if (joins_next) {
+        pl->holes.at[i].at = at;
+        pl->holes.at[i].bytes += bytes;
+    } else {
+        FY_NEED(pl->e, FY_RESERVE(pl->holes, pl->holes.n + 1), NOMEM, "out of memory");
+        memmove(&pl->holes.at[i + 1], &pl->holes.at[i], (size_t)(pl->holes.n++ - i) * sizeof(hole));
+        pl->holes.at[i] = (hole){at, bytes};
+    }
+    return FY_OK;
+}
+
+/* A buffer, shared by the values that see it: how many bytes, how many of them its first value fills, until which step. */
+typedef struct buffer { size_t at, bytes, used; int last; } buffer;
+
+static fy_status bytes_of(const making *k, const fy_value *v, size_t *bytes, size_t *used) {
+    const int64_t *dim = k->s->dim[v->id];
+    int64_t n, padded[FY_MAX_RANK];
+    for (int i = 0; i < v->type.rank; i++) padded[i] = k->p->layout[v->id] == FY_C16 && i == 1 ? (dim[i] + FY_LANES - 1) / FY_LANES * FY_LANES : dim[i];
+    FY_NEED(k->e, fy_count_dims(&n, v->type.rank, padded) && n < INT64_MAX / 64, LIMIT, "a value has more elements than can be addressed");
+    *used = (size_t)n * (size_t)fy_elem_bytes(v->type.dtype);
+    *bytes = (*used + ALIGN - 1) / ALIGN * ALIGN;
+    if (!*bytes) *bytes = ALIGN;
+    return FY_OK;
+}
+
+typedef struct placing { making *k; places pl; int32_t *buffer_of; FY_VEC(buffer) buffers; } placing;
+
+static fy_status place_output(placing *x, const fy_step *s, const fy_value *v) {
+    making *k = x->k;
+    size_t bytes = 0, used = 0;
+    if (!v || k->s->fixed[v->id].kind == FY_TENSOR || !k->s->dim[v->id] || k->p->last[v->id] == INT32_MAX) return FY_OK;
+    FY_TRY(bytes_of(k, v, &bytes, &used));
+    int last = k->p->last[v->id] < s->index ? s->index : k->p->last[v->id];
+    for (int i = 0; v == s->out[0] && i < s->nin && s->impl->flags & (FY_IMPL_ALIAS | FY_IMPL_INPLACE); i++) {
+        int32_t at = s->in[i] ? x->buffer_of[s->in[i]->id] : -1;
+        if (at < 0 || (i && s->impl->flags & FY_IMPL_ALIAS)) continue;
+        buffer *b = &x->buffers.at[at];
+        bool ends_here = b->last == s->index && b->used == used && k->p->layout[s->in[i]->id] == k->p->layout[v->id];
+        if (!(s->impl->flags & FY_IMPL_ALIAS) && !ends_here) continue;
+        x->buffer_of[v->id] = at;
+        k->s->offset[v->id] = b->at;
+        if (last > b->last) b->last = last;
+        return FY_OK;
+    }
+    if (s->impl->flags & FY_IMPL_ALIAS) return FY_OK;                 /* of an input, a constant or a fixed value: the run looks at it */
+    buffer b = {.bytes = bytes, .used = used, .last = last};
+    FY_TRY(take(&x->pl, bytes, &b.at));
+    x->buffer_of[v->id] = (int32_t)x->buffers.n;
+    k->s->offset[v->id] = b.at;
+    FY_PUSH(k->e, x->buffers, b);
+    return FY_OK;
+}
+
+/* Buffers that end at a step are few among those alive: the live ones are looked through. */
+static fy_status place(making *k) {
+    const fy_plan *p = k->p;
+    placing x = {.k = k, .pl = {.e = k->e}};
+    FY_VEC(int32_t) live = {0};
+    fy_status st = FY_OK;
+    x.buffer_of = fy_malloc((size_t)p->nvalues + 1, sizeof *x.buffer_of);
+    if (!x.buffer_of) st = fy_fail(k->e, FY_E_NOMEM, "out of memory");
+    for (uint32_t i = 0; !st && i < p->nvalues; i++) x.buffer_of[i] = -1;
+    for (int64_t i = 0; !st && i < p->steps.n; i++) {
+        const fy_step *s = p->steps.at[i];
+        int64_t before = x.buffers.n;
+        if (!k->s->skip[i] && !k->s->dynamic[i])
+            for (int o = 0; !st && o < s->nout; o++) st = place_output(&x, s, s->out[o]);
+        for (int64_t n = before; !st && n < x.buffers.n; n++) {
+            if (!FY_RESERVE(live, live.n + 1)) st = fy_fail(k->e, FY_E_NOMEM, "out of memory");
+            else live.at[live.n++] = (int32_t)n;
+        }
+        for (int64_t n = live.n - 1; !st && n >= 0; n--) {
+            const buffer *b = &x.buffers.at[live.at[n]];
+            if (b->last > i) continue;
+            st = give(&x.pl, b->at, b->bytes);
+            live.at[n] = live.at[--live.n];
+        }
+    }
+    k->s->bytes = x.pl.top;
+    fy_free(live.at);
+    fy_free(x.buffers.at);
+    fy_free(x.pl.holes.at);
+    fy_free(x.buffer_of);
+    return st;
+}
+
+static fy_status make(making *k) {
+    const fy_plan *p = k->p;
+    fy_spec *s = k->s;
+    s->dim = FY_NEWN(&s->arena, int64_t *, p->nvalues + 1);
+    s->offset = FY_NEWN(&s->arena, size_t, p->nvalues + 1);
+    s->fixed = FY_NEWN(&s->arena, fy_rval, p->nvalues + 1);
+    s->skip = FY_NEWN(&s->arena, bool, p->steps.n + 1);
+    s->dynamic = FY_NEWN(&s->arena, bool, p->steps.n + 1);
+    FY_NEED(k->e, s->dim && s->offset && s->fixed && s->skip && s->dynamic, NOMEM, "out of memory");
+    for (uint32_t i = 0; i < p->nvalues; i++) s->offset[i] = FY_NOWHERE;
+    FY_TRY(sizes(k));
+    return place(k);
+}
+
+/* ---- the cache ----------------------------------------------------------------------------------------------------------- */
+
+static void key_of(int64_t *key, const fy_plan *p, fy_rval *const *in) {
+    memset(key, 0, (size_t)p->cache->nkey * sizeof *key);
+    for (int64_t i = 0; i < p->m->graph->in.n; i++) {
+        const fy_type *t = &p->m->graph->in.at[i]->type;
+        int room = t->kind == FY_TENSOR && t->rank > 0 ? t->rank : FY_MAX_RANK;
+        *key = in[i] && in[i]->kind == FY_TENSOR ? in[i]->t.rank + 1 : 0;
+        for (int d = 0; *key && d < in[i]->t.rank && d < room; d++) key[1 + d] = in[i]->t.dim[d];
+        key += 1 + room;
+    }
+}
+
+static entry *find(struct fy_spec_cache *c, const int64_t *key) {
+    for (entry *x = c->first; x; x = x->next)
+        if (!memcmp(x->spec.key, key, (size_t)c->nkey * sizeof *key)) return x;
+    return NULL;
+}
+
+/* The one used longest ago, if nobody is running it. */
+static void drop_oldest(struct fy_spec_cache *c) {
+    entry **oldest = NULL;
+    for (entry **x = &c->first; *x; x = &(*x)->next)
+        if (!(*x)->readers && (!oldest || (*x)->spec.used < (*oldest)->spec.used)) oldest = x;
+    if (!oldest) return;
+    entry *gone = *oldest;
+    *oldest = gone->next;
+    c->n--;
+    entry_free(gone);
+}
+
+fy_status fy_spec_get(const fy_spec **out, const fy_plan *p, fy_rval *const *in, ferry_error *e) {
+    struct fy_spec_cache *c = p->cache;
+    int64_t few[64], *key = c->nkey <= 64 ? few : fy_malloc((size_t)c->nkey, sizeof *key);
+    FY_NOMEM(e, key);
+    key_of(key, p, in);
+    pthread_mutex_lock(&c->lock);
+    entry *x = find(c, key);
+    fy_status s = FY_OK;
+    if (!x) {
+        x = fy_calloc(1, sizeof *x);
+        making k = {.p = p, .s = x ? &x->spec : NULL, .in = in, .e = e};
+        if (!x || !(x->spec.key = fy_arena_copy(&x->spec.arena, key, (size_t)c->nkey, sizeof *key))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!s) s = make(&k);
+        fy_free(k.bounds.at);
+        if (s && x) entry_free(x);
+        if (!s) {
+            if (c->n >= KEPT) drop_oldest(c);
+            x->next = c->first;
+            c->first = x;
+            c->n++;
+        }
+    }
+    if (!s) {
+        x->readers++;
+        x->spec.used = ++c->clock;
+        *out = &x->spec;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (key != few) fy_free(key);
+    return s;
+}
+
+void fy_spec_release(const fy_plan *p, const fy_spec *s) {
+    pthread_mutex_lock(&p->cache->lock);
+    ((entry *)(uintptr_t)s)->readers--;                               /* spec is the entry's first member */
+    pthread_mutex_unlock(&p->cache->lock);
+}
