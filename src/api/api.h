@@ -42,6 +42,7 @@ FY_CHECKED fy_status fy_opt_int(const ferry_job *job, const char *key, int64_t l
 FY_CHECKED fy_status fy_opt_num(const ferry_job *job, const char *key, double *v, ferry_error *e);
 /* Words of a comma-separated value, in the arena. */
 FY_CHECKED fy_status fy_opt_words(const ferry_job *job, const char *key, fy_arena *a, const char *const **words, int *n, ferry_error *e);
+/* The engine named; *engine stays what it was where none is, unless it is NULL: then the default. */
 FY_CHECKED fy_status fy_opt_engine(const ferry_job *job, const char *key, const fy_engine **engine, ferry_error *e);
 
 /* Is the caller's view sound: dtype of whole bytes, rank, dims, bytes, data there and aligned? `what` and `name` say which it is. */
@@ -57,7 +58,14 @@ typedef struct fy_op_count { const char *name; int64_t n; } fy_op_count;
 int64_t fy_count_operators(fy_op_count **ops, const fy_model *m);
 
 /* The model behind a public handle. */
-const fy_model *fy_model_of(const ferry_model *m);
+const fy_model    *fy_model_of(const ferry_model *m);
+const fy_engine   *fy_engine_of(const ferry_model *m);
+const fy_compiled *fy_compiled_of(const ferry_model *m);
+fy_session        *fy_session_of(ferry_session *s);
+void fy_open_seconds(const ferry_model *m, double *load, double *compile);   /* what ferry_open took: reading and inferring, then the engine */
+
+/* A text file, whole or not at all. */
+FY_CHECKED fy_status fy_write_text(const char *path, const fy_buf *text, ferry_error *e);
 
 /* kind of a status: what a public function returns. */
 int fy_kind_of(fy_status s);

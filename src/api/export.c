@@ -102,6 +102,7 @@ static fy_status parse_options(export *x, const char *given_target, ferry_error 
     FY_TRY(fy_opt_int(x->job, "threads", 1, 1024, &x->threads, e));
     FY_TRY(fy_opt_num(x->job, "tolerance", &x->tolerance, e));
     if (!(x->tolerance > 0)) x->tolerance = DBL_MIN;         /* 0 would mean the default */
+    x->engine = fy_engine_judge();
     FY_TRY(fy_opt_engine(x->job, "engine", &x->engine, e));
     FY_TRY(fy_opt_words(x->job, "input-names", &x->arena, &x->input_names, &x->ninput_names, e));
     FY_TRY(fy_opt_words(x->job, "output-names", &x->arena, &x->output_names, &x->noutput_names, e));

@@ -73,6 +73,7 @@ fy_status fy_opt_words(const ferry_job *job, const char *key, fy_arena *a, const
 
 fy_status fy_opt_engine(const ferry_job *job, const char *key, const fy_engine **engine, ferry_error *e) {
     const char *name = fy_opt(job, key);
+    if (!name && *engine) return FY_OK;
     *engine = fy_engine_find(name);
     if (*engine) return FY_OK;
     int n;

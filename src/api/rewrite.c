@@ -53,6 +53,7 @@ static fy_status read_options(fy_rewrite *w, ferry_error *e) {
     FY_TRY(fy_opt_int(w->job, "seed", 0, INT64_MAX, &w->seed, e));
     FY_TRY(fy_opt_int(w->job, "sizes", 0, 64, &w->sizes, e));
     FY_TRY(fy_opt_int(w->job, "threads", 1, 1024, &w->threads, e));
+    w->engine = fy_engine_judge();
     FY_TRY(fy_opt_engine(w->job, "engine", &w->engine, e));
     w->verify = !fy_opt_has(w->job, "no-verify");
     FY_TRY(fy_opt_plugins(w->job, &w->registry, e));
@@ -110,7 +111,7 @@ static fy_status compare(fy_rewrite *w, const fy_model *written, const fy_model 
     fy_verify_options o = {.engine = w->engine, .model_path = tmp, .ref_path = w->source, .threads = (int)w->threads, .tolerance = w->tolerance,
         .relative_to_range = fy_opt_has(w->job, "relative-to-range"), .seed = (uint64_t)w->seed, .sizes = (int)w->sizes, .progress = w->job->progress, .ctx = w->job->ctx};
     const fy_node *gap = without_kernel(original);
-    const fy_engine *reference = fy_engine_find(NULL);
+    const fy_engine *reference = fy_engine_judge();
     if (gap && w->engine == reference) {
         char node[160];
         fy_node_describe(node, sizeof node, gap);

@@ -121,7 +121,7 @@ static fy_status against_npz(fy_verify_report *r, const fy_model *m, const char 
 
 static fy_status against_onnx(fy_verify_report *r, const fy_model *m, const char *path, const ferry_job *job, const fy_verify_options *o, ferry_error *e) {
     fy_loaded ref = {0};
-    const fy_engine *engine;
+    const fy_engine *engine = fy_engine_judge();
     FY_TRY(fy_opt_engine(job, "reference-engine", &engine, e));
     FY_TRY(fy_load(&ref, path, job, e));
     fy_status s = fy_verify_model(r, m, ref.model, engine, o, e);
@@ -130,7 +130,7 @@ static fy_status against_onnx(fy_verify_report *r, const fy_model *m, const char
 }
 
 static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *path, const ferry_job *job, fy_arena *a, ferry_error *e) {
-    fy_verify_options o = {.model_path = l->program ? NULL : path, .relative_to_range = fy_opt_has(job, "relative-to-range"), .sizes = 2, .nodes = true,
+    fy_verify_options o = {.engine = fy_engine_judge(), .model_path = l->program ? NULL : path, .relative_to_range = fy_opt_has(job, "relative-to-range"), .sizes = 2, .nodes = true,
         .progress = job->progress, .ctx = job->ctx};
     tolerances tol = {0};
     int64_t seed = 1, sizes = 2, threads = 0;

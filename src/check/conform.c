@@ -196,8 +196,17 @@ typedef struct draws { model_case *c; fy_session *session; fy_rval *const *in; }
 
 static fy_status draw(void *ctx, int64_t trial, fy_rval *out, ferry_error *e) {
     draws *d = ctx;
+    const fy_engine *engine = d->c->o->engine;
+    fy_compiled *compiled = NULL;
+    fy_session *session = NULL;
+    if (engine->foreign) return engine->run(d->session, d->in, out, e);
     FY_TRY(fy_chance_reseed(d->c->model, trial, e));
-    return d->c->o->engine->run(d->session, d->in, out, e);
+    fy_status s = engine->compile(&compiled, d->c->model, &(fy_engine_options){.threads = 1}, e);
+    if (!s) s = engine->session(&session, compiled, e);
+    if (!s) s = engine->run(session, d->in, out, e);
+    if (session) engine->session_free(session);
+    if (compiled) engine->compiled_free(compiled);
+    return s;
 }
 
 static fy_status judge_draws(model_case *c, const char *folder, int set, fy_session *session, fy_rval *const *in, fy_rval *want, fy_buf *why, ferry_error *e) {

@@ -19,6 +19,8 @@ const fy_engine *const *fy_engines(int *n) {
     return table;
 }
 
+const fy_engine *fy_engine_judge(void) { return fy_engine_find("reference"); }
+
 const fy_engine *fy_engine_find(const char *name) {
     if (!name || !*name) return table[0];
     for (int i = 0; i < FY_COUNT(table); i++)

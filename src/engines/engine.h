@@ -4,6 +4,7 @@
 #define FY_ENGINE_H
 
 #include "opset/opset.h"
+#include "plan/plan.h"
 
 typedef struct fy_engine   fy_engine;
 typedef struct fy_compiled fy_compiled;  /* immutable, shared */
@@ -14,11 +15,13 @@ typedef struct fy_engine_options {
     int64_t     max_steps;               /* of one run, as fy_interp has it; 0: any number. Foreign engines have no such limit */
     const char *path;                    /* the .onnx file that the model was read from: foreign engines read that very file; NULL: none,
                                             then they are given the graph serialised at the canonical opset */
+    bool        exact;                   /* no algorithm whose rounding differs from the direct one; engines that have none ignore it */
 } fy_engine_options;
 
 struct fy_engine {
     const char *name;                    /* "ferry", "onnxruntime" */
     const char *doc;
+    bool        foreign;                 /* not ours: it runs the file rather than the graph, where there is one */
     /* NULL if usable here, else why not and where it was looked for (static or from buf). */
     const char *(*missing)(char *buf, size_t n);
     fy_status (*describe)(char *buf, size_t n, ferry_error *e);                  /* "ONNX Runtime 1.32.0 (/path/lib.so)" */
@@ -31,9 +34,15 @@ struct fy_engine {
     fy_status (*run)(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_error *e);
     /* NULL, or ends the run in progress with STOPPED, else the next one as it begins. From any thread, and from a signal handler. */
     void      (*stop)(fy_session *s);
+    /* For `ferry profile` and `ferry explain`; NULL: this engine cannot say. The plan that runs, and who is told of its steps from now on
+     * (NULL: nobody). */
+    const fy_plan *(*plan)(const fy_compiled *c);
+    void      (*watch)(fy_session *s, fy_seen *seen, void *ctx);
 };
 
 const fy_engine *fy_engine_find(const char *name);           /* NULL if unknown; "" and NULL give the default, "ferry" */
+/* Who runs a model to be verified unless told: the reference kernels, whose sums are double and the same bits on every machine. */
+const fy_engine *fy_engine_judge(void);
 const fy_engine *const *fy_engines(int *n);
 
 /* What this build has of the parts that operators need beyond libc: for fy_interp and fy_pass_options. */

@@ -408,6 +408,6 @@ static fy_status run(fy_session *session_, fy_rval *const *in, fy_rval *out, fer
 }
 
 const fy_engine fy_engine_onnxruntime = {
-    .name = "onnxruntime", .doc = "ONNX Runtime, opened at run time where it is installed", .missing = missing, .describe = describe,
+    .name = "onnxruntime", .foreign = true, .doc = "ONNX Runtime, opened at run time where it is installed", .missing = missing, .describe = describe,
     .compile = compile, .compiled_free = compiled_free, .session = session, .session_free = session_free, .run = run,
 };

@@ -172,7 +172,7 @@ void fy_verify_report_free(fy_verify_report *r) {
 fy_status fy_runner_open(fy_runner *r, const fy_engine *engine, const fy_model *m, const char *path, int threads, ferry_error *e) {
     fy_engine_options o = {.threads = threads, .path = path};
     char              why[256];
-    *r = (fy_runner){.engine = engine ? engine : fy_engine_find(NULL)};
+    *r = (fy_runner){.engine = engine ? engine : fy_engine_judge()};
     FY_NEED(e, r->engine, ENGINE, "there is no engine");
     const char *missing = r->engine->missing ? r->engine->missing(why, sizeof why) : NULL;
     FY_NEED(e, !missing, ENGINE, "%s: %.300s", r->engine->name, missing);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ferry.c - our own engine: the graph run by the reference kernels, matrix products and convolutions through tensor/gemm.h.
+ * reference.c - the graph run by the reference kernels, matrix products and convolutions through tensor/gemm.h.
  * A compiled model is the graph, its pool of threads and nothing else; a session holds the declared state between runs. */
 #include "engines/engine.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 
-extern const fy_engine fy_engine_ferry;
+extern const fy_engine fy_engine_reference;
 
 struct fy_compiled { const fy_model *model; fy_pool *pool; int64_t max_steps; };
 struct fy_session { const fy_compiled *compiled; fy_rval *state; atomic_bool stopped; };
@@ -80,7 +80,7 @@ static fy_status run(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_erro
     return st;
 }
 
-const fy_engine fy_engine_ferry = {
-    .name = "ferry", .doc = "our own engine", .missing = missing, .describe = describe, .compile = compile,
+const fy_engine fy_engine_reference = {
+    .name = "reference", .doc = "ferry's reference kernels alone: the meaning, not the speed", .missing = missing, .describe = describe, .compile = compile,
     .compiled_free = compiled_free, .session = session, .session_free = session_free, .run = run, .stop = stop,
 };

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * conv.c - Conv over two spatial axes with constant weights, in the c16 layout: direct, depthwise, and the first layer, whose few channels
+ * are read interleaved. Padding is put around a copy of the input. Bias, residual and activation in the epilogue.
+ *   x f32[n, c, h, w] -> y f32[n, m, oh, ow] */
+#include "engines/cpu/conv.h"
+
+#include "ops/window.h"
+
+#include <string.h>
+
+#define FEW 8                            /* channels up to which interleaving beats blocks of 16 */
+
+typedef struct conv {
+    fy_window    win;                    /* pads are placed at run time */
+    float       *w, *bias;
+    int64_t      cin, cout, groups, lanes, w_group;
+    bool         depthwise, first, merged;           /* merged: a row of taps over interleaved channels is one tap */
+} conv;
+
+/* ---- may it? --------------------------------------------------------------------------------------------------------------- */
+
+const char *fy_cpu_conv_can(const fy_site *s, int64_t *wd) {
+    const fy_node *n = s->node;
+    const fy_value *x = fy_in(n, 0), *w = fy_in(n, 1), *b = fy_in(n, 2);
+    if (!fy_cpu_f32(x) || !fy_cpu_f32(w) || (b && !fy_cpu_f32(b))) return "not f32";
+    if (x->type.rank != 4) return "not two spatial axes";
+    if (!s->sized) return "sizes depend on contents";
+    if (!w->constant || (b && !b->constant)) return "weights are no constants";
+    fy_cpu_dims(w, wd);
+    return NULL;
+}
+
+static const char *can_direct(const fy_site *s) {
+    int64_t w[4];
+    const char *why = fy_cpu_conv_can(s, w);
+    if (why) return why;
+    if (fy_attr_i(s->node, "group") != 1) return "groups";
+    return w[1] <= FEW ? "few input channels" : NULL;
+}
+
+static const char *can_first(const fy_site *s) {
+    int64_t w[4];
+    const char *why = fy_cpu_conv_can(s, w);
+    if (why) return why;
+    if (fy_attr_i(s->node, "group") != 1) return "groups";
+    return w[1] > FEW ? "many input channels" : NULL;
+}
+
+static const char *can_depthwise(const fy_site *s) {
+    int64_t w[4];
+    const char *why = fy_cpu_conv_can(s, w);
+    if (why) return why;
+    return w[1] != 1 || fy_attr_i(s->node, "group") != w[0] ? "not one filter for each channel" : NULL;
+}
+
+static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
+static void layouts_first(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = FY_PLAIN; *out = FY_C16; }
+
+bool fy_cpu_conv_fuse(fy_step *s, const fy_node *next, const fy_value **other) {
+    const fy_value *y = s->out[0];
+    if (s->epilogue.act) return false;
+    if (!*next->op->domain && !strcmp(next->op->name, "Add") && next->nin == 2) {
+        const fy_value *v = next->in[next->in[0].value == y].value;
+        if (s->add_in >= 0 || v == y || v->constant || !fy_cpu_f32(v) || !fy_type_equal(&v->type, &y->type)) return false;
+        s->add_in = s->nin;
+        *other = v;
+        return true;
+    }
+    return fy_cpu_activation(&s->epilogue, next) && fy_cpu_keeps_padding(s->epilogue.act);
+}
+
+/* ---- packing --------------------------------------------------------------------------------------------------------------- */
+
+float *fy_cpu_floats(fy_arena *a, int64_t n) {
+    float *p = fy_arena_alloc(a, (size_t)n + 16, sizeof *p);
+    return p ? (float *)(((uintptr_t)p + 63) & ~(uintptr_t)63) : NULL;
+}
+
+/* [group][block][tap][lane][nr]; where a row of taps is one tap, its lanes are (column, channel). */
+static void pack_direct(const conv *d, const fy_tensor *w, int nr) {
+    const int64_t kh = d->win.kernel[0], kw = d->win.kernel[1], blocks = d->first ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
+    const float *from = w->data;
+    float *to = d->w;
+    for (int64_t g = 0; g < d->groups; g++)
+        for (int64_t b = 0; b < blocks; b++)
+            for (int64_t i = 0; i < kh; i++)
+                for (int64_t j = 0; j < (d->merged ? 1 : kw); j++)
+                    for (int64_t l = 0; l < d->lanes; l++) {
+                        int64_t c = d->first ? l % d->cin : b * FY_LANES + l, col = d->merged ? l / d->cin : j;
+                        for (int o = 0; o < nr; o++, to++) {
+                            int64_t m = g * nr + o;
+                            *to = m < d->cout && c < d->cin ? from[m * w->stride[0] + c * w->stride[1] + i * w->stride[2] + col * w->stride[3]] : 0;
+                        }
+                    }
+}
+
+static void pack_depthwise(const conv *d, const fy_tensor *w) {
+    const int64_t taps = d->win.kernel[0] * d->win.kernel[1];
+    for (int64_t b = 0; b < d->groups; b++)
+        for (int64_t t = 0; t < taps; t++)
+            for (int64_t l = 0; l < FY_LANES; l++) {
+                int64_t m = b * FY_LANES + l;
+                d->w[(b * taps + t) * FY_LANES + l] = m < d->cout ? ((const float *)w->data)[m * w->stride[0] + t / d->win.kernel[1] * w->stride[2] + t % d->win.kernel[1] * w->stride[3]] : 0;
+            }
+}
+
+fy_status fy_cpu_pack_bias(float **bias, const fy_value *b, int64_t padded, fy_arena *a, ferry_error *e) {
+    fy_tensor t;
+    *bias = NULL;
+    if (!b) return FY_OK;
+    *bias = fy_cpu_floats(a, padded);
+    FY_NOMEM(e, *bias);
+    FY_TRY(fy_const_tensor(&t, b->constant, e));
+    for (int64_t i = 0; i < padded; i++) (*bias)[i] = i < fy_count(&t) ? (float)fy_get_f64(&t, i) : 0;
+    fy_tensor_free(&t);
+    return FY_OK;
+}
+
+static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+    conv *d = FY_NEW(a, conv);
+    fy_tensor w;
+    FY_NOMEM(e, d);
+    FY_TRY(fy_const_tensor(&w, s->in[1]->constant, e));
+    fy_status st = fy_window_read(&d->win, s->node, 2, w.dim + 2, e);
+    d->depthwise = s->impl->name[5] == 'd' && s->impl->name[6] == 'e';
+    d->first = s->impl->name[5] == 'f';
+    d->merged = d->first && d->win.dilation[1] == 1;
+    d->cout = w.dim[0];
+    d->cin = d->depthwise ? d->cout : w.dim[1];
+    int nr = d->depthwise ? FY_LANES : p->o.kernels->gemm_nr;
+    d->groups = (d->cout + nr - 1) / nr;
+    d->lanes = d->merged ? d->cin * d->win.kernel[1] : d->first ? d->cin : FY_LANES;
+    int64_t taps = d->win.kernel[0] * (d->merged ? 1 : d->win.kernel[1]), blocks = d->first || d->depthwise ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
+    d->w_group = d->depthwise ? taps * FY_LANES : blocks * taps * d->lanes * nr;
+    if (!st) {
+        d->w = fy_cpu_floats(a, d->groups * d->w_group);
+        if (!d->w) st = fy_fail(e, FY_E_NOMEM, "out of memory");
+        else if (d->depthwise) pack_depthwise(d, &w);
+        else pack_direct(d, &w, nr);
+    }
+    fy_tensor_free(&w);
+    if (!st) st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->groups * nr, a, e);
+    s->data = d;
+    for (int i = 1; i < s->node->nin; i++) s->in[i] = NULL;  /* packed */
+    return st;
+}
+
+/* ---- running --------------------------------------------------------------------------------------------------------------- */
+
+/* The input with its padding: [block][h][w][lanes], or interleaved [h][w][c] of a plain one. */
+typedef struct padding { const float *from; float *to; int64_t h, w, ph, pw, top, left, lanes, channels; bool interleave; } padding;
+
+static void pad_rows(void *arg, int64_t begin, int64_t end) {
+    const padding *p = arg;
+    for (int64_t r = begin; r < end; r++) {
+        int64_t block = r / p->ph, y = r % p->ph - p->top, n = p->lanes, skip = p->left > 0 ? p->left : 0, cut = p->left < 0 ? -p->left : 0, w = p->w - cut;
+        float *to = p->to + r * p->pw * n;
+        if (w > p->pw - skip) w = p->pw - skip;
+        if (y < 0 || y >= p->h || w <= 0) {
+            memset(to, 0, (size_t)(p->pw * n) * sizeof *to);
+            continue;
+        }
+        memset(to, 0, (size_t)(skip * n) * sizeof *to);
+        if (!p->interleave) memcpy(to + skip * n, p->from + ((block * p->h + y) * p->w + cut) * n, (size_t)(w * n) * sizeof *to);
+        else
+            for (int64_t c = 0; c < p->channels; c++) {
+                const float *from = p->from + (c * p->h + y) * p->w + cut;
+                for (int64_t x = 0; x < w; x++) to[(skip + x) * n + c] = from[x];
+            }
+        memset(to + (skip + w) * n, 0, (size_t)((p->pw - skip - w) * n) * sizeof *to);
+    }
+}
+
+typedef struct work { const fy_step *s; const fy_exec *x; fy_conv_c16 c; int64_t rows, row_pieces; bool depthwise; int nv; } work;
+
+static void piece(void *arg, int64_t begin, int64_t end) {
+    const work *w = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t group = i / w->row_pieces, row = i % w->row_pieces * w->rows, row_end = row + w->rows < w->c.out[0] ? row + w->rows : w->c.out[0];
+        (w->depthwise ? w->x->k->depthwise_c16 : w->x->k->conv_c16)(&w->c, group, row, row_end);
+        for (int64_t b = group * w->nv; w->s->epilogue.act > FY_ACT_CLAMP && b < (group + 1) * w->nv && b < w->c.out_blocks; b++)
+            fy_cpu_finish(w->s, w->x, w->c.y + b * w->c.y_block + row * w->c.out[1] * FY_LANES,
+                          ((row_end * w->c.out[1] < w->c.pixels ? row_end * w->c.out[1] : w->c.pixels) - row * w->c.out[1]) * FY_LANES);
+    }
+}
+
+static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const conv *d = s->data;
+    const fy_tensor *in = fy_step_in(s, x, 0), *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
+    fy_tensor *y = fy_step_out(s, x, 0);
+    fy_window win = d->win;
+    const int64_t h = in->dim[2], w = in->dim[3], oh = y->dim[2], ow = y->dim[3], blocks = d->first ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
+    fy_window_place(&win, in->dim + 2, y->dim + 2);
+    /* what the windows reach over */
+    int64_t ph = (oh - 1) * win.stride[0] + win.dilation[0] * (win.kernel[0] - 1) + 1, pw = (ow - 1) * win.stride[1] + win.dilation[1] * (win.kernel[1] - 1) + 1;
+    bool copies = d->first || win.pad[0] || win.pad[1] || ph > h || pw > w;
+    int64_t lanes = d->first ? d->cin : FY_LANES;
+    padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .lanes = lanes, .channels = d->cin, .interleave = d->first};
+    if (copies) pad.to = fy_exec_scratch(x, (size_t)(blocks * ph * pw * lanes) * sizeof(float));
+    FY_NEED(e, !copies || pad.to, NOMEM, "out of memory");
+    int64_t row = (copies ? pw : w) * lanes, block = (copies ? ph * pw : h * w) * lanes;
+    bool flat = !copies && !d->depthwise && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
+    work k = {.s = s, .x = x, .depthwise = d->depthwise, .nv = d->depthwise ? 1 : x->k->gemm_nr / FY_LANES,
+              .c = {.w = d->w, .lanes = d->lanes, .in_blocks = blocks, .out_blocks = (d->cout + FY_LANES - 1) / FY_LANES, .kernel = {win.kernel[0], d->merged ? 1 : win.kernel[1]},
+                    .out = {flat ? 1 : oh, flat ? oh * ow : ow}, .w_group = d->w_group, .x_block = block, .y_block = oh * ow * FY_LANES,
+                    .x_step = {win.stride[0] * row, win.stride[1] * lanes}, .tap = {win.dilation[0] * row, win.dilation[1] * lanes}, .e = s->epilogue}};
+    k.c.e.bias = d->bias;
+    k.c.pixels = oh * ow;
+    if (flat) {                          /* one long row, cut where it suits */
+        k.c.out[1] = oh * ow < 196 ? oh * ow : 196;
+        k.c.out[0] = k.c.out[1] ? (oh * ow + k.c.out[1] - 1) / k.c.out[1] : 0;
+        k.c.x_step[0] = k.c.out[1] * FY_LANES;
+    }
+    int64_t work_row = k.c.out[1] * d->lanes * blocks * k.c.kernel[0] * k.c.kernel[1] * (d->depthwise ? 1 : x->k->gemm_nr);
+    k.rows = 1 + 500000 / (work_row + 1);
+    if (k.rows > k.c.out[0]) k.rows = k.c.out[0];
+    k.row_pieces = (k.c.out[0] + k.rows - 1) / k.rows;
+    for (int64_t i = 0; i < in->dim[0] && k.c.pixels > 0; i++) {
+        k.c.x = (const float *)in->data + i * (d->first ? d->cin : blocks * FY_LANES) * h * w;
+        if (d->depthwise) k.c.x = (const float *)in->data + i * k.c.out_blocks * FY_LANES * h * w;
+        k.c.y = (float *)y->data + i * k.c.out_blocks * k.c.y_block;
+        k.c.e.add = add ? (const float *)add->data + i * k.c.out_blocks * k.c.y_block : NULL;
+        if (copies) {
+            pad.from = k.c.x;
+            fy_for(x->pool, (d->depthwise ? k.c.out_blocks : blocks) * ph, 1 + 16384 / (pw * lanes), pad_rows, &pad);
+            k.c.x = pad.to;
+        }
+        fy_for(x->pool, d->groups * k.row_pieces, 1, piece, &k);
+    }
+    return FY_OK;
+}
+
+static const fy_impl depthwise = {.op = "Conv", .name = "conv.depthwise", .can = can_depthwise, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
+static const fy_impl first = {.op = "Conv", .name = "conv.first", .can = can_first, .layouts = layouts_first, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
+static const fy_impl direct = {.op = "Conv", .name = "conv.direct", .can = can_direct, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
+
+const fy_impl *const fy_cpu_conv[] = {&depthwise, &first, &fy_cpu_winograd, &direct, NULL};

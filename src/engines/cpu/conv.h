@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * conv.h - what the ways to convolve share. */
+#ifndef FY_CPU_CONV_H
+#define FY_CPU_CONV_H
+
+#include "engines/cpu/cpu.h"
+
+/* NULL, with the sizes of the weight, where x is f32 of two spatial axes and known sizes, and weights and bias are constants. */
+const char *fy_cpu_conv_can(const fy_site *s, int64_t *wd);
+/* Takes in a residual of the result's type, then an activation. */
+bool fy_cpu_conv_fuse(fy_step *s, const fy_node *next, const fy_value **other);
+/* 64-byte aligned floats of the plan. */
+float *fy_cpu_floats(fy_arena *a, int64_t n);
+/* The bias as `padded` floats, zeros behind it; NULL for none. */
+FY_CHECKED fy_status fy_cpu_pack_bias(float **bias, const fy_value *b, int64_t padded, fy_arena *a, ferry_error *e);
+
+extern const fy_impl fy_cpu_winograd;
+
+#endif

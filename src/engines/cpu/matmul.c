@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * matmul.c - MatMul and Gemm with a constant second operand, packed once; bias, residual and activation in the epilogue.
+ *   y[.., m, n] = act(a[.., m, k] b[k, n] + bias[n] + add[.., m, n])      f32 */
+#include "engines/cpu/cpu.h"
+
+#include "base/checked.h"
+
+#include <string.h>
+
+typedef struct packed { float *b; int64_t k, n; } packed;
+
+/* Does a constant b of rank 2 make this a plain product of rows? */
+static const char *can(const fy_site *s) {
+    const fy_node *n = s->node;
+    const fy_value *a = fy_in(n, 0), *b = fy_in(n, 1), *c = fy_in(n, 2);
+    if (!fy_cpu_f32(a) || !fy_cpu_f32(b)) return "not f32";
+    if (!b->constant || b->type.rank != 2) return "the second operand is no constant matrix";
+    if (a->type.rank < 2) return "the first operand is a vector";
+    if (strcmp(n->op->name, "Gemm")) return NULL;
+    if (fy_attr_i(n, "transA")) return "transA";
+    if (fy_attr_f(n, "alpha") != 1 || fy_attr_f(n, "beta") != 1) return "alpha or beta other than 1";
+    int64_t dim[2];
+    if (c && (!fy_cpu_f32(c) || c->type.rank != 1 || !fy_cpu_dims(c, dim) || !fy_dim_is(fy_outv(n, 0)->type.dim[1], dim[0]))) return "the bias is no row";
+    return NULL;
+}
+
+static bool same_type(const fy_value *a, const fy_value *b) { return fy_cpu_f32(a) && fy_cpu_f32(b) && fy_type_equal(&a->type, &b->type); }
+
+/* The bias of a product: a vector as long as its last axis. */
+static bool is_row(const fy_value *v, const fy_value *y) {
+    return fy_cpu_f32(v) && v->type.rank == 1 && y->type.rank >= 1 && v->type.dim[0] == y->type.dim[y->type.rank - 1] && !fy_dim_is(v->type.dim[0], 1);
+}
+
+static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
+    const fy_value *y = s->out[0];
+    if (s->epilogue.act) return false;
+    if (!*next->op->domain && !strcmp(next->op->name, "Add") && next->nin == 2) {
+        const fy_value *v = next->in[next->in[0].value == y].value;
+        bool row = s->bias_in < 0 && s->add_in < 0 && v && v->constant && is_row(v, y);
+        if (v == y || (!row && (s->add_in >= 0 || !same_type(v, y)))) return false;
+        *(row ? &s->bias_in : &s->add_in) = s->nin;
+        *other = v;
+        return true;
+    }
+    return fy_cpu_activation(&s->epilogue, next);
+}
+
+static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+    const fy_value *b = s->in[1];
+    packed *d = FY_NEW(a, packed);
+    fy_tensor t;
+    FY_NOMEM(e, d);
+    bool gemm = !strcmp(s->node->op->name, "Gemm"), trans = gemm && fy_attr_i(s->node, "transB");
+    int nr = p->o.kernels->gemm_nr;
+    FY_TRY(fy_const_tensor(&t, b->constant, e));
+    d->k = t.dim[trans];
+    d->n = t.dim[!trans];
+    int64_t panels = (d->n + nr - 1) / nr;
+    d->b = fy_arena_alloc(a, (size_t)(panels * nr * d->k) + 16, sizeof *d->b);
+    if (d->b) {
+        d->b = (float *)(((uintptr_t)d->b + 63) & ~(uintptr_t)63);
+        fy_gemm_pack_f32(d->b, t.data, d->k, d->n, t.stride[trans], t.stride[!trans], nr, 0, panels);
+    }
+    fy_tensor_free(&t);
+    FY_NOMEM(e, d->b);
+    s->data = d;
+    s->in[1] = NULL;                     /* packed: the constant itself is not read any more */
+    if (gemm && s->node->nin > 2 && s->in[2]) s->bias_in = 2;
+    return FY_OK;
+}
+
+typedef struct work { const fy_step *s; const fy_exec *x; fy_gemm_f32 g; int64_t row_pieces, panel_pieces, rows, panels; } work;
+
+static void piece(void *arg, int64_t begin, int64_t end) {
+    const work *w = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t r = i / w->panel_pieces * w->rows, p = i % w->panel_pieces * w->panels, all = (w->g.n + w->x->k->gemm_nr - 1) / w->x->k->gemm_nr;
+        int64_t r_end = r + w->rows < w->g.m ? r + w->rows : w->g.m, p_end = p + w->panels < all ? p + w->panels : all;
+        w->x->k->gemm_f32(&w->g, r, r_end, p, p_end);
+        int64_t from = p * w->x->k->gemm_nr, to = p_end * w->x->k->gemm_nr < w->g.n ? p_end * w->x->k->gemm_nr : w->g.n;
+        for (; w->s->epilogue.act > FY_ACT_CLAMP && r < r_end; r++) fy_cpu_finish(w->s, w->x, w->g.c + r * w->g.c_row + from, to - from);
+    }
+}
+
+static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const packed *d = s->data;
+    const fy_tensor *a = fy_step_in(s, x, 0);
+    fy_tensor *y = fy_step_out(s, x, 0);
+    const fy_tensor *bias = s->bias_in >= 0 ? fy_step_in(s, x, s->bias_in) : NULL, *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
+    work w = {.s = s, .x = x, .g = {.a = a->data, .b = d->b, .c = y->data, .m = 1, .n = d->n, .k = d->k, .a_row = d->k, .c_row = d->n, .e = s->epilogue}};
+    (void)e;
+    for (int i = 0; i + 1 < a->rank; i++) w.g.m *= a->dim[i];
+    w.g.e.bias = bias ? bias->data : NULL;
+    w.g.e.add = add ? add->data : NULL;
+    if (!w.g.m || !w.g.n) return FY_OK;
+    /* as many panels as stay in the second-level cache while rows pass by; fewer where that leaves threads without work */
+    int64_t panels = (d->n + x->k->gemm_nr - 1) / x->k->gemm_nr;
+    w.row_pieces = (w.g.m + 223) / 224;
+    w.rows = (w.g.m + w.row_pieces - 1) / w.row_pieces;
+    w.panels = 128 / x->k->gemm_nr;
+    int threads = fy_pool_threads(x->pool);
+    while (threads > 1 && w.panels > 1 && w.row_pieces * ((panels + w.panels - 1) / w.panels) < 3 * threads) w.panels /= 2;
+    w.row_pieces = (w.g.m + w.rows - 1) / w.rows;
+    w.panel_pieces = (panels + w.panels - 1) / w.panels;
+    fy_for(x->pool, w.row_pieces * w.panel_pieces, 1, piece, &w);
+    return FY_OK;
+}
+
+/* ---- both operands are computed ------------------------------------------------------------------------------------------- */
+
+static const char *can_batched(const fy_site *s) {
+    const fy_value *a = fy_in(s->node, 0), *b = fy_in(s->node, 1);
+    if (!fy_cpu_f32(a) || !fy_cpu_f32(b)) return "not f32";
+    return a->type.rank < 2 || b->type.rank < 2 ? "an operand is a vector" : NULL;
+}
+
+static bool fuse_batched(fy_step *s, const fy_node *next, const fy_value **other) {
+    const fy_value *y = s->out[0];
+    if (s->epilogue.act) return false;
+    if (!*next->op->domain && !strcmp(next->op->name, "Add") && next->nin == 2) {
+        const fy_value *v = next->in[next->in[0].value == y].value;
+        if (v == y || s->add_in >= 0 || !same_type(v, y)) return false;
+        s->add_in = s->nin;
+        *other = v;
+        return true;
+    }
+    return fy_cpu_activation(&s->epilogue, next);
+}
+
+typedef struct batch {
+    const fy_step *s;
+    const fy_exec *x;
+    const float *a, *b, *add;
+    float *y, *packed;
+    int64_t m, n, k, panels, row_pieces, rows, b_row, b_col, each;
+    int rank;
+    int64_t dim[FY_MAX_RANK], sa[FY_MAX_RANK], sb[FY_MAX_RANK];
+} batch;
+
+static int64_t place_in(const batch *w, int64_t i, const int64_t *step) {
+    int64_t at = 0;
+    for (int r = w->rank - 1; r >= 0; r--) {
+        at += i % w->dim[r] * step[r];
+        i /= w->dim[r];
+    }
+    return at;
+}
+
+static void pack_batches(void *arg, int64_t begin, int64_t end) {
+    const batch *w = arg;
+    for (int64_t i = begin; i < end; i++) fy_gemm_pack_f32(w->packed + i * w->each, w->b + place_in(w, i, w->sb), w->k, w->n, w->b_row, w->b_col, w->x->k->gemm_nr, 0, w->panels);
+}
+
+static void multiply_batches(void *arg, int64_t begin, int64_t end) {
+    const batch *w = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t at = i / w->row_pieces, row = i % w->row_pieces * w->rows, row_end = row + w->rows < w->m ? row + w->rows : w->m;
+        fy_gemm_f32 g = {.a = w->a + place_in(w, at, w->sa), .b = w->packed + at * w->each, .c = w->y + at * w->m * w->n, .m = w->m, .n = w->n, .k = w->k, .a_row = w->k, .c_row = w->n,
+                         .e = w->s->epilogue};
+        g.e.add = w->add ? w->add + at * w->m * w->n : NULL;
+        w->x->k->gemm_f32(&g, row, row_end, 0, w->panels);
+        fy_cpu_finish(w->s, w->x, g.c + row * w->n, (row_end - row) * w->n);
+    }
+}
+
+static fy_status run_batched(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const fy_tensor *a = fy_step_in(s, x, 0), *b = fy_step_in(s, x, 1), *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
+    fy_tensor *y = fy_step_out(s, x, 0);
+    int nr = x->k->gemm_nr;
+    batch w = {.s = s, .x = x, .a = a->data, .b = b->data, .add = add ? add->data : NULL, .y = y->data, .m = a->dim[a->rank - 2], .n = b->dim[b->rank - 1], .k = a->dim[a->rank - 1],
+               .rank = y->rank - 2};
+    int64_t count = 1;
+    w.panels = (w.n + nr - 1) / nr;
+    w.each = w.panels * nr * w.k;
+    w.b_row = w.n;
+    w.b_col = 1;
+    for (int i = 0; i < w.rank; i++) {
+        int ia = i - w.rank + a->rank - 2, ib = i - w.rank + b->rank - 2;
+        w.dim[i] = y->dim[i];
+        w.sa[i] = ia >= 0 && a->dim[ia] > 1 ? a->stride[ia] : 0;
+        w.sb[i] = ib >= 0 && b->dim[ib] > 1 ? b->stride[ib] : 0;
+        count *= y->dim[i];
+    }
+    if (!count || !w.m || !w.n) return FY_OK;
+    w.packed = fy_exec_scratch(x, (size_t)(count * w.each + 16) * sizeof *w.packed);
+    FY_NOMEM(e, w.packed);
+    w.row_pieces = (w.m + 223) / 224;
+    w.rows = (w.m + w.row_pieces - 1) / w.row_pieces;
+    w.row_pieces = (w.m + w.rows - 1) / w.rows;
+    fy_for(x->pool, count, 1 + 32768 / (w.each + 1), pack_batches, &w);
+    fy_for(x->pool, count * w.row_pieces, 1 + 500000 / (w.rows * w.n * (w.k + 1) + 1), multiply_batches, &w);
+    return FY_OK;
+}
+
+static const fy_impl batched = {.op = "MatMul", .name = "matmul.batched", .can = can_batched, .fuse = fuse_batched, .run = run_batched};
+static const fy_impl matmul = {.op = "MatMul", .name = "matmul.packed", .can = can, .fuse = fuse, .prepare = prepare, .run = run};
+static const fy_impl gemm = {.op = "Gemm", .name = "gemm.packed", .can = can, .fuse = fuse, .prepare = prepare, .run = run};
+
+const fy_impl *const fy_cpu_matmul[] = {&matmul, &gemm, &batched, NULL};

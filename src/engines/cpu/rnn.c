@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * rnn.c - LSTM, GRU and RNN of f32 with constant weights and the usual functions (Sigmoid and Tanh). The products of all steps with W are one
+ * packed product; each step multiplies the state by R, packed as well, adds, and runs the gates through the vector functions.
+ *   X [T, B, I]  W [D, G*H, I]  R [D, G*H, H]  B [D, 2*G*H]  initial [D, B, H]  Y [T, D, B, H]  Y_h, Y_c [D, B, H]
+ * Gates: LSTM i o f c, GRU z r h. Clips, peepholes, other functions and batch-first layouts stay with the reference kernel. */
+#include "engines/cpu/cpu.h"
+
+#include "base/checked.h"
+
+#include <string.h>
+
+typedef enum cell { RNN, GRU, LSTM } cell;
+
+/* Of a direction: W^T and R^T packed, R of GRU's candidate apart; the bias of both sides, or of W's alone where GRU keeps R's for itself. */
+typedef struct side { float *w, *r, *candidate, *bias, *rest; } side;
+typedef struct net { cell kind; int gates, dirs, first; bool after; int64_t in, hidden; side side[2]; } net;
+
+static cell cell_of(const fy_node *n) { return n->op->name[0] == 'L' ? LSTM : n->op->name[0] == 'G' ? GRU : RNN; }
+
+static bool word(fy_str s, const char *text) {
+    if (s.n != strlen(text)) return false;
+    for (size_t i = 0; i < s.n; i++)
+        if ((s.at[i] | 32) != (text[i] | 32)) return false;
+    return true;
+}
+
+static bool usual_functions(const fy_node *n) {
+    static const char *const usual[3][3] = {{"Tanh"}, {"Sigmoid", "Tanh"}, {"Sigmoid", "Tanh", "Tanh"}};
+    const fy_attr *a = fy_attr_get(n, "activations");
+    int each = cell_of(n) + 1;
+    for (int64_t i = 0; a && i < a->n; i++)
+        if (!word(a->strings[i], usual[cell_of(n)][i % each])) return false;
+    return true;
+}
+
+static const char *can(const fy_site *s) {
+    const fy_node *n = s->node;
+    int64_t dim[3];
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i].value && i != 4 && !fy_cpu_f32(n->in[i].value)) return "not f32";
+    for (int i = 1; i < 4; i++) {
+        const fy_value *v = fy_in(n, i);
+        if (!v && i == 3) continue;
+        if (!v || !v->constant || !fy_cpu_dims(v, dim) || v->type.rank != (i < 3 ? 3 : 2)) return "weights are not constant";
+    }
+    if (fy_in(n, 0)->type.rank != 3) return "x has another rank";
+    if (fy_attr_i(n, "layout")) return "batch first";
+    if (fy_attr_get(n, "clip")) return "a clip";
+    if (cell_of(n) == LSTM && (fy_attr_i(n, "input_forget") || fy_in(n, 7))) return "coupled gates or peepholes";
+    return usual_functions(n) ? NULL : "other functions";
+}
+
+static float *packed(fy_arena *a, const float *w, int64_t n, int64_t k, int nr) {
+    int64_t panels = (n + nr - 1) / nr;
+    float *p = fy_arena_alloc(a, (size_t)(panels * nr * k) + 16, sizeof *p);
+    if (!p) return NULL;
+    p = (float *)(((uintptr_t)p + 63) & ~(uintptr_t)63);
+    fy_gemm_pack_f32(p, w, k, n, 1, k, nr, 0, panels);
+    return p;
+}
+
+static bool prepare_side(net *d, int i, const float *w, const float *r, const float *b, fy_arena *a, int nr) {
+    side *s = &d->side[i];
+    int64_t h = d->hidden, g = d->gates * h, joined = d->kind == GRU ? 2 * h : g;
+    w += i * g * d->in;
+    r += i * g * h;
+    s->w = packed(a, w, g, d->in, nr);
+    s->r = packed(a, r, d->kind == GRU && !d->after ? 2 * h : g, h, nr);
+    s->candidate = d->kind == GRU && !d->after ? packed(a, r + 2 * h * h, h, h, nr) : s->r;
+    s->bias = FY_NEWN(a, float, g);
+    s->rest = FY_NEWN(a, float, h);
+    if (!s->w || !s->r || !s->candidate || !s->bias || !s->rest) return false;
+    if (!b) return true;
+    b += i * 2 * g;
+    for (int64_t j = 0; j < g; j++) s->bias[j] = j < joined || !d->after ? (float)((double)b[j] + (double)b[g + j]) : b[j];
+    for (int64_t j = joined; j < g && d->after; j++) s->rest[j - joined] = b[g + j];
+    return true;
+}
+
+static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+    const fy_node *n = s->node;
+    net *d = FY_NEW(a, net);
+    fy_tensor w = {0}, r = {0}, b = {0};
+    FY_NOMEM(e, d);
+    d->kind = cell_of(n);
+    d->gates = d->kind == LSTM ? 4 : d->kind == GRU ? 3 : 1;
+    d->dirs = fy_attr_is(n, "direction", "bidirectional") ? 2 : 1;
+    d->first = fy_attr_is(n, "direction", "reverse");
+    d->after = d->kind == GRU && fy_attr_i(n, "linear_before_reset");
+    const fy_const *cw = fy_in(n, 1)->constant, *cr = fy_in(n, 2)->constant, *cb = fy_in(n, 3) ? fy_in(n, 3)->constant : NULL;
+    d->in = cw->dim[2];
+    d->hidden = cr->dim[2];
+    int64_t g = d->gates * d->hidden;
+    FY_NEED(e, cw->dim[0] == d->dirs && cr->dim[0] == d->dirs && cw->dim[1] == g && cr->dim[1] == g && (!cb || (cb->dim[0] == d->dirs && cb->dim[1] == 2 * g)), SHAPE, "weights of %s do not fit each other",
+            n->op->name);
+    fy_status st = fy_const_tensor(&w, cw, e);
+    if (!st) st = fy_const_tensor(&r, cr, e);
+    if (!st && cb) st = fy_const_tensor(&b, cb, e);
+    for (int i = 0; !st && i < d->dirs; i++)
+        if (!prepare_side(d, i, w.data, r.data, cb ? b.data : NULL, a, p->o.kernels->gemm_nr)) st = fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_tensor_free(&w);
+    fy_tensor_free(&r);
+    fy_tensor_free(&b);
+    s->data = d;
+    for (int i = 1; i < 4 && i < s->nin; i++) s->in[i] = NULL;
+    return st;
+}
+
+typedef struct job { const fy_kernels *k; fy_gemm_f32 g; } job;
+
+static void panels(void *arg, int64_t begin, int64_t end) {
+    const job *j = arg;
+    j->k->gemm_f32(&j->g, 0, j->g.m, begin, end);
+}
+
+/* c[m, n] = a[m, k] b + bias + add */
+static void product(const fy_exec *x, float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k, const float *bias, const float *add) {
+    job j = {.k = x->k, .g = {.a = a, .b = b, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n, .e = {.bias = bias, .add = add}}};
+    int64_t all = (n + x->k->gemm_nr - 1) / x->k->gemm_nr;
+    if (m && n) fy_for(x->pool, all, 1 + 65536 / (m * (k + 1) * x->k->gemm_nr), panels, &j);
+}
+
+/* One row of a step: gates hold x W + h R + bias; h and c become the new ones. t: room for 2 * hidden. */
+static void lstm_row(const fy_kernels *k, float *v, float *h, float *c, float *t, int64_t n) {
+    k->unary[FY_ACT_SIGMOID](v, v, 3 * n, NULL);
+    k->unary[FY_ACT_TANH](v + 3 * n, v + 3 * n, n, NULL);
+    k->binary[FY_MUL](c, c, v + 2 * n, n, 0);
+    k->binary[FY_MUL](t, v, v + 3 * n, n, 0);
+    k->binary[FY_ADD](c, c, t, n, 0);
+    k->unary[FY_ACT_TANH](t, c, n, NULL);
+    k->binary[FY_MUL](h, v + n, t, n, 0);
+}
+
+/* h = (1 - z) candidate + z h = candidate + z (h - candidate) */
+static void gru_row(const fy_kernels *k, const float *z, float *candidate, float *h, int64_t n) {
+    k->unary[FY_ACT_TANH](candidate, candidate, n, NULL);
+    k->binary[FY_SUB](h, h, candidate, n, 0);
+    k->binary[FY_MUL](h, h, z, n, 0);
+    k->binary[FY_ADD](h, h, candidate, n, 0);
+}
+
+typedef struct state { float *xw, *gates, *h, *c, *t; int64_t steps, batch; const fy_tensor *len; } state;
+
+static int64_t valid_of(const state *q, int64_t b) { return q->len ? fy_get_i64(q->len, b) : q->steps; }
+
+/* GRU's gates stand in two parts, z and r together [batch, 2 H], then candidates [batch, H]. */
+static void gru_step(const net *d, const side *w, state *q, fy_exec *x, const float *xw, float *candidate) {
+    const fy_kernels *k = x->k;
+    int64_t h = d->hidden, g = 3 * h, wide = d->after ? g : 2 * h;
+    product(x, q->gates, q->h, w->r, q->batch, wide, h, NULL, NULL);
+    for (int64_t b = 0; b < q->batch; b++) {
+        float *v = q->gates + b * wide;
+        const float *from = xw + b * g;
+        k->binary[FY_ADD](v, v, from, 2 * h, 0);
+        k->unary[FY_ACT_SIGMOID](v, v, 2 * h, NULL);
+        if (d->after) {
+            float *c = candidate + b * h;
+            k->binary[FY_ADD](c, v + 2 * h, w->rest, h, 0);
+            k->binary[FY_MUL](c, c, v + h, h, 0);
+            k->binary[FY_ADD](c, c, from + 2 * h, h, 0);
+        } else k->binary[FY_MUL](q->t + b * h, v + h, q->h + b * h, h, 0);
+    }
+    if (!d->after) product(x, candidate, q->t, w->candidate, q->batch, h, h, NULL, NULL);
+    for (int64_t b = 0; b < q->batch && !d->after; b++) k->binary[FY_ADD](candidate + b * h, candidate + b * h, xw + b * g + 2 * h, h, 0);
+}
+
+static void direction(const net *d, int i, state *q, fy_exec *x, const fy_tensor *y, const float *in) {
+    const fy_kernels *k = x->k;
+    const side *w = &d->side[i];
+    int64_t h = d->hidden, g = d->gates * h, wide = d->kind == GRU && !d->after ? 2 * h : g;
+    bool back = i == 1 || d->first;
+    float *row = q->t + q->batch * h, *candidate = row + q->batch * g, *out = y ? y->data : NULL;
+    product(x, q->xw, in, w->w, q->steps * q->batch, g, d->in, w->bias, NULL);
+    for (int64_t s = 0; s < q->steps; s++) {
+        const float *xw = q->xw + (back ? q->steps - 1 - s : s) * q->batch * g;
+        if (q->len) {                                        /* rows of different length are at different steps */
+            for (int64_t b = 0; b < q->batch; b++) {
+                int64_t t = back ? valid_of(q, b) - 1 - s : s;
+                if (s < valid_of(q, b)) memcpy(row + b * g, q->xw + (t * q->batch + b) * g, (size_t)g * sizeof *row);
+                else memset(row + b * g, 0, (size_t)g * sizeof *row);
+            }
+            xw = row;
+        }
+        if (d->kind == GRU) gru_step(d, w, q, x, xw, candidate);
+        else product(x, q->gates, q->h, w->r, q->batch, g, h, NULL, xw);
+        for (int64_t b = 0; b < q->batch; b++) {
+            int64_t valid = valid_of(q, b), t = back ? valid - 1 - s : s;
+            float *state_h = q->h + b * h, *v = q->gates + b * wide;
+            if (s >= valid) continue;
+            if (d->kind == LSTM) lstm_row(k, v, state_h, q->c + b * h, q->t, h);
+            else if (d->kind == GRU) gru_row(k, v, candidate + b * h, state_h, h);
+            else k->unary[FY_ACT_TANH](state_h, v, h, NULL);
+            if (out) memcpy(out + ((t * d->dirs + i) * q->batch + b) * h, state_h, (size_t)h * sizeof *out);
+        }
+    }
+}
+
+static void initial(float *to, const fy_tensor *from, int64_t at, int64_t n) {
+    if (from) memcpy(to, (const float *)from->data + at, (size_t)n * sizeof *to);
+    else memset(to, 0, (size_t)n * sizeof *to);
+}
+
+static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const net *d = s->data;
+    const fy_tensor *in = fy_step_in(s, x, 0), *len = fy_step_in(s, x, 4), *h0 = fy_step_in(s, x, 5), *c0 = fy_step_in(s, x, 6);
+    fy_tensor *y[3] = {fy_step_out(s, x, 0), fy_step_out(s, x, 1), fy_step_out(s, x, 2)};
+    int64_t steps = in->dim[0], batch = in->dim[1], h = d->hidden, g = d->gates * h, n = batch * h, a, b;
+    FY_NEED(e, in->dim[2] == d->in, SHAPE, "x has %lld features, the weights %lld", (long long)in->dim[2], (long long)d->in);
+    FY_NEED(e, (!h0 || fy_count(h0) == d->dirs * n) && (!c0 || fy_count(c0) == d->dirs * n) && (!len || fy_count(len) == batch), SHAPE, "initial states or lengths do not fit");
+    for (int64_t i = 0; len && i < batch; i++) FY_NEED(e, fy_get_i64(len, i) >= 0 && fy_get_i64(len, i) <= steps, INDEX, "length %lld of %lld steps", (long long)fy_get_i64(len, i), (long long)steps);
+    /* gates of all steps; of one; of one, gathered; states h, c; room for t and candidates */
+    FY_NEED(e, fy_mul_i64(&a, steps + 2, batch) && fy_mul_i64(&a, a, g) && fy_mul_i64(&b, n, 5) && fy_add_i64(&a, a, b) && fy_mul_i64(&a, a, 4) && a <= x->max_bytes, LIMIT, "the gates are too large");
+    float *room = fy_exec_scratch(x, (size_t)a + 256);
+    FY_NOMEM(e, room);
+    state q = {.xw = room, .gates = room + steps * batch * g, .steps = steps, .batch = batch, .len = len};
+    q.h = q.gates + batch * g;
+    q.c = q.h + n;
+    q.t = q.c + n;                                           /* [n], then gathered gates [batch, g], then candidates [n] */
+    if (y[0] && len && fy_count(y[0])) memset(y[0]->data, 0, (size_t)fy_count(y[0]) * sizeof(float));
+    for (int i = 0; i < d->dirs && n; i++) {
+        initial(q.h, h0, i * n, n);
+        initial(q.c, c0, i * n, n);
+        direction(d, i, &q, x, y[0], in->data);
+        if (y[1]) memcpy((float *)y[1]->data + i * n, q.h, (size_t)n * sizeof(float));
+        if (y[2]) memcpy((float *)y[2]->data + i * n, q.c, (size_t)n * sizeof(float));
+    }
+    return FY_OK;
+}
+
+static const fy_impl lstm = {.op = "LSTM", .name = "rnn.packed", .can = can, .prepare = prepare, .run = run};
+static const fy_impl gru = {.op = "GRU", .name = "rnn.packed", .can = can, .prepare = prepare, .run = run};
+static const fy_impl rnn = {.op = "RNN", .name = "rnn.packed", .can = can, .prepare = prepare, .run = run};
+
+const fy_impl *const fy_cpu_rnn[] = {&lstm, &gru, &rnn, NULL};

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * winograd.c - 3 x 3 convolutions of stride 1 as F(4x4, 3x3): 36 products of [tiles, channels] by [channels, channels] instead of 9 for each
+ * pixel, 2.25 times less arithmetic. See kernels/body/winograd.h for the points; `exact` turns it off. */
+#include "engines/cpu/conv.h"
+
+#include "ops/window.h"
+
+#define POSITIONS 36
+#define SCRATCH (3 << 19)                /* bytes that the tiles at work may take in the second-level cache */
+
+typedef struct winograd { fy_window win; float *u, *bias; int64_t cin, cout, in_blocks, out_blocks, panels, each; } winograd;
+
+static const char *can(const fy_site *s) {
+    int64_t w[4], n, y[4];
+    const char *why = fy_cpu_conv_can(s, w);
+    const int64_t *v;
+    if (why) return why;
+    if (s->exact) return "exact results are asked for";
+    if (w[2] != 3 || w[3] != 3 || fy_attr_i(s->node, "group") != 1) return "no plain 3 x 3";
+    v = fy_attr_ints(s->node, "strides", &n);
+    for (int64_t i = 0; v && i < n; i++)
+        if (v[i] != 1) return "strides";
+    v = fy_attr_ints(s->node, "dilations", &n);
+    for (int64_t i = 0; v && i < n; i++)
+        if (v[i] != 1) return "dilations";
+    if (w[0] < 16 || w[1] < 16) return "few channels";
+    fy_cpu_dims(fy_outv(s->node, 0), y);
+    if (y[2] >= 0 && y[3] >= 0 && y[2] * y[3] < 100) return "a small image: the weights would be read for too few tiles";
+    return NULL;
+}
+
+static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
+
+/* Rows of G: (1, p, p^2) / product of the differences to the other points; infinity takes the last tap. */
+static void filter(double u[36], const double g[9]) {
+    static const double point[5] = {0, 0.75, -0.75, 1.5, -1.5};
+    double rows[6][3] = {{0}}, half[6][3];
+    for (int i = 0; i < 5; i++) {
+        double scale = 1;
+        for (int j = 0; j < 5; j++)
+            if (j != i) scale *= point[i] - point[j];
+        for (int k = 0; k < 3; k++) rows[i][k] = (k == 0 ? 1 : k == 1 ? point[i] : point[i] * point[i]) / scale;
+    }
+    rows[5][2] = 1;
+    for (int i = 0; i < 6; i++)
+        for (int c = 0; c < 3; c++) half[i][c] = rows[i][0] * g[c] + rows[i][1] * g[3 + c] + rows[i][2] * g[6 + c];
+    for (int i = 0; i < 6; i++)
+        for (int j = 0; j < 6; j++) u[6 * i + j] = half[i][0] * rows[j][0] + half[i][1] * rows[j][1] + half[i][2] * rows[j][2];
+}
+
+/* u: for each position, panels of the product as fy_gemm_pack_f32 makes them. */
+static void pack(const winograd *d, const fy_tensor *w, int nr) {
+    for (int64_t m = 0; m < d->cout; m++)
+        for (int64_t c = 0; c < d->cin; c++) {
+            const float *from = (const float *)w->data + m * w->stride[0] + c * w->stride[1];
+            double g[9], u[36];
+            for (int i = 0; i < 9; i++) g[i] = (double)from[i / 3 * w->stride[2] + i % 3 * w->stride[3]];
+            filter(u, g);
+            for (int i = 0; i < POSITIONS; i++) d->u[i * d->each + m / nr * nr * d->in_blocks * FY_LANES + c * nr + m % nr] = (float)u[i];
+        }
+}
+
+static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+    winograd *d = FY_NEW(a, winograd);
+    fy_tensor w;
+    int nr = p->o.kernels->gemm_nr;
+    FY_NOMEM(e, d);
+    FY_TRY(fy_const_tensor(&w, s->in[1]->constant, e));
+    fy_status st = fy_window_read(&d->win, s->node, 2, w.dim + 2, e);
+    d->cout = w.dim[0];
+    d->cin = w.dim[1];
+    d->in_blocks = (d->cin + FY_LANES - 1) / FY_LANES;
+    d->out_blocks = (d->cout + FY_LANES - 1) / FY_LANES;
+    d->panels = (d->cout + nr - 1) / nr;
+    d->each = d->panels * nr * d->in_blocks * FY_LANES;
+    if (!st && !(d->u = fy_cpu_floats(a, POSITIONS * d->each))) st = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!st) pack(d, &w, nr);
+    fy_tensor_free(&w);
+    if (!st) st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->out_blocks * FY_LANES, a, e);
+    s->data = d;
+    for (int i = 1; i < s->node->nin; i++) s->in[i] = NULL;
+    return st;
+}
+
+typedef struct work {
+    const winograd *d;
+    const fy_step *s;
+    const fy_exec *x;
+    const float *in, *add;
+    float *out, *v, *m;
+    int64_t h, w, oh, ow, across, first, tiles, apart_v, apart_m;
+} work;
+
+static void transform_in(void *arg, int64_t begin, int64_t end) {
+    const work *k = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t t = i / k->d->in_blocks, b = i % k->d->in_blocks, at = k->first + t;
+        k->x->k->winograd_in_c16(k->v + t * k->d->in_blocks * FY_LANES + b * FY_LANES, k->apart_v, k->in + b * k->h * k->w * FY_LANES, k->h, k->w,
+                                 at / k->across * 4 - k->d->win.pad[0], at % k->across * 4 - k->d->win.pad[1]);
+    }
+}
+
+/* A run of (position, panel) pairs. */
+static void multiply(void *arg, int64_t begin, int64_t end) {
+    const work *k = arg;
+    int64_t row = k->d->in_blocks * FY_LANES, panels = k->d->panels;
+    for (int64_t i = begin; i < end;) {
+        int64_t position = i / panels, p = i % panels, last = p + (end - i) < panels ? p + (end - i) : panels;
+        fy_gemm_f32 g = {.a = k->v + position * k->apart_v, .b = k->d->u + position * k->d->each, .c = k->m + position * k->apart_m, .m = k->tiles,
+                         .n = k->d->out_blocks * FY_LANES, .k = row, .a_row = row, .c_row = k->d->out_blocks * FY_LANES};
+        k->x->k->gemm_f32(&g, 0, k->tiles, p, last);
+        i += last - p;
+    }
+}
+
+static void transform_out(void *arg, int64_t begin, int64_t end) {
+    const work *k = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t t = i / k->d->out_blocks, b = i % k->d->out_blocks, at = k->first + t, plane = b * k->oh * k->ow * FY_LANES;
+        k->x->k->winograd_out_c16(k->out + plane, k->add ? k->add + plane : NULL, k->m + t * k->d->out_blocks * FY_LANES + b * FY_LANES, k->apart_m, k->oh, k->ow,
+                                  at / k->across * 4, at % k->across * 4, k->d->bias ? k->d->bias + b * FY_LANES : NULL, &k->s->epilogue);
+    }
+}
+
+static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const winograd *d = s->data;
+    const fy_tensor *in = fy_step_in(s, x, 0), *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
+    fy_tensor *y = fy_step_out(s, x, 0);
+    winograd placed = *d;
+    work k = {.d = &placed, .s = s, .x = x, .h = in->dim[2], .w = in->dim[3], .oh = y->dim[2], .ow = y->dim[3]};
+    int64_t channels = (d->in_blocks + d->out_blocks) * FY_LANES, all, most, x_size = d->in_blocks * FY_LANES * k.h * k.w, y_size = d->out_blocks * FY_LANES * k.oh * k.ow;
+    fy_window_place(&placed.win, in->dim + 2, y->dim + 2);
+    k.across = (k.ow + 3) / 4;
+    all = (k.oh + 3) / 4 * k.across;
+    most = SCRATCH / (POSITIONS * channels * (int64_t)sizeof(float));
+    if (most < x->k->gemm_mr) most = x->k->gemm_mr;
+    if (most > all) most = all;
+    if (!all) return FY_OK;
+    most = (all + (all + most - 1) / most - 1) / ((all + most - 1) / most);        /* pieces of nearly equal size */
+    k.apart_v = most * d->in_blocks * FY_LANES;
+    k.apart_m = most * d->out_blocks * FY_LANES;
+    k.v = fy_exec_scratch(x, (size_t)(POSITIONS * (k.apart_v + k.apart_m)) * sizeof(float));
+    FY_NOMEM(e, k.v);
+    k.m = k.v + POSITIONS * k.apart_v;
+    for (int64_t i = 0; i < in->dim[0]; i++) {
+        k.in = (const float *)in->data + i * x_size;
+        k.out = (float *)y->data + i * y_size;
+        k.add = add ? (const float *)add->data + i * y_size : NULL;
+        for (k.first = 0; k.first < all; k.first += most) {
+            k.tiles = all - k.first < most ? all - k.first : most;
+            fy_for(x->pool, k.tiles * d->in_blocks, 16, transform_in, &k);
+            fy_for(x->pool, POSITIONS * d->panels, 1 + 1000000 / (k.tiles * d->in_blocks * FY_LANES * x->k->gemm_nr), multiply, &k);
+            fy_for(x->pool, k.tiles * d->out_blocks, 16, transform_out, &k);
+        }
+        fy_cpu_finish(s, x, k.out, y_size);
+    }
+    return FY_OK;
+}
+
+const fy_impl fy_cpu_winograd = {.op = "Conv", .name = "conv.winograd", .can = can, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
