@@ -5,11 +5,15 @@
 static const cli_flag flags[] = {
     {"--strict", NULL, "onnx: f32 and f64 outputs within rtol 1e-5, atol 1e-7 instead of the suite's own tolerances"},
     {"--exceptions", "FILE", "onnx: cases that may fail, a line each: NAME and the reason; one that passes is a failure; may be repeated"},
-    {"--engine", "NAME", "onnx: who runs the cases: ferry (default), onnxruntime"},
-    {"--threads", "N", "default: the cores allowed to us"},
+    {"--engine", "NAME", "onnx: who runs the cases: ferry (default), reference, onnxruntime"},
+    {"--threads", "N", "onnx: default: the cores allowed to us"},
     {"--op", "NAME", "hostile: one operator; default all"},
     {"--seed", "N", "hostile: of the random combinations; default 1"},
     {"--trials", "N", "hostile: random combinations for each node tried, beside every single change; default 100"},
+    {"--isa", "NAME", "kernels: this instruction set alone: generic, avx2, avx512 ...; default: all that this CPU has"},
+    {"--kernel", "NAME", "kernels: those whose names hold NAME"},
+    {"--stride", "N", "kernels: functions of one value are measured at every Nth of all floats (default 257; 1: at each one, which takes long)"},
+    {"--bench", NULL, "kernels: their speed instead, as a share of what this CPU can do"},
     CLI_PLUGIN,
     {0},
 };
@@ -23,11 +27,13 @@ static int run(const cli_args *a) {
 }
 
 const cli_command cli_selftest = {
-    "selftest", "ferry", "selftest onnx FOLDER... | hostile [FOLDER] [FLAGS]", "run the official ONNX cases, or hostile operands, on this machine", flags,
+    "selftest", "ferry", "selftest (onnx FOLDER... | hostile [FOLDER] | kernels) [FLAGS]", "run the official ONNX cases, hostile operands, or test the kernels, on this machine", flags,
     "  ferry selftest onnx build/conformance/node         # a folder of cases: model.onnx, test_data_set_0/*.pb\n"
     "  ferry selftest onnx cases --strict --json\n"
     "  ferry selftest onnx cases --engine onnxruntime     # another engine on the same cases\n"
     "  ferry selftest hostile --trials 1000               # every operator on operands that no model should have\n"
-    "  ferry selftest hostile --op Affine --plugin ./mine.so\n",
+    "  ferry selftest hostile --op Affine --plugin ./mine.so\n"
+    "  ferry selftest kernels                             # every kernel on every instruction set of this CPU\n"
+    "  ferry selftest kernels --bench --kernel gemm_f32\n",
     1, -1, run,
 };

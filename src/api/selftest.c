@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "check/conform.h"
 #include "check/hostile.h"
+#include "check/kernels.h"
 #include "ferry/tools.h"
 
 #include <string.h>
@@ -43,9 +44,22 @@ static fy_status suite_hostile(fy_report *r, const char *const *paths, size_t n,
     return s;
 }
 
+static fy_status suite_kernels(fy_report *r, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e) {
+    static const char *const keys[] = {"isa", "kernel", "bench", "stride", NULL};
+    fy_kernel_options o = {.isa = fy_opt(job, "isa"), .only = fy_opt(job, "kernel"), .bench = fy_opt_has(job, "bench")};
+    (void)paths;
+    FY_TRY(fy_opt_known(job, keys, e));
+    FY_TRY(fy_opt_int(job, "stride", 1, (int64_t)1 << 32, &o.stride, e));
+    FY_NEED(e, !n, USAGE, "selftest kernels takes no paths");
+    o.progress = job ? job->progress : NULL;
+    o.ctx = job ? job->ctx : NULL;
+    return fy_kernels_report(r, &o, e);
+}
+
 static const struct { const char *name; fy_status (*run)(fy_report *r, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e); } suites[] = {
     {"onnx", suite_onnx},
     {"hostile", suite_hostile},
+    {"kernels", suite_kernels},
 };
 
 static fy_status run_suite(fy_report *r, const char *suite, const char *const *paths, size_t n, const ferry_job *job, ferry_error *e) {

@@ -41,7 +41,14 @@ FY_CHECKED fy_status fy_doctor_report(fy_report *r, const char *require, ferry_e
 /* Error code, operator, pass or knob; NAME with the nearest if there is none. */
 FY_CHECKED fy_status fy_explain_report(fy_report *r, const char *topic, ferry_error *e);
 
+/* The node's step in a plan: `node` is the number of a step, or a node's name. NAME with the nearest if there is none. `before`: the model as
+ * read, to say of a node that passes took away. */
+FY_CHECKED fy_status fy_explain_node(fy_report *r, const fy_plan *p, const fy_model *before, const char *node, ferry_error *e);
+
 /* Multiply-accumulates of one node, or -1 where a size is not known; 0 for operators that do none. */
 int64_t fy_node_macs(const fy_node *n);
+/* The same with sizes from elsewhere: sizes_of gives the rank of a value, or -1, and its sizes, -1 each where not known. */
+typedef int fy_sizes_of(void *ctx, const fy_value *v, int64_t *dim);
+int64_t fy_node_macs_of(const fy_node *n, fy_sizes_of *sizes_of, void *ctx);
 
 #endif
