@@ -6,7 +6,7 @@ GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON  = -DFERRY_PYTHON=$(shell test -x $(VENV)/bin/python && echo $(abspath $(VENV))/bin/python)
 CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert fuzz bench-export bench-optimize install update-golden clean
+.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert fuzz bench bench-export bench-optimize install update-golden clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ test-convert: build venv ## every case of the onnx package at eight opsets, agai
 
 fuzz: ## libFuzzer on every reader (clang), 60 seconds each
 	@fuzz/run.sh
+
+bench: build ## ferry against onnxruntime, OpenVINO, MNN, ncnn in one run (FERRY_TORCH=python with torch); ARGS=--quick for ResNet-18 alone
+	@python3 bench/bench.py $(BUILD)/ferry $(ARGS)
 
 bench-export: build ## export of ResNet-50 against torch.onnx.export in the same run (FERRY_TORCH=python with torch)
 	@bench/export.sh $(BUILD)/ferry

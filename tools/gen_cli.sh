@@ -12,7 +12,7 @@ for command in $("$ferry" help | awk '/^  [a-z]+ / && $1 != "ferry" {print $1}')
     printf '```\n'
 done
 printf '\n## Error codes\n\nEvery failure carries one; `ferry explain CODE` says the same.\n\n| code | exit | what | and now |\n|---|---|---|---|\n'
-"$ferry" explain | awk '/^  / && $1 == toupper($1) && !/_/ {print $1} $1 == "INTERNAL" {exit}' | while read -r code; do
+"$ferry" explain | awk '!last && /^  / && $1 == toupper($1) && !/_/ {print $1} $1 == "INTERNAL" {last = 1}' | while read -r code; do
     "$ferry" explain "$code" | awk -v code="$code" 'NR == 1 {sub(code ": ", ""); what = $0} NR == 2 {sub(/^ +/, ""); now = $0} NR == 3 {exit_code = $3}
         END {printf "| %s | %s | %s | %s |\n", code, exit_code, what, now}'
 done

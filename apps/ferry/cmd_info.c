@@ -60,8 +60,14 @@ static int explain(const cli_args *a) {
     int kind = ferry_explain(a->n ? a->at[0] : "", &job, &r, &e);
     return cli_finish(a, kind, r, &e);
 }
-static const cli_flag explain_flags[] = {{0}};
+static const cli_flag explain_flags[] = {
+    {"--node", "N|NAME", "of MODEL: how this node is run (the number of a step in `ferry profile`, or a node's name), and why not otherwise"},
+    {"--engine", "NAME", "for --node: ferry (default)"},
+    {"--exact", NULL, "for --node: as under --exact"},
+    CLI_PLUGIN,
+    {0},
+};
 const cli_command cli_explain = {
-    "explain", "ferry", "explain CODE|OPERATOR|PASS|KNOB", "what an error code, operator, pass or setting means", explain_flags,
-    "  ferry explain FROZEN\n  ferry explain Conv\n", 0, 1, explain,
+    "explain", "ferry", "explain CODE|OPERATOR|PASS|KNOB, explain MODEL --node N|NAME", "what an error code, operator, pass or setting means; how a node is run", explain_flags,
+    "  ferry explain FROZEN\n  ferry explain Conv\n  ferry explain resnet50.onnx --node 12\n", 0, 1, explain,
 };

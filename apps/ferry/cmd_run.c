@@ -23,9 +23,10 @@ static const cli_flag flags[] = {
     {"--sizes", "SYMBOL=N,...", "sizes of dynamic axes for --random; default 1"},
     {"--top", "K", "print the K largest values of each row"},
     {"--labels", "FILE", "one name per line, for --top"},
-    {"--engine", "NAME", "ferry (default), onnxruntime"},
+    {"--engine", "NAME", "ferry (default), reference, onnxruntime"},
     {"--threads", "N", "default: the cores allowed to us"},
     CLI_PLUGIN,
+    {"--exact", NULL, "no algorithm whose rounding differs from the direct one (Winograd)"},
     {0},
 };
 
@@ -367,7 +368,8 @@ static int run(const cli_args *a) {
     const char *threads = cli_get(a, "threads"), *engine = cli_get(a, "engine"), *labels = cli_get(a, "labels");
     char **label = labels ? read_labels(labels, &nlabels) : NULL;
     if (labels && !label) return cli_usage("run", "--labels %s cannot be read", labels);
-    snprintf(options, sizeof options, "%s%s %s%s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "");
+    snprintf(options, sizeof options, "%s%s %s%s%s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "",
+        cli_has(a, "exact") ? " exact" : "");
     ferry_registry *plugins = load_plugins(a, &e);
     ferry_model *m = e.kind ? NULL : ferry_open_with(a->at[0], options, plugins, &e);
     ferry_registry_free(plugins);

@@ -197,7 +197,7 @@ int main(int argc, char **argv) {
         return FERRY_OK;
     }
     if (!strcmp(argv[1], "--version")) {
-        printf("ferry %s\n%s", ferry_version(), ferry_build_info());
+        printf("ferry %s\n%scpu: %s\n", ferry_version(), ferry_build_info(), ferry_cpu());
         return FERRY_OK;
     }
     if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {

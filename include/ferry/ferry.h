@@ -88,7 +88,24 @@ FERRY_API int ferry_check(const char *path, const ferry_job *job, ferry_report *
 FERRY_API int ferry_ops(const ferry_job *job, ferry_report **r, ferry_error *e);
 /* This machine. Options: require=torch==2.7.0,cuda>=11.8,shm>=8g (FERRY_NO if one is not met). */
 FERRY_API int ferry_doctor(const ferry_job *job, ferry_report **r, ferry_error *e);
-/* An error code, operator, pass or knob. */
+/* How long a run takes, on seeded inputs: quantiles, throughput, start-up, memory, and the operations a second as a share of what an FMA loop
+ * does on this machine in the same call. Options:
+ *   seconds=S [2]                     how long to measure, after a first run and a fifth of that to warm up
+ *   sizes=SYMBOL=N,... batch=N [1]    sizes of dynamic axes; batch: of every first axis
+ *   engine=NAME [ferry], threads=N [all cores allowed], exact, seed=N [1], plugin=PATH
+ *   save=FILE                         the JSON document, for later
+ *   against=FILE                      faster, slower or the same as the run saved there: the same unless the medians differ by more than the noise of
+ *                                     both runs (half the distance between the quartiles, as a share of the median), and by at least 2 %
+ * FERRY_NO: slower than `against`. */
+FERRY_API int ferry_bench(const char *model, const ferry_job *job, ferry_report **r, ferry_error *e);
+/* Where the time of a run goes: every step of the plan with its implementation, nodes, shapes, time, GFLOP/s or GB/s, and the share of what this
+ * machine can do. Options: those of ferry_bench but save and against;
+ *   html=FILE                         one page with the graph coloured by time
+ *   trace=FILE                        the last run, for chrome://tracing and Perfetto
+ * USAGE for an engine that cannot be watched. */
+FERRY_API int ferry_profile(const char *model, const ferry_job *job, ferry_report **r, ferry_error *e);
+/* An error code, operator, pass or knob. With the option node=NUMBER or NAME, `topic` is a model: how the engine runs that node, and why
+ * not otherwise; further options: engine=NAME, exact, plugin=PATH. */
 FERRY_API int ferry_explain(const char *topic, const ferry_job *job, ferry_report **r, ferry_error *e);
 
 /* ---- named values that own their memory ---------------------------------------------------------------------------- */

@@ -119,6 +119,8 @@ typedef struct ferry_port {
  *   engine=NAME [ferry]                                       ferry, or onnxruntime where it is installed
  *   max-steps=N [any number]                                  operators and iterations of loops in one run, LIMIT beyond (engine ferry)
  *   plugin=PATH                                               operators from a shared object (ferry/plugin.h); may be repeated
+ *   exact                                                     no algorithm whose rounding differs from the direct one (Winograd); engines
+ *                                                             that have no such choice ignore it
  * The file is mapped and must not be changed while the model is open. NULL on failure: NOFILE, READ, FORMAT, CORRUPT, OP,
  * UNSUPPORTED, ENGINE, NOMEM ... */
 FERRY_API ferry_model *ferry_open(const char *path, const char *options, ferry_error *e);

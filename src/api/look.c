@@ -64,10 +64,27 @@ int ferry_doctor(const ferry_job *job, ferry_report **out, ferry_error *e) {
     return finish(r, s, out, e);
 }
 
+static fy_status explain_node(fy_report *r, const char *path, const char *node, const ferry_job *job, ferry_error *e) {
+    const fy_engine *engine = NULL;
+    fy_loaded l = {0};
+    fy_compiled *c = NULL;
+    fy_engine_options o = {.threads = 1, .exact = fy_opt_has(job, "exact")};
+    FY_TRY(fy_opt_engine(job, "engine", &engine, e));
+    FY_NEED(e, engine->plan, USAGE, "the engine %s does not tell how it runs a node", engine->name);
+    fy_status s = fy_load(&l, path, job, e);
+    if (!s) s = engine->compile(&c, l.model, &o, e);
+    if (!s) s = fy_explain_node(r, engine->plan(c), l.model, node, e);
+    if (c) engine->compiled_free(c);
+    fy_unload(&l);
+    return s;
+}
+
 int ferry_explain(const char *topic, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {NULL};
+    static const char *const keys[] = {"node", "engine", "exact", "plugin", NULL};
     fy_status s;
     fy_report *r = begin(out, job, keys, e, &s);
-    if (!s) s = fy_explain_report(r, topic, e);
+    const char *node = fy_opt(job, "node");
+    if (!s && node && !(topic && *topic)) s = fy_fail(e, FY_E_USAGE, "node: of which model?");
+    else if (!s) s = node ? explain_node(r, topic, node, job, e) : fy_explain_report(r, topic, e);
     return finish(r, s, out, e);
 }

@@ -18,6 +18,7 @@ struct ferry_model {
     ferry_port      *in, *out;           /* declared state is no port: sessions keep it */
     int64_t         *in_at, *out_at;     /* number of each port among the graph's inputs and outputs */
     size_t           nin, nout;
+    double           load_seconds, compile_seconds;
 };
 
 struct ferry_session {
@@ -31,7 +32,7 @@ const char *ferry_version(void) { return FERRY_VERSION; }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
 
-/* "threads=2 engine=onnxruntime" */
+/* "threads=2 engine=onnxruntime exact" */
 static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_registry **plugins, ferry_registry *base, ferry_error *e) {
     for (const char *p = text; p && *p;) {
         size_t n = strcspn(p, " ,\t\n");
@@ -40,6 +41,11 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
             FY_NEED(e, n < sizeof word, USAGE, "option '%.40s...' is too long", p);
             memcpy(word, p, n);
             word[n] = 0;
+            if (!strcmp(word, "exact")) {
+                o->exact = true;
+                p += n + (p[n] != 0);
+                continue;
+            }
             char *eq = strchr(word, '='), *end;
             FY_NEED(e, eq && eq[1], USAGE, "option '%.200s': name=value is meant (threads=2, engine=onnxruntime)", word);
             *eq++ = 0;
@@ -53,9 +59,9 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
             } else if (!strcmp(word, "max-steps")) FY_TRY(fy_opt_int(&job, "max-steps", 1, INT64_MAX, &o->max_steps, e));
             else if (!strcmp(word, "plugin")) FY_TRY(fy_registry_plugin(plugins, eq, base, e));
             else {
-                static const char *const known[] = {"threads", "engine", "max-steps", "plugin"};
+                static const char *const known[] = {"threads", "engine", "max-steps", "plugin", "exact"};
                 const char *near = fy_nearest(word, known, FY_COUNT(known));
-                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin", near ? near : "", near ? "'?" : "");
+                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin, exact", near ? near : "", near ? "'?" : "");
             }
         }
         p += n + (p[n] != 0);
@@ -130,6 +136,7 @@ static ferry_model *open_model(const char *path, const void *data, size_t bytes,
         return NULL;
     }
     m->engine = fy_engine_find(NULL);
+    double begin = fy_os_seconds();
     fy_status s = path || data ? parse_options(options, &m->engine, &o, &plugins, r, e) : fy_fail(e, FY_E_USAGE, "no model is given");
     if (plugins) r = plugins;
     if (!s && path) s = fy_load_with(&m->loaded, path, r, e);
@@ -139,8 +146,10 @@ static ferry_model *open_model(const char *path, const void *data, size_t bytes,
         if (!s) s = fy_opset_raise(m->loaded.model, e);
         if (!s) s = fy_infer_model(m->loaded.model, e);
     }
+    m->load_seconds = fy_os_seconds() - begin;
     if (!s) s = compile(m, path, &o, e);
     ferry_registry_free(plugins);        /* the model has its own hold */
+    m->compile_seconds = fy_os_seconds() - begin - m->load_seconds;
     if (!s) return m;
     ferry_close(m);
     return NULL;
@@ -180,7 +189,14 @@ static int find(const ferry_port *p, size_t n, const char *name) {
 int ferry_find_input(const ferry_model *m, const char *name) { return find(m->in, m->nin, name); }
 int ferry_find_output(const ferry_model *m, const char *name) { return find(m->out, m->nout, name); }
 
-const fy_model *fy_model_of(const ferry_model *m) { return m->loaded.model; }
+const fy_model    *fy_model_of(const ferry_model *m) { return m->loaded.model; }
+const fy_engine   *fy_engine_of(const ferry_model *m) { return m->engine; }
+const fy_compiled *fy_compiled_of(const ferry_model *m) { return m->compiled; }
+fy_session        *fy_session_of(ferry_session *s) { return s->session; }
+void fy_open_seconds(const ferry_model *m, double *load, double *compile) {
+    *load = m->load_seconds;
+    *compile = m->compile_seconds;
+}
 
 /* ---- running ------------------------------------------------------------------------------------------------------ */
 

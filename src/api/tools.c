@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * tools.c - ferry/tools.h: small things for programs around the library. */
 #include "api/api.h"
+#include "base/cpu.h"
 #include "base/knobs.h"
 #include "ferry/tools.h"
 
@@ -22,6 +23,8 @@ int ferry_knob_at(size_t i, ferry_knob *k) {
 const char *ferry_build_info(void) {
     return "opset " FERRY_TEXT(FY_CANONICAL_OPSET) "\nparts: run export verify\nlicence: Apache-2.0\n";
 }
+
+const char *ferry_cpu(void) { return fy_isa_name(fy_cpu_isa()); }
 
 double ferry_tensor_at(const ferry_tensor *t, int64_t i) {
     fy_tensor v = fy_tensor_view((fy_dtype)t->dtype, t->rank, t->dim, t->data);

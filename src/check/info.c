@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Product of known dims; -1 if one is not. */
-static int64_t product(int n, const fy_dim *const *dim) {
-    int64_t p = 1, d;
+/* Product of sizes; -1 if one is not known. */
+static int64_t product(int n, const int64_t *dim) {
+    int64_t p = 1;
     for (int i = 0; i < n; i++)
-        if (!fy_dim_known(dim[i], &d) || !fy_mul_i64(&p, p, d)) return -1;
+        if (dim[i] < 0 || !fy_mul_i64(&p, p, dim[i])) return -1;
     return p;
 }
 
@@ -19,19 +19,46 @@ static int64_t times(int64_t a, int64_t b) {
     return a < 0 || b < 0 || !fy_mul_i64(&r, a, b) ? -1 : r;
 }
 
-int64_t fy_node_macs(const fy_node *n) {
-    const fy_value *x = fy_in(n, 0), *w = fy_in(n, 1), *y = fy_outv(n, 0);
+static int64_t plus(int64_t a, int64_t b) {
+    int64_t r;
+    return a < 0 || b < 0 || !fy_add_i64(&r, a, b) ? -1 : r;
+}
+
+static int known_sizes(void *ctx, const fy_value *v, int64_t *dim) {
+    (void)ctx;
+    if (v->type.kind != FY_TENSOR || v->type.rank > FY_MAX_RANK) return -1;
+    for (int i = 0; i < v->type.rank; i++)
+        if (!fy_dim_known(v->type.dim[i], &dim[i])) dim[i] = -1;
+    return v->type.rank;
+}
+
+typedef struct sizes { int rank; int64_t dim[FY_MAX_RANK]; } sizes;
+
+int64_t fy_node_macs_of(const fy_node *n, fy_sizes_of *sizes_of, void *ctx) {
     const char *op = n->op->name;
-    if (*n->op->domain || !x || !w || !y || x->type.rank < 1 || w->type.rank < 1 || y->type.rank < 0) return 0;
-    int64_t out = product(y->type.rank, y->type.dim);
-    if (!strcmp(op, "Conv")) return times(out, product(w->type.rank - 1, w->type.dim + 1));       /* w [cout, cin/group, kernel] */
-    if (!strcmp(op, "ConvTranspose")) return times(product(x->type.rank, x->type.dim), product(w->type.rank - 1, w->type.dim + 1));
-    if (!strcmp(op, "MatMul")) return times(out, product(1, x->type.dim + x->type.rank - 1));
-    if (!strcmp(op, "Gemm")) return times(out, product(1, x->type.dim + (fy_attr_i(n, "transA") ? 0 : 1)));
-    if (!strcmp(op, "Attention") && x->type.rank == 4 && fy_in(n, 2) && fy_in(n, 2)->type.rank == 4)
-        return times(product(4, x->type.dim), times(2, product(1, w->type.dim + 2)));                /* q k^T and p v, equal heads */
+    bool linear = !strncmp(op, "QLinear", 7);                /* x, scale, zero point, w ... */
+    const fy_value *value[4] = {fy_in(n, 0), fy_in(n, linear ? 3 : 1), fy_outv(n, 0), fy_in(n, 2)};
+    sizes at[4] = {{.rank = -1}, {.rank = -1}, {.rank = -1}, {.rank = -1}};
+    const sizes *x = &at[0], *w = &at[1], *y = &at[2], *third = &at[3];
+    if (*n->op->domain || !value[0] || !value[1]) return 0;
+    for (int i = 0; i < 4; i++)
+        if (value[i]) at[i].rank = (sizes_of ? sizes_of : known_sizes)(ctx, value[i], at[i].dim);
+    if (!strcmp(op, "LSTM") || !strcmp(op, "GRU") || !strcmp(op, "RNN")) {       /* x[seq, batch, input], w[directions, gates * hidden, input], r[.., hidden] */
+        if (x->rank != 3 || w->rank != 3 || third->rank != 3) return 0;
+        return times(product(2, x->dim), plus(product(3, w->dim), product(3, third->dim)));
+    }
+    if (x->rank < 1 || w->rank < 1 || y->rank < 0) return 0;
+    int64_t out = product(y->rank, y->dim);
+    if (!strcmp(op, "Conv") || !strcmp(op, "ConvInteger") || !strcmp(op, "QLinearConv")) return times(out, product(w->rank - 1, w->dim + 1));   /* w [cout, cin/group, kernel] */
+    if (!strcmp(op, "ConvTranspose")) return times(product(x->rank, x->dim), product(w->rank - 1, w->dim + 1));
+    if (!strcmp(op, "MatMul") || !strcmp(op, "MatMulInteger") || !strcmp(op, "QLinearMatMul")) return times(out, product(1, x->dim + x->rank - 1));
+    if (!strcmp(op, "Gemm") && x->rank == 2) return times(out, product(1, x->dim + (fy_attr_i(n, "transA") ? 0 : 1)));
+    if (!strcmp(op, "Attention") && x->rank == 4 && w->rank == 4 && third->rank == 4)
+        return times(product(4, x->dim), times(2, product(1, w->dim + 2)));                          /* q k^T and p v, equal heads */
     return 0;
 }
+
+int64_t fy_node_macs(const fy_node *n) { return fy_node_macs_of(n, NULL, NULL); }
 
 typedef struct count { const char *name; int64_t n; } count;
 
@@ -66,7 +93,7 @@ static fy_status add_up(totals *t, const fy_model *m, fy_arena *a, ferry_error *
         else t->macs += macs;
         for (int i = 0; i < n->nout; i++) {
             const fy_value *v = n->out[i];
-            int64_t size = v && v->type.kind == FY_TENSOR && v->type.rank >= 0 ? product(v->type.rank, v->type.dim) : -1;
+            int64_t dim[FY_MAX_RANK], size = v && v->type.kind == FY_TENSOR && v->type.rank >= 0 && v->type.rank <= FY_MAX_RANK ? product(known_sizes(NULL, v, dim), dim) : -1;
             if (size > 0 && size * fy_elem_bytes(v->type.dtype) > t->activations) t->activations = size * fy_elem_bytes(v->type.dtype);
         }
     }

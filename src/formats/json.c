@@ -27,7 +27,7 @@ static void blanks(reader *r) {
 }
 
 /* Length of the UTF-8 sequence at p (1..4), or 0 if it is not well formed: RFC 3629, no overlong forms, no surrogates. */
-static int utf8(const unsigned char *p, const unsigned char *end) {
+int fy_utf8(const unsigned char *p, const unsigned char *end) {
     if (p[0] < 0x80) return 1;
     int n = p[0] >= 0xC2 && p[0] < 0xE0 ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : p[0] >= 0xF0 && p[0] < 0xF5 ? 4 : 0;
     if (!n || end - p < n) return 0;
@@ -71,7 +71,7 @@ static fy_status string(reader *r, const char **s, size_t *n) {
             r->at++;
         } else {
             if ((unsigned char)*r->at < 0x20) return bad(r, "control character in a string");
-            int k = utf8((const unsigned char *)r->at, (const unsigned char *)r->end);
+            int k = fy_utf8((const unsigned char *)r->at, (const unsigned char *)r->end);
             if (!k) return bad(r, "invalid UTF-8 in a string");
             r->at += k;
         }
@@ -237,7 +237,7 @@ static void quoted(fy_buf *b, const char *s) {
     fy_buf_char(b, '"');
     const unsigned char *p = (const unsigned char *)s, *end = p + strlen(s);
     while (p < end) {
-        int k = utf8(p, end);
+        int k = fy_utf8(p, end);
         if (!k) { fy_buf_str(b, "\xEF\xBF\xBD"); p++; continue; }
         if (*p == '"' || *p == '\\') { fy_buf_char(b, '\\'); fy_buf_char(b, (char)*p); }
         else if (*p == '\n') fy_buf_str(b, "\\n");

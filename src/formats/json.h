@@ -37,6 +37,9 @@ FY_CHECKED fy_status fy_json_parse(const fy_json **doc, fy_arena *a, const char 
 const fy_json *fy_json_get(const fy_json *object, const char *key);      /* NULL if absent, or not an object */
 bool fy_json_is(const fy_json *j, const char *text);                     /* a string equal to text? */
 
+/* Bytes of the UTF-8 character at p, before `end`; 0 if there is no valid one. */
+int fy_utf8(const unsigned char *p, const unsigned char *end);
+
 /* Writer: appends to a buffer, indented by two blanks. Commas are placed by itself. */
 typedef struct fy_jsonw { fy_buf *out; int depth; bool first, after_key; } fy_jsonw;
 void fy_jsonw_object(fy_jsonw *w, const char *key);          /* key NULL inside arrays and at the top */

@@ -289,6 +289,46 @@ for flag in opset input-names output-names dynamic dynamic-batch dim-names no-fo
     holds "help of export lists --$flag" has out.txt "^  --$flag "
 done
 
+# ---- kernels --------------------------------------------------------------------------------------------------------------
+expect 0 "passed, 0 failed" selftest kernels --kernel softmax
+expect 0 "GFLOP/s of FMAs in registers" selftest kernels --bench --kernel pool --isa generic
+expect 2 "no instruction set 'sse9'" selftest kernels --isa sse9
+expect 2 "none whose name holds 'nothing'" selftest kernels --kernel nothing
+expect 2 "takes no paths" selftest kernels somewhere
+expect 2 "did you mean 'kernels'" selftest kernel
+# ---- speed: what is said, never how fast ------------------------------------------------------------------------------------
+"$ferry" export "$cnn" -o speed.onnx -q
+expect 0 'median .* noise' bench speed.onnx --seconds 0.01 --threads 1 --save speed.json
+expect 0 'MB private' bench speed.onnx --seconds 0
+expect 0 'inputs .*f32\[3,' bench speed.onnx --seconds 0.01 --batch 3
+expect 2 'option .secs|flag --secs' bench speed.onnx --secs 1
+expect 2 'seconds' bench speed.onnx --seconds fast
+expect 2 'hour' bench speed.onnx --seconds 1e9
+expect 2 'no input has a size' bench speed.onnx --sizes nobody=3
+expect 3 'SHAPE.*fixed' bench blocks.onnx --seconds 0 --batch 77777
+expect 4 'NOFILE' bench speed.onnx --against absent.json
+expect 4 'NOFILE' bench absent.onnx
+printf '{}' >empty.json
+expect 3 'no report of `ferry bench' bench speed.onnx --against empty.json
+printf '%s' '{"seconds": {"median": 1e-9}, "noise": 0, "cpu": "another"}' >fast.json
+expect 1 'slower' bench speed.onnx --seconds 0.01 --against fast.json
+expect 1 'another machine' bench speed.onnx --seconds 0.01 --against fast.json
+printf '%s' '{"seconds": {"median": 1e9}, "noise": 0}' >slow.json
+expect 0 'faster' bench speed.onnx --seconds 0.01 --against slow.json
+expect 0 'by operator' profile speed.onnx --seconds 0 --threads 1 --html speed.html --trace trace.json
+holds 'the page has the graph' has speed.html '<svg '
+holds 'the page has a node' has speed.html '<g id="s0">'
+holds 'the trace has events' has trace.json '"ph": "X"'
+expect 2 'cannot be watched' profile speed.onnx --engine reference
+expect 4 'error\[' profile speed.onnx --seconds 0 --html no/such/folder/p.html
+expect 0 'taken' explain speed.onnx --node 0
+expect 0 'declined: ' explain speed.onnx --node 0
+expect 2 'there is no node' explain speed.onnx --node nobody
+expect 2 'does not tell' explain speed.onnx --node 0 --engine reference
+expect 0 '^cpu: (generic|avx)' --version
+expect 0 'kernels for (generic|avx)' doctor
+holds 'FERRY_CPU narrows what is used' bash -c 'FERRY_CPU=generic "$0" --version | grep -qx "cpu: generic"' "$ferry"
+
 # ---- JSON -----------------------------------------------------------------------------------------------------------------
 if command -v python3 >/dev/null 2>&1; then json() { python3 -m json.tool; }; else json() { jq .; }; fi
 if echo '{}' | json >/dev/null 2>&1; then
@@ -302,6 +342,8 @@ if echo '{}' | json >/dev/null 2>&1; then
     valid check blocks.onnx
     valid ops
     valid doctor
+    valid selftest kernels --kernel neg
+    valid selftest kernels --bench --kernel pool --isa generic
     valid explain SHAPE
     valid export "$cnn" -o j.onnx
     valid optimize bn.onnx -o j2.onnx
@@ -310,6 +352,12 @@ if echo '{}' | json >/dev/null 2>&1; then
     valid run blocks.onnx --random
     valid convert blocks.onnx -o j13.onnx --opset 13
     valid convert l24.onnx -o j13.onnx --opset 13 --tolerance 0
+    valid bench speed.onnx --seconds 0
+    valid bench speed.onnx --seconds 0 --against speed.json
+    valid profile speed.onnx --seconds 0
+    valid explain speed.onnx --node 0
+    holds 'the trace is JSON' json <trace.json
+    holds 'what --save wrote is JSON' json <speed.json
 else echo "skipped: validity of --json (neither python3 nor jq)"; fi
 
 holds 'no temporary file is left anywhere' not compgen -G '*.tmp-*'
