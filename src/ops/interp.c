@@ -9,14 +9,12 @@
 
 #include <string.h>
 
-#define RESET_DIMS 4096                  /* nodes after which the pool of sizes starts anew: loops may make ever new ones */
-
 typedef struct slot { fy_rval *v; int64_t uses; bool owned; } slot;
 
 typedef struct run {
     const fy_interp *it;
-    fy_dims         *dims;
-    int64_t          since_reset, max_bytes, steps;
+    fy_run_dims      sizes;
+    int64_t          max_bytes, steps;
     int              depth;
     slot            *slot;
     uint32_t         nslots;
@@ -100,37 +98,6 @@ static fy_status body(fy_call *c, const fy_graph *g, int nin, fy_rval *const *in
     return run_graph(r, g, nin, in, nout, out, false);
 }
 
-/* The type of a value, from its first items. */
-static fy_status type_of(run *r, fy_arena *a, const fy_rval *v, fy_type *t, int depth) {
-    *t = (fy_type){.kind = v->kind, .rank = -1};
-    if (v->kind == FY_TENSOR) { t->dtype = v->t.dtype; return FY_OK; }
-    FY_NEED(r->e, depth < FY_MAX_NESTING, LIMIT, "a value nests deeper than %d", FY_MAX_NESTING);
-    fy_type *el = FY_NEW(a, fy_type);
-    FY_NOMEM(r->e, el);
-    t->elem = el;
-    *el = (fy_type){.kind = FY_TENSOR, .dtype = v->elem_dtype, .rank = -1};
-    if (v->kind != FY_MAP) return v->n > 0 ? type_of(r, a, &v->item[0], el, depth + 1) : FY_OK;
-    FY_NEED(r->e, v->item, VALUE, "a map has neither keys nor values");
-    const fy_rval *values = &v->item[1];
-    int64_t nkeys = fy_count(&v->item[0].t), nvalues = values->kind == FY_TENSOR ? fy_count(&values->t) : values->n;
-    FY_NEED(r->e, v->item[0].t.rank == 1 && (values->kind != FY_TENSOR || values->t.rank == 1), SHAPE, "the keys and values of a map must be lists");
-    FY_NEED(r->e, nkeys == nvalues, VALUE, "a map has %lld keys and %lld values", (long long)nkeys, (long long)nvalues);      /* kernels walk both by one count */
-    t->dtype = v->item[0].t.dtype;
-    if (values->kind == FY_TENSOR) *el = (fy_type){.kind = FY_TENSOR, .dtype = values->t.dtype, .rank = 0};
-    else if (values->n > 0) return type_of(r, a, &values->item[0], el, depth + 1);
-    return FY_OK;
-}
-
-static fy_status describe_value(run *r, fy_arena *a, const fy_rval *v, fy_fact *f) {
-    if (v->kind != FY_TENSOR) return type_of(r, a, v, &f->type, 0);
-    const fy_dim **d = FY_NEWN(a, const fy_dim *, v->t.rank);
-    FY_NOMEM(r->e, d);
-    for (int i = 0; i < v->t.rank; i++) FY_NOMEM(r->e, d[i] = fy_dim_const(r->dims, v->t.dim[i]));
-    f->type = (fy_type){.kind = FY_TENSOR, .dtype = v->t.dtype, .rank = v->t.rank, .dim = d};
-    f->data = &v->t;
-    return FY_OK;
-}
-
 /* Output i gets its memory where inference tells its shape; the kernel allocates the others. */
 static fy_status allocate(run *r, const fy_fact *f, int i, fy_rval *v) {
     int64_t dim[FY_MAX_RANK], count;
@@ -151,28 +118,10 @@ static fy_status call_node(run *r, const fy_node *n, int nin, fy_rval *const *in
     FY_NEED(r->e, nin >= op->min_in && (op->max_in < 0 || nin <= op->max_in), GRAPH, "%s has %d inputs", op->name, nin);
     for (int i = 0; i < op->min_in; i++) FY_NEED(r->e, in[i], GRAPH, "%s: input %d is left out", op->name, i);
     if (op->infer && !(op->flags & FY_CONTROL)) {
-        if (++r->since_reset > RESET_DIMS) {
-            fy_dims *fresh = fy_dims_new();
-            FY_NOMEM(r->e, fresh);
-            fy_dims_free(r->dims);
-            r->dims = fresh;
-            r->since_reset = 0;
-        }
-        bool oom = false;
-        fy_infer f = {.node = n, .dims = r->dims, .arena = scratch, .e = r->e, .nin = nin, .nout = nout, .oom = &oom};
-        fy_fact few[8], *fact = nin + nout <= 8 ? memset(few, 0, sizeof few) : FY_NEWN(scratch, fy_fact, nin + nout);
-        FY_NOMEM(r->e, fact);
-        f.in = fact;
-        f.out = fact + nin;
-        for (int i = 0; i < nout; i++) f.out[i].type.rank = -1;
-        for (int i = 0; i < nin; i++)
-            if (in[i]) FY_TRY(describe_value(r, scratch, in[i], &fact[i]));
-        fy_status s = op->infer(&f);
-        oom |= fy_dims_oom(r->dims);
-        FY_NEED(r->e, !oom, NOMEM, "out of memory");
-        FY_TRY(s);
+        fy_fact *fact;
+        FY_TRY(fy_infer_real(&fact, &r->sizes, n, nin, in, nout, scratch, r->e));
         for (int i = 0; i < nout; i++)
-            if (out[i]) FY_TRY(allocate(r, &f.out[i], i, out[i]));
+            if (out[i]) FY_TRY(allocate(r, &fact[i], i, out[i]));
     } else {
         for (int i = 0; i < nout; i++)
             if (out[i]) out[i]->kind = FY_TENSOR;
@@ -185,8 +134,7 @@ static fy_status call_node(run *r, const fy_node *n, int nin, fy_rval *const *in
     return FY_OK;
 }
 
-/* What went in, for the reader of the message: "inputs f32[1,3,224,224], i64[4]". */
-static fy_status frames(run *r, fy_status s, const fy_node *n, int nin, fy_rval *const *in) {
+fy_status fy_frame_inputs(ferry_error *e, fy_status s, const fy_node *n, int nin, fy_rval *const *in) {
     char where[180];
     fy_buf b = {0};
     for (int i = 0; i < nin && b.n < 150; i++) {
@@ -196,8 +144,8 @@ static fy_status frames(run *r, fy_status s, const fy_node *n, int nin, fy_rval 
         else fy_buf_str(&b, in[i]->kind == FY_SEQUENCE ? "sequence" : in[i]->kind == FY_OPTIONAL ? "optional" : "map");
     }
     fy_node_describe(where, sizeof where, n);
-    fy_frame(r->e, s, "%s", where);
-    if (b.n && !b.oom) fy_frame(r->e, s, "inputs %.170s", b.at);
+    fy_frame(e, s, "%s", where);
+    if (b.n && !b.oom) fy_frame(e, s, "inputs %.170s", b.at);
     fy_buf_free(&b);
     return s;
 }
@@ -225,7 +173,7 @@ static fy_status run_node(run *r, const fy_graph *g, const fy_node *n) {
     for (int i = 0; i < n->nout && s == FY_OK; i++)
         if (out[i] && out[i]->kind == FY_TENSOR && !out[i]->t.dtype) s = fy_fail(r->e, FY_E_INTERNAL, "%s made no output %d", n->op->name, i);
     if (s != FY_OK) {
-        frames(r, s, n, n->nin, in);
+        fy_frame_inputs(r->e, s, n, n->nin, in);
         for (int i = 0; i < n->nout; i++) drop_rval(r, out[i]);
         fy_arena_free(&scratch);
         return s;
@@ -370,9 +318,8 @@ static fy_status run_graph(run *r, const fy_graph *g, int nin, fy_rval *const *i
 
 static fy_status begin(run *r, const fy_interp *it, const fy_model *m, ferry_error *e) {
     *r = (run){.it = it, .e = e, .nslots = m->nvalues, .max_bytes = it->max_bytes > 0 ? it->max_bytes : (int64_t)1 << 36};
-    r->dims = fy_dims_new();
     r->slot = fy_calloc((size_t)m->nvalues + 1, sizeof *r->slot);
-    FY_NEED(e, r->dims && r->slot, NOMEM, "out of memory");
+    FY_NOMEM(e, r->slot);
     return FY_OK;
 }
 
@@ -384,7 +331,7 @@ static void end(run *r) {
     }
     for (int64_t i = 0; i < r->strings.n; i++) fy_storage_unref(r->strings.at[i]);
     fy_free(r->strings.at);
-    if (r->dims) fy_dims_free(r->dims);
+    fy_run_dims_free(&r->sizes);
     fy_free(r->slot);
 }
 
@@ -410,7 +357,7 @@ fy_status fy_interp_node(const fy_interp *it, const fy_node *n, fy_rval *const *
     for (int i = 0; s == FY_OK && i < n->nout; i++)
         if (at[i]) s = fy_rval_own(&out[i], e);
     if (s != FY_OK) {
-        frames(&r, s, n, n->nin, in);
+        fy_frame_inputs(e, s, n, n->nin, in);
         for (int i = 0; i < n->nout; i++) fy_rval_free(&out[i]);
     }
     for (int i = 0; i < n->ncap; i++)

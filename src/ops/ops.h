@@ -17,6 +17,14 @@ FY_CHECKED fy_status fy_infer_graph(fy_graph *g, ferry_error *e);
 FY_CHECKED fy_status fy_infer_from(fy_graph *g, fy_node **n, ferry_error *e);
 #define FY_MAX_NESTING 32
 
+/* Inference of one node on the sizes and contents of a run: facts about its outputs, in `a`. Contents are not known where a tensor that has
+ * elements has no data. Whoever runs a kernel that relies on inference calls this before. The pool of sizes is kept between calls; {0} at first. */
+typedef struct fy_run_dims { fy_dims *dims; int64_t used; } fy_run_dims;
+FY_CHECKED fy_status fy_infer_real(fy_fact **out, fy_run_dims *z, const fy_node *n, int nin, fy_rval *const *in, int nout, fy_arena *a, ferry_error *e);
+void fy_run_dims_free(fy_run_dims *z);
+/* Adds to an error which node it was and what went in: "node ...", "inputs f32[1,3,224,224], i64[4]". Gives s. */
+fy_status fy_frame_inputs(ferry_error *e, fy_status s, const fy_node *n, int nin, fy_rval *const *in);
+
 /* Runs a graph with reference kernels only, freeing each value after its last use. in: one for each graph input (borrowed);
  * out: one for each output (owned by the caller). `seen` (may be NULL) is shown every value as it is made, inputs of bodies
  * included. */

@@ -20,7 +20,6 @@ typedef struct build {
     int         *next, nimpl;
     bool        *taken;                  /* by node id: inside another node's step */
     struct covered { const fy_impl *impl; const fy_cover *cover; } *covered;       /* by node id */
-    fy_value   **converted;              /* by value id: the same in the other layout */
     FY_VEC(const fy_dim *) bound;        /* symbols that the sizes of the inputs tell */
     uint32_t     room;
     ferry_error *e;
@@ -181,10 +180,10 @@ static bool grow(build *b) {
     if (!l || !c) return false;
     if (b->room) {
         memcpy(l, b->p->layout, b->room * sizeof *l);
-        memcpy(c, b->converted, b->room * sizeof *c);
+        memcpy(c, b->p->converted, b->room * sizeof *c);
     }
     b->p->layout = l;
-    b->converted = c;
+    b->p->converted = c;
     b->room = room;
     return true;
 }
@@ -220,15 +219,15 @@ static fy_status push_reorder(build *b, const fy_value *from, const fy_value *to
 static fy_status in_layout(build *b, const fy_value **v, fy_layout want) {
     const fy_value *x = *v;
     if (!x || b->p->layout[x->id] == want) return FY_OK;
-    if (!b->converted[x->id]) {
+    if (!b->p->converted[x->id]) {
         fy_value *y = fy_value_new(x->graph, NULL);
         FY_NEED(b->e, y && grow(b), NOMEM, "out of memory");
         y->type = x->type;
         b->p->layout[y->id] = want;
-        b->converted[x->id] = y;
+        b->p->converted[x->id] = y;
         FY_TRY(push_reorder(b, x, y));
     }
-    *v = b->converted[x->id];
+    *v = b->p->converted[x->id];
     return FY_OK;
 }
 
@@ -275,7 +274,7 @@ static fy_status push_blocked_output(build *b, fy_step *s) {
     own->type = y->type;
     b->p->layout[own->id] = FY_C16;
     b->p->layout[y->id] = FY_PLAIN;
-    b->converted[y->id] = own;
+    b->p->converted[y->id] = own;
     s->out[0] = own;
     FY_TRY(push(b, s));
     return push_reorder(b, own, y);

@@ -16,10 +16,20 @@ void *fy_exec_scratch(fy_exec *x, size_t bytes) {
     return x->scratch;
 }
 
+/* Is a value that a kernel made what inference before the run took it for? What follows relies on it. */
+static fy_status check_made(const fy_exec *x, const fy_value *v, ferry_error *e) {
+    const int64_t *want = x->spec->dim[v->id];
+    const fy_rval *r = &x->value[v->id];
+    bool same = v->type.kind != FY_TENSOR || (r->kind == FY_TENSOR && (!v->type.dtype || r->t.dtype == v->type.dtype));
+    if (want) same = same && r->t.rank == v->type.rank && !memcmp(r->t.dim, want, (size_t)r->t.rank * sizeof *want);
+    FY_NEED(e, same, INTERNAL, "\"%.80s\" is not of the type and sizes that inference gave", v->name ? v->name : "");
+    return FY_OK;
+}
+
 /* ---- the reference kernel ------------------------------------------------------------------------------------------------ */
 
-/* Sizes are known and outputs have their memory: the kernel is called as the interpreter would. A kernel that put its result elsewhere
- * is followed. */
+/* Sizes are known and outputs have their memory: inference looks at the contents, then the kernel is called as the interpreter would. A kernel
+ * that put its result elsewhere is followed. */
 static fy_status run_reference(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_node *n = s->node;
     fy_arena scratch = {0};
@@ -31,7 +41,11 @@ static fy_status run_reference(const fy_step *s, fy_exec *x, ferry_error *e) {
     for (int i = 0; !st && i < s->nout; i++) out[i] = s->out[i] ? &x->value[s->out[i]->id] : NULL;
     fy_call c = {.node = n, .e = e, .pool = x->pool, .scratch = &scratch, .nin = s->nin, .nout = s->nout, .in = in, .out = out, .max_bytes = x->max_bytes, .hooks = x->hooks,
                  .stop = x->stop, .stop_ctx = x->stop_ctx};
+    fy_fact *unused;
+    if (!st && n->op->infer) st = fy_infer_real(&unused, x->sizes, n, s->nin, in, s->nout, &scratch, e);
     if (!st) st = n->op->ref(&c);
+    for (int i = 0; !st && i < s->nout; i++)
+        if (s->out[i]) st = check_made(x, s->out[i], e);
     fy_arena_free(&scratch);
     return st;
 }
@@ -77,7 +91,6 @@ const fy_impl fy_impl_reorder = {.name = "reorder", .run = run_reorder};
 
 typedef struct running {
     fy_exec          x;
-    const fy_spec   *spec;
     const fy_plan_run *r;
     char            *arena;
     int64_t          steps;
@@ -101,11 +114,11 @@ static fy_status may_go_on(running *k) {
 /* Memory for an output of known sizes: in the arena, or of its own where it leaves the run. */
 static fy_status place_output(running *k, const fy_value *v) {
     fy_rval *out = &k->x.value[v->id];
-    const int64_t *dim = k->spec->dim[v->id];
+    const int64_t *dim = k->x.spec->dim[v->id];
     fy_rval_free(out);
     *out = (fy_rval){.kind = FY_TENSOR};
-    if (k->spec->offset[v->id] == FY_NOWHERE) return fy_tensor_new(&out->t, v->type.dtype, v->type.rank, dim, k->e);
-    out->t = fy_tensor_view(v->type.dtype, v->type.rank, dim, k->arena + k->spec->offset[v->id]);
+    if (k->x.spec->offset[v->id] == FY_NOWHERE) return fy_tensor_new(&out->t, v->type.dtype, v->type.rank, dim, k->e);
+    out->t = fy_tensor_view(v->type.dtype, v->type.rank, dim, k->arena + k->x.spec->offset[v->id]);
     return FY_OK;
 }
 
@@ -115,17 +128,17 @@ static fy_status run_alias(running *k, const fy_step *s) {
     if (k->x.plan->last[v->id] != INT32_MAX) {
         fy_rval *out = &k->x.value[v->id];
         fy_rval_free(out);
-        *out = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view(v->type.dtype, v->type.rank, k->spec->dim[v->id], from->data)};
+        *out = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], from->data)};
         out->t.own = fy_storage_ref(from->own);              /* memory of its own goes with its last reader, not before */
         return FY_OK;
     }
     FY_TRY(place_output(k, v));
-    fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->spec->dim[v->id], from->data);
+    fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], from->data);
     fy_tensor_copy(&k->x.value[v->id].t, &seen);
     return FY_OK;
 }
 
-/* Sizes that only contents tell: the interpreter infers, allocates and runs. Constants that were packed are read anew. */
+/* Sizes that only contents tell: the interpreter infers, allocates and runs, and knows no layouts. Constants that were packed are read anew. */
 static fy_status run_dynamic_node(running *k, const fy_node *n, fy_arena *a) {
     fy_interp it = {.pool = k->x.pool, .max_bytes = k->x.max_bytes, .hooks = k->x.hooks, .outer = outer, .stop = stopped, .ctx = k,
                     .max_steps = k->r->max_steps ? k->r->max_steps - k->steps + 2 : 0};
@@ -133,6 +146,7 @@ static fy_status run_dynamic_node(running *k, const fy_node *n, fy_arena *a) {
     fy_status st = in && out && own ? FY_OK : fy_fail(k->e, FY_E_NOMEM, "out of memory");
     for (int i = 0; !st && i < n->nin; i++) {
         const fy_value *v = n->in[i].value;
+        if (v && k->x.plan->layout[v->id] != FY_PLAIN) v = k->x.plan->converted[v->id];
         if (!v) continue;
         in[i] = &k->x.value[v->id];
         if (in[i]->kind || !v->constant) continue;
@@ -145,6 +159,7 @@ static fy_status run_dynamic_node(running *k, const fy_node *n, fy_arena *a) {
         if (!n->out[i]) continue;
         fy_rval_free(&k->x.value[n->out[i]->id]);
         k->x.value[n->out[i]->id] = out[i];
+        st = check_made(&k->x, n->out[i], k->e);
     }
     for (int i = 0; own && i < n->nin; i++) fy_rval_free(&own[i]);
     return st;
@@ -161,7 +176,7 @@ static void drop_inner(running *k, const fy_node *n) {
 
 static fy_status run_dynamic(running *k, const fy_step *s) {
     fy_arena a = {0};
-    if (!s->node) return FY_E_INTERNAL;
+    FY_NEED(k->e, s->node, INTERNAL, "a conversion of layouts is to make sizes that are not known");
     fy_status st = FY_OK;
     for (int c = 0; !st && s->cover && c < s->cover->n; c++) st = run_dynamic_node(k, s->cover->node[c], &a);
     if (!st) st = run_dynamic_node(k, s->node, &a);
@@ -173,15 +188,15 @@ static fy_status run_dynamic(running *k, const fy_step *s) {
 }
 
 static fy_status run_step(running *k, const fy_step *s) {
-    if (k->spec->skip[s->index]) {
+    if (k->x.spec->skip[s->index]) {
         for (int i = 0; i < s->nout; i++)
             if (s->out[i]) {
                 fy_rval_free(&k->x.value[s->out[i]->id]);
-                k->x.value[s->out[i]->id] = k->spec->fixed[s->out[i]->id];
+                k->x.value[s->out[i]->id] = k->x.spec->fixed[s->out[i]->id];
             }
         return FY_OK;
     }
-    if (k->spec->dynamic[s->index]) return run_dynamic(k, s);
+    if (k->x.spec->dynamic[s->index]) return run_dynamic(k, s);
     if (s->impl->flags & FY_IMPL_ALIAS) return run_alias(k, s);
     for (int i = 0; i < s->nout; i++)
         if (s->out[i]) FY_TRY(place_output(k, s->out[i]));
@@ -202,7 +217,12 @@ static fy_status load(running *k) {
     memcpy(k->x.value, p->constant, (size_t)p->nvalues * sizeof *k->x.value);          /* borrowed: freed by nobody here */
     for (int64_t i = 0; i < g->in.n; i++) {
         fy_rval *v = &k->x.value[g->in.at[i]->id];
-        if (k->in[i]) { *v = *k->in[i]; continue; }
+        if (k->in[i]) {
+            fy_dtype want = g->in.at[i]->type.kind == FY_TENSOR ? g->in.at[i]->type.dtype : FERRY_UNDEFINED;
+            *v = *k->in[i];
+            FY_NEED(k->e, !want || (v->kind == FY_TENSOR && v->t.dtype == want), TYPE, "input \"%s\" is no %s", g->in.at[i]->name, fy_dtype_name(want));
+            continue;
+        }
         FY_NEED(k->e, v->kind || !g->in.at[i]->nuses, GRAPH, "input \"%s\" is not given", g->in.at[i]->name ? g->in.at[i]->name : "");
     }
     return FY_OK;
@@ -235,7 +255,7 @@ static fy_status run_all(running *k, fy_rval *out) {
         if (k->r->seen) k->r->seen(k->r->ctx, s, &k->x, true);
         if (st) {
             char where[180] = "";
-            if (s->node && !k->spec->dynamic[i]) fy_node_describe(where, sizeof where, s->node);
+            if (s->node && !k->x.spec->dynamic[i]) fy_node_describe(where, sizeof where, s->node);
             return *where ? fy_frame(k->e, st, "%s", where) : st;
         }
         drop_dead(k, s);
@@ -259,7 +279,7 @@ static void clear(running *k) {
             const fy_value *v = p->steps.at[i]->out[o];
             if (!v) continue;
             fy_rval *r = &k->x.value[v->id];
-            if (r->kind && !(k->spec->fixed[v->id].kind)) fy_rval_free(r);
+            if (r->kind && !(k->x.spec->fixed[v->id].kind)) fy_rval_free(r);
             *r = (fy_rval){0};
         }
 }
@@ -279,19 +299,30 @@ static fy_status inputs(fy_rval **at, const fy_plan *p, const fy_plan_run *r, fy
     return FY_OK;
 }
 
+static fy_status within_budget(const running *k) {
+    const fy_value *v = k->x.spec->largest;
+    if (k->x.spec->most <= k->x.max_bytes) return FY_OK;
+    fy_status s = fy_fail(k->e, FY_E_LIMIT, "\"%.80s\" would take more than %lld bytes", v->name ? v->name : "", (long long)k->x.max_bytes);
+    if (!v->def) return s;
+    char where[180];
+    fy_node_describe(where, sizeof where, v->def);
+    return fy_frame(k->e, s, "%s", where);
+}
+
 static fy_status with_memory(running *k, fy_plan_memory *mem, fy_rval *out) {
     const fy_plan *p = k->x.plan;
-    if (mem->arena_bytes < k->spec->bytes) {
+    FY_TRY(within_budget(k));
+    if (mem->arena_bytes < k->x.spec->bytes) {
         fy_free_aligned(mem->arena);
-        mem->arena = fy_malloc_aligned(k->spec->bytes);
-        mem->arena_bytes = mem->arena ? k->spec->bytes : 0;
+        mem->arena = fy_malloc_aligned(k->x.spec->bytes);
+        mem->arena_bytes = mem->arena ? k->x.spec->bytes : 0;
         FY_NOMEM(k->e, mem->arena);
     }
     if (!mem->value) mem->value = fy_calloc(p->nvalues + 1, sizeof *mem->value);
     FY_NOMEM(k->e, mem->value);
     k->arena = mem->arena;
-    k->x.spec = k->spec;
     k->x.value = mem->value;
+    k->x.sizes = &mem->sizes;
     k->x.scratch = mem->scratch;
     k->x.scratch_bytes = mem->scratch_bytes;
     fy_status s = run_all(k, out);
@@ -310,11 +341,10 @@ fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, const fy_plan_r
     memset(out, 0, (size_t)g->out.n * sizeof *out);
     fy_status s = at && initial ? inputs(at, p, r, in, initial, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
     k.in = at;
-    if (!s) s = fy_spec_get(&k.spec, p, at, e);
-    k.x.spec = k.spec;
+    if (!s) s = fy_spec_get(&k.x.spec, p, at, e);
     if (!s) {
         s = with_memory(&k, mem, out);
-        fy_spec_release(p, k.spec);
+        fy_spec_release(p, k.x.spec);
     }
     for (int64_t i = 0; initial && i < g->in.n; i++) fy_rval_free(&initial[i]);
     for (int64_t i = 0; s && i < g->out.n; i++) fy_rval_free(&out[i]);
@@ -322,8 +352,8 @@ fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, const fy_plan_r
     return s;
 }
 
-void fy_plan_memory_free(fy_plan_memory *mem, const fy_plan *p) {
-    (void)p;
+void fy_plan_memory_free(fy_plan_memory *mem) {
+    fy_run_dims_free(&mem->sizes);
     fy_free_aligned(mem->arena);
     fy_free_aligned(mem->scratch);
     fy_free(mem->value);

@@ -80,6 +80,7 @@ struct fy_exec {
     fy_rval          *value;             /* by value id */
     void             *scratch;           /* s->scratch bytes, 64-byte aligned, for the step at hand */
     size_t            scratch_bytes;
+    fy_run_dims         *sizes;             /* for inference on what the run has */
     int64_t           max_bytes;
     const fy_hooks   *hooks;
     bool            (*stop)(void *ctx);  /* NULL, or: is the result not wanted any more? */

@@ -23,6 +23,7 @@ struct fy_plan {
     fy_arena        arena;
     FY_VEC(fy_step *) steps;
     fy_layout      *layout;              /* by value id */
+    fy_value      **converted;           /* by value id: the same in the other layout, or NULL */
     uint32_t        nvalues;
     int            *last;                /* by value id: index of the last step that reads it; -1 never, INT32_MAX: a graph output */
     bool           *made;                /* by value id: made by a step (else input, constant, or inside a fused step) */
@@ -38,9 +39,9 @@ void fy_plan_free(fy_plan *p);
  * the node, else the reason why not. The one that was taken is s->impl; those behind it are asked as well. */
 FY_CHECKED fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void *ctx, const fy_impl *t, const char *why), void *ctx, ferry_error *e);
 
-/* One session's memory: the arena of intermediate values and scratch, grown to what was needed. */
-typedef struct fy_plan_memory { void *arena, *scratch; size_t arena_bytes, scratch_bytes; fy_rval *value; } fy_plan_memory;
-void fy_plan_memory_free(fy_plan_memory *mem, const fy_plan *p);
+/* One session's memory: the arena of intermediate values and scratch, grown to what was needed. {0} at first. */
+typedef struct fy_plan_memory { void *arena, *scratch; size_t arena_bytes, scratch_bytes; fy_rval *value; fy_run_dims sizes; } fy_plan_memory;
+void fy_plan_memory_free(fy_plan_memory *mem);
 
 /* in: one for each graph input (borrowed); out: one for each graph output, owned by the caller. `state`: as in fy_interp. `seen` (may
  * be NULL) is told of every step before and after it; after it, x holds the tensors that the step read and made. */
@@ -69,6 +70,8 @@ struct fy_spec {
     fy_rval  *fixed;                     /* by value id: contents known from the sizes alone, kind FY_NOTYPE otherwise */
     bool     *skip;                      /* by step: all that it makes is fixed, or nobody reads it */
     bool     *dynamic;                   /* by step: sizes are not known before the run */
+    const fy_value *largest;             /* of what the steps make, by itself the most bytes; NULL: they make nothing */
+    int64_t   most;                      /* those bytes */
     size_t    bytes;                     /* of the arena */
     uint64_t  used;                      /* clock of the cache */
 };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * spec.c - sizes and buffer offsets for one combination of input sizes, and the bounded cache of them.
  *
- * Sizes are expressions over the symbols of the inputs: binding those and evaluating is all there is to do. What depends on contents
- * (an opaque size) stays unknown, and the step that makes it runs as the interpreter would. Offsets: the steps are gone through in order,
- * buffers taken from the lowest hole that fits (best fit of the smallest) and given back after their last reader. */
+ * Sizes are expressions over the symbols of the inputs: those are bound and the expressions evaluated. Inference is then run again on the real
+ * sizes, so that what does not fit is refused here and kernels need not look. What depends on contents (an opaque size) stays unknown, and the
+ * step that makes it runs as the interpreter would. Offsets: the steps are gone through in order, buffers taken from the lowest hole that fits
+ * (best fit of the smallest) and given back after their last reader. */
 #include "plan/plan.h"
 
 #include "base/checked.h"
@@ -52,6 +53,7 @@ typedef struct making {
     fy_spec       *s;
     fy_rval *const *in;
     FY_VEC(bound)  bounds;
+    fy_run_dims       sizes;
     ferry_error   *e;
 } making;
 
@@ -144,6 +146,77 @@ static fy_status fix(making *k, const fy_value *v) {
     return FY_OK;
 }
 
+/* A value as far as it is known before the run: sizes, and contents that are constant or follow from the sizes. */
+static fy_status real(making *k, const fy_value *v, fy_rval *r) {
+    *r = (fy_rval){.kind = FY_TENSOR};
+    if (k->s->fixed[v->id].kind) *r = k->s->fixed[v->id];
+    else if (v->constant && v->constant->count <= FY_MAX_ELEM) return fy_const_tensor(&r->t, v->constant, k->e);
+    else r->t = fy_tensor_view(v->type.dtype, v->type.rank, k->s->dim[v->id], NULL);
+    return FY_OK;
+}
+
+/* Does inference on the real sizes give what the expressions say? *known: it gives all of it. */
+static fy_status check_output(making *k, const fy_node *n, int i, const fy_fact *f, bool *known) {
+    const fy_value *v = n->out[i];
+    int64_t now;
+    *known &= f->type.kind == FY_TENSOR && f->type.dtype == v->type.dtype && f->type.rank == v->type.rank;
+    for (int d = 0; *known && d < v->type.rank; d++) {
+        *known = fy_dim_known(f->type.dim[d], &now);
+        FY_NEED(k->e, !*known || now == k->s->dim[v->id][d], INTERNAL, "output %d has size %lld on axis %d, the plan says %lld", i, (long long)now, d, (long long)k->s->dim[v->id][d]);
+    }
+    return FY_OK;
+}
+
+static fy_status infer_real(making *k, const fy_node *n, fy_arena *a, bool *known) {
+    fy_rval *at = FY_NEWN(a, fy_rval, n->nin), **in = FY_NEWN(a, fy_rval *, n->nin);
+    fy_fact *out = NULL;
+    FY_NEED(k->e, at && in, NOMEM, "out of memory");
+    fy_status s = FY_OK;
+    for (int i = 0; !s && i < n->nin; i++) {
+        const fy_value *v = n->in[i].value;
+        if (v) s = real(k, v, in[i] = &at[i]);
+    }
+    if (!s) s = fy_infer_real(&out, &k->sizes, n, n->nin, in, n->nout, a, k->e);
+    for (int i = 0; !s && i < n->nout; i++)
+        if (n->out[i]) s = check_output(k, n, i, &out[i], known);
+    if (s) fy_frame_inputs(k->e, s, n, n->nin, in);
+    for (int i = 0; i < n->nin; i++)
+        if (in[i] && in[i]->t.own) fy_rval_free(in[i]);
+    return s;
+}
+
+/* Sizes of what a node makes; *known: all that it reads and makes has its sizes, and inference says the same. */
+static fy_status node_sizes(making *k, const fy_node *n, bool *known) {
+    bool all = n->op->infer && !(n->op->flags & FY_CONTROL);
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i].value) all &= k->s->dim[n->in[i].value->id] != NULL;
+    for (int i = 0; i < n->nout; i++) {
+        if (!n->out[i]) continue;
+        FY_TRY(size_of(k, n->out[i]));
+        FY_TRY(fix(k, n->out[i]));
+        all &= k->s->dim[n->out[i]->id] != NULL;
+    }
+    if (all) {
+        fy_arena a = {0};
+        fy_status s = infer_real(k, n, &a, &all);
+        fy_arena_free(&a);
+        FY_TRY(s);
+    }
+    *known &= all;
+    return FY_OK;
+}
+
+static fy_status largest(making *k, const fy_value *v) {
+    int64_t n, most = INT64_MAX;
+    if (!k->s->dim[v->id]) return FY_OK;
+    if (fy_count_dims(&n, v->type.rank, k->s->dim[v->id])) (void)fy_mul_i64(&most, n, fy_elem_bytes(v->type.dtype));
+    if (most > k->s->most) {
+        k->s->most = most;
+        k->s->largest = v;
+    }
+    return FY_OK;
+}
+
 static fy_status sizes(making *k) {
     const fy_plan *p = k->p;
     const fy_graph *g = p->m->graph;
@@ -160,28 +233,22 @@ static fy_status sizes(making *k) {
     for (int64_t i = 0; i < g->constants.n; i++) FY_TRY(size_of(k, g->constants.at[i]));
     for (int64_t i = 0; i < p->steps.n; i++) {
         const fy_step *st = p->steps.at[i];
-        bool known = !st->node || !(st->node->op->flags & FY_CONTROL), all_fixed = st->nout > 0, read = false;
+        bool known = true, all_fixed = st->nout > 0, read = false;
+        for (int j = 0; st->cover && j < st->cover->n; j++) FY_TRY(node_sizes(k, st->cover->node[j], &known));
+        if (st->node) FY_TRY(node_sizes(k, st->node, &known));
+        for (int j = 0; j < st->nfused; j++) FY_TRY(node_sizes(k, st->fused[j], &known));
         for (int o = 0; o < st->nout; o++) {
             const fy_value *v = st->out[o];
             if (!v) continue;
-            FY_TRY(size_of(k, v));
-            FY_TRY(fix(k, v));
+            FY_TRY(size_of(k, v));                                    /* in a layout of its own it is no node's output */
             known &= s->dim[v->id] != NULL;
             all_fixed &= s->fixed[v->id].kind == FY_TENSOR;
             read |= p->last[v->id] >= 0;
         }
-        for (int j = 0; st->cover && j < st->cover->n; j++) {
-            const fy_node *n = st->cover->node[j];
-            for (int o = 0; o < n->nout; o++) {
-                if (!n->out[o]) continue;
-                FY_TRY(size_of(k, n->out[o]));
-                known &= s->dim[n->out[o]->id] != NULL;
-            }
-        }
-        for (int j = 0; j < st->nin; j++)
-            if (st->in[j]) known &= s->dim[st->in[j]->id] != NULL;
         s->dynamic[i] = !known;
         s->skip[i] = all_fixed || (!read && st->node && st->node->op->flags & FY_PURE);
+        for (int o = 0; o < st->nout && !s->skip[i] && known; o++)
+            if (st->out[o]) FY_TRY(largest(k, st->out[o]));
     }
     return FY_OK;
 }
@@ -368,6 +435,7 @@ fy_status fy_spec_get(const fy_spec **out, const fy_plan *p, fy_rval *const *in,
         if (!x || !(x->spec.key = fy_arena_copy(&x->spec.arena, key, (size_t)c->nkey, sizeof *key))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
         if (!s) s = make(&k);
         fy_free(k.bounds.at);
+        fy_run_dims_free(&k.sizes);
         if (s && x) entry_free(x);
         if (!s) {
             if (c->n >= KEPT) drop_oldest(c);

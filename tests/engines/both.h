@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * both.h - a model given as text, run by our engine and by the reference kernels at several sizes of its symbol `n`; equal up to the rounding of
- * f32 sums. The kernels' instruction set comes from FERRY_CPU; test programs set it and run everything once for each. */
+ * both.h - a model given as text, run by our engine and by the reference kernels at several sizes of its symbol `n`, one after the other in one
+ * session; equal up to the rounding of f32 sums, and the inputs as they were. The kernels' instruction set comes from FERRY_CPU; test programs
+ * set it and run everything once for each. */
 #ifndef TESTS_ENGINES_BOTH_H
 #define TESTS_ENGINES_BOTH_H
 
@@ -47,19 +48,32 @@ static void both_fill(fy_rval *in, const fy_model *m, int64_t n, int salt) {
         assert_ok(fy_tensor_new(&in[i].t, t->dtype, t->rank, dim, &e), e);
         for (int64_t k = 0; k < fy_count(&in[i].t); k++)
             if (t->dtype == FERRY_BOOL) fy_put_i64(&in[i].t, k, (k * 5 / 3 + salt) % 2);
+            else if (t->dtype == FERRY_STRING) ((fy_str *)in[i].t.data)[k] = (fy_str){"ferry" + k % 4, 2};
             else if (!fy_dtype_float(t->dtype)) fy_put_i64(&in[i].t, k, (k * 3 + salt) % (n > 0 ? n : 1));
             else fy_put_f64(&in[i].t, k, sin((double)(k * 7 + i * 3 + salt) + 0.5) * 2);
     }
 }
 
-static void both_same(const fy_tensor *a, const fy_tensor *b, const char *body, int64_t n) {
-    assert_int_equal(a->dtype, b->dtype);
-    if (!fy_same_dims(a, b)) fail_msg("sizes differ at %lld in %s", (long long)n, body);
-    for (int64_t i = 0; i < fy_count(a); i++) {
-        double x = fy_get_f64(a, i), y = fy_get_f64(b, i);
-        if (x != y && !(fabs(x - y) <= 3e-5 * (1 + fabs(y))) && !(isnan(x) && isnan(y)))
-            fail_msg("element %lld: %.9g, the reference has %.9g; size %lld of %s", (long long)i, x, y, (long long)n, body);
+static bool both_equal(const fy_tensor *a, const fy_tensor *b, int64_t i) {
+    if (a->dtype == FERRY_STRING) {
+        const fy_str *s = (const fy_str *)a->data + i, *t = (const fy_str *)b->data + i;
+        return s->n == t->n && !memcmp(s->at, t->at, s->n);
     }
+    double x = fy_get_f64(a, i), y = fy_get_f64(b, i);
+    return x == y || fabs(x - y) <= 2e-5 * (1 + fabs(y)) || (isnan(x) && isnan(y));
+}
+
+static void both_same(const fy_rval *a, const fy_rval *b, const char *body, int64_t n) {
+    if (a->kind != b->kind || a->n != b->n) fail_msg("kinds %d and %d in %s", a->kind, b->kind, body);
+    for (int64_t i = 0; i < fy_rval_items(a); i++) both_same(&a->item[i], &b->item[i], body, n);
+    if (a->kind != FY_TENSOR) return;
+    assert_int_equal(a->t.dtype, b->t.dtype);
+    if (!fy_same_dims(&a->t, &b->t)) fail_msg("sizes differ at %lld in %s", (long long)n, body);
+    for (int64_t i = 0; i < fy_count(&a->t); i++)
+        if (!both_equal(&a->t, &b->t, i)) {
+            bool text = a->t.dtype == FERRY_STRING;
+            fail_msg("element %lld: %.9g, the reference has %.9g; size %lld of %s", (long long)i, text ? 0 : fy_get_f64(&a->t, i), text ? 0 : fy_get_f64(&b->t, i), (long long)n, body);
+        }
 }
 
 static void both_at(const char *body, const int64_t *sizes, int nsizes) {
@@ -68,13 +82,15 @@ static void both_at(const char *body, const int64_t *sizes, int nsizes) {
     both_open(&ref, body, "reference");
     for (int round = 0; round < nsizes; round++) {
         ferry_error e;
-        fy_rval in[BOTH_MOST] = {{0}}, out[BOTH_MOST] = {{0}}, want[BOTH_MOST] = {{0}}, *at[BOTH_MOST];
+        fy_rval in[BOTH_MOST] = {{0}}, kept[BOTH_MOST] = {{0}}, out[BOTH_MOST] = {{0}}, want[BOTH_MOST] = {{0}}, *at[BOTH_MOST];
         both_fill(in, fast.m, sizes[round], round);
+        both_fill(kept, fast.m, sizes[round], round);
         for (int i = 0; i < BOTH_MOST; i++) at[i] = &in[i];
         if (fast.engine->run(fast.s, at, out, &e)) fail_msg("%s at %lld in %s", e.text, (long long)sizes[round], body);
         if (ref.engine->run(ref.s, at, want, &e)) fail_msg("%s at %lld in %s", e.text, (long long)sizes[round], body);
-        for (int64_t i = 0; i < fast.m->graph->out.n; i++) both_same(&out[i].t, &want[i].t, body, sizes[round]);
-        for (int i = 0; i < BOTH_MOST; i++) { fy_rval_free(&in[i]); fy_rval_free(&out[i]); fy_rval_free(&want[i]); }
+        for (int64_t i = 0; i < fast.m->graph->out.n; i++) both_same(&out[i], &want[i], body, sizes[round]);
+        for (int64_t i = 0; i < fast.m->graph->in.n; i++) both_same(&in[i], &kept[i], body, sizes[round]);
+        for (int i = 0; i < BOTH_MOST; i++) { fy_rval_free(&in[i]); fy_rval_free(&kept[i]); fy_rval_free(&out[i]); fy_rval_free(&want[i]); }
     }
     both_close(&fast);
     both_close(&ref);

@@ -1,96 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_plan.c - models run by the plan and by the reference kernels: aliases, values written over, fusion, layouts and their conversion,
  * sizes that change, sizes that contents tell, bodies that read from outside, state. Equal up to the rounding of f32 sums. */
-#include "test.h"
-
-#include "engines/engine.h"
-
-#include <math.h>
-#include <stdlib.h>
-
-typedef struct rig { fy_model *m; const fy_engine *engine; fy_compiled *c; fy_session *s; } rig;
-
-static void rig_open(rig *r, const char *body, const char *engine) {
-    ferry_error e;
-    fy_buf text = {0};
-    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmain %s", FY_CANONICAL_OPSET, body);
-    assert_ok(fy_model_parse(&r->m, text.at, text.n, fy_registry_builtin(), &e), e);
-    fy_buf_free(&text);
-    assert_ok(fy_infer_model(r->m, &e), e);
-    assert_ok(fy_model_verify(r->m, &e), e);
-    r->engine = fy_engine_find(engine);
-    assert_non_null(r->engine);
-    assert_ok(r->engine->compile(&r->c, r->m, &(fy_engine_options){.threads = 2}, &e), e);
-    assert_ok(r->engine->session(&r->s, r->c, &e), e);
-}
-
-static void rig_close(rig *r) {
-    r->engine->session_free(r->s);
-    r->engine->compiled_free(r->c);
-    fy_model_free(r->m);
-}
-
-#define MOST 8
-
-/* Inputs of these sizes (symbols get `n`), a pattern of signs and sizes that no two places share. */
-static void fill(fy_rval *in, const fy_model *m, int64_t n, int salt) {
-    ferry_error e;
-    for (int64_t i = 0; i < m->graph->in.n; i++) {
-        const fy_type *t = &m->graph->in.at[i]->type;
-        int64_t dim[FY_MAX_RANK];
-        for (int d = 0; d < t->rank; d++)
-            if (!fy_dim_known(t->dim[d], &dim[d])) dim[d] = n;
-        in[i] = (fy_rval){.kind = FY_TENSOR};
-        assert_ok(fy_tensor_new(&in[i].t, t->dtype, t->rank, dim, &e), e);
-        for (int64_t k = 0; k < fy_count(&in[i].t); k++)
-            if (t->dtype == FERRY_BOOL) fy_put_i64(&in[i].t, k, (k + salt) % 2);
-            else if (t->dtype == FERRY_STRING) ((fy_str *)in[i].t.data)[k] = (fy_str){"ferry" + k % 4, 2};
-            else if (t->dtype == FERRY_INT64) fy_put_i64(&in[i].t, k, (k + salt) % n);
-            else fy_put_f64(&in[i].t, k, sin((double)(k * 7 + i * 3 + salt) + 0.5) * 2);
-    }
-}
-
-static void same(const fy_rval *a, const fy_rval *b, const char *body, int64_t n) {
-    if (a->kind != b->kind) fail_msg("kinds %d and %d in %s", a->kind, b->kind, body);
-    if (a->kind != FY_TENSOR) {
-        assert_int_equal(a->n, b->n);
-        for (int64_t i = 0; i < a->n; i++) same(&a->item[i], &b->item[i], body, n);
-        return;
-    }
-    assert_int_equal(a->t.dtype, b->t.dtype);
-    if (!fy_same_dims(&a->t, &b->t)) fail_msg("sizes differ in %s", body);
-    for (int64_t i = 0; i < fy_count(&a->t); i++) {
-        if (a->t.dtype == FERRY_STRING) {
-            const fy_str *s = (const fy_str *)a->t.data + i, *t = (const fy_str *)b->t.data + i;
-            if (s->n != t->n || memcmp(s->at, t->at, s->n)) fail_msg("string %lld differs", (long long)i);
-            continue;
-        }
-        double x = fy_get_f64(&a->t, i), y = fy_get_f64(&b->t, i);
-        if (x != y && !(fabs(x - y) <= 2e-5 * (1 + fabs(y))) && !(isnan(x) && isnan(y))) fail_msg("element %lld: %.9g, the reference has %.9g; size %lld of %s", (long long)i, x, y, (long long)n, body);
-    }
-}
-
-/* Both engines at several sizes, one after the other and back again, with inputs that must not be written to. */
-static void both(const char *body) {
-    static const int64_t sizes[] = {3, 1, 5, 3, 17};
-    rig fast, ref;
-    rig_open(&fast, body, "ferry");
-    rig_open(&ref, body, "reference");
-    for (int round = 0; round < FY_COUNT(sizes); round++) {
-        ferry_error e;
-        fy_rval in[MOST] = {{0}}, kept[MOST] = {{0}}, out[MOST] = {{0}}, want[MOST] = {{0}}, *at[MOST];
-        fill(in, fast.m, sizes[round], round);
-        fill(kept, fast.m, sizes[round], round);
-        for (int i = 0; i < MOST; i++) at[i] = &in[i];
-        assert_ok(fast.engine->run(fast.s, at, out, &e), e);
-        assert_ok(ref.engine->run(ref.s, at, want, &e), e);
-        for (int64_t i = 0; i < fast.m->graph->out.n; i++) same(&out[i], &want[i], body, sizes[round]);
-        for (int64_t i = 0; i < fast.m->graph->in.n; i++) same(&in[i], &kept[i], body, sizes[round]);
-        for (int i = 0; i < MOST; i++) { fy_rval_free(&in[i]); fy_rval_free(&kept[i]); fy_rval_free(&out[i]); fy_rval_free(&want[i]); }
-    }
-    rig_close(&fast);
-    rig_close(&ref);
-}
+#include "engines/both.h"
 
 static void test_aliases(void **state) {
     (void)state;
@@ -173,6 +84,7 @@ static void test_layouts(void **state) {
     conv(16, 20, 3, 1, 1, 1, 1, "a = Relu (c) t = Transpose <perm = [0, 2, 3, 1]> (a) y = Neg (t)");
     conv(16, 20, 3, 1, 1, 1, 1, "a = Exp (c) l = Log (a) y = Div (l, a)");
     conv(16, 20, 3, 1, 1, 1, 1, "a = Relu (c) k = Constant <value = bool {1}> () y = If <then_branch = t () => (p) { p = Neg (a) }, else_branch = f () => (q) { q = Abs (a) }> (k)");
+    conv(16, 20, 3, 1, 1, 1, 1, "a = Relu (c) m = Constant <value_int = 3> () l = Loop <body = t (int64 i, bool u, float[2,20,h,9] p) => (v, q) { v = Identity (u) q = Neg (p) }> (m, , a) y = Add (l, a)");
     conv(16, 20, 3, 1, 1, 1, 1, "a = Relu (c) d = Concat <axis = 1> (a, c) y = Sigmoid (d)");
 }
 
@@ -192,10 +104,10 @@ static void test_contents(void **state) {
 /* Sizes that are expressions of a symbol: the symbol is found, and what contradicts is refused. */
 static void test_expressions(void **state) {
     ferry_error e;
-    rig r;
-    fy_rval x = {.kind = FY_TENSOR}, out[MOST] = {{0}}, *at = &x;
+    both_rig r;
+    fy_rval x = {.kind = FY_TENSOR}, out[BOTH_MOST] = {{0}}, *at = &x;
     (void)state;
-    rig_open(&r, "(float[\"2*k + 1\",3] x) => (y) { y = Neg (x) }", "ferry");
+    both_open(&r, "(float[\"2*k + 1\",3] x) => (y) { y = Neg (x) }", "ferry");
     for (int64_t n = 1; n < 8; n++) {
         assert_ok(fy_tensor_new(&x.t, FERRY_FLOAT, 2, (int64_t[]){n, 3}, &e), e);
         memset(x.t.data, 0, (size_t)(n * 3) * sizeof(float));
@@ -204,32 +116,125 @@ static void test_expressions(void **state) {
         fy_rval_free(&x);
         x.kind = FY_TENSOR;
     }
-    rig_close(&r);
+    both_close(&r);
 }
 
 /* More combinations of sizes than are kept, from the first again. */
 static void test_many_sizes(void **state) {
-    rig r;
+    both_rig r;
     (void)state;
-    rig_open(&r, "(float[n,4] x) => (y) { a = Exp (x) b = Neg (a) y = Add (a, b) }", "ferry");
+    both_open(&r, "(float[n,4] x) => (y) { a = Exp (x) b = Neg (a) y = Add (a, b) }", "ferry");
     for (int round = 0; round < 2; round++)
         for (int64_t n = 1; n < 150; n++) {
             ferry_error e;
             fy_rval in[1] = {{0}}, out[1] = {{0}}, *at = in;
-            fill(in, r.m, n, round);
+            both_fill(in, r.m, n, round);
             assert_ok(r.engine->run(r.s, &at, out, &e), e);
             assert_int_equal(out[0].t.dim[0], n);
             assert_true(fy_get_f64(&out[0].t, 4 * n - 1) == 0);
             fy_rval_free(in);
             fy_rval_free(out);
         }
-    rig_close(&r);
+    both_close(&r);
+}
+
+/* Symbols that are one letter get its place in the alphabet; all integers are 7. */
+static fy_status run_by_letters(both_rig *r, fy_rval *out, ferry_error *e) {
+    fy_rval in[BOTH_MOST] = {{0}}, *at[BOTH_MOST];
+    for (int64_t i = 0; i < r->m->graph->in.n; i++) {
+        const fy_type *t = &r->m->graph->in.at[i]->type;
+        int64_t dim[FY_MAX_RANK];
+        for (int d = 0; d < t->rank; d++)
+            if (!fy_dim_known(t->dim[d], &dim[d])) dim[d] = *t->dim[d]->name - 'a' + 1;
+        in[i].kind = FY_TENSOR;
+        assert_ok(fy_tensor_new(&in[i].t, t->dtype, t->rank, dim, e), *e);
+        for (int64_t k = 0; k < fy_count(&in[i].t); k++) fy_put_f64(&in[i].t, k, fy_dtype_float(t->dtype) ? sin((double)(k + i)) : 7);
+    }
+    for (int i = 0; i < BOTH_MOST; i++) at[i] = &in[i];
+    fy_status s = r->engine->run(r->s, at, out, e);
+    for (int i = 0; i < BOTH_MOST; i++) fy_rval_free(&in[i]);
+    return s;
+}
+
+/* Sizes that only the run tells do not fit: both say so, with the same code, each time, and naming the node. */
+static void refused(const char *body) {
+    ferry_error e[3];
+    fy_rval out[BOTH_MOST] = {{0}};
+    both_rig fast, ref;
+    both_open(&fast, body, "ferry");
+    both_open(&ref, body, "reference");
+    if (!run_by_letters(&ref, out, &e[0])) fail_msg("the reference runs %s", body);
+    for (int i = 1; i < 3; i++) {
+        if (!run_by_letters(&fast, out, &e[i])) fail_msg("our engine runs %s", body);
+        if (e[i].code != e[0].code) fail_msg("\"%s\" instead of \"%s\" in %s", e[i].text, e[0].text, body);
+        assert_true(e[i].nframes > 0);
+    }
+    both_close(&fast);
+    both_close(&ref);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "(float[c,b] x) => (y) <float[4,2] w = {1, 2, 3, 4, 5, 6, 7, 8}> { y = MatMul (x, w) }",
+        "(float[c,b] x) => (y) <float[4,2] w = {1, 2, 3, 4, 5, 6, 7, 8}> { a = MatMul (x, w) y = Relu (a) }",
+        "(float[c,b] x, float[d,e] z) => (y) { y = MatMul (x, z) }",
+        "(float[b,c,d] x, float[e,d,c] z) => (y) { y = MatMul (x, z) }",
+        "(double[c,b] x, double[d,e] z) => (y) { y = MatMul (x, z) }",
+        "(float[c,b] x) => (y) <float[4,2] w = {1, 2, 3, 4, 5, 6, 7, 8}> { y = Gemm (x, w) }",
+        "(float[c,b] x, float[d,e] z) => (y) { y = Gemm (x, z) }",
+        "(double[c,b] x, double[d,e] z, double[g] k) => (y) { y = Gemm <transB = 1> (x, z, k) }",
+        "(float[c,b] x, float[e] k) => (y) <float[2,4] w = {1, 2, 3, 4, 5, 6, 7, 8}> { m = MatMul (x, w) y = Add (m, k) }",
+        "(float[a,b,i,i] x, float[d,c,3,3] w) => (y) { y = Conv (x, w) }",
+        "(float[a,b,i,i] x) => (y) <float[2,3,1,1] w = {1, 2, 3, 4, 5, 6}> { y = Conv (x, w) }",
+        "(float[a,p,i,i] x, float[p,p,3,3] w, float[c] k) => (y) { c = Conv (x, w, k) y = Relu (c) }",
+        "(float[a,b,c,d] x, float[c,b,3,3] w) => (y) { y = ConvTranspose (x, w) }",
+        "(float[a,b] x, float[c,d] z) => (y) { y = Concat <axis = 0> (x, z) }",
+        "(float[b,c] x, float[d,c] z) => (y) { y = Add (x, z) }",
+        "(double[b,c] x, double[d,c] z) => (y) { y = Sub (x, z) }",
+        "(int64[b,c] x, int64[d,c] z) => (y) { y = Mod (x, z) }",
+        "(float[b,c] x, float[d,c] z) => (y) { l = Less (x, z) y = Where (l, x, z) }",
+        "(float[b,c] x, int64 k) => (y) { y = CumSum (x, k) }",
+        "(float[b,c] x, float[d] s) => (y) { y = LayerNormalization (x, s) }",
+        "(float[b,c] x, float[d] s) => (y) { y = RMSNormalization (x, s) }",
+        "(float[b,c,d] x, float[d] s, float[d] k, float[d] m, float[d] v) => (y) { y = BatchNormalization (x, s, k, m, v) }",
+        "(float[b,c,d] x, float[e] s, float[e] k) => (y) { y = InstanceNormalization (x, s, k) }",
+        "(float[b,c,d] x, float[e] s, float[e] k) => (y) { y = GroupNormalization <num_groups = 1> (x, s, k) }",
+        "(float[a,b,c,d] q, float[a,b,c,e] k, float[a,b,c,d] v) => (y) { y = Attention (q, k, v) }",
+        "(float[a,b,c,d] q, float[a,b,c,d] k, float[a,b,g,d] v) => (y) { y = Attention (q, k, v) }",
+        "(float[b,c,d] q, float[b,e,c] k, float[b,c,d] v) => (y) { m = MatMul (q, k) s = Softmax (m) y = MatMul (s, v) }",
+        "(float[c,b,e] x, float[1,h,d] w, float[1,h,b] r) => (y) { y, h, c = LSTM <hidden_size = 2> (x, w, r) }",
+        "(float[c,b,e] x, float[1,f,d] w, float[1,f,b] r) => (y) { y, h = GRU <hidden_size = 2> (x, w, r) }",
+        "(float[b,c] x) => (y) <int64[1] s = {7}> { y = Reshape (x, s) }",
+        "(float[b,c] x) => (y) <int64[1] s = {0}> { y = Squeeze (x, s) }",
+        "(float[b,c] x) => (y) <int64[2] s = {2, 5}> { y = Expand (x, s) }",
+        "(float[b,c] x) => (y, z) <int64[2] s = {2, 5}> { y, z = Split <axis = 1> (x, s) }",
+        "(float[a,c,d,d] x) => (y) { y = DepthToSpace <blocksize = 2> (x) }",
+        "(float[b,c] x, int64[d,c] i) => (y) { y = GatherElements (x, i) }",
+        "(float[b,c] x, float[d,e] z) => (y) { y = Einsum <equation = \"ij,jk->ik\"> (x, z) }"};
+    for (int i = 0; i < FY_COUNT(bodies); i++) refused(bodies[i]);
+}
+
+/* What a file declares of a size that the inputs or contents tell is not believed. */
+static void test_declared(void **state) {
+    (void)state;
+    both("(float[n,4] x) => (float[1,4] y) { y = Neg (x) }");
+    both("(float[n,4] x) => (y) <float[3,4] a, float[4,2] w = {1, 2, 3, 4, 5, 6, 7, 8}> { a = Exp (x) y = MatMul (a, w) }");
+    both("(float[n] x) => (y) <int64[1,3] p> { a = Exp (x) p = NonZero (a) y = Neg (p) }");
+}
+
+/* More than one value may take. */
+static void test_budget(void **state) {
+    (void)state;
+    refused("(float[a] x) => (y) <int64[2] s = {1048576, 1048576}> { b = Expand (x, s) y = Neg (b) }");
+    refused("(float[a] x) => (y) <int64[2] s = {1048576, 1048576}> { b = Expand (x, s) y = ReduceMax (b) }");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_aliases), cmocka_unit_test(test_written_over), cmocka_unit_test(test_fusion), cmocka_unit_test(test_convolutions),
         cmocka_unit_test(test_layouts), cmocka_unit_test(test_contents), cmocka_unit_test(test_expressions), cmocka_unit_test(test_many_sizes),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_declared), cmocka_unit_test(test_budget),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return both_main(tests, FY_COUNT(tests), "plan");
 }

@@ -92,7 +92,7 @@ static fy_status session(fy_session **out, fy_compiled *c, ferry_error *e) {
 static void session_free(fy_session *s) {
     if (!s) return;
     for (int64_t i = 0; i < s->compiled->model->graph->state.n; i++) fy_rval_free(&s->state[i]);
-    fy_plan_memory_free(&s->memory, s->compiled->plan);
+    fy_plan_memory_free(&s->memory);
     fy_free(s->state);
     fy_free(s);
 }
