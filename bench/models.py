@@ -12,18 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-
-def warm(model, x):
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            nn.init.uniform_(m.weight, 0.5, 1.5)
-            nn.init.normal_(m.bias, 0, 0.1)
-            m.momentum = None
-    model.train()
-    with torch.no_grad():
-        for _ in range(2):
-            model(x())
-    return model.eval()
+from warm import warm
 
 
 def image(size=224, batch=1):

@@ -8,22 +8,10 @@ import warnings
 
 import torch
 
+from warm import warm
+
 warnings.filterwarnings("ignore")
 torch.manual_seed(0)
-
-
-def warm(model):
-    """Batch norms as training leaves them: other scales, shifts and statistics than 1, 0, 0, 1."""
-    for m in model.modules():
-        if isinstance(m, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(m.weight, 0.5, 1.5)
-            torch.nn.init.normal_(m.bias, 0, 0.1)
-            m.momentum = None
-    model.train()
-    with torch.no_grad():
-        for _ in range(2):
-            model(torch.randn(4, 3, 96, 96))
-    return model
 
 
 def vision(name):
@@ -32,7 +20,7 @@ def vision(name):
     if name.startswith("vit"):
         torch.nn.init.normal_(model.heads.head.weight, 0, 0.02)
     else:
-        warm(model)
+        warm(model, lambda: torch.randn(4, 3, 96, 96))
     batch = torch.export.Dim("batch", min=1, max=64)
     return model, (torch.randn(2, 3, 224, 224),), ["x"], ({0: batch},), {"x": {0: "batch"}}
 

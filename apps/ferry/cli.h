@@ -15,6 +15,17 @@ typedef struct cli_flag { const char *name; const char *arg; const char *help; }
 /* For the commands that read a model. */
 #define CLI_PLUGIN {"--plugin", "PATH", "operators from a shared object (docs/plugins.md); may be repeated"}
 
+/* For the commands that write a model and compare it with the one before. */
+#define CLI_REWRITE \
+    {"--no-verify", NULL, "write without running both models"}, \
+    {"--tolerance", "X", "largest absolute error accepted; default 1e-4"}, \
+    {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"}, \
+    {"--seed", "N", "seed of the generated inputs; default 1"}, \
+    {"--sizes", "N", "further sizes tried for dynamic axes; default 1"}, \
+    {"--engine", "NAME", "who runs the written model for verification: reference (default), ferry, onnxruntime"}, \
+    {"--threads", "N", "threads for verification; default: the cores allowed to us"}, \
+    {"--external-data", NULL, "weights in OUT.onnx.data; automatic above 2 GiB"}
+
 typedef struct cli_args {
     const char  **at;                    /* positional arguments */
     size_t        n;

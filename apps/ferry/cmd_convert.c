@@ -5,14 +5,7 @@
 static const cli_flag flags[] = {
     {"--output", "OUT.onnx", "where to write (also -o)"},
     {"--opset", "N", "opset of ai.onnx to write, 13 to the newest; required"},
-    {"--no-verify", NULL, "write without running both models"},
-    {"--tolerance", "X", "largest absolute error accepted; default 1e-4"},
-    {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"},
-    {"--seed", "N", "seed of the generated inputs; default 1"},
-    {"--sizes", "N", "further sizes tried for dynamic axes; default 1"},
-    {"--engine", "NAME", "who runs the written model for verification: reference (default), ferry, onnxruntime"},
-    {"--threads", "N", "threads for verification; default: the cores allowed to us"},
-    {"--external-data", NULL, "weights in OUT.onnx.data; automatic above 2 GiB"},
+    CLI_REWRITE,
     CLI_PLUGIN,
     {0},
 };

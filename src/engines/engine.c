@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * engine.c - the list of engines. */
+ * engine.c - the list of engines, and what those that run by our kernels ask of a model. */
 #include "engines/engine.h"
 
 #include <string.h>
@@ -26,4 +26,14 @@ const fy_engine *fy_engine_find(const char *name) {
     for (int i = 0; i < FY_COUNT(table); i++)
         if (!strcmp(table[i]->name, name)) return table[i];
     return NULL;
+}
+
+fy_status fy_engine_kernels(const fy_model *m, ferry_error *e) {
+    for (const fy_node *n = m->graph->first; n; n = n->next) {
+        if (n->op->ref) continue;
+        char who[200];
+        fy_node_describe(who, sizeof who, n);
+        return fy_fail(e, FY_E_OP, "%s: no kernel for operator %s%s%s", who, n->op->domain, *n->op->domain ? "." : "", n->op->name);
+    }
+    return FY_OK;
 }

@@ -44,6 +44,8 @@ const fy_engine *fy_engine_find(const char *name);           /* NULL if unknown;
 /* Who runs a model to be verified unless told: the reference kernels, whose sums are double and the same bits on every machine. */
 const fy_engine *fy_engine_judge(void);
 const fy_engine *const *fy_engines(int *n);
+/* Has every operator of the main graph a kernel of ours? Those of bodies are asked for when they run. */
+FY_CHECKED fy_status fy_engine_kernels(const fy_model *m, ferry_error *e);
 
 /* What this build has of the parts that operators need beyond libc: for fy_interp and fy_pass_options. */
 const fy_hooks *fy_hooks_builtin(void);

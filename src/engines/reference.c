@@ -21,12 +21,7 @@ static fy_status describe(char *buf, size_t n, ferry_error *e) {
 
 static fy_status compile(fy_compiled **out, const fy_model *m, const fy_engine_options *o, ferry_error *e) {
     *out = NULL;
-    for (const fy_node *n = m->graph->first; n; n = n->next)
-        if (!n->op->ref) {
-            char who[200];
-            fy_node_describe(who, sizeof who, n);
-            return fy_fail(e, FY_E_OP, "%s: no kernel for operator %s%s%s", who, n->op->domain, *n->op->domain ? "." : "", n->op->name);
-        }
+    FY_TRY(fy_engine_kernels(m, e));
     fy_compiled *c = fy_calloc(1, sizeof *c);
     FY_NOMEM(e, c);
     c->model = m;

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_explain_node.c - what is said of a node: the implementation, the reasons of the others, what is in the same step, sizes, names that
  * are not there. */
-#include "test.h"
+#include "model_text.h"
 
 #include "base/os.h"
 #include "check/check.h"
 
-static fy_model *model_of(const char *body) {
-    fy_model   *m = NULL;
-    ferry_error e;
-    fy_buf      text = {0};
-    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmain %s", FY_CANONICAL_OPSET, body);
-    assert_ok(fy_model_parse(&m, text.at, text.n, fy_registry_builtin(), &e), e);
-    fy_buf_free(&text);
-    assert_ok(fy_infer_model(m, &e), e);
-    int i = 0;
-    for (fy_node *n = m->graph->first; n; n = n->next, i++) n->name = n->out[0]->name;
+/* Nodes are called as what they make. */
+static fy_model *named(const char *body) {
+    fy_model *m = model_of(body);
+    for (fy_node *n = m->graph->first; n; n = n->next) n->name = n->out[0]->name;
     return m;
 }
 
@@ -23,7 +17,7 @@ static fy_model *model_of(const char *body) {
 static fy_status explain(fy_report **r, const char *body, const char *node, bool exact, ferry_error *e) {
     const fy_engine *engine = fy_engine_find(NULL);
     fy_engine_options o = {.threads = 1, .exact = exact};
-    fy_model *m = model_of(body);
+    fy_model *m = named(body);
     fy_compiled *c = NULL;
     assert_ok(engine->compile(&c, m, &o, e), *e);
     *r = fy_report_new(e);
@@ -103,7 +97,7 @@ static void test_macs(void **state) {
         {"(float[2] x) => (y) { y = Neg (x) }", 0},
     };
     for (int i = 0; i < FY_COUNT(table); i++) {
-        fy_model *m = model_of(table[i].body);
+        fy_model *m = named(table[i].body);
         assert_int_equal(fy_node_macs(m->graph->first), table[i].macs);
         fy_model_free(m);
     }

@@ -1,22 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_look.c - lint rules fire where they should and stay silent elsewhere; numbers of info; topics of explain. */
-#include "test.h"
+#include "model_text.h"
 
 #include <stdlib.h>
 
 #include "check/check.h"
 #include "passes/passes.h"
-
-static fy_model *model_of(const char *body) {
-    fy_model   *m = NULL;
-    ferry_error e;
-    fy_buf      text = {0};
-    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmain %s", FY_CANONICAL_OPSET, body);
-    assert_ok(fy_model_parse(&m, text.at, text.n, fy_registry_builtin(), &e), e);
-    fy_buf_free(&text);
-    assert_ok(fy_infer_model(m, &e), e);
-    return m;
-}
 
 /* ---- lint ------------------------------------------------------------------------------------------------------------ */
 

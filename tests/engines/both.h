@@ -5,7 +5,7 @@
 #ifndef TESTS_ENGINES_BOTH_H
 #define TESTS_ENGINES_BOTH_H
 
-#include "test.h"
+#include "model_text.h"
 
 #include "engines/engine.h"
 
@@ -19,11 +19,7 @@ typedef struct both_rig { fy_model *m; const fy_engine *engine; fy_compiled *c; 
 
 static void both_open(both_rig *r, const char *body, const char *engine) {
     ferry_error e;
-    fy_buf text = {0};
-    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmain %s", FY_CANONICAL_OPSET, body);
-    if (fy_model_parse(&r->m, text.at, text.n, fy_registry_builtin(), &e)) fail_msg("%s in %s", e.text, body);
-    fy_buf_free(&text);
-    if (fy_infer_model(r->m, &e)) fail_msg("%s in %s", e.text, body);
+    r->m = model_of(body);
     r->engine = fy_engine_find(engine);
     assert_non_null(r->engine);
     if (r->engine->compile(&r->c, r->m, &(fy_engine_options){.threads = 2}, &e)) fail_msg("%s in %s", e.text, body);

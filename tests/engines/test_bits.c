@@ -2,6 +2,7 @@
  * test_bits.c - the same bits whatever happens around a sample: 1 to 8 threads, alone or in a batch, at any place of it. Run once for each
  * instruction set (FERRY_CPU). Models: fixtures with every kind of layer, and single layers large enough for each way of computing them. */
 #include "api/api_files.h"
+#include "model_text.h"
 
 #include "engines/engine.h"
 
@@ -141,12 +142,8 @@ typedef struct rig { fy_model *m; fy_compiled *c; fy_session *s; } rig;
 
 static void rig_open(rig *r, const char *body, int threads) {
     ferry_error e;
-    fy_buf text = {0};
     const fy_engine *engine = fy_engine_find("ferry");
-    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmain %s", FY_CANONICAL_OPSET, body);
-    assert_ok(fy_model_parse(&r->m, text.at, text.n, fy_registry_builtin(), &e), e);
-    fy_buf_free(&text);
-    assert_ok(fy_infer_model(r->m, &e), e);
+    r->m = model_of(body);
     assert_ok(engine->compile(&r->c, r->m, &(fy_engine_options){.threads = threads}, &e), e);
     assert_ok(engine->session(&r->s, r->c, &e), e);
 }

@@ -1,7 +1,13 @@
 """Writes resnet50.pt2, mobilenet_v2.pt2, vit_b_16.pt2 and bert.pt2 (full size, seeded random weights, warm batch norms) here."""
+import os
+import sys
+
 import torch
 import torchvision
 import transformers
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bench"))
+from warm import warm
 
 torch.manual_seed(0)
 
@@ -10,22 +16,8 @@ def save(name, model, args, kwargs=None, dynamic=None):
     torch.export.save(torch.export.export(model.eval(), args, kwargs or {}, dynamic_shapes=dynamic), name + ".pt2")
 
 
-def warm(model):
-    """Batch norms as training leaves them: other scales, shifts and statistics than 1, 0, 0, 1."""
-    for m in model.modules():
-        if isinstance(m, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(m.weight, 0.5, 1.5)
-            torch.nn.init.normal_(m.bias, 0, 0.1)
-            m.momentum = None
-    model.train()
-    with torch.no_grad():
-        for _ in range(2):
-            model(torch.randn(4, 3, 96, 96))
-    return model
-
-
 for name in ("resnet50", "mobilenet_v2"):
-    save(name, warm(getattr(torchvision.models, name)(weights=None)), (torch.randn(1, 3, 224, 224),))
+    save(name, warm(getattr(torchvision.models, name)(weights=None), lambda: torch.randn(4, 3, 96, 96)), (torch.randn(1, 3, 224, 224),))
 
 vit = torchvision.models.vit_b_16(weights=None)
 torch.nn.init.normal_(vit.heads.head.weight, 0, 0.02)      # torchvision starts it at zero, which would hide any error

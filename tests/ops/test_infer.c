@@ -2,17 +2,7 @@
  * test_infer.c - what inference keeps: known sizes beside unknown ones, upper bounds of data-dependent sizes, what a loop may and may not
  * say of its values, items of sequences, equalities found on the way. Each model is also run: all that is inferred must hold. */
 #include "infer_property.h"
-
-static fy_model *parse(const char *body) {
-    fy_model   *m = NULL;
-    ferry_error e;
-    fy_buf      text = {0};
-    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmain %s", FY_CANONICAL_OPSET, body);
-    assert_ok(fy_model_parse(&m, text.at, text.n, fy_registry_builtin(), &e), e);
-    fy_buf_free(&text);
-    assert_ok(fy_infer_model(m, &e), e);
-    return m;
-}
+#include "model_text.h"
 
 static const fy_value *find(const fy_model *m, const char *name) {
     for (const fy_graph *g = m->graph; g; g = fy_graph_next(NULL, g)) {
@@ -48,7 +38,7 @@ static void size_is(const fy_model *m, const char *name, int axis, const char *t
 
 static void test_parts(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b, s, 6] x, int64[1] k) => (y, z, e) <int64[1] two = {2}, int64[1] minus = {-1}> {"
+    fy_model *m = model_of("(float[b, s, 6] x, int64[1] k) => (y, z, e) <int64[1] two = {2}, int64[1] minus = {-1}> {"
                         "  n = Shape <start = 0, end = 1> (x)"
                         "  t = Concat <axis = 0> (n, k, two)"
                         "  y = Reshape (x, t)"
@@ -70,7 +60,7 @@ static void test_parts(void **state) {
 
 static void test_bounds(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b, 5] x, bool[7] c, float[n, 3, 4] boxes, float[n, 2, 3] scores, int64[1] at) => (i, q, u, p, s) <int64 most = {10}, int64[1] zero = {0}> {"
+    fy_model *m = model_of("(float[b, 5] x, bool[7] c, float[n, 3, 4] boxes, float[n, 2, 3] scores, int64[1] at) => (i, q, u, p, s) <int64 most = {10}, int64[1] zero = {0}> {"
                         "  t = Cast <to = 9> (x)"
                         "  i = NonZero (t)"
                         "  q = Compress <axis = 1> (x, c)"
@@ -90,7 +80,7 @@ static void test_bounds(void **state) {
 
 static void test_equalities(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b, 5] x, float[b, 4] y, float[p, 1] l, float[q, 1] r) => (m, w, s, t) {"
+    fy_model *m = model_of("(float[b, 5] x, float[b, 4] y, float[p, 1] l, float[q, 1] r) => (m, w, s, t) {"
                         "  u = Unique <axis = 0> (x)"
                         "  m = Relu (u)"
                         "  w = Concat <axis = 1> (u, y)"
@@ -106,7 +96,7 @@ static void test_equalities(void **state) {
 /* In a branch that is not taken nothing need hold. */
 static void test_not_in_branches(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b, 5] x, float[c, 5] y, bool k) => (z, u) {"
+    fy_model *m = model_of("(float[b, 5] x, float[c, 5] y, bool k) => (z, u) {"
                         "  u = Unique <axis = 0> (x)"
                         "  z = If <then_branch = t () => (tz) { tz = Concat <axis = 1> (u, y) }, else_branch = e () => (ez) { ez = Concat <axis = 1> (x, x) }> (k) }");
     size_is(m, "u", 0, "? <= b");
@@ -117,7 +107,7 @@ static void test_not_in_branches(void **state) {
 
 static void test_loop(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b] x, float[b] still, int64 n) => (last, same, rows, lens) {"
+    fy_model *m = model_of("(float[b] x, float[b] still, int64 n) => (last, same, rows, lens) {"
                         "  last, same, rows, lens = Loop <body = g (int64 i, bool go, float[b] v, float[b] w) => (go2, grown, w2, row, len) {"
                         "    go2 = Identity (go)"
                         "    grown = Concat <axis = 0> (v, w)"
@@ -136,7 +126,7 @@ static void test_loop(void **state) {
 
 static void test_scan_keeps_shapes(void **state) {
     (void)state;
-    fy_model *m = parse("(float[p] h, float[t, q] x) => (last, all) {"
+    fy_model *m = model_of("(float[p] h, float[t, q] x) => (last, all) {"
                         "  last, all = Scan <num_scan_inputs = 1, body = g (float[p] v, float[q] r) => (w, y) { w = Add (v, r) y = Relu (w) }> (h, x) }");
     size_is(m, "last", 0, "p");
     size_is(m, "all", 0, "t");
@@ -145,7 +135,7 @@ static void test_scan_keeps_shapes(void **state) {
 
 static void test_items(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b, 4] x, float[c, 4] y, int64 i, int64 j) => (u, v, w, n) {"
+    fy_model *m = model_of("(float[b, 4] x, float[c, 4] y, int64 i, int64 j) => (u, v, w, n) {"
                         "  l = SequenceConstruct (x, y)"
                         "  u = SequenceAt (l, i)"
                         "  v = SequenceAt (l, j)"
@@ -163,7 +153,7 @@ static void test_items(void **state) {
 
 static void test_symbolic_kernels(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b, 3, h, w] x, float[o, 3, k, k] f, float[b2, 2, 3] p, float[b3, 3, 5] q) => (y, z) {"
+    fy_model *m = model_of("(float[b, 3, h, w] x, float[o, 3, k, k] f, float[b2, 2, 3] p, float[b3, 3, 5] q) => (y, z) {"
                         "  y = Conv <strides = [2, 1], pads = [1, 0, 1, 0]> (x, f)"
                         "  z = MatMul (p, q) }");
     size_is(m, "y", 1, "o");
@@ -175,14 +165,14 @@ static void test_symbolic_kernels(void **state) {
 
 static void test_names_of_outputs(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b] x) => (int64[1, found] i, float[found] u) { t = Cast <to = 9> (x) i = NonZero (t) u = Unique (x) }");
+    fy_model *m = model_of("(float[b] x) => (int64[1, found] i, float[found] u) { t = Cast <to = 9> (x) i = NonZero (t) u = Unique (x) }");
     assert_true(size(m, "i", 1) != size(m, "u", 0));             /* files give one name to sizes that are not equal */
     fy_model_free(m);
 }
 
 static void test_constant_nodes(void **state) {
     (void)state;
-    fy_model *m = parse("(float[b, 2, 8] x) => (y) { s = Constant <value_floats = [1.0, 1.0, 1.5]> () y = Resize (x, , s) }");
+    fy_model *m = model_of("(float[b, 2, 8] x) => (y) { s = Constant <value_floats = [1.0, 1.0, 1.5]> () y = Resize (x, , s) }");
     size_is(m, "y", 2, "12");
     fy_model_free(m);
 }

@@ -3,30 +3,12 @@
 #ifndef PASS_TEXT_H
 #define PASS_TEXT_H
 
-#include "test.h"
+#include "model_text.h"
 
 #include "passes/passes.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-static inline fy_model *parsed(const char *body) {
-    fy_model   *m = NULL;
-    ferry_error e;
-    fy_buf      text = {0};
-    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmain %s", FY_CANONICAL_OPSET, body);
-    assert_ok(fy_model_parse(&m, text.at, text.n, fy_registry_builtin(), &e), e);
-    fy_buf_free(&text);
-    return m;
-}
-
-static inline fy_model *model_of(const char *body) {
-    ferry_error e;
-    fy_model   *m = parsed(body);
-    assert_ok(fy_infer_model(m, &e), e);
-    assert_ok(fy_model_verify(m, &e), e);
-    return m;
-}
 
 static inline int64_t run_pass(fy_model *m, const char *name, const fy_pass_options *o) {
     static const fy_pass_options all = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true};

@@ -45,12 +45,7 @@ static void compiled_free(fy_compiled *c) {
 }
 
 static fy_status make(fy_compiled *c, const fy_model *m, const fy_engine_options *o, ferry_error *e) {
-    for (const fy_node *n = m->graph->first; n; n = n->next)
-        if (!n->op->ref) {
-            char who[200];
-            fy_node_describe(who, sizeof who, n);
-            return fy_fail(e, FY_E_OP, "%s: no kernel for operator %s%s%s", who, n->op->domain, *n->op->domain ? "." : "", n->op->name);
-        }
+    FY_TRY(fy_engine_kernels(m, e));
     c->pool = fy_pool_new(o ? o->threads : 0);
     c->max_steps = o ? o->max_steps : 0;
     c->impl = all_impls();
