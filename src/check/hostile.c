@@ -3,7 +3,8 @@
  *
  * What must hold of every case: it ends with a status, and INTERNAL is none that a file may cause; a result has the type that inference
  * told; no memory is left. Strides, and constants in place of inputs, must not change a bit of the result. A case that inference refuses
- * is run once more with the ranks of its inputs unknown, so that what is only checked at run time is reached as well. */
+ * is run once more with the ranks of its inputs unknown, so that what is only checked at run time is reached as well. Our engine, which is told
+ * that inputs have sizes but not which, must end as the reference kernels do: in a result of the same type or in an error. */
 #include "check/hostile.h"
 
 #include "base/checked.h"
@@ -294,14 +295,23 @@ static void describe(const bench *b, const change *c, int n) {
     }
 }
 
-static fy_status set_type(fy_model *m, fy_value *v, const fy_rval *x, bool blind, ferry_error *e) {
+/* What the graph says of its inputs. */
+typedef enum known { SIZES, RANKS, KINDS } known;
+
+static fy_status set_type(fy_model *m, fy_value *v, const fy_rval *x, known how, ferry_error *e) {
+    const fy_dim *dim[FY_MAX_RANK];
     if (x->kind != FY_TENSOR) {
-        v->type = (fy_type){.kind = blind ? FY_NOTYPE : x->kind, .rank = -1};        /* of what, it may not say any more */
+        v->type = (fy_type){.kind = how == KINDS ? FY_NOTYPE : x->kind, .rank = -1};        /* of what, it may not say any more */
         return FY_OK;
     }
-    v->type = fy_tensor_type_i64(m, x->t.dtype, x->t.rank, x->t.dim);
+    for (int i = 0; i < x->t.rank; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "size_%u_%d", (unsigned)v->id, i);
+        dim[i] = how == SIZES ? fy_dim_const(m->dims, x->t.dim[i]) : fy_dim_sym(m->dims, name);
+    }
+    v->type = fy_tensor_type(m, x->t.dtype, x->t.rank, dim);
     FY_NEED(e, !x->t.rank || v->type.dim, NOMEM, "out of memory");
-    if (blind) v->type = (fy_type){.kind = FY_TENSOR, .dtype = x->t.dtype, .rank = -1};
+    if (how == KINDS) v->type = (fy_type){.kind = FY_TENSOR, .dtype = x->t.dtype, .rank = -1};
     return FY_OK;
 }
 
@@ -358,13 +368,13 @@ static fy_status apply(const bench *b, const change *c, int nc, fy_model *m, fy_
 }
 
 /* Gives the graph its input types; inputs that are to be constants become some. */
-static fy_status prepare(const bench *b, fy_model *m, fy_node *n, const fy_rval *in, const bool *constant, bool blind, ferry_error *e) {
+static fy_status prepare(const bench *b, fy_model *m, fy_node *n, const fy_rval *in, const bool *constant, known how, ferry_error *e) {
     fy_graph *g = m->graph;
     for (int i = 0; i < b->base->nin; i++) {
         fy_value *v = g->in.at[i];
         v->constant = NULL;
-        if (in[i].kind) FY_TRY(set_type(m, v, &in[i], blind, e));
-        if (!constant[i] || in[i].kind != FY_TENSOR || blind) continue;
+        if (in[i].kind) FY_TRY(set_type(m, v, &in[i], how, e));
+        if (!constant[i] || in[i].kind != FY_TENSOR || how == KINDS) continue;
         fy_const *k = fy_const_from(&m->arena, &in[i].t);
         fy_value *kv = k ? fy_graph_add_const(g, NULL, k) : NULL;
         FY_NOMEM(e, kv);
@@ -385,15 +395,15 @@ static bool is_fault(fy_status s, const ferry_error *e) { return s == FY_E_INTER
 /* Infers and runs; *out is the caller's when FY_OK. */
 static fy_status execute(const bench *b, fy_model *m, fy_node *n, fy_rval *in, const bool *constant, fy_rval *out, ferry_error *e) {
     fy_rval *arg[FY_HOSTILE_IN];
-    bool blind = false;
+    known how = SIZES;
     fy_graph *g = m->graph;
     fy_status s;
     g->constants.n = 0;
-    for (;; blind = true) {
-        FY_TRY(prepare(b, m, n, in, constant, blind, e));
+    for (;; how = KINDS) {
+        FY_TRY(prepare(b, m, n, in, constant, how, e));
         s = fy_infer_model(m, e);
         if (is_fault(s, e)) fault(b, "inference: ", e->text);
-        if (s == FY_OK || blind) break;
+        if (s == FY_OK || how == KINDS) break;
     }
     FY_TRY(s);
     check_simplify(b, n);
@@ -411,6 +421,40 @@ static fy_status execute(const bench *b, fy_model *m, fy_node *n, fy_rval *in, c
             fy_buf_free(&t);
         }
     return s;
+}
+
+static fy_status run_planned(fy_model *m, fy_rval *const *in, fy_rval *out, ferry_error *e) {
+    const fy_engine *ferry = fy_engine_find(NULL);
+    fy_compiled *c = NULL;
+    fy_plan_memory memory = {0};
+    fy_plan_run r = {.max_bytes = FY_HOSTILE_BYTES, .max_steps = FY_HOSTILE_STEPS};
+    FY_TRY(ferry->compile(&c, m, &(fy_engine_options){.threads = 1}, e));
+    fy_status s = fy_plan_execute(ferry->plan(c), &memory, &r, in, out, e);
+    fy_plan_memory_free(&memory);
+    ferry->compiled_free(c);
+    return s;
+}
+
+/* Our engine and the reference kernels on a graph that knows of its inputs that they have sizes, not which. */
+static fy_status check_planned(const bench *b, fy_model *m, fy_node *n, fy_rval *in, const bool *constant, ferry_error *e) {
+    fy_rval *arg[FY_HOSTILE_IN], right[FY_COUNT(b->right)] = {{0}}, out[FY_COUNT(b->right)] = {{0}};
+    fy_interp it = {.max_bytes = FY_HOSTILE_BYTES, .max_steps = FY_HOSTILE_STEPS, .hooks = fy_hooks_builtin()};
+    FY_TRY(prepare(b, m, n, in, constant, RANKS, e));
+    if (fy_infer_model(m, e)) return FY_OK;
+    for (int i = 0; i < b->base->nin; i++) arg[i] = in[i].kind ? &in[i] : NULL;
+    ferry_error ours = {0};
+    fy_status want = fy_interp_run(&it, m->graph, arg, right, e), s = run_planned(m, arg, out, &ours);
+    if (is_fault(s, &ours)) fault(b, "our engine: ", ours.text);
+    else if (s && !want) fault(b, "refused by our engine alone: ", ours.text);
+    else if (!s && want) fault(b, "refused by the reference kernels alone: ", e->text);
+    for (int64_t i = 0; !s && !want && i < m->graph->out.n; i++)
+        if (out[i].kind != right[i].kind || (out[i].kind == FY_TENSOR && (out[i].t.dtype != right[i].t.dtype || !fy_same_dims(&out[i].t, &right[i].t))))
+            fault(b, "another type from our engine", "");
+    for (int i = 0; i < FY_COUNT(out); i++) {
+        fy_rval_free(&out[i]);
+        fy_rval_free(&right[i]);
+    }
+    return FY_OK;
 }
 
 /* Older opsets' adapters meet the node as it is; what they leave must still be a graph. */
@@ -440,7 +484,11 @@ static fy_status run_case(bench *b, const change *c, int nc, bool keep, ferry_er
         if (b->base->in[i].kind) s = copy_in(&in[i], &b->base->in[i], e);
     if (!s) s = apply(b, c, nc, m, n, in, constant, e);
     bool sound = s == FY_OK;
-    if (!s) s = execute(b, m, n, in, constant, out, e);
+    if (!s) {
+        ferry_error unused = {0};
+        s = execute(b, m, n, in, constant, out, e);
+        if (check_planned(b, m, n, in, constant, &unused) == FY_E_NOMEM) s = FY_E_NOMEM;
+    }
     if (s == FY_OK && !keep && h->number % 4 == 0) lower(b, m);
     h->nran += s == FY_OK;
     bool neutral = nc == 1 && (c->kind == STRIDES || (c->kind == CONSTANT && c->value < 0)) && !(b->op->flags & FY_RANDOM);

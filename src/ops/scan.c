@@ -16,12 +16,12 @@ static fy_status infer_cum(fy_infer *f) {
     return fy_out_like(f, 0, 0);
 }
 
-/* Prefix sums of a list of sizes (the offsets of parts) stay symbolic. */
+/* Prefix sums of a list of sizes (the offsets of parts) stay symbolic; an axis that is not known could still be refused. */
 static fy_status infer_cumsum(fy_infer *f) {
-    int64_t n;
+    int64_t n, axis, axes;
     FY_TRY(infer_cum(f));
     const fy_dim *const *e = fy_in_elems(f, 0, &n), *sum = fy_mv_const(f, 0);
-    if (!e || fy_in_rank(f, 0) != 1) return FY_OK;
+    if (!e || fy_in_rank(f, 0) != 1 || !fy_in_ints(f, 1, &axis, 1, &axes) || axes != 1) return FY_OK;
     bool reverse = fy_attr_i(f->node, "reverse") != 0, exclusive = fy_attr_i(f->node, "exclusive") != 0;
     const fy_dim **r = FY_NEWN(f->arena, const fy_dim *, n);
     FY_NOMEM(f->e, r);

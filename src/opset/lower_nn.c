@@ -90,8 +90,9 @@ fy_status fy_lower_layer_norm17(fy_step_ctx *x) {
     fy_value *y = fy_b_cast(b, fy_x2(x, "Div", d, dev), t);
     if (fy_step_has(x, 1)) y = fy_x2(x, "Mul", y, fy_in(x->n, 1));
     if (fy_step_has(x, 2)) y = fy_x2(x, "Add", y, fy_in(x->n, 2));
-    if (fy_outv(x->n, 1)) FY_TRY(fy_step_put(x, 1, m));
-    if (fy_outv(x->n, 2)) FY_TRY(fy_step_put(x, 2, fy_x1(x, "Reciprocal", dev)));
+    fy_dtype u = fy_step_int(x, "stash_type", 1) == FERRY_BFLOAT16 ? FERRY_BFLOAT16 : FERRY_FLOAT;      /* of Mean and InvStdDev, whatever the sums ran in */
+    if (fy_outv(x->n, 1)) FY_TRY(fy_step_put(x, 1, fy_b_cast(b, m, u)));
+    if (fy_outv(x->n, 2)) FY_TRY(fy_step_put(x, 2, fy_b_cast(b, fy_x1(x, "Reciprocal", dev), u)));
     return fy_step_replace(x, y);
 }
 

@@ -220,6 +220,7 @@ static fy_status load(running *k) {
         if (k->in[i]) {
             fy_dtype want = g->in.at[i]->type.kind == FY_TENSOR ? g->in.at[i]->type.dtype : FERRY_UNDEFINED;
             *v = *k->in[i];
+            if (v->kind == FY_TENSOR) fy_strides(v->t.rank, v->t.dim, v->t.stride);        /* dense, but axes of one element may say anything */
             FY_NEED(k->e, !want || (v->kind == FY_TENSOR && v->t.dtype == want), TYPE, "input \"%s\" is no %s", g->in.at[i]->name, fy_dtype_name(want));
             continue;
         }
@@ -284,17 +285,24 @@ static void clear(running *k) {
         }
 }
 
-static fy_status inputs(fy_rval **at, const fy_plan *p, const fy_plan_run *r, fy_rval *const *in, fy_rval *initial, ferry_error *e) {
+/* `own`: what is not the caller's: initial state, and inputs with strides made dense, as implementations take them. */
+static fy_status inputs(fy_rval **at, const fy_plan *p, const fy_plan_run *r, fy_rval *const *in, fy_rval *own, ferry_error *e) {
     const fy_graph *g = p->m->graph;
-    for (int64_t i = 0; i < g->in.n; i++) at[i] = in[i];
+    for (int64_t i = 0; i < g->in.n; i++) {
+        at[i] = in[i];
+        if (!in[i] || in[i]->kind != FY_TENSOR || fy_contiguous(&in[i]->t)) continue;
+        own[i].kind = FY_TENSOR;
+        FY_TRY(fy_tensor_clone(&own[i].t, &in[i]->t, e));
+        at[i] = &own[i];
+    }
     for (int64_t s = 0; s < g->state.n; s++)
         for (int64_t i = 0; i < g->in.n; i++) {
             if (g->state.at[s].in != g->in.at[i] || at[i]) continue;
             if (r->state && r->state[s].kind) { at[i] = &r->state[s]; continue; }
             if (!g->state.at[s].init) continue;
-            initial[i].kind = FY_TENSOR;
-            FY_TRY(fy_const_tensor(&initial[i].t, g->state.at[s].init, e));
-            at[i] = &initial[i];
+            own[i].kind = FY_TENSOR;
+            FY_TRY(fy_const_tensor(&own[i].t, g->state.at[s].init, e));
+            at[i] = &own[i];
         }
     return FY_OK;
 }
@@ -337,16 +345,16 @@ fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, const fy_plan_r
     running k = {.x = {.plan = p, .k = p->o.kernels, .pool = r->pool, .max_bytes = r->max_bytes > 0 ? r->max_bytes : (int64_t)1 << 36, .hooks = p->o.hooks,
                        .stop = r->stop, .stop_ctx = r->stop_ctx}, .r = r, .e = e};
     fy_arena a = {0};
-    fy_rval **at = FY_NEWN(&a, fy_rval *, g->in.n), *initial = FY_NEWN(&a, fy_rval, g->in.n);
+    fy_rval **at = FY_NEWN(&a, fy_rval *, g->in.n), *own = FY_NEWN(&a, fy_rval, g->in.n);
     memset(out, 0, (size_t)g->out.n * sizeof *out);
-    fy_status s = at && initial ? inputs(at, p, r, in, initial, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = at && own ? inputs(at, p, r, in, own, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
     k.in = at;
     if (!s) s = fy_spec_get(&k.x.spec, p, at, e);
     if (!s) {
         s = with_memory(&k, mem, out);
         fy_spec_release(p, k.x.spec);
     }
-    for (int64_t i = 0; initial && i < g->in.n; i++) fy_rval_free(&initial[i]);
+    for (int64_t i = 0; own && i < g->in.n; i++) fy_rval_free(&own[i]);
     for (int64_t i = 0; s && i < g->out.n; i++) fy_rval_free(&out[i]);
     fy_arena_free(&a);
     return s;

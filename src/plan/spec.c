@@ -185,6 +185,12 @@ static fy_status infer_real(making *k, const fy_node *n, fy_arena *a, bool *know
     return s;
 }
 
+static bool empty(const making *k, const fy_value *v) {
+    for (int i = 0; k->s->dim[v->id] && i < v->type.rank; i++)
+        if (!k->s->dim[v->id][i]) return true;
+    return false;
+}
+
 /* Sizes of what a node makes; *known: all that it reads and makes has its sizes, and inference says the same. */
 static fy_status node_sizes(making *k, const fy_node *n, bool *known) {
     bool all = n->op->infer && !(n->op->flags & FY_CONTROL);
@@ -193,6 +199,7 @@ static fy_status node_sizes(making *k, const fy_node *n, bool *known) {
     for (int i = 0; i < n->nout; i++) {
         if (!n->out[i]) continue;
         FY_TRY(size_of(k, n->out[i]));
+        if (n->op->flags & FY_CONTROL && empty(k, n->out[i])) k->s->dim[n->out[i]->id] = NULL;        /* a body that never ran made it: its sizes are not what they would be */
         FY_TRY(fix(k, n->out[i]));
         all &= k->s->dim[n->out[i]->id] != NULL;
     }
@@ -240,7 +247,7 @@ static fy_status sizes(making *k) {
         for (int o = 0; o < st->nout; o++) {
             const fy_value *v = st->out[o];
             if (!v) continue;
-            FY_TRY(size_of(k, v));                                    /* in a layout of its own it is no node's output */
+            if (!v->def) FY_TRY(size_of(k, v));                       /* in a layout of its own it is no node's output */
             known &= s->dim[v->id] != NULL;
             all_fixed &= s->fixed[v->id].kind == FY_TENSOR;
             read |= p->last[v->id] >= 0;

@@ -68,6 +68,8 @@ static const char *const models[] = {
     "hi = Constant <value = float {4000.0}> () y = MelWeightMatrix <output_datatype=11> (b, l, r, lo, hi) }",
     "(float[n,2,5,5] x, float[2,1,2,2] w, float[n,8,4,4] o) => (float[n,2,4,4] y) { y = DeformConv <group=2, pads=[0,0,0,0]> (x, w, o) }",
     /* lower_nn.c */
+    "(double[2,n] x, double[n] s) => (double[2,n] y, float[2,1] m, float[2,1] d) { y, m, d = LayerNormalization (x, s) }",
+    "(float16[2,n] x, float16[n] s) => (float16[2,n] y, bfloat16[2,1] m, bfloat16[2,1] d) { y, m, d = LayerNormalization <stash_type=16> (x, s) }",
     "(float[2,n] x, int64 a) => (float[2,n] y) { y = CumProd <exclusive=1> (x, a) }",
     "(float[1,2,2,4] q, float[1,2,n,4] k, float[1,2,n,4] v, int64[1] l) => (float[1,2,2,4] y) { s = Constant <value = float {0.1}> () p = Mul (q, s) "
     "y = Attention <is_causal=1> (p, k, v, , , , l) }",

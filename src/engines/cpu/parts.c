@@ -105,6 +105,7 @@ static fy_status run_tile(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *in = fy_step_in(s, x, 0);
     fy_tensor *y = fy_step_out(s, x, 0);
     fy_moving m = {.x = in->data, .y = y->data, .bytes = fy_elem_bytes(y->dtype)};
+    FY_NEED(e, fy_count(fy_step_in(s, x, 1)) == in->rank, SHAPE, "%lld repeats for rank %d", (long long)fy_count(fy_step_in(s, x, 1)), in->rank);
     if (!fy_count(y)) return FY_OK;
     for (int i = 0; i < in->rank; i++) {
         FY_NEED(e, in->dim[i] > 0 && y->dim[i] % in->dim[i] == 0, SHAPE, "axis %d of %lld is not a multiple of %lld", i, (long long)y->dim[i], (long long)in->dim[i]);
@@ -154,7 +155,8 @@ static fy_status run_pad(const fy_step *s, fy_exec *x, ferry_error *e) {
         from += skip * in->stride[i];
         to += put * y->stride[i];
     }
-    fill(y, value && fy_count(value) ? value->data : NULL, x->pool);
+    FY_NEED(e, !value || fy_count(value) == 1, SHAPE, "the pad value has %lld elements", (long long)fy_count(value));
+    fill(y, value ? value->data : NULL, x->pool);
     copy_part(y, to, in, from, dim, in->stride, x->pool);
     return FY_OK;
 }
