@@ -36,12 +36,16 @@ void fy_cpu_name(char name[64]) {
     for (size_t n = strlen(name); n && name[n - 1] == ' '; n--) name[n - 1] = 0;
 }
 #else
+#ifdef __aarch64__
+fy_isa fy_cpu_has(void) { return FY_ISA_NEON; }          /* part of the architecture */
+#else
 fy_isa fy_cpu_has(void) { return FY_ISA_GENERIC; }
+#endif
 
 void fy_cpu_name(char name[64]) { memcpy(name, "unknown", 8); }
 #endif
 
-static const char *const names[FY_ISA_COUNT] = { "generic", "avx2", "avx512", "avx512vnni", "avx512bf16" };
+static const char *const names[FY_ISA_COUNT] = { "generic", "neon", "avx2", "avx512", "avx512vnni", "avx512bf16" };
 
 const char *fy_isa_name(fy_isa isa) { return (unsigned)isa < FY_ISA_COUNT ? names[isa] : "?"; }
 

@@ -50,10 +50,11 @@ static fy_status levels(suite *s, ferry_error *e) {
         fy_kernels k, below;
         fy_kernels_init(&k, (fy_isa)i);
         fy_kernels_init(&below, (fy_isa)(i ? i - 1 : 0));
-        if (one != FY_ISA_COUNT && i != (int)one) continue;
+        if (k.isa != (fy_isa)i || (one != FY_ISA_COUNT && i != (int)one)) continue;           /* another architecture's */
         s->table[s->n] = k;
         s->below[s->n++] = below;
     }
+    FY_NEED(e, s->n, USAGE, "isa: this CPU has no %s", s->o->isa);
     return FY_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 void fy_kernels_fill_generic(fy_kernels *k);
+void fy_kernels_fill_neon(fy_kernels *k);
 void fy_kernels_fill_avx2(fy_kernels *k);
 void fy_kernels_fill_avx512(fy_kernels *k);
 
@@ -19,6 +20,11 @@ void fy_kernels_init(fy_kernels *k, fy_isa isa) {
     if (isa >= FY_ISA_AVX512) {
         k->isa = isa;
         fy_kernels_fill_avx512(k);
+    }
+#elif defined(__aarch64__)
+    if (isa >= FY_ISA_NEON) {
+        k->isa = FY_ISA_NEON;
+        fy_kernels_fill_neon(k);
     }
 #else
     (void)isa;
