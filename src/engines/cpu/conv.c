@@ -236,4 +236,4 @@ static const fy_impl depthwise = {.op = "Conv", .name = "conv.depthwise", .can =
 static const fy_impl first = {.op = "Conv", .name = "conv.first", .can = can_first, .layouts = layouts_first, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
 static const fy_impl direct = {.op = "Conv", .name = "conv.direct", .can = can_direct, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
 
-const fy_impl *const fy_cpu_conv[] = {&depthwise, &first, &fy_cpu_winograd, &direct, NULL};
+const fy_impl *const fy_cpu_conv[] = {&fy_cpu_conv_pair, &fy_cpu_conv_rows, &depthwise, &first, &fy_cpu_winograd, &direct, NULL};

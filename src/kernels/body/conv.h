@@ -94,38 +94,49 @@ static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t r
     }
 }
 
-/* One filter for each channel. A tile is 4 pixels of one block; taps run over rows and columns. */
+/* ---- one filter for each channel ---- */
+
+#if GEMM_MR == 14
+#define DEPTH_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define DEPTH_MR 8                       /* pixels of a tile: as many sums wait for themselves as it takes to be busy */
+#elif GEMM_MR == 6
+#define DEPTH_EACH(X) X(0) X(1) X(2) X(3) X(4)
+#define DEPTH_MR 5
+#else
+#define DEPTH_EACH(X) X(0) X(1) X(2) X(3)
+#define DEPTH_MR 4
+#endif
+#define DEPTH_BEGIN(i) fv s##i = bias;
+#define DEPTH_STEP(i) if (PIXELS > i) s##i = fv_fma(fv_load(x + i * step), k, s##i);
+#define DEPTH_END(i) if (PIXELS > i) conv_put(c, y + i * 16, add ? add + i * 16 : NULL, NULL, s##i); else (void)s##i;
+
+/* Pixels of one block and row, from pixel `at` on. x0: the first row where `rows` does not say. */
+FY_INLINE void depth_pixels(const int PIXELS, const fy_conv_c16 *c, const float *w, fv bias, const float *x0, int64_t at, float *y, const float *add) {
+    const int64_t step = c->x_step[1];
+    DEPTH_EACH(DEPTH_BEGIN)
+    for (int64_t i = 0; i < c->kernel[0]; i++) {
+        const float *x = (c->rows ? c->rows[i] : x0 + i * c->tap[0]) + at * step;
+        for (int64_t j = 0; j < c->kernel[1]; j++, x += c->tap[1], w += 16) {
+            fv k = fv_load(w);
+            DEPTH_EACH(DEPTH_STEP)
+        }
+    }
+    DEPTH_EACH(DEPTH_END)
+}
+
+#define DEPTH_CASE(i) case i + 1: depth_pixels(i + 1, c, w, bias, x0, at, y + at * 16, add ? add + at * 16 : NULL); break;
 static void depthwise_c16(const fy_conv_c16 *c, int64_t block, int64_t row, int64_t row_end) {
     const float *w = c->w + block * c->w_group;
-    const int64_t step = c->x_step[1];
     fv bias = c->e.bias ? fv_load(c->e.bias + block * 16) : fv_zero();
+    int64_t tiles = (c->out[1] + DEPTH_MR - 1) / DEPTH_MR;
     for (int64_t r = row; r < row_end; r++) {
-        const float *x0 = c->x + block * c->x_block + r * c->x_step[0];
+        const float *x0 = c->rows ? NULL : c->x + block * c->x_block + r * c->x_step[0];
         float *y = c->y + block * c->y_block + r * c->out[1] * 16;
         const float *add = c->e.add ? c->e.add + block * c->y_block + r * c->out[1] * 16 : NULL;
-        int64_t q = 0;
-        for (; q + 4 <= c->out[1]; q += 4) {
-            fv a = bias, b = bias, d = bias, e = bias;
-            for (int64_t i = 0; i < c->kernel[0]; i++)
-                for (int64_t j = 0; j < c->kernel[1]; j++) {
-                    const float *x = x0 + q * step + i * c->tap[0] + j * c->tap[1];
-                    fv k = fv_load(w + (i * c->kernel[1] + j) * 16);
-                    a = fv_fma(fv_load(x), k, a);
-                    b = fv_fma(fv_load(x + step), k, b);
-                    d = fv_fma(fv_load(x + 2 * step), k, d);
-                    e = fv_fma(fv_load(x + 3 * step), k, e);
-                }
-            conv_put(c, y + q * 16, add ? add + q * 16 : NULL, NULL, a);
-            conv_put(c, y + q * 16 + 16, add ? add + q * 16 + 16 : NULL, NULL, b);
-            conv_put(c, y + q * 16 + 32, add ? add + q * 16 + 32 : NULL, NULL, d);
-            conv_put(c, y + q * 16 + 48, add ? add + q * 16 + 48 : NULL, NULL, e);
-        }
-        for (; q < c->out[1]; q++) {
-            fv a = bias;
-            for (int64_t i = 0; i < c->kernel[0]; i++)
-                for (int64_t j = 0; j < c->kernel[1]; j++)
-                    a = fv_fma(fv_load(x0 + q * step + i * c->tap[0] + j * c->tap[1]), fv_load(w + (i * c->kernel[1] + j) * 16), a);
-            conv_put(c, y + q * 16, add ? add + q * 16 : NULL, NULL, a);
+        for (int64_t t = 0, at = 0; t < tiles; t++) {
+            int n = (int)((c->out[1] - at + tiles - t - 1) / (tiles - t));
+            switch (n) { DEPTH_EACH(DEPTH_CASE) default: break; }
+            at += n;
         }
     }
 }
