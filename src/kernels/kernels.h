@@ -103,6 +103,7 @@ typedef struct fy_kernels {
     void (*reduce_rows)(float *y, const float *x, int64_t rows, int64_t n, fy_reduction k);                        /* y[r] of x[r, n] */
     void (*reduce_cols)(float *y, const float *x, int64_t n, int64_t row, int64_t cols, fy_reduction k);           /* y[cols] of x[n, cols], rows `row` apart */
     void (*log_softmax_rows)(float *y, const float *x, int64_t rows, int64_t n);
+    void (*scale_c16)(float *y, const float *x, const float *scale, int64_t n);                                    /* y = x times scale[16], lane by lane, over n pixels; y may be x */
     void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
 } fy_kernels;
 

@@ -274,18 +274,29 @@ static bool read_plainly(const build *b, const fy_value *v) {
     return false;
 }
 
-/* The blocked result of a step that others want plain: made under another name, then converted. */
-static fy_status push_blocked_output(build *b, fy_step *s) {
-    const fy_value *y = s->out[0];
-    fy_value *own = fy_value_new(b->m->graph, NULL);
-    FY_NEED(b->e, own && grow(b), NOMEM, "out of memory");
-    own->type = y->type;
-    b->p->layout[own->id] = FY_C16;
-    b->p->layout[y->id] = FY_PLAIN;
-    b->p->converted[y->id] = own;
-    s->out[0] = own;
+/* A step with blocked results. One that others want plain is made under another name, then converted. */
+static fy_status push_blocked(build *b, fy_step *s) {
+    int n = s->impl->flags & FY_IMPL_ALIKE ? s->nout : 1;
+    const fy_value **plain = FY_NEWN(&b->p->arena, const fy_value *, n);
+    FY_NOMEM(b->e, plain);
+    for (int i = 0; i < n; i++) {
+        const fy_value *y = s->out[i];
+        if (!y) continue;
+        if (read_plainly(b, y)) {
+            fy_value *own = fy_value_new(b->m->graph, NULL);
+            FY_NEED(b->e, own && grow(b), NOMEM, "out of memory");
+            own->type = y->type;
+            b->p->layout[y->id] = FY_PLAIN;
+            b->p->converted[y->id] = own;
+            s->out[i] = own;
+            plain[i] = y;
+        }
+        b->p->layout[s->out[i]->id] = FY_C16;
+    }
     FY_TRY(push(b, s));
-    return push_reorder(b, own, y);
+    for (int i = 0; i < n; i++)
+        if (plain[i]) FY_TRY(push_reorder(b, s->out[i], plain[i]));
+    return FY_OK;
 }
 
 /* What may follow goes into the step, its inputs come as it wants them, and it is put into the list. in: as many layouts as the step has inputs,
@@ -300,7 +311,7 @@ static fy_status add_step(build *b, fy_step *s, fy_layout *in, fy_layout out) {
     s->out_layout = out;
     for (int i = 0; i < s->nout; i++)
         if (s->out[i]) b->p->made[s->out[i]->id] = true;
-    if (out == FY_C16 && read_plainly(b, s->out[0])) return push_blocked_output(b, s);
+    if (out == FY_C16) return push_blocked(b, s);
     if (s->nout && s->out[0]) b->p->layout[s->out[0]->id] = out;
     return push(b, s);
 }

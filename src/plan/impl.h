@@ -51,6 +51,7 @@ struct fy_impl {
 };
 enum {
     FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes: shares its buffer, run does nothing */
+    FY_IMPL_ALIKE = 4,                   /* all outputs have the layout that layouts() gives for the first */
     FY_IMPL_INPLACE = 2                  /* output 0 may take the buffer of any input of the same size that ends here */
 };
 
