@@ -167,7 +167,7 @@ static fy_status cover_nodes(build *b) {
             if (!c && !(c = FY_NEW(a, fy_cover))) { oom = true; break; }
             *c = (fy_cover){.sized = sized(b, n)};
             if (!t->cover(n, c, a) || !cover_ready(b, c, place)) continue;
-            if (t->layouts && !cover_sized(b, c)) continue;
+            if (t->layouts && !(builtin(n) && cover_sized(b, c))) continue;
             for (int k = 0; k < c->n; k++) b->taken[c->node[k]->id] = true;
             b->covered[n->id] = (struct covered){t, c};
             c = NULL;
