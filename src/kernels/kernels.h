@@ -47,6 +47,7 @@ typedef struct fy_conv_c16 {
     int64_t      pixels;                 /* of the output: out[0] * out[1], or less where the last row is shorter */
     int64_t      x_block, y_block;       /* from one block of channels to the next */
     int64_t      x_step[2];              /* from one output row (pixel) to the next, in x */
+    const float *const *rows;            /* depthwise: the kernel[0] rows that the only output row meets, wherever they are; NULL: x and steps tell */
     int64_t      tap[2];                 /* from one tap to the next, down and across */
     fy_epilogue  e;                      /* bias: out_blocks * 16, padded to whole groups; add in y's layout */
 } fy_conv_c16;
@@ -102,6 +103,7 @@ typedef struct fy_kernels {
     void (*reduce_rows)(float *y, const float *x, int64_t rows, int64_t n, fy_reduction k);                        /* y[r] of x[r, n] */
     void (*reduce_cols)(float *y, const float *x, int64_t n, int64_t row, int64_t cols, fy_reduction k);           /* y[cols] of x[n, cols], rows `row` apart */
     void (*log_softmax_rows)(float *y, const float *x, int64_t rows, int64_t n);
+    void (*scale_c16)(float *y, const float *x, const float *scale, int64_t n);                                    /* y = x times scale[16], lane by lane, over n pixels; y may be x */
     void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
 } fy_kernels;
 

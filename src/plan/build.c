@@ -80,45 +80,6 @@ fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void 
     return FY_OK;
 }
 
-/* ---- nodes before a node that its step computes as well -------------------------------------------------------------------- */
-
-/* In the graph's order, and none of them another step's. */
-static bool cover_ready(const build *b, fy_cover *c, const int *place) {
-    for (int i = 0; i < c->n; i++)
-        if (b->taken[c->node[i]->id] || b->covered[c->node[i]->id].impl) return false;
-    for (int i = 1; i < c->n; i++)
-        for (int k = i; k && place[c->node[k - 1]->id] > place[c->node[k]->id]; k--) {
-            const fy_node *n = c->node[k];
-            c->node[k] = c->node[k - 1];
-            c->node[k - 1] = n;
-        }
-    return true;
-}
-
-static fy_status cover_nodes(build *b) {
-    fy_arena *a = &b->p->arena;
-    int *place = fy_malloc((size_t)b->m->nnodes + 1, sizeof *place), at = 0;
-    FY_NOMEM(b->e, place);
-    for (const fy_node *n = b->m->graph->first; n; n = n->next) place[n->id] = at++;
-    fy_cover *c = NULL;
-    bool oom = false;
-    for (const fy_node *n = b->m->graph->first; n && !oom; n = n->next)
-        for (int i = (int)(intptr_t)fy_map_gets(&b->by_op, n->op->name); i && !oom; i = b->next[i - 1]) {
-            const fy_impl *t = b->p->o.impl[i - 1];
-            if (!t->cover || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
-            if (!c && !(c = FY_NEW(a, fy_cover))) { oom = true; break; }
-            *c = (fy_cover){0};
-            if (!t->cover(n, c, a) || !cover_ready(b, c, place)) continue;
-            for (int k = 0; k < c->n; k++) b->taken[c->node[k]->id] = true;
-            b->covered[n->id] = (struct covered){t, c};
-            c = NULL;
-            break;
-        }
-    fy_free(place);
-    FY_NEED(b->e, !oom, NOMEM, "out of memory");
-    return FY_OK;
-}
-
 /* ---- sizes that the inputs tell -------------------------------------------------------------------------------------------- */
 
 typedef struct symbols { const build *b; const fy_dim *only; bool many, unbound; int64_t v; } symbols;
@@ -168,6 +129,53 @@ static bool sized(const build *b, const fy_node *n) {
     for (int i = 0; i < n->nout; i++)
         if (!sized_value(b, n->out[i])) return false;
     return true;
+}
+
+/* ---- nodes before a node that its step computes as well -------------------------------------------------------------------- */
+
+/* In the graph's order, and none of them another step's. */
+static bool cover_ready(const build *b, fy_cover *c, const int *place) {
+    for (int i = 0; i < c->n; i++)
+        if (b->taken[c->node[i]->id] || b->covered[c->node[i]->id].impl) return false;
+    for (int i = 1; i < c->n; i++)
+        for (int k = i; k && place[c->node[k - 1]->id] > place[c->node[k]->id]; k--) {
+            const fy_node *n = c->node[k];
+            c->node[k] = c->node[k - 1];
+            c->node[k - 1] = n;
+        }
+    return true;
+}
+
+/* Layouts other than the plain one need sizes that the inputs tell, inside a step as well. */
+static bool cover_sized(const build *b, const fy_cover *c) {
+    bool all = c->sized;
+    for (int i = 0; i < c->n; i++) all = all && builtin(c->node[i]) && sized(b, c->node[i]);
+    return all;
+}
+
+static fy_status cover_nodes(build *b) {
+    fy_arena *a = &b->p->arena;
+    int *place = fy_malloc((size_t)b->m->nnodes + 1, sizeof *place), at = 0;
+    FY_NOMEM(b->e, place);
+    for (const fy_node *n = b->m->graph->first; n; n = n->next) place[n->id] = at++;
+    fy_cover *c = NULL;
+    bool oom = false;
+    for (const fy_node *n = b->m->graph->first; n && !oom; n = n->next)
+        for (int i = (int)(intptr_t)fy_map_gets(&b->by_op, n->op->name); i && !oom; i = b->next[i - 1]) {
+            const fy_impl *t = b->p->o.impl[i - 1];
+            if (!t->cover || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
+            if (!c && !(c = FY_NEW(a, fy_cover))) { oom = true; break; }
+            *c = (fy_cover){.sized = sized(b, n)};
+            if (!t->cover(n, c, a) || !cover_ready(b, c, place)) continue;
+            if (t->layouts && !(builtin(n) && cover_sized(b, c))) continue;
+            for (int k = 0; k < c->n; k++) b->taken[c->node[k]->id] = true;
+            b->covered[n->id] = (struct covered){t, c};
+            c = NULL;
+            break;
+        }
+    fy_free(place);
+    FY_NEED(b->e, !oom, NOMEM, "out of memory");
+    return FY_OK;
 }
 
 /* ---- steps --------------------------------------------------------------------------------------------------------------- */
@@ -266,32 +274,60 @@ static bool read_plainly(const build *b, const fy_value *v) {
     return false;
 }
 
-/* The blocked result of a step that others want plain: made under another name, then converted. */
-static fy_status push_blocked_output(build *b, fy_step *s) {
-    const fy_value *y = s->out[0];
-    fy_value *own = fy_value_new(b->m->graph, NULL);
-    FY_NEED(b->e, own && grow(b), NOMEM, "out of memory");
-    own->type = y->type;
-    b->p->layout[own->id] = FY_C16;
-    b->p->layout[y->id] = FY_PLAIN;
-    b->p->converted[y->id] = own;
-    s->out[0] = own;
+/* A step with blocked results. One that others want plain is made under another name, then converted. */
+static fy_status push_blocked(build *b, fy_step *s) {
+    int n = s->impl->flags & FY_IMPL_ALIKE ? s->nout : 1;
+    const fy_value **plain = FY_NEWN(&b->p->arena, const fy_value *, n);
+    FY_NOMEM(b->e, plain);
+    for (int i = 0; i < n; i++) {
+        const fy_value *y = s->out[i];
+        if (!y) continue;
+        if (read_plainly(b, y)) {
+            fy_value *own = fy_value_new(b->m->graph, NULL);
+            FY_NEED(b->e, own && grow(b), NOMEM, "out of memory");
+            own->type = y->type;
+            b->p->layout[y->id] = FY_PLAIN;
+            b->p->converted[y->id] = own;
+            s->out[i] = own;
+            plain[i] = y;
+        }
+        b->p->layout[s->out[i]->id] = FY_C16;
+    }
     FY_TRY(push(b, s));
-    return push_reorder(b, own, y);
+    for (int i = 0; i < n; i++)
+        if (plain[i]) FY_TRY(push_reorder(b, s->out[i], plain[i]));
+    return FY_OK;
+}
+
+/* What may follow goes into the step, its inputs come as it wants them, and it is put into the list. in: as many layouts as the step has inputs,
+ * with room for those of fused nodes. */
+static fy_status add_step(build *b, fy_step *s, fy_layout *in, fy_layout out) {
+    int own = s->nin;
+    fuse(b, s);
+    for (int i = own; i < s->nin; i++) in[i] = out;                    /* what an epilogue adds has the result's layout */
+    if (s->bias_in >= own) in[s->bias_in] = FY_PLAIN;
+    for (int i = 0; i < s->nin; i++) FY_TRY(in_layout(b, &s->in[i], in[i]));
+    memcpy(s->in_layout, in, (size_t)s->nin * sizeof *in);
+    s->out_layout = out;
+    for (int i = 0; i < s->nout; i++)
+        if (s->out[i]) b->p->made[s->out[i]->id] = true;
+    if (out == FY_C16) return push_blocked(b, s);
+    if (s->nout && s->out[0]) b->p->layout[s->out[0]->id] = out;
+    return push(b, s);
 }
 
 static fy_status add_covering(build *b, const fy_node *n, const fy_impl *impl, const fy_cover *c) {
+    fy_layout *in = FY_NEWN(&b->p->arena, fy_layout, c->nin + FY_STEP_FUSED), out = FY_PLAIN;
     fy_step *s = new_step(b, impl, n, c->nin, n->nout);
-    FY_NEED(b->e, s && grow(b), NOMEM, "out of memory");
+    FY_NEED(b->e, s && in && grow(b), NOMEM, "out of memory");
+    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .sized = c->sized};
     s->cover = c;
     s->data = c->data;
+    s->sized = c->sized && impl->layouts;
+    if (impl->layouts) impl->layouts(&site, in, &out);
     for (int i = 0; i < c->nin; i++) s->in[i] = c->in[i];
     for (int i = 0; i < n->nout; i++) s->out[i] = n->out[i];
-    fuse(b, s);
-    for (int i = 0; i < s->nin; i++) FY_TRY(in_layout(b, &s->in[i], FY_PLAIN));
-    for (int i = 0; i < s->nout; i++)
-        if (s->out[i]) b->p->made[s->out[i]->id] = true;
-    return push(b, s);
+    return add_step(b, s, in, out);
 }
 
 static fy_status add_node(build *b, const fy_node *n) {
@@ -307,18 +343,7 @@ static fy_status add_node(build *b, const fy_node *n) {
     if (s->impl->layouts) s->impl->layouts(&site, in, &out);
     for (int i = 0; i < n->nin; i++) s->in[i] = n->in[i].value;
     for (int i = 0; i < n->nout; i++) s->out[i] = n->out[i];
-    int own = s->nin;
-    fuse(b, s);
-    for (int i = own; i < s->nin; i++) in[i] = out;                    /* what an epilogue adds has the result's layout */
-    if (s->bias_in >= own) in[s->bias_in] = FY_PLAIN;
-    for (int i = 0; i < s->nin; i++) FY_TRY(in_layout(b, &s->in[i], in[i]));
-    memcpy(s->in_layout, in, (size_t)s->nin * sizeof *in);
-    s->out_layout = out;
-    for (int i = 0; i < s->nout; i++)
-        if (s->out[i]) b->p->made[s->out[i]->id] = true;
-    if (out == FY_C16 && read_plainly(b, s->out[0])) return push_blocked_output(b, s);
-    if (s->nout && s->out[0]) b->p->layout[s->out[0]->id] = out;
-    return push(b, s);
+    return add_step(b, s, in, out);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------------- */
@@ -364,8 +389,8 @@ static fy_status all(build *b) {
     b->covered = FY_NEWN(&p->arena, struct covered, b->m->nnodes + 1);
     FY_NEED(b->e, b->taken && p->made && b->covered, NOMEM, "out of memory");
     FY_TRY(index_impls(b));
-    FY_TRY(cover_nodes(b));
     FY_TRY(bind_symbols(b));
+    FY_TRY(cover_nodes(b));
     for (const fy_node *n = b->m->graph->first; n; n = n->next)
         if (!b->taken[n->id]) FY_TRY(add_node(b, n));
     for (int64_t i = 0; i < p->steps.n; i++) {

@@ -130,6 +130,9 @@ static const char *const layers[] = {
     "(float[N, 40, 7, 7] x) => (y) { " WEIGHTS("w", "2680", "67, 40, 1, 1") "c = Conv (x, w) y = Mish (c) }",
     "(float[N, 3, 31, 29] x) => (y) { " WEIGHTS("w", "4704", "32, 3, 7, 7") "c = Conv <pads = [3, 3, 3, 3], strides = [2, 2]> (x, w) y = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (c) }",
     "(float[N, 37, 13, 13] x) => (y) { " WEIGHTS("w", "333", "37, 1, 3, 3") "c = Conv <group = 37, pads = [1, 1, 1, 1]> (x, w) y = HardSwish (c) }",
+    "(float[N, 24, 37, 36] x) => (y) { " WEIGHTS("w", "1200", "50, 24, 1, 1") WEIGHTS("d", "450", "50, 1, 3, 3") "a = Conv (x, w) b = HardSwish (a) c = Conv <group = 50, pads = [1, 1, 1, 1]> (b, d) "
+    "g = GlobalAveragePool (c) s = Sigmoid (g) y = Mul (c, s) }",                                                                              /* pointwise and depthwise in one */
+    "(float[N, 64, 7, 7] x) => (y) { " WEIGHTS("w", "44352", "77, 64, 3, 3") "y = Conv <pads = [1, 1, 1, 1]> (x, w) }",                        /* in parts of the reduction */
     "(float[N, 24, 9, 9] x) => (y) { " WEIGHTS("w", "2592", "24, 12, 3, 3") "y = Conv <group = 2> (x, w) }",
     "(float[N, 1100] x) => (y) { " WEIGHTS("w", "108900", "1100, 99") "p = MatMul (x, w) y = Gelu (p) }",                                     /* three pieces of k */
     "(float[N, 29, 65] x) => (y) { " WEIGHTS("w", "17160", "65, 264") "p = MatMul (x, w) y = Softmax (p) }",
