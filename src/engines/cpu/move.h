@@ -12,8 +12,8 @@ void fy_move(fy_moving *m, fy_pool *pool);
 void fy_fill(void *y, const void *x, int64_t n, int bytes);
 bool fy_movable(const fy_value *v);      /* elements of 1, 2, 4 or 8 bytes, no strings */
 
-/* An output and up to 3 operands broadcast to it: neighbouring axes merged; along the last one each operand steps by 0 or 1. */
-#define FY_SPAN 3
+/* An output and up to 8 operands broadcast to it: neighbouring axes merged; along the last one each operand steps by 0 or 1. */
+#define FY_SPAN 8
 typedef struct fy_span {
     int     n, rank;
     int64_t dim[FY_MAX_RANK], step[FY_SPAN][FY_MAX_RANK];
