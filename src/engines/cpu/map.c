@@ -39,7 +39,7 @@ static const map_op *op_of(const fy_node *n) {
     return NULL;
 }
 
-static int number_of(fy_dtype t) {
+int fy_cpu_number(fy_dtype t) {
     static const fy_dtype dtype[] = {
 #define NUMBER(name, T, dtype) FERRY_##dtype,
         FY_NUMBERS(NUMBER)
@@ -85,15 +85,15 @@ static void parameters(recipe *r, const fy_node *n) {
 static const char *plan(recipe *r, const fy_node *n, const fy_loops *l) {
     const map_op *op = op_of(n);
     const fy_value *x = fy_in(n, 0), *y = fy_outv(n, 0);
-    int own = x ? number_of(x->type.dtype) : NO;
-    if (!op || own == NO || number_of(y->type.dtype) == NO) return "another dtype";
+    int own = x ? fy_cpu_number(x->type.dtype) : NO;
+    if (!op || own == NO || fy_cpu_number(y->type.dtype) == NO) return "another dtype";
     *r = (recipe){.op = op, .single = op->single, .act = op->act, .number = is_half(own) ? FY_NUMBER_F32 : own};
     r->out = op->test ? FY_NUMBER_BOOL : r->number;
     for (int i = 0; i < n->nin; i++) {
         const fy_value *v = fy_in(n, i);
         if (!v) continue;
         if (r->n == FY_SPAN) return "more than 8 operands";
-        if (number_of(v->type.dtype) != own && strcmp(op->op, "Pow")) return "operands of different dtypes";
+        if (fy_cpu_number(v->type.dtype) != own && strcmp(op->op, "Pow")) return "operands of different dtypes";
         r->fold[r->n] = op->fold;
         if (i == 2 && op->fold == FY_LOOP_CLIP_LOW) r->fold[r->n] = FY_LOOP_CLIP_HIGH;
         r->in[r->n++] = i;
@@ -183,7 +183,7 @@ static fy_status no_zero(const fy_tensor *t, const fy_loops *l, ferry_error *e) 
     int bytes = fy_elem_bytes(t->dtype);
     for (int64_t at = 0, n = fy_count(t), m; at < n; at += m) {
         m = n - at < BLOCK ? n - at : BLOCK;
-        l->pair[FY_LOOP_EQUAL][number_of(t->dtype)](found, from + at * bytes, &zero, m, 2);
+        l->pair[FY_LOOP_EQUAL][fy_cpu_number(t->dtype)](found, from + at * bytes, &zero, m, 2);
         const unsigned char *first = memchr(found, 1, (size_t)m);
         FY_NEED(e, !first, VALUE, "division by zero: the divisor's element %lld is 0", (long long)(at + (first - found)));
     }
@@ -194,11 +194,11 @@ static fy_status run_map(work *w, const fy_step *s, fy_exec *x, ferry_error *e) 
     fy_tensor *y = fy_step_out(s, x, 0);
     for (int i = 0; i < w->r->n; i++) {
         w->x[i] = fy_step_in(s, x, w->r->in[i]);
-        w->number[i] = number_of(w->x[i]->dtype);
+        w->number[i] = fy_cpu_number(w->x[i]->dtype);
     }
     w->k = x->k;
     w->y = y->data;
-    w->y_number = number_of(y->dtype);
+    w->y_number = fy_cpu_number(y->dtype);
     w->y_bytes = fy_elem_bytes(y->dtype);
     if (w->r->quotient) FY_TRY(no_zero(w->x[1], &x->k->loops, e));
     fy_span span = {.fn = blocks, .ctx = w};
@@ -216,12 +216,12 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
 
 static const char *can_cast(const fy_site *s) {
     const fy_value *x = fy_in(s->node, 0), *y = fy_outv(s->node, 0);
-    return number_of(x->type.dtype) != NO && number_of(y->type.dtype) != NO ? NULL : "strings, complex numbers, or elements of less than a byte";
+    return fy_cpu_number(x->type.dtype) != NO && fy_cpu_number(y->type.dtype) != NO ? NULL : "strings, complex numbers, or elements of less than a byte";
 }
 
 static fy_status run_cast(const fy_step *s, fy_exec *x, ferry_error *e) {
     static const map_op none = {"", NO, NO, NO, false, false};
-    int number = number_of(fy_step_in(s, x, 0)->dtype);
+    int number = fy_cpu_number(fy_step_in(s, x, 0)->dtype);
     recipe r = {.op = &none, .n = 1, .single = NO, .act = NO, .number = number, .out = number};
     work w = {.r = &r};
     return run_map(&w, s, x, e);
