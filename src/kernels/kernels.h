@@ -9,6 +9,7 @@
 
 #include "base/cpu.h"
 #include "base/status.h"
+#include "kernels/loops.h"
 
 #define FY_LANES 16                      /* channels in a block of the c16 layout; lanes of one vector of the body files */
 #define FY_GEMM_KC 512                   /* the reduced dimension of a product is summed in pieces of this length */
@@ -105,10 +106,12 @@ typedef struct fy_kernels {
     void (*log_softmax_rows)(float *y, const float *x, int64_t rows, int64_t n);
     void (*scale_c16)(float *y, const float *x, const float *scale, int64_t n);                                    /* y = x times scale[16], lane by lane, over n pixels; y may be x */
     void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
+    fy_loops loops;                      /* elementwise, of every dtype */
 } fy_kernels;
 
 /* The table for an instruction set; levels that this build or CPU lacks give the best one below. */
 void fy_kernels_init(fy_kernels *k, fy_isa isa);
+void fy_loops_init(fy_loops *l, fy_isa isa);
 /* Packs columns of b (element [i, j] = b[i * row + j * col]) into panels of nr: dst holds ceil(n / nr) * nr * k values. */
 void fy_gemm_pack_f32(float *dst, const float *b, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t panel, int64_t panel_end);
 

@@ -12,6 +12,7 @@ void fy_kernels_fill_avx512(fy_kernels *k);
 void fy_kernels_init(fy_kernels *k, fy_isa isa) {
     *k = (fy_kernels){.isa = FY_ISA_GENERIC};
     fy_kernels_fill_generic(k);
+    fy_loops_init(&k->loops, isa);
 #if defined(__x86_64__)
     if (isa >= FY_ISA_AVX2) {
         k->isa = FY_ISA_AVX2;
