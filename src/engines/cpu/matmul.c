@@ -72,8 +72,8 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 
 typedef struct work { const fy_step *s; const fy_exec *x; fy_gemm_f32 g; fy_cpu_pieces p; } work;
 
-fy_cpu_pieces fy_cpu_pieces_of(const fy_exec *x, int64_t m, int64_t n, int64_t most) {
-    fy_cpu_pieces p = {.m = m, .n = n, .all = (n + x->k->gemm_nr - 1) / x->k->gemm_nr, .row_pieces = (m + 223) / 224, .panels = most / x->k->gemm_nr};
+fy_cpu_pieces fy_cpu_pieces_of(const fy_exec *x, int64_t m, int64_t n) {
+    fy_cpu_pieces p = {.m = m, .n = n, .all = (n + x->k->gemm_nr - 1) / x->k->gemm_nr, .row_pieces = (m + 223) / 224, .panels = 2048 / x->k->gemm_nr};
     int threads = fy_pool_threads(x->pool);
     p.rows = (m + p.row_pieces - 1) / p.row_pieces;
     while (threads > 1 && p.panels > 1 && p.row_pieces * ((p.all + p.panels - 1) / p.panels) < 3 * threads) p.panels /= 2;
@@ -117,7 +117,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     w.g.e.bias = bias ? bias->data : NULL;
     w.g.e.add = add ? add->data : NULL;
     if (!w.g.m || !w.g.n) return FY_OK;
-    w.p = fy_cpu_pieces_of(x, w.g.m, w.g.n, 512);
+    w.p = fy_cpu_pieces_of(x, w.g.m, w.g.n);
     fy_for(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, piece, &w);
     return FY_OK;
 }

@@ -41,7 +41,8 @@ static void gemm_tile(int rows, const gemm_place *p) {
     switch (rows) { GEMM_ROWS(GEMM_CASE) default: break; }
 }
 
-#define GEMM_CHUNK (512 / GEMM_NR)        /* panels that stay in the second-level cache while rows pass by: at most 1 MiB */
+/* Panels that stay in the second-level cache while rows pass by, 256 KiB; where rows are copied for each chunk, 1 MiB. */
+#define GEMM_CHUNK(copies) ((copies ? 512 : 128) / GEMM_NR)
 #define GEMM_APART (FY_GEMM_KC + 16)      /* rows of A in the first-level cache: not a multiple of its 4 KiB ways apart */
 
 /* Rows whose distance maps them onto few sets of the cache are copied together first. */
@@ -55,10 +56,9 @@ FY_INLINE void gemm_copy(float *to, const float *from, int64_t row, int rows, in
 }
 
 /* `next`: the piece of a panel that is wanted after these, of `next_panels` whose rows are k long; NULL: none. */
-static void gemm_chunk(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end, int64_t k, int64_t kc, const float *next, int64_t next_panels) {
+static void gemm_chunk(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end, int64_t k, int64_t kc, const float *next, int64_t next_panels, bool copies) {
     float room[GEMM_MR * GEMM_APART];
     int64_t tiles = (row_end - row + GEMM_MR - 1) / GEMM_MR, lines = (kc * GEMM_NV + tiles - 1) / tiles, blocks = (kc + GEMM_BLOCK - 1) / GEMM_BLOCK;
-    bool copies = panel_end - panel > 1 && g->a_row % 1024 == 0;
     gemm_place p = {.a_row = copies ? GEMM_APART : g->a_row, .c_row = g->c_row, .kc = kc, .first = k == 0, .last = k + kc >= g->k, .clamp = g->e.act == FY_ACT_CLAMP,
                     .lo = g->e.p[0], .hi = g->e.p[1]};
     for (int64_t t = 0, r = row; t < tiles; t++) {
@@ -84,10 +84,12 @@ static void gemm_chunk(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64
 }
 
 static void gemm_f32(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end) {
+    const bool copies = panel_end - panel > 1 && g->a_row % 1024 == 0;
+    const int64_t chunk = GEMM_CHUNK(copies);
     for (int64_t k = 0; k < g->k || (k == 0 && g->k == 0); k += FY_GEMM_KC)
-        for (int64_t j = panel; j < panel_end; j += GEMM_CHUNK) {
-            int64_t after = j + GEMM_CHUNK, kc = g->k - k < FY_GEMM_KC ? g->k - k : FY_GEMM_KC, left = panel_end - after;
+        for (int64_t j = panel; j < panel_end; j += chunk) {
+            int64_t after = j + chunk, kc = g->k - k < FY_GEMM_KC ? g->k - k : FY_GEMM_KC, left = panel_end - after;
             const float *next = left > 0 ? g->b + after * GEMM_NR * g->k + k * GEMM_NR : k + kc < g->k ? g->b + panel * GEMM_NR * g->k + (k + kc) * GEMM_NR : NULL;
-            gemm_chunk(g, row, row_end, j, left > 0 ? after : panel_end, k, kc, next, left > 0 ? left : panel_end - panel);
+            gemm_chunk(g, row, row_end, j, left > 0 ? after : panel_end, k, kc, next, left > 0 ? left : panel_end - panel, copies);
         }
 }
