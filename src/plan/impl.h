@@ -50,7 +50,7 @@ struct fy_impl {
     uint32_t flags;
 };
 enum {
-    FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes: shares its buffer, run does nothing */
+    FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes, or a part of it (fy_step.part): shares its buffer, run does nothing */
     FY_IMPL_INPLACE = 2                  /* output 0 may take the buffer of any input of the same size that ends here */
 };
 
@@ -68,6 +68,7 @@ struct fy_step {
     fy_epilogue    epilogue;             /* what fuse() collected; pointers are set by run */
     int            bias_in, add_in;      /* inputs that hold the epilogue's operands; -1: none */
     void          *data;                 /* prepare()'s */
+    int64_t        part;                 /* ALIAS: output 0 begins this many times its size into input 0; below 0: from the end */
     int            index;
     bool           sized;                /* as the site had it */
 };
