@@ -29,8 +29,11 @@ FY_INLINE void gemm_rows(const int ROWS, const gemm_place *p) {
             __builtin_prefetch(b + GEMM_AHEAD);
             GEMM_SECOND(__builtin_prefetch(b + GEMM_AHEAD + 16);)
             GEMM_ROWS(GEMM_STEP)
-            a0++, a1++, a2++, a3++, a4++;
-            FY_KEEP(a0); FY_KEEP(a1); FY_KEEP(a2); FY_KEEP(a3); FY_KEEP(a4);
+            a0++; FY_KEEP(a0);
+            if (ROWS > 3) { a1++; FY_KEEP(a1); }
+            if (ROWS > 6) { a2++; FY_KEEP(a2); }
+            if (ROWS > 9) { a3++; FY_KEEP(a3); }
+            if (ROWS > 12) { a4++; FY_KEEP(a4); }
         }
     }
     GEMM_ROWS(GEMM_END)
