@@ -46,7 +46,7 @@ static void test_precision(void **state) {
     assert_int_equal(ASK(ferry_bench, &r, &e, {"seconds", "0"}, {"engine", "reference"}, {"precision", "bf16"}), FERRY_USAGE);
     assert_non_null(strstr(e.text, "computes in f32"));
     assert_int_equal(ASK(ferry_profile, &r, &e, {"seconds", "0"}, {"precision", "bf16"}), FERRY_OK);
-    assert_non_null(strstr(ferry_report_json(r), "gemm.bf16"));
+    assert_non_null(strstr(ferry_report_json(r), "matmul.bf16"));
     ferry_report_free(r);
 }
 
