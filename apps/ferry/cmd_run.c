@@ -27,6 +27,7 @@ static const cli_flag flags[] = {
     {"--threads", "N", "default: the cores allowed to us"},
     CLI_PLUGIN,
     {"--exact", NULL, "no algorithm whose rounding differs from the direct one (Winograd)"},
+    {"--precision", "P", "f32 (default), or bf16: products with constant operands round them to bfloat16, sums stay f32; engine ferry"},
     {0},
 };
 
@@ -365,11 +366,11 @@ static int run(const cli_args *a) {
     ferry_error e = {0};
     char options[256];
     size_t nlabels = 0;
-    const char *threads = cli_get(a, "threads"), *engine = cli_get(a, "engine"), *labels = cli_get(a, "labels");
+    const char *threads = cli_get(a, "threads"), *engine = cli_get(a, "engine"), *precision = cli_get(a, "precision"), *labels = cli_get(a, "labels");
     char **label = labels ? read_labels(labels, &nlabels) : NULL;
     if (labels && !label) return cli_usage("run", "--labels %s cannot be read", labels);
-    snprintf(options, sizeof options, "%s%s %s%s%s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "",
-        cli_has(a, "exact") ? " exact" : "");
+    snprintf(options, sizeof options, "%s%s %s%s%s%s%.20s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "",
+        cli_has(a, "exact") ? " exact" : "", precision ? " precision=" : "", precision ? precision : "");
     ferry_registry *plugins = load_plugins(a, &e);
     ferry_model *m = e.kind ? NULL : ferry_open_with(a->at[0], options, plugins, &e);
     ferry_registry_free(plugins);

@@ -121,6 +121,8 @@ typedef struct ferry_port {
  *   plugin=PATH                                               operators from a shared object (ferry/plugin.h); may be repeated
  *   exact                                                     no algorithm whose rounding differs from the direct one (Winograd); engines
  *                                                             that have no such choice ignore it
+ *   precision=f32 or bf16 [f32]                               bf16: MatMul and Gemm with a constant second operand round both operands to bfloat16
+ *                                                             and sum in f32; all else stays f32. Engine ferry alone (USAGE)
  * The file is mapped and must not be changed while the model is open. NULL on failure: NOFILE, READ, FORMAT, CORRUPT, OP,
  * UNSUPPORTED, ENGINE, NOMEM ... */
 FERRY_API ferry_model *ferry_open(const char *path, const char *options, ferry_error *e);

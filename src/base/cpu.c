@@ -24,6 +24,11 @@ fy_isa fy_cpu_has(void) {
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1u << 5 ? FY_ISA_AVX512_BF16 : FY_ISA_AVX512_VNNI;
 }
 
+static bool dot_is_fast(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541u && d == 0x69746e65u && c == 0x444d4163u;       /* AuthenticAMD */
+}
+
 void fy_cpu_name(char name[64]) {
     unsigned r[12];
     memset(name, 0, 64);
@@ -41,6 +46,8 @@ fy_isa fy_cpu_has(void) { return FY_ISA_NEON; }          /* part of the architec
 #else
 fy_isa fy_cpu_has(void) { return FY_ISA_GENERIC; }
 #endif
+
+static bool dot_is_fast(void) { return false; }
 
 void fy_cpu_name(char name[64]) { memcpy(name, "unknown", 8); }
 #endif
@@ -68,4 +75,9 @@ fy_isa fy_cpu_isa(void) {
         atomic_store_explicit(&kept, isa, memory_order_relaxed);
     }
     return (fy_isa)isa;
+}
+
+bool fy_cpu_bf16_pays(void) {
+    fy_isa asked;
+    return fy_cpu_isa() >= FY_ISA_AVX512_BF16 && (dot_is_fast() || (fy_isa_find(fy_knob_str("FERRY_CPU"), &asked) && asked == FY_ISA_AVX512_BF16));
 }

@@ -14,6 +14,10 @@ fy_isa      fy_cpu_isa(void);                                /* the same, narrow
 const char *fy_isa_name(fy_isa isa);
 bool        fy_isa_find(const char *name, fy_isa *isa);      /* false: no such name */
 
+/* Do dot products of bfloat16 do more than FMAs of f32? With AMD's (Zen 4 on) twice as much; Intel's, in CPUs that have AMX for it, half as much:
+ * there they are used only where FERRY_CPU asks for that level by name. */
+bool fy_cpu_bf16_pays(void);
+
 /* The maker's name of the CPU, or "unknown". */
 void fy_cpu_name(char name[64]);
 

@@ -151,6 +151,35 @@ static fy_status gemm(bench *b, int64_t m, int64_t n, int64_t k, const char *wha
     return st;
 }
 
+static void run_bf16(const fy_kernels *k, void *arg) {
+    const fy_gemm_bf16 *g = arg;
+    k->gemm_bf16(g, 0, g->m, 0, (g->n + k->gemm_nr - 1) / k->gemm_nr);
+}
+
+static fy_status gemm_bf16(bench *b, int64_t m, int64_t n, int64_t k, const char *what) {
+    int64_t nr = b->k->gemm_nr, panels = (n + nr - 1) / nr, row = k * b->k->bf16_bytes + 64;
+    float *x = numbers(m * k, 1), *w = numbers(n * k, 2), *packed = numbers(panels * nr * k / 2, 3), *c = numbers(m * n, 4), *a = numbers(m * row / 4, 5);
+    fy_status st = FY_OK;
+    if (!x || !a || !w || !packed || !c) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+    else {
+        fy_buf shape = {0};
+        fy_gemm_bf16 g = {.a = a, .b = (const uint16_t *)(const void *)packed, .c = c, .m = m, .n = n, .k = k, .a_row = row, .c_row = n};
+        fy_gemm_pack_bf16((uint16_t *)(void *)packed, w, k, n, n, 1, (int)nr, 0, panels);
+        for (int64_t i = 0; i < m; i++) b->k->bf16_rows((char *)a + i * row, x + i * k, k);
+        double rate = 2e-9 * (double)m * (double)n * (double)k / best_of(b->k, run_bf16, &g);
+        fy_buf_fmt(&shape, "%lldx%lldx%lld %s", (long long)m, (long long)n, (long long)k, what);
+        if (shape.oom) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+        else tell(b, "gemm_bf16", shape.at, rate, "GFLOP/s", rate / b->peak);
+        fy_buf_free(&shape);
+    }
+    fy_free_aligned(x);
+    fy_free_aligned(a);
+    fy_free_aligned(w);
+    fy_free_aligned(packed);
+    fy_free_aligned(c);
+    return st;
+}
+
 /* ---- convolutions ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct layer { const char *name; int64_t cin, cout, size, kernel, stride; bool depthwise; } layer;
@@ -201,7 +230,7 @@ static fy_status conv(bench *b, const layer *l) {
 fy_status fy_kernels_bench(fy_report *r, fy_jsonw *w, const fy_kernels *k, const fy_kernel_options *o, ferry_error *e) {
     static const struct { int64_t m, n, k; const char *what; } products[] = {
         {1024, 1024, 1024, ""}, {196, 256, 1024, "ResNet-50 conv4"}, {49, 512, 2048, "ResNet-50 conv5"}, {128, 384, 384, "MiniLM"}, {128, 1536, 384, "MiniLM"},
-        {128, 384, 1536, "MiniLM"}, {197, 768, 3072, "ViT-B/16"}, {197, 3072, 768, "ViT-B/16"}, {197, 768, 768, "ViT-B/16"},
+        {128, 384, 1536, "MiniLM"}, {197, 768, 3072, "ViT-B/16"}, {197, 3072, 768, "ViT-B/16"}, {197, 768, 768, "ViT-B/16"}, {197, 2304, 768, "ViT-B/16"}, {128, 768, 768, "BERT"}, {1, 3072, 768, "GPT-2 step"},
     };
     bench b = {.k = k, .r = r, .w = w, .e = e, .o = o};
     double done = 0, seconds = best_of(k, run_peak, &done);
@@ -214,6 +243,10 @@ fy_status fy_kernels_bench(fy_report *r, fy_jsonw *w, const fy_kernels *k, const
     for (int i = 0; i < FY_COUNT(products) && chosen(&b, "gemm_f32"); i++) {
         if (o->progress) o->progress(o->ctx, "gemm_f32", (double)i / FY_COUNT(products));
         FY_TRY(gemm(&b, products[i].m, products[i].n, products[i].k, products[i].what));
+    }
+    for (int i = 0; i < FY_COUNT(products) && chosen(&b, "gemm_bf16"); i++) {
+        if (o->progress) o->progress(o->ctx, "gemm_bf16", (double)i / FY_COUNT(products));
+        FY_TRY(gemm_bf16(&b, products[i].m, products[i].n, products[i].k, products[i].what));
     }
     for (int i = 0; i < FY_COUNT(layers); i++) {
         if (o->progress) o->progress(o->ctx, layers[i].name, (double)i / FY_COUNT(layers));

@@ -128,7 +128,8 @@ static fy_status check_all(suite *s, ferry_error *e) {
 static fy_status bench_all(suite *s, ferry_error *e) {
     fy_jsonw_array(&s->w, "levels");
     for (int i = 0; i < s->n; i++) {
-        bool new_level = s->o->isa || s->table[i].isa == FY_ISA_GENERIC || !same_slot(&s->table[i], &s->below[i], &slots[0]);
+        bool new_level = s->o->isa || s->table[i].isa == FY_ISA_GENERIC;
+        for (int k = 0; k < FY_COUNT(slots); k++) new_level |= wanted(s, &slots[k]) && !same_slot(&s->table[i], &s->below[i], &slots[k]);
         if (new_level) FY_TRY(fy_kernels_bench(s->r, &s->w, &s->table[i], s->o, e));
     }
     fy_jsonw_end_array(&s->w);

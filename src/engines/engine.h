@@ -16,6 +16,7 @@ typedef struct fy_engine_options {
     const char *path;                    /* the .onnx file that the model was read from: foreign engines read that very file; NULL: none,
                                             then they are given the graph serialised at the canonical opset */
     bool        exact;                   /* no algorithm whose rounding differs from the direct one; engines that have none ignore it */
+    bool        bf16;                    /* products with constants round their operands to bfloat16; our engine alone */
 } fy_engine_options;
 
 struct fy_engine {

@@ -38,6 +38,16 @@ typedef struct fy_gemm_f32 {
     fy_epilogue  e;
 } fy_gemm_f32;
 
+/* The same with operands rounded to bfloat16 and sums in f32. a: rows as bf16_rows makes them, a_row bytes apart; b: panels as fy_gemm_pack_bf16
+ * makes them. k is even: an odd one is made so by zeros. */
+typedef struct fy_gemm_bf16 {
+    const void     *a;
+    const uint16_t *b;
+    float          *c;
+    int64_t         m, n, k, a_row, c_row;
+    fy_epilogue     e;
+} fy_gemm_bf16;
+
 /* A two-dimensional convolution of one sample in the c16 layout, padding already there. Rows [row, row_end) of the output channels of one
  * group (of gemm_nr channels; depthwise: one block of 16). Steps are in floats. */
 typedef struct fy_conv_c16 {
@@ -66,6 +76,9 @@ typedef enum fy_binary {
 
 /* The signatures. */
 typedef void fy_kernel_gemm(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end);
+typedef void fy_kernel_gemm_bf16(const fy_gemm_bf16 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end);
+/* x rounded to bfloat16 as gemm_bf16 takes its first operand: (n + 1) / 2 * 2 values of bf16_bytes each (floats, or bfloat16). */
+typedef void fy_kernel_bf16_rows(void *to, const float *x, int64_t n);
 typedef void fy_kernel_conv(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t row_end);
 typedef fy_kernel_conv fy_kernel_depthwise;      /* group is a block */
 typedef void fy_kernel_winograd_in(float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left);
@@ -89,6 +102,7 @@ typedef struct fy_attention_row { const float *add; const unsigned char *keep; f
 typedef struct fy_kernels {
     fy_isa isa;
     int    gemm_nr, gemm_mr;             /* columns of a panel; most rows of a tile */
+    int    bf16_bytes;                   /* of a value of gemm_bf16's first operand */
 #define KERNEL(slot, signature, ulps, floor) fy_kernel_##signature *slot;
 #define BINARY(OP, name)
 #define UNARY(ACT, name, ulps, floor)
@@ -114,5 +128,8 @@ void fy_kernels_init(fy_kernels *k, fy_isa isa);
 void fy_loops_init(fy_loops *l, fy_isa isa);
 /* Packs columns of b (element [i, j] = b[i * row + j * col]) into panels of nr: dst holds ceil(n / nr) * nr * k values. */
 void fy_gemm_pack_f32(float *dst, const float *b, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t panel, int64_t panel_end);
+/* The same, rounded to bfloat16 (to nearest even; below the normal numbers: 0): dst holds ceil(n / nr) * nr * (k + 1) / 2 * 2 values, those of
+ * rows k and k + 1 of a column next to each other. */
+void fy_gemm_pack_bf16(uint16_t *dst, const float *b, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t panel, int64_t panel_end);
 
 #endif

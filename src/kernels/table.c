@@ -8,6 +8,7 @@ void fy_kernels_fill_generic(fy_kernels *k);
 void fy_kernels_fill_neon(fy_kernels *k);
 void fy_kernels_fill_avx2(fy_kernels *k);
 void fy_kernels_fill_avx512(fy_kernels *k);
+void fy_kernels_fill_avx512bf16(fy_kernels *k);
 
 void fy_kernels_init(fy_kernels *k, fy_isa isa) {
     *k = (fy_kernels){.isa = FY_ISA_GENERIC};
@@ -22,6 +23,7 @@ void fy_kernels_init(fy_kernels *k, fy_isa isa) {
         k->isa = isa;
         fy_kernels_fill_avx512(k);
     }
+    if (isa >= FY_ISA_AVX512_BF16) fy_kernels_fill_avx512bf16(k);
 #elif defined(__aarch64__)
     if (isa >= FY_ISA_NEON) {
         k->isa = FY_ISA_NEON;
@@ -59,5 +61,23 @@ void fy_gemm_pack_f32(float *dst, const float *b, int64_t k, int64_t n, int64_t 
             for (int c = 0; c < cols; c++) to[c] = from[c * col];
             for (int c = cols; c < nr; c++) to[c] = 0;
         }
+    }
+}
+
+static uint16_t rounded(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    if ((u & 0x7fffffffu) < 0x00800000u) return (uint16_t)(u >> 16 & 0x8000u);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+void fy_gemm_pack_bf16(uint16_t *dst, const float *b, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t panel, int64_t panel_end) {
+    int64_t even = (k + 1) / 2 * 2;
+    for (int64_t j = panel; j < panel_end; j++) {
+        uint16_t *to = dst + j * nr * even;
+        for (int64_t i = 0; i < even; i += 2)
+            for (int64_t c = j * nr; c < (j + 1) * nr; c++)
+                for (int64_t q = i; q < i + 2; q++) *to++ = c < n && q < k ? rounded(b[q * row + c * col]) : 0;
     }
 }

@@ -125,15 +125,22 @@ static fy_status place_output(running *k, const fy_value *v) {
 static fy_status run_alias(running *k, const fy_step *s) {
     const fy_tensor *from = fy_step_in(s, &k->x, 0);
     const fy_value *v = s->out[0];
+    char *data = from->data;
+    if (s->part) {
+        fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], data);
+        int64_t each = fy_count(&seen), parts = each ? fy_count(from) / each : 0, part = s->part < 0 ? s->part + parts : s->part;
+        FY_NEED(k->e, !each || (part >= 0 && part < parts), INDEX, "index %lld of %lld", (long long)s->part, (long long)parts);
+        if (each) data += part * each * fy_elem_bytes(v->type.dtype);
+    }
     if (k->x.plan->last[v->id] != INT32_MAX) {
         fy_rval *out = &k->x.value[v->id];
         fy_rval_free(out);
-        *out = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], from->data)};
+        *out = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], data)};
         out->t.own = fy_storage_ref(from->own);              /* memory of its own goes with its last reader, not before */
         return FY_OK;
     }
     FY_TRY(place_output(k, v));
-    fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], from->data);
+    fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], data);
     fy_tensor_copy(&k->x.value[v->id].t, &seen);
     return FY_OK;
 }

@@ -22,6 +22,7 @@ typedef struct fy_site {
     const fy_node    *node;
     const fy_kernels *k;
     bool              exact;             /* no algorithm whose rounding differs from the direct one (Winograd) */
+    bool              bf16;              /* products with constants may round their operands to bfloat16 */
     bool              sized;             /* the sizes of inputs and outputs follow from those of the model's inputs: other layouts are possible */
     const fy_layout  *layout;            /* of each input, as it comes */
 } fy_site;
@@ -50,7 +51,7 @@ struct fy_impl {
     uint32_t flags;
 };
 enum {
-    FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes: shares its buffer, run does nothing */
+    FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes, or a part of it (fy_step.part): shares its buffer, run does nothing */
     FY_IMPL_ALIKE = 4,                   /* all outputs have the layout that layouts() gives for the first */
     FY_IMPL_INPLACE = 2                  /* output 0 may take the buffer of any input of the same size that ends here */
 };
@@ -69,6 +70,7 @@ struct fy_step {
     fy_epilogue    epilogue;             /* what fuse() collected; pointers are set by run */
     int            bias_in, add_in;      /* inputs that hold the epilogue's operands; -1: none */
     void          *data;                 /* prepare()'s */
+    int64_t        part;                 /* ALIAS: output 0 begins this many times its size into input 0; below 0: from the end */
     int            index;
     bool           sized;                /* as the site had it */
 };

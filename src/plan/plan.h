@@ -11,7 +11,7 @@ typedef struct fy_plan_options {
     const fy_impl *const *impl;          /* the engine's table, in order of preference; ends with NULL. What none can do is run by reference kernels */
     const fy_kernels     *kernels;
     const fy_hooks       *hooks;
-    bool                  exact;
+    bool                  exact, bf16;
 } fy_plan_options;
 
 /* Sizes and places for one combination of input sizes. */

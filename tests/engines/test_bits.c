@@ -143,11 +143,11 @@ static const char *const layers[] = {
 
 typedef struct rig { fy_model *m; fy_compiled *c; fy_session *s; } rig;
 
-static void rig_open(rig *r, const char *body, int threads) {
+static void rig_open(rig *r, const char *body, int threads, bool bf16) {
     ferry_error e;
     const fy_engine *engine = fy_engine_find("ferry");
     r->m = model_of(body);
-    assert_ok(engine->compile(&r->c, r->m, &(fy_engine_options){.threads = threads}, &e), e);
+    assert_ok(engine->compile(&r->c, r->m, &(fy_engine_options){.threads = threads, .bf16 = bf16}, &e), e);
     assert_ok(engine->session(&r->s, r->c, &e), e);
 }
 
@@ -174,16 +174,16 @@ static void rig_run(rig *r, fy_rval *out, const int *sample, int n) {
     fy_rval_free(&in);
 }
 
-static void check_layer(const char *body) {
+static void check_layer(const char *body, bool bf16) {
     static const int all[BATCH] = {0, 1, 2, 3, 4};
     rig one;
     fy_rval whole = {0}, part = {0};
-    rig_open(&one, body, 1);
+    rig_open(&one, body, 1, bf16);
     rig_run(&one, &whole, all, BATCH);
     size_t bytes = (size_t)fy_count(&whole.t) * sizeof(float), each = bytes / BATCH;
     for (int threads = 1; threads <= 8; threads++) {
         rig r;
-        rig_open(&r, body, threads);
+        rig_open(&r, body, threads, bf16);
         rig_run(&r, &part, all, BATCH);
         if (memcmp(part.t.data, whole.t.data, bytes)) fail_msg("%d threads change bits of %s", threads, body);
         fy_rval_free(&part);
@@ -201,7 +201,10 @@ static void check_layer(const char *body) {
 
 static void test_layers(void **state) {
     (void)state;
-    for (int i = 0; i < FY_COUNT(layers); i++) check_layer(layers[i]);
+    for (int i = 0; i < FY_COUNT(layers); i++) {
+        check_layer(layers[i], false);
+        if (strstr(layers[i], "MatMul")) check_layer(layers[i], true);
+    }
 }
 
 int main(void) {

@@ -51,13 +51,15 @@ static fy_status make(fy_compiled *c, const fy_model *m, const fy_engine_options
     c->max_steps = o ? o->max_steps : 0;
     c->impl = all_impls();
     FY_NEED(e, c->pool && c->impl, NOMEM, "out of memory");
-    fy_kernels_init(&c->kernels, fy_cpu_isa());
+    fy_isa isa = fy_cpu_isa();
+    if (isa == FY_ISA_AVX512_BF16 && !fy_cpu_bf16_pays()) isa = FY_ISA_AVX512_VNNI;          /* all but the dot products of bfloat16 */
+    fy_kernels_init(&c->kernels, isa);
     FY_TRY(fy_model_copy(&c->model, m, e));
     FY_TRY(fy_infer_model(c->model, e));
     bool own = m->registry == fy_registry_builtin();         /* passes go by the names of operators: not where they mean something else */
     fy_pass_options passes = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true, .pool = c->pool, .hooks = fy_hooks_builtin()};
     if (own) FY_TRY(fy_passes_run(c->model, &passes, e));
-    fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .exact = o && o->exact};
+    fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .exact = o && o->exact, .bf16 = o && o->bf16};
     return fy_plan_new(&c->plan, c->model, &plan, e);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * all.h - the bodies in order, and the function that puts them into a table: included once for each instruction set, after its simd header. */
+#include "kernels/body/tile.h"
 #include "kernels/body/gemm.h"
+#include "kernels/body/bf16.h"
 #include "kernels/body/conv.h"
 #include "kernels/body/winograd.h"
 #include "kernels/body/math.h"
@@ -17,6 +19,7 @@ void FY_FILL(ISA)(fy_kernels *k);
 void FY_FILL(ISA)(fy_kernels *k) {
     k->gemm_nr = GEMM_NR;
     k->gemm_mr = GEMM_MR;
+    k->bf16_bytes = sizeof(float);
 #define KERNEL(slot, signature, ulps, floor) k->slot = slot;
 #define BINARY(OP, name) k->binary[FY_##OP] = binary_##name;
 #define UNARY(ACT, name, ulps, floor) k->unary[FY_ACT_##ACT] = unary_##name;
