@@ -9,6 +9,7 @@
 
 #include "base/cpu.h"
 #include "base/status.h"
+#include "kernels/int8.h"
 
 #define FY_LANES 16                      /* channels in a block of the c16 layout; lanes of one vector of the body files */
 #define FY_GEMM_KC 512                   /* the reduced dimension of a product is summed in pieces of this length */
@@ -87,6 +88,7 @@ typedef struct fy_attention_row { const float *add; const unsigned char *keep; f
 typedef struct fy_kernels {
     fy_isa isa;
     int    gemm_nr, gemm_mr;             /* columns of a panel; most rows of a tile */
+    int    int8_nr, int8_mr;             /* of products of bytes */
 #define KERNEL(slot, signature, ulps, floor) fy_kernel_##signature *slot;
 #define BINARY(OP, name)
 #define UNARY(ACT, name, ulps, floor)

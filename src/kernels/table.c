@@ -7,6 +7,7 @@
 void fy_kernels_fill_generic(fy_kernels *k);
 void fy_kernels_fill_avx2(fy_kernels *k);
 void fy_kernels_fill_avx512(fy_kernels *k);
+void fy_kernels_fill_avx512vnni(fy_kernels *k);
 
 void fy_kernels_init(fy_kernels *k, fy_isa isa) {
     *k = (fy_kernels){.isa = FY_ISA_GENERIC};
@@ -20,6 +21,7 @@ void fy_kernels_init(fy_kernels *k, fy_isa isa) {
         k->isa = isa;
         fy_kernels_fill_avx512(k);
     }
+    if (isa >= FY_ISA_AVX512_VNNI) fy_kernels_fill_avx512vnni(k);
 #else
     (void)isa;
 #endif
@@ -52,5 +54,21 @@ void fy_gemm_pack_f32(float *dst, const float *b, int64_t k, int64_t n, int64_t 
             for (int c = 0; c < cols; c++) to[c] = from[c * col];
             for (int c = cols; c < nr; c++) to[c] = 0;
         }
+    }
+}
+
+void fy_pack_s8(int8_t *dst, int32_t *sums, const uint8_t *b, uint8_t flip, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t group, int64_t group_end) {
+    const int64_t fours = (k + 3) / 4;
+    for (int64_t g = group; g < group_end; g++) {
+        int8_t *to = dst + g * fours * 4 * nr;
+        int32_t *sum = sums + g * nr;
+        memset(sum, 0, (size_t)nr * sizeof *sum);
+        for (int64_t i = 0; i < fours; i++)
+            for (int c = 0; c < nr; c++)
+                for (int t = 0; t < 4; t++, to++) {
+                    int64_t at = 4 * i + t, column = g * nr + c;
+                    *to = at < k && column < n ? (int8_t)(b[at * row + column * col] ^ flip) : 0;
+                    sum[c] += *to;
+                }
     }
 }

@@ -23,12 +23,13 @@ typedef struct fy_site {
     const fy_kernels *k;
     bool              exact;             /* no algorithm whose rounding differs from the direct one (Winograd) */
     bool              sized;             /* the sizes of inputs and outputs follow from those of the model's inputs: other layouts are possible */
-    const fy_layout  *layout;            /* of each input, as it comes */
+    const fy_layout  *layout;            /* of each input, as it comes; where the step covers nodes, of cover->in */
+    const struct fy_cover *cover;        /* or NULL */
 } fy_site;
 
 /* Nodes before `node` that a step computes as well: those that only it reads, through any number of values. In the graph's order. */
 #define FY_COVER 24
-typedef struct fy_cover { const fy_node *node[FY_COVER]; const fy_value *in[FY_COVER]; int n, nin; void *data; } fy_cover;
+typedef struct fy_cover { const fy_node *node[FY_COVER]; const fy_value *in[FY_COVER]; int n, nin; void *data; bool sized; } fy_cover;    /* sized: given */
 
 struct fy_impl {
     const char *op, *name;               /* "Conv", "conv.direct"; op NULL: any operator of the domain "" */
