@@ -138,6 +138,15 @@ static bool moves(const fy_node *n) {
     return false;
 }
 
+/* Every use of `was` is one of `by`; the name of an output stays. */
+static void replace(fy_value *was, fy_value *by) {
+    if (was->is_output) {
+        by->name = was->name;
+        was->name = NULL;
+    }
+    fy_value_replace(was, by);
+}
+
 /* A DequantizeLinear like dq of v, whose uses it takes over. */
 static bool behind(qdq *k, const fy_node *dq, fy_node *after, fy_value *bytes, fy_value *was) {
     bytes->type = was->type;
@@ -145,13 +154,7 @@ static bool behind(qdq *k, const fy_node *dq, fy_node *after, fy_value *bytes, f
     fy_node *own = another(dq, after->next, bytes, 1);
     if (!own) { k->oom = true; return false; }
     own->out[0]->type = was->type;
-    bool output = was->is_output;
-    const char *name = was->name;
-    fy_value_replace(was, own->out[0]);
-    if (output) {                        /* the name of an output stays */
-        was->name = NULL;
-        own->out[0]->name = name;
-    }
+    replace(was, own->out[0]);
     return true;
 }
 
@@ -197,8 +200,9 @@ static bool undo(qdq *k, fy_node *n) {
     fy_bytes down, up;
     if (!fy_qdq_is(n, "QuantizeLinear") || !fy_qdq_params(n, &down) || !fy_in(n, 0)->def || !byte_dequantize(fy_in(n, 0)->def, &up)) return false;
     fy_value *x = fy_in(fy_in(n, 0)->def, 0);
-    if (!same_params(&down, &up) || n->out[0]->is_output || !fy_value_visible(x, n->graph)) return false;
-    fy_value_replace(n->out[0], x);
+    if (!same_params(&down, &up) || !fy_value_visible(x, n->graph)) return false;
+    if (n->out[0]->is_output && (!x->def || x->is_output)) return false;
+    replace(n->out[0], x);
     fy_node_remove(n);
     k->changed = true;
     return true;

@@ -71,10 +71,40 @@ FY_INLINE uint32_t dot_four(const uint8_t *x) { uint32_t v; __builtin_memcpy(&v,
 #define DOT_LAST(i) if (ROWS > i) { qx a = qx_set(dot_lanes(x + i * step, rest)); s##i = qa_dot(s##i, a, w0); DOT_SECOND(t##i = qa_dot(t##i, a, w1);) }
 #define DOT_END(i) if (ROWS > i) { iv_store(sums + i * DOT_NR, qa_sum(s##i)); DOT_SECOND(iv_store(sums + i * DOT_NR + 16, qa_sum(t##i));) }
 
-FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at, int rows, const int32_t *sums) {
-    for (int v = 0; v < DOT_NV; v++)
-        for (int i = 0; i < rows; i++)
-            dot_put(p, iv_load(sums + i * DOT_NR + 16 * v), at->column + 16 * v, at->y + v * p->y_block + i * p->y_pixel, p->row ? p->row[at->pixel + i] : 0);
+/* Whole vectors stored as bytes: what dot_put does, with what does not change from pixel to pixel held in registers. */
+FY_INLINE void dot_bytes(const bool BIAS, const bool AGAIN, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
+    const fy_requant *q = &p->q;
+    const iv start = iv_load(q->start + column), zero = iv_set1(AGAIN ? q->zero2 : q->zero), flip = iv_set1(q->add_flip), add_zero = iv_set1(q->add_zero);
+    const fv scale = fv_load(q->scale + column), bias = BIAS ? fv_load(q->bias + column) : fv_zero(), lo = fv_set1(q->lo), hi = fv_set1(q->hi), lo2 = fv_set1(q->lo2), hi2 = fv_set1(q->hi2);
+    const fv k = fv_set1(q->k), k_add = fv_set1(q->k_add);
+    const uint8_t *add = q->add;
+    for (int i = 0; i < rows; i++) {
+        const int64_t to = at + i * p->y_pixel + (i >= from ? jump : 0);
+        fv x = fv_mul(iv_to_float(iv_add(iv_load(sums + i * DOT_NR), start)), scale);
+        if (BIAS) x = fv_add(x, bias);
+        x = fv_min(hi, fv_max(lo, x));
+        if (AGAIN) {
+            fv b = fv_mul(iv_to_float(iv_sub(iv_xor(iv_load_u8(add + to), flip), add_zero)), k_add);
+            x = fv_min(hi2, fv_max(lo2, fv_add(fv_mul(fv_round(x), k), b)));
+        }
+        iv_store_u8((uint8_t *)p->y + to, iv_add(fv_to_int(x), zero));
+    }
+}
+
+/* The sums of a tile: pixels follow each other in y, those from `from` on `jump` elements further. */
+FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
+    const fy_requant *q = &p->q;
+    const bool simple = q->put == FY_PUT_BYTE && !p->row && (!q->again || (q->add && !q->add_row));
+    for (int v = 0; v < DOT_NV; v++, sums += 16) {
+        const int64_t column = at->column + 16 * v, y = at->y + v * p->y_block;
+        if (!simple || column + 16 > p->columns) {
+            for (int i = 0; i < rows; i++) dot_put(p, iv_load(sums + i * DOT_NR), column, y + i * p->y_pixel + (i >= from ? jump : 0), p->row ? p->row[at->pixel + i + (i >= from ? jump / p->y_pixel : 0)] : 0);
+        } else if (q->again) {
+            if (q->bias) dot_bytes(true, true, p, column, y, rows, sums, from, jump);
+            else dot_bytes(false, true, p, column, y, rows, sums, from, jump);
+        } else if (q->bias) dot_bytes(true, false, p, column, y, rows, sums, from, jump);
+        else dot_bytes(false, false, p, column, y, rows, sums, from, jump);
+    }
 }
 
 FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_place *at) {
@@ -99,7 +129,7 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
             }
     int32_t sums[DOT_MR * DOT_NR];
     DOT_ROWS(DOT_END)
-    dot_finish(p, at, ROWS, sums);
+    dot_finish(p, at, ROWS, sums, ROWS, 0);
 }
 
 #define DOT_CASE(i) case i + 1: dot_rows(i + 1, p, at); break;
@@ -107,9 +137,50 @@ static void dot_tile(int rows, const fy_product_u8s8 *p, const dot_place *at) {
     switch (rows) { DOT_ROWS(DOT_CASE) default: break; }
 }
 
+#if DOT_MR == 14
+/* Two short rows of the result as one tile: the second half of its pixels is a row further down. */
+#define PAIR_STEP(i) if (ROWS > i) { qx a = qx_set(dot_four((i < ROWS / 2 ? x : second) + i % (ROWS / 2) * step)); s##i = qa_dot(s##i, a, w0); t##i = qa_dot(t##i, a, w1); }
+FY_INLINE void dot_row_pair(const int ROWS, const fy_product_u8s8 *p, const dot_place *at) {
+    DOT_ROWS(DOT_BEGIN)
+    const int8_t *w = at->w;
+    const int64_t step = p->x_step[1], down = p->x_step[0];
+    for (int64_t b = 0; b < p->in_blocks; b++)
+        for (int64_t i = 0; i < p->kernel[0]; i++)
+            for (int64_t j = 0; j < p->kernel[1]; j++) {
+                const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1], *second = x + down;
+                for (int64_t k = 0; k < p->lanes; k += 4, x += 4, second += 4, w += 4 * DOT_NR) {
+                    qw w0 = qw_load(w), w1 = qw_load(w + 64);
+                    DOT_ROWS(PAIR_STEP)
+                }
+            }
+    int32_t sums[DOT_MR * DOT_NR];
+    DOT_ROWS(DOT_END)
+    dot_finish(p, at, ROWS, sums, ROWS / 2, (p->out[1] - ROWS / 2) * p->y_pixel);
+}
+
+FY_NOINLINE static void dot_pair(const fy_product_u8s8 *p, const dot_place *at) {
+    switch (p->out[1]) {
+    case 4: dot_row_pair(8, p, at); break;
+    case 5: dot_row_pair(10, p, at); break;
+    case 6: dot_row_pair(12, p, at); break;
+    default: dot_row_pair(14, p, at); break;
+    }
+}
+#endif
+
 static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, int64_t row_end) {
     dot_place at = {.w = p->w + group * p->w_group, .column = group * DOT_NR};
     for (int64_t r = row; r < row_end; r++) {
+#if DOT_MR == 14
+        if (p->out[1] >= 4 && p->out[1] <= 7 && p->lanes % 4 == 0 && r + 1 < row_end && (r + 2) * p->out[1] <= p->pixels) {
+            at.x = p->x + r * p->x_step[0];
+            at.pixel = r * p->out[1];
+            at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
+            dot_pair(p, &at);
+            r++;
+            continue;
+        }
+#endif
         int64_t first = r * p->out[1], done = 0, wide = p->pixels - first < p->out[1] ? p->pixels - first : p->out[1], tiles = (wide + DOT_MR - 1) / DOT_MR;
         for (int64_t t = 0; t < tiles; t++) {
             int n = (int)((wide - done) / (tiles - t) + ((wide - done) % (tiles - t) != 0));
@@ -125,6 +196,14 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
 /* ---- one filter for each channel -------------------------------------------------------------------------------------------- */
 
 #ifdef DOT_QUADS
+#define DOT_APART 14                     /* sums that wait to be stored together; even */
+FY_INLINE void depthwise_finish(const fy_product_u8s8 *p, const dot_place *at, int n, const int32_t *sums) {
+    const fy_requant *q = &p->q;
+    if (q->put == FY_PUT_BYTE && !q->again && !q->bias) dot_bytes(false, false, p, at->column, at->y, n, sums, n, 0);
+    else
+        for (int i = 0; i < n; i++) dot_put(p, iv_load(sums + i * DOT_NR), at->column, at->y + i * p->y_pixel, 0);
+}
+
 /* A row of up to 3 taps next to each other: the same four pixels serve two results, the weights moved by one. */
 FY_INLINE void depthwise_pairs(const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w, int64_t block, int64_t pixel, int64_t wide) {
     enum { MOST = 8 };
@@ -134,16 +213,21 @@ FY_INLINE void depthwise_pairs(const fy_product_u8s8 *p, const uint8_t *x, const
         first[i] = _mm512_loadu_si512(w + i * 64);
         second[i] = _mm512_slli_epi32(first[i], 8);
     }
-    int64_t y = block * p->y_block + pixel * p->y_pixel;
-    for (int64_t q = 0; q < wide; q += 2, x += 32, y += 2 * p->y_pixel) {
-        __m512i a = _mm512_setzero_si512(), b = a;
-        for (int64_t i = 0; i < down; i++) {
-            __m512i v = quad_load(x + i * p->tap[0]);
-            a = _mm512_dpbusd_epi32(a, v, first[i]);
-            b = _mm512_dpbusd_epi32(b, v, second[i]);
+    dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};
+    int32_t sums[DOT_APART * DOT_NR];
+    for (int64_t q = 0; q < wide; at.pixel += DOT_APART, at.y += DOT_APART * p->y_pixel) {
+        const int n = wide - q < DOT_APART ? (int)(wide - q) : DOT_APART;
+        for (int k = 0; k < n; k += 2, q += 2, x += 32) {
+            __m512i a = _mm512_setzero_si512(), b = a;
+            for (int64_t i = 0; i < down; i++) {
+                __m512i v = quad_load(x + i * p->tap[0]);
+                a = _mm512_dpbusd_epi32(a, v, first[i]);
+                b = _mm512_dpbusd_epi32(b, v, second[i]);
+            }
+            iv_store(sums + k * DOT_NR, a);
+            iv_store(sums + (k + 1) * DOT_NR, b);
         }
-        dot_put(p, a, block * 16, y, 0);
-        if (q + 1 < wide) dot_put(p, b, block * 16, y + p->y_pixel, 0);
+        depthwise_finish(p, &at, n, sums);
     }
 }
 
@@ -188,8 +272,15 @@ static void depthwise_u8s8(const fy_product_u8s8 *p, int64_t block, int64_t row,
 #ifdef DOT_QUADS
         if (p->tap[1] == 16 || p->kernel[1] == 1) {
             if (p->x_step[1] == 16 && p->kernel[1] <= 3 && p->kernel[0] <= 8) depthwise_pairs(p, x, w, block, pixel, wide);
-            else
-                for (; q < wide; q++) dot_put(p, depthwise_pixel(p, x + q * p->x_step[1], w), block * 16, block * p->y_block + (pixel + q) * p->y_pixel, 0);
+            else {
+                int32_t sums[DOT_APART * DOT_NR];
+                dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};
+                for (; q < wide; q += DOT_APART, at.y += DOT_APART * p->y_pixel) {
+                    const int n = wide - q < DOT_APART ? (int)(wide - q) : DOT_APART;
+                    for (int i = 0; i < n; i++) iv_store(sums + i * DOT_NR, depthwise_pixel(p, x + (q + i) * p->x_step[1], w));
+                    depthwise_finish(p, &at, n, sums);
+                }
+            }
             continue;
         }
 #endif
