@@ -159,19 +159,19 @@ static bool behind(qdq *k, const fy_node *dq, fy_node *after, fy_value *bytes, f
 }
 
 /* move(dequantize(x)) is dequantize(move(x)). */
-static void sink(qdq *k, fy_node *dq) {
-    if (!fy_qdq_inner(dq->out[0])) return;
+static bool sink(qdq *k, fy_node *dq) {
+    if (!fy_qdq_inner(dq->out[0])) return false;
     fy_node *n = dq->out[0]->uses->user;
-    if (fy_in(n, 0) != dq->out[0] || !moves(n)) return;
+    if (fy_in(n, 0) != dq->out[0] || !moves(n)) return false;
     for (int i = 0; i < n->nout; i++)
-        if (!n->out[i] || !fy_cpu_f32(n->out[i])) return;
+        if (!n->out[i] || !fy_cpu_f32(n->out[i])) return false;
     fy_node *y = another(n, n, fy_in(dq, 0), n->nout);
-    if (!y) { k->oom = true; return; }
+    if (!y) { k->oom = true; return false; }
     for (int i = 0; i < n->nout && !k->oom; i++)
-        if (!behind(k, dq, y, y->out[i], n->out[i])) return;
+        if (!behind(k, dq, y, y->out[i], n->out[i])) return false;
     fy_node_remove(n);
     fy_node_remove(dq);
-    k->changed = true;
+    return k->changed = true;
 }
 
 static bool same_params(const fy_bytes *a, const fy_bytes *b) { return !memcmp(&a->scale, &b->scale, sizeof a->scale) && a->zero == b->zero && a->flip == b->flip; }
@@ -265,9 +265,9 @@ static void round_of(qdq *k) {
         if (undo(k, n)) continue;
         if (fy_qdq_is(n, "Concat")) sink_concat(k, n);
         else if (byte_dequantize(n, &q) && unshare(k, n)) {
-            fy_node *reader = fy_qdq_inner(n->out[0]) ? n->out[0]->uses->user : NULL;
-            if (next == reader && next) next = next->next;       /* sink may remove it */
-            sink(k, n);
+            const fy_node *reader = fy_qdq_inner(n->out[0]) ? n->out[0]->uses->user : NULL;
+            fy_node *after = next ? next->next : NULL;
+            if (sink(k, n) && next == reader) next = after;      /* it is gone */
         } else if (of_constants(n) && n->out[0]->nuses > 1) (void)unshare(k, n);
     }
 }
