@@ -127,7 +127,7 @@ static fy_status check_all(suite *s, ferry_error *e) {
 static fy_status bench_all(suite *s, ferry_error *e) {
     fy_jsonw_array(&s->w, "levels");
     for (int i = 0; i < s->n; i++) {
-        bool new_level = s->o->isa || s->table[i].isa == FY_ISA_GENERIC || !same_slot(&s->table[i], &s->below[i], &slots[0]);
+        bool new_level = s->o->isa || s->table[i].isa == FY_ISA_GENERIC || memcmp(&s->table[i].gemm_f32, &s->below[i].gemm_f32, sizeof(fy_kernel_gemm *)) || s->table[i].int8_nr != s->below[i].int8_nr;
         if (new_level) FY_TRY(fy_kernels_bench(s->r, &s->w, &s->table[i], s->o, e));
     }
     fy_jsonw_end_array(&s->w);

@@ -57,7 +57,8 @@ FY_INLINE void dot_put(const fy_product_u8s8 *p, iv sum, int64_t column, int64_t
     else iv_store_u8((uint8_t *)p->y + at, r);
 }
 
-typedef struct dot_place { const uint8_t *x; const int8_t *w; int64_t column, pixel, y; } dot_place;
+/* ahead: weights of the next group, fetched meanwhile a line for each step; they are read once in a run and come from far away. */
+typedef struct dot_place { const uint8_t *x; const int8_t *w, *ahead; int64_t column, pixel, y; } dot_place;
 
 FY_INLINE uint32_t dot_lanes(const uint8_t *x, int n) {
     uint32_t v = 0;
@@ -109,14 +110,15 @@ FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at
 
 FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_place *at) {
     DOT_ROWS(DOT_BEGIN)
-    const int8_t *w = at->w;
-    const int64_t step = p->x_step[1], four = p->lanes / 4;
+    const int8_t *w = at->w, *ahead = at->ahead ? at->ahead : w;
+    const int64_t step = p->x_step[1], four = p->lanes / 4, line = at->ahead ? 64 : 0;
     const int rest = (int)(p->lanes % 4);
     for (int64_t b = 0; b < p->in_blocks; b++)
         for (int64_t i = 0; i < p->kernel[0]; i++)
             for (int64_t j = 0; j < p->kernel[1]; j++) {
                 const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1];
-                for (int64_t k = 0; k < four; k++, x += 4, w += 4 * DOT_NR) {
+                for (int64_t k = 0; k < four; k++, x += 4, w += 4 * DOT_NR, ahead += line) {
+                    __builtin_prefetch(ahead, 0, 2);
                     qw w0 = qw_load(w);
                     DOT_SECOND(qw w1 = qw_load(w + 64);)
                     DOT_ROWS(DOT_STEP)
@@ -142,13 +144,14 @@ static void dot_tile(int rows, const fy_product_u8s8 *p, const dot_place *at) {
 #define PAIR_STEP(i) if (ROWS > i) { qx a = qx_set(dot_four((i < ROWS / 2 ? x : second) + i % (ROWS / 2) * step)); s##i = qa_dot(s##i, a, w0); t##i = qa_dot(t##i, a, w1); }
 FY_INLINE void dot_row_pair(const int ROWS, const fy_product_u8s8 *p, const dot_place *at) {
     DOT_ROWS(DOT_BEGIN)
-    const int8_t *w = at->w;
-    const int64_t step = p->x_step[1], down = p->x_step[0];
+    const int8_t *w = at->w, *ahead = at->ahead ? at->ahead : w;
+    const int64_t step = p->x_step[1], down = p->x_step[0], line = at->ahead ? 64 : 0;
     for (int64_t b = 0; b < p->in_blocks; b++)
         for (int64_t i = 0; i < p->kernel[0]; i++)
             for (int64_t j = 0; j < p->kernel[1]; j++) {
                 const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1], *second = x + down;
-                for (int64_t k = 0; k < p->lanes; k += 4, x += 4, second += 4, w += 4 * DOT_NR) {
+                for (int64_t k = 0; k < p->lanes; k += 4, x += 4, second += 4, w += 4 * DOT_NR, ahead += line) {
+                    __builtin_prefetch(ahead, 0, 2);
                     qw w0 = qw_load(w), w1 = qw_load(w + 64);
                     DOT_ROWS(PAIR_STEP)
                 }
@@ -170,12 +173,16 @@ FY_NOINLINE static void dot_pair(const fy_product_u8s8 *p, const dot_place *at) 
 
 static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, int64_t row_end) {
     dot_place at = {.w = p->w + group * p->w_group, .column = group * DOT_NR};
+    const int8_t *next = (group + 1) * DOT_NR < p->columns ? at.w + p->w_group : NULL;
+    int64_t begun = 0;                                           /* tiles; each of the first DOT_NV fetches its share of the next group */
     for (int64_t r = row; r < row_end; r++) {
 #if DOT_MR == 14
         if (p->out[1] >= 4 && p->out[1] <= 7 && p->lanes % 4 == 0 && r + 1 < row_end && (r + 2) * p->out[1] <= p->pixels) {
             at.x = p->x + r * p->x_step[0];
             at.pixel = r * p->out[1];
             at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
+            at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
+            begun++;
             dot_pair(p, &at);
             r++;
             continue;
@@ -187,6 +194,8 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
             at.x = p->x + r * p->x_step[0] + done * p->x_step[1];
             at.pixel = first + done;
             at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
+            at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
+            begun++;
             dot_tile(n, p, &at);
             done += n;
         }
