@@ -92,6 +92,7 @@ static bool layer_run(fy_trial *t, layer *l) {
     if (fy_trial_pick(t, 0, 1)) p->q.bias = bias;
     if (!l->depthwise && fy_trial_pick(t, 0, 1)) p->row = row;
     if (fy_trial_pick(t, 0, 1)) p->q.lo = 0;
+    p->q.small = !p->q.bias && fy_trial_pick(t, 0, 1);
     const int64_t size = p->q.put == FY_PUT_BYTE ? 1 : 4;
     if (p->q.put == FY_PUT_BYTE && fy_trial_pick(t, 0, 1)) {
         p->q.again = true;

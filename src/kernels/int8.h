@@ -26,6 +26,7 @@ typedef struct fy_requant {
     const float   *scale, *bias;         /* bias may be NULL */
     float          lo, hi;
     int32_t        zero;
+    bool           small;                /* scales are within (-1, 1) and there is no bias: no value leaves 32 bits */
     const void    *add;                  /* f32 or bytes in the result's layout, or NULL */
     bool           again;
     uint8_t        add_flip;

@@ -171,6 +171,8 @@ fy_status fy_layer8_pack(fy_layer8 *d, const int32_t *sums, int64_t columns, int
     bool any = false;
     for (int64_t i = 0; !st && d->bias_f && i < columns; i++) any |= d->bias_f[i] != 0;
     if (!any) d->bias_f = NULL;
+    d->small = !any;
+    for (int64_t i = 0; i < padded; i++) d->small &= d->scale[i] > -1 && d->scale[i] < 1;
     fy_tensor_free(&ws);
     fy_tensor_free(&b);
     fy_tensor_free(&bs);
@@ -182,7 +184,7 @@ fy_status fy_layer8_pack(fy_layer8 *d, const int32_t *sums, int64_t columns, int
 static int32_t stored(const fy_bytes *q) { return q->zero - (q->flip ? 128 : 0); }
 
 fy_requant fy_layer8_requant(const fy_layer8 *d, const fy_epilogue *after) {
-    fy_requant r = {.put = d->root ? FY_PUT_BYTE : FY_PUT_F32, .start = d->start, .scale = d->scale, .bias = d->bias_f, .again = d->again, .add_row = d->row};
+    fy_requant r = {.put = d->root ? FY_PUT_BYTE : FY_PUT_F32, .start = d->start, .scale = d->scale, .bias = d->bias_f, .again = d->again, .add_row = d->row, .small = d->small};
     if (!d->root) {
         r.lo = after->act == FY_ACT_CLAMP ? after->p[0] : -__builtin_inff();
         r.hi = after->act == FY_ACT_CLAMP ? after->p[1] : __builtin_inff();

@@ -56,7 +56,7 @@ void fy_qdq_range(const fy_bytes *q, const fy_epilogue *e, float *lo, float *hi)
     *lo = (float)-q->zero;
     *hi = (float)(255 - q->zero);
     if (e->act != FY_ACT_CLAMP) return;
-    float low = e->p[0] / q->scale, high = e->p[1] / q->scale;
+    float low = rintf(e->p[0] / q->scale), high = rintf(e->p[1] / q->scale);       /* rounding keeps the order: limits may be rounded first */
     *lo = low > *hi ? *hi : low > *lo ? low : *lo;
     *hi = high < *lo ? *lo : high < *hi ? high : *hi;
 }

@@ -40,6 +40,7 @@ typedef struct fy_layer8 {
     int8_t         *packed;
     int32_t        *start;
     float          *scale, *bias_f, *row;
+    bool            small;
     void           *data;
 } fy_layer8;
 

@@ -92,6 +92,40 @@ FY_INLINE void dot_bytes(const bool BIAS, const bool AGAIN, const fy_product_u8s
     }
 }
 
+#ifdef DOT_STORE_4
+FY_INLINE iv dot_rounded(const bool CLAMP, iv sum, iv start, fv scale, fv lo, fv hi) {
+    fv x = fv_mul(iv_to_float(iv_add(sum, start)), scale);
+    return fv_to_int(CLAMP ? fv_min(hi, fv_max(lo, x)) : x);
+}
+
+/* Pixels of u8 that follow each other in a block, four at a time: storing cuts to the byte's own limits, narrower ones are clamped to. Those left. */
+FY_INLINE int dot_fours(const bool CLAMP, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums) {
+    const fy_requant *q = &p->q;
+    const iv start = iv_load(q->start + column), zero = _mm512_set1_epi16((short)q->zero);
+    const fv scale = fv_load(q->scale + column), lo = fv_set1(q->lo), hi = fv_set1(q->hi);
+    int i = 0;
+    for (; i + 4 <= rows; i += 4, sums += 4 * DOT_NR)
+        iv_store_4((uint8_t *)p->y + at + i * 16, dot_rounded(CLAMP, iv_load(sums), start, scale, lo, hi), dot_rounded(CLAMP, iv_load(sums + DOT_NR), start, scale, lo, hi),
+                   dot_rounded(CLAMP, iv_load(sums + 2 * DOT_NR), start, scale, lo, hi), dot_rounded(CLAMP, iv_load(sums + 3 * DOT_NR), start, scale, lo, hi), zero);
+    return i;
+}
+#endif
+
+/* Without a second quantisation. */
+FY_INLINE void dot_once(const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
+    const fy_requant *q = &p->q;
+    int done = 0;
+#ifdef DOT_STORE_4
+    if (!q->bias && p->y_pixel == 16 && !jump && q->zero >= 0 && q->lo + (float)q->zero >= 0) {
+        if (q->small && q->lo == (float)-q->zero && q->hi == (float)(255 - q->zero)) done = dot_fours(false, p, column, at, rows, sums);
+        else done = dot_fours(true, p, column, at, rows, sums);
+    }
+#endif
+    if (done == rows) return;
+    if (q->bias) dot_bytes(true, false, p, column, at, rows, sums, from, jump);
+    else dot_bytes(false, false, p, column, at + done * p->y_pixel, rows - done, sums + done * DOT_NR, from - done, jump);
+}
+
 /* The sums of a tile: pixels follow each other in y, those from `from` on `jump` elements further. */
 FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
     const fy_requant *q = &p->q;
@@ -103,8 +137,7 @@ FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at
         } else if (q->again) {
             if (q->bias) dot_bytes(true, true, p, column, y, rows, sums, from, jump);
             else dot_bytes(false, true, p, column, y, rows, sums, from, jump);
-        } else if (q->bias) dot_bytes(true, false, p, column, y, rows, sums, from, jump);
-        else dot_bytes(false, false, p, column, y, rows, sums, from, jump);
+        } else dot_once(p, column, y, rows, sums, from, jump);
     }
 }
 
@@ -208,7 +241,7 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
 #define DOT_APART 14                     /* sums that wait to be stored together; even */
 FY_INLINE void depthwise_finish(const fy_product_u8s8 *p, const dot_place *at, int n, const int32_t *sums) {
     const fy_requant *q = &p->q;
-    if (q->put == FY_PUT_BYTE && !q->again && !q->bias) dot_bytes(false, false, p, at->column, at->y, n, sums, n, 0);
+    if (q->put == FY_PUT_BYTE && !q->again) dot_once(p, at->column, at->y, n, sums, n, 0);
     else
         for (int i = 0; i < n; i++) dot_put(p, iv_load(sums + i * DOT_NR), at->column, at->y + i * p->y_pixel, 0);
 }

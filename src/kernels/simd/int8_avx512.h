@@ -11,6 +11,14 @@ FY_INLINE void iv_store_u8(uint8_t *p, iv a) { _mm_storeu_si128((__m128i *)(void
 FY_INLINE void iv_store_u8_n(uint8_t *p, iv a, int n) { _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), _mm512_cvtepi32_epi8(a)); }
 FY_INLINE iv iv_mul16(iv x, iv w) { return _mm512_madd_epi16(x, w); }                                                  /* the upper half of x is 0 */
 
+/* 4 pixels of 16 channels plus `zero`, cut to 0..255. Saturating at every step: any 32-bit values. */
+#define DOT_STORE_4
+FY_INLINE void iv_store_4(uint8_t *p, iv a, iv b, iv c, iv d, __m512i zero) {
+    const __m512i dwords = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero), cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi32(dwords, _mm512_packus_epi16(ab, cd)));
+}
+
 #ifdef __AVX512VNNI__
 #define DOT_NV 2
 #define DOT_MR 14                        /* 28 sums, 2 of w, one of x */
