@@ -77,7 +77,7 @@ FY_INLINE void dot_bytes(const bool BIAS, const bool AGAIN, const fy_product_u8s
     const fy_requant *q = &p->q;
     const iv start = iv_load(q->start + column), zero = iv_set1(AGAIN ? q->zero2 : q->zero), flip = iv_set1(q->add_flip), add_zero = iv_set1(q->add_zero);
     const fv scale = fv_load(q->scale + column), bias = BIAS ? fv_load(q->bias + column) : fv_zero(), lo = fv_set1(q->lo), hi = fv_set1(q->hi), lo2 = fv_set1(q->lo2), hi2 = fv_set1(q->hi2);
-    const fv k = fv_set1(q->k), k_add = fv_set1(q->k_add);
+    const fv k = fv_set1(q->k), k_add = fv_set1(q->k_add), row = AGAIN && q->add_row ? fv_load(q->add_row + column) : fv_zero();
     const uint8_t *add = q->add;
     for (int i = 0; i < rows; i++) {
         const int64_t to = at + i * p->y_pixel + (i >= from ? jump : 0);
@@ -85,8 +85,10 @@ FY_INLINE void dot_bytes(const bool BIAS, const bool AGAIN, const fy_product_u8s
         if (BIAS) x = fv_add(x, bias);
         x = fv_min(hi, fv_max(lo, x));
         if (AGAIN) {
-            fv b = fv_mul(iv_to_float(iv_sub(iv_xor(iv_load_u8(add + to), flip), add_zero)), k_add);
-            x = fv_min(hi2, fv_max(lo2, fv_add(fv_mul(fv_round(x), k), b)));
+            x = fv_mul(fv_round(x), k);
+            if (add) x = fv_add(x, fv_mul(iv_to_float(iv_sub(iv_xor(iv_load_u8(add + to), flip), add_zero)), k_add));
+            if (q->add_row) x = fv_add(x, row);
+            x = fv_min(hi2, fv_max(lo2, x));
         }
         iv_store_u8((uint8_t *)p->y + to, iv_add(fv_to_int(x), zero));
     }
@@ -129,7 +131,7 @@ FY_INLINE void dot_once(const fy_product_u8s8 *p, int64_t column, int64_t at, in
 /* The sums of a tile: pixels follow each other in y, those from `from` on `jump` elements further. */
 FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
     const fy_requant *q = &p->q;
-    const bool simple = q->put == FY_PUT_BYTE && !p->row && (!q->again || (q->add && !q->add_row));
+    const bool simple = q->put == FY_PUT_BYTE && !p->row;
     for (int v = 0; v < DOT_NV; v++, sums += 16) {
         const int64_t column = at->column + 16 * v, y = at->y + v * p->y_block;
         if (!simple || column + 16 > p->columns) {
