@@ -57,18 +57,36 @@ void fy_gemm_pack_f32(float *dst, const float *b, int64_t k, int64_t n, int64_t 
     }
 }
 
+/* Four rows of columns of a whole group, side by side. */
+static void pack_four(int8_t *to, int32_t *sum, const uint8_t *b, uint8_t flip, int64_t row, int64_t col, int nr) {
+    const uint8_t *b0 = b, *b1 = b + row, *b2 = b + 2 * row, *b3 = b + 3 * row;
+    for (int c = 0; c < nr; c++, to += 4) {
+        to[0] = (int8_t)(b0[c * col] ^ flip);
+        to[1] = (int8_t)(b1[c * col] ^ flip);
+        to[2] = (int8_t)(b2[c * col] ^ flip);
+        to[3] = (int8_t)(b3[c * col] ^ flip);
+        sum[c] += to[0] + to[1] + to[2] + to[3];
+    }
+}
+
 void fy_pack_s8(int8_t *dst, int32_t *sums, const uint8_t *b, uint8_t flip, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t group, int64_t group_end) {
     const int64_t fours = (k + 3) / 4;
     for (int64_t g = group; g < group_end; g++) {
         int8_t *to = dst + g * fours * 4 * nr;
         int32_t *sum = sums + g * nr;
+        const bool whole = (g + 1) * nr <= n;
         memset(sum, 0, (size_t)nr * sizeof *sum);
-        for (int64_t i = 0; i < fours; i++)
+        for (int64_t i = 0; i < fours; i++, to += 4 * nr) {
+            if (whole && 4 * i + 4 <= k) {
+                pack_four(to, sum, b + 4 * i * row + g * nr * col, flip, row, col, nr);
+                continue;
+            }
             for (int c = 0; c < nr; c++)
-                for (int t = 0; t < 4; t++, to++) {
+                for (int t = 0; t < 4; t++) {
                     int64_t at = 4 * i + t, column = g * nr + c;
-                    *to = at < k && column < n ? (int8_t)(b[at * row + column * col] ^ flip) : 0;
-                    sum[c] += *to;
+                    to[4 * c + t] = at < k && column < n ? (int8_t)(b[at * row + column * col] ^ flip) : 0;
+                    sum[c] += to[4 * c + t];
                 }
+        }
     }
 }

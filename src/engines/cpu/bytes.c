@@ -161,15 +161,7 @@ typedef struct looking { const uint8_t *x, *at; uint8_t *y; } looking;
 
 static void look_up(void *arg, int64_t begin, int64_t end) {
     const looking *w = arg;
-    const uint8_t *x = w->x, *t = w->at;
-    int64_t i = begin;
-    for (; i + 8 <= end; i += 8) {       /* a word at a time: loads and stores of bytes are what it would wait for */
-        uint64_t v, y = 0;
-        memcpy(&v, x + i, sizeof v);
-        for (int k = 0; k < 64; k += 8) y |= (uint64_t)t[v >> k & 255] << k;
-        memcpy(w->y + i, &y, sizeof y);
-    }
-    for (; i < end; i++) w->y[i] = t[x[i]];
+    for (int64_t i = begin; i < end; i++) w->y[i] = w->at[w->x[i]];
 }
 
 static fy_status run_table(const fy_step *s, fy_exec *x, ferry_error *e) {
