@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/status.h"
 #include "kernels/loops.h"
+#include "kernels/int8.h"
 
 #define FY_LANES 16                      /* channels in a block of the c16 layout; lanes of one vector of the body files */
 #define FY_GEMM_KC 512                   /* the reduced dimension of a product is summed in pieces of this length */
@@ -103,6 +104,7 @@ typedef struct fy_kernels {
     fy_isa isa;
     int    gemm_nr, gemm_mr;             /* columns of a panel; most rows of a tile */
     int    bf16_bytes;                   /* of a value of gemm_bf16's first operand */
+    int    int8_nr, int8_mr;             /* of products of bytes */
 #define KERNEL(slot, signature, ulps, floor) fy_kernel_##signature *slot;
 #define BINARY(OP, name)
 #define UNARY(ACT, name, ulps, floor)

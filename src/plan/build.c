@@ -136,7 +136,7 @@ static bool sized(const build *b, const fy_node *n) {
 /* In the graph's order, and none of them another step's. */
 static bool cover_ready(const build *b, fy_cover *c, const int *place) {
     for (int i = 0; i < c->n; i++)
-        if (b->taken[c->node[i]->id] || b->covered[c->node[i]->id].impl) return false;
+        if (!builtin(c->node[i]) || b->taken[c->node[i]->id] || b->covered[c->node[i]->id].impl) return false;
     for (int i = 1; i < c->n; i++)
         for (int k = i; k && place[c->node[k - 1]->id] > place[c->node[k]->id]; k--) {
             const fy_node *n = c->node[k];
@@ -149,7 +149,7 @@ static bool cover_ready(const build *b, fy_cover *c, const int *place) {
 /* Layouts other than the plain one need sizes that the inputs tell, inside a step as well. */
 static bool cover_sized(const build *b, const fy_cover *c) {
     bool all = c->sized;
-    for (int i = 0; i < c->n; i++) all = all && builtin(c->node[i]) && sized(b, c->node[i]);
+    for (int i = 0; i < c->n; i++) all = all && sized(b, c->node[i]);
     return all;
 }
 
@@ -160,14 +160,14 @@ static fy_status cover_nodes(build *b) {
     for (const fy_node *n = b->m->graph->first; n; n = n->next) place[n->id] = at++;
     fy_cover *c = NULL;
     bool oom = false;
-    for (const fy_node *n = b->m->graph->first; n && !oom; n = n->next)
-        for (int i = (int)(intptr_t)fy_map_gets(&b->by_op, n->op->name); i && !oom; i = b->next[i - 1]) {
+    for (const fy_node *n = b->m->graph->last; n && !oom; n = n->prev)       /* the last first: it covers more */
+        for (int i = b->taken[n->id] ? 0 : (int)(intptr_t)fy_map_gets(&b->by_op, n->op->name); i && !oom; i = b->next[i - 1]) {
             const fy_impl *t = b->p->o.impl[i - 1];
-            if (!t->cover || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
+            if (!t->cover || !builtin(n) || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
             if (!c && !(c = FY_NEW(a, fy_cover))) { oom = true; break; }
             *c = (fy_cover){.sized = sized(b, n)};
             if (!t->cover(n, c, a) || !cover_ready(b, c, place)) continue;
-            if (t->layouts && !(builtin(n) && cover_sized(b, c))) continue;
+            if (t->layouts && !cover_sized(b, c)) continue;
             for (int k = 0; k < c->n; k++) b->taken[c->node[k]->id] = true;
             b->covered[n->id] = (struct covered){t, c};
             c = NULL;
@@ -299,13 +299,29 @@ static fy_status push_blocked(build *b, fy_step *s) {
     return FY_OK;
 }
 
-/* What may follow goes into the step, its inputs come as it wants them, and it is put into the list. in: as many layouts as the step has inputs,
- * with room for those of fused nodes. */
-static fy_status add_step(build *b, fy_step *s, fy_layout *in, fy_layout out) {
-    int own = s->nin;
+static fy_status add_node(build *b, const fy_node *n) {
+    const fy_impl *covering = b->covered[n->id].impl;
+    const fy_cover *c = covering ? b->covered[n->id].cover : NULL;
+    int nin = c ? c->nin : n->nin;
+    fy_layout *in = FY_NEWN(&b->p->arena, fy_layout, nin + FY_STEP_FUSED), out = FY_PLAIN, given[FY_COVER], *as = nin <= FY_COVER ? given : FY_NEWN(&b->p->arena, fy_layout, nin);
+    FY_NEED(b->e, in && as && grow(b), NOMEM, "out of memory");
+    for (int i = 0; i < nin; i++) {
+        const fy_value *v = c ? c->in[i] : n->in[i].value;
+        as[i] = v ? b->p->layout[v->id] : FY_PLAIN;
+    }
+    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .bf16 = b->p->o.bf16, .sized = sized(b, n), .layout = as, .cover = c};
+    for (int i = 0; c && i < c->n; i++) site.sized = site.sized && sized(b, c->node[i]);
+    fy_step *s = new_step(b, covering ? covering : choose(b, &site), n, nin, n->nout);
+    FY_NOMEM(b->e, s);
+    s->sized = site.sized;
+    s->cover = c;
+    s->data = c ? c->data : NULL;
+    if (s->impl->layouts) s->impl->layouts(&site, in, &out);
+    for (int i = 0; i < nin; i++) s->in[i] = c ? c->in[i] : n->in[i].value;
+    for (int i = 0; i < n->nout; i++) s->out[i] = n->out[i];
     fuse(b, s);
-    for (int i = own; i < s->nin; i++) in[i] = out;                    /* what an epilogue adds has the result's layout */
-    if (s->bias_in >= own) in[s->bias_in] = FY_PLAIN;
+    for (int i = nin; i < s->nin; i++) in[i] = out;                    /* what an epilogue adds has the result's layout */
+    if (s->bias_in >= nin) in[s->bias_in] = FY_PLAIN;
     for (int i = 0; i < s->nin; i++) FY_TRY(in_layout(b, &s->in[i], in[i]));
     memcpy(s->in_layout, in, (size_t)s->nin * sizeof *in);
     s->out_layout = out;
@@ -314,36 +330,6 @@ static fy_status add_step(build *b, fy_step *s, fy_layout *in, fy_layout out) {
     if (out == FY_C16) return push_blocked(b, s);
     if (s->nout && s->out[0]) b->p->layout[s->out[0]->id] = out;
     return push(b, s);
-}
-
-static fy_status add_covering(build *b, const fy_node *n, const fy_impl *impl, const fy_cover *c) {
-    fy_layout *in = FY_NEWN(&b->p->arena, fy_layout, c->nin + FY_STEP_FUSED), out = FY_PLAIN;
-    fy_step *s = new_step(b, impl, n, c->nin, n->nout);
-    FY_NEED(b->e, s && in && grow(b), NOMEM, "out of memory");
-    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .sized = c->sized};
-    s->cover = c;
-    s->data = c->data;
-    s->sized = c->sized && impl->layouts;
-    if (impl->layouts) impl->layouts(&site, in, &out);
-    for (int i = 0; i < c->nin; i++) s->in[i] = c->in[i];
-    for (int i = 0; i < n->nout; i++) s->out[i] = n->out[i];
-    return add_step(b, s, in, out);
-}
-
-static fy_status add_node(build *b, const fy_node *n) {
-    fy_layout *in = FY_NEWN(&b->p->arena, fy_layout, n->nin + FY_STEP_FUSED), out = FY_PLAIN, given[16], *as = n->nin <= 16 ? given : FY_NEWN(&b->p->arena, fy_layout, n->nin);
-    FY_NEED(b->e, in && as && grow(b), NOMEM, "out of memory");
-    for (int i = 0; i < n->nin; i++) as[i] = n->in[i].value ? b->p->layout[n->in[i].value->id] : FY_PLAIN;
-    const struct covered *cov = &b->covered[n->id];
-    if (cov->impl) return add_covering(b, n, cov->impl, cov->cover);
-    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .bf16 = b->p->o.bf16, .sized = sized(b, n), .layout = as};
-    fy_step *s = new_step(b, choose(b, &site), n, n->nin, n->nout);
-    FY_NOMEM(b->e, s);
-    s->sized = site.sized;
-    if (s->impl->layouts) s->impl->layouts(&site, in, &out);
-    for (int i = 0; i < n->nin; i++) s->in[i] = n->in[i].value;
-    for (int i = 0; i < n->nout; i++) s->out[i] = n->out[i];
-    return add_step(b, s, in, out);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------------- */

@@ -75,13 +75,32 @@ static void reorder_blocks(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* The same for elements of one byte. */
+static void reorder_bytes(void *arg, int64_t begin, int64_t end) {
+    const reorder *r = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t sample = i / r->blocks, b = i % r->blocks, left = r->channels - b * FY_LANES;
+        int lanes = left < FY_LANES ? (int)left : FY_LANES;
+        const uint8_t *from = (const uint8_t *)r->from + (r->block ? (sample * r->channels + b * FY_LANES) * r->area : i * r->area * FY_LANES);
+        uint8_t *to = (uint8_t *)r->to + (r->block ? i * r->area * FY_LANES : (sample * r->channels + b * FY_LANES) * r->area);
+        if (r->block)
+            for (int64_t p = 0; p < r->area; p++, to += FY_LANES) {
+                for (int l = 0; l < lanes; l++) to[l] = from[l * r->area + p];
+                for (int l = lanes; l < FY_LANES; l++) to[l] = 0;
+            }
+        else
+            for (int l = 0; l < lanes; l++)
+                for (int64_t p = 0; p < r->area; p++) to[l * r->area + p] = from[p * FY_LANES + l];
+    }
+}
+
 static fy_status run_reorder(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *from = fy_step_in(s, x, 0);
     fy_tensor *to = fy_step_out(s, x, 0);
     reorder r = {.from = from->data, .to = to->data, .channels = from->dim[1], .blocks = (from->dim[1] + FY_LANES - 1) / FY_LANES, .area = 1, .block = s->out_layout == FY_C16};
     (void)e;
     for (int i = 2; i < from->rank; i++) r.area *= from->dim[i];
-    fy_for(x->pool, from->dim[0] * r.blocks, 1 + 16384 / (r.area * FY_LANES + 1), reorder_blocks, &r);
+    fy_for(x->pool, from->dim[0] * r.blocks, 1 + 16384 / (r.area * FY_LANES + 1), fy_elem_bytes(from->dtype) == 1 ? reorder_bytes : reorder_blocks, &r);
     return FY_OK;
 }
 

@@ -24,7 +24,8 @@ typedef struct fy_site {
     bool              exact;             /* no algorithm whose rounding differs from the direct one (Winograd) */
     bool              bf16;              /* products with constants may round their operands to bfloat16 */
     bool              sized;             /* the sizes of inputs and outputs follow from those of the model's inputs: other layouts are possible */
-    const fy_layout  *layout;            /* of each input, as it comes */
+    const fy_layout  *layout;            /* of each input, as it comes; where the step covers nodes, of cover->in */
+    const struct fy_cover *cover;        /* or NULL */
 } fy_site;
 
 /* Nodes before `node` that a step computes as well: those that only it reads, through any number of values. In the graph's order. */

@@ -93,7 +93,7 @@ static void both_at(const char *body, const int64_t *sizes, int nsizes) {
     both_close(&ref);
 }
 
-static void both(const char *body) { both_at(body, (const int64_t[]){3, 1, 5, 19, 64, 3}, 6); }
+static inline void both(const char *body) { both_at(body, (const int64_t[]){3, 1, 5, 19, 64, 3}, 6); }
 
 /* Every test for each instruction set, in a process of its own: which one is used is found out once. */
 static int both_main(const struct CMUnitTest *tests, size_t n, const char *name) {

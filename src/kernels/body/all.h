@@ -12,6 +12,7 @@
 #include "kernels/body/peak.h"
 #include "kernels/body/attention.h"
 #include "kernels/body/reduce.h"
+#include "kernels/body/int8.h"
 
 #define FY_FILL2(isa) fy_kernels_fill_##isa
 #define FY_FILL(isa) FY_FILL2(isa)
@@ -20,6 +21,8 @@ void FY_FILL(ISA)(fy_kernels *k) {
     k->gemm_nr = GEMM_NR;
     k->gemm_mr = GEMM_MR;
     k->bf16_bytes = sizeof(float);
+    k->int8_nr = DOT_NR;
+    k->int8_mr = DOT_MR;
 #define KERNEL(slot, signature, ulps, floor) k->slot = slot;
 #define BINARY(OP, name) k->binary[FY_##OP] = binary_##name;
 #define UNARY(ACT, name, ulps, floor) k->unary[FY_ACT_##ACT] = unary_##name;
