@@ -294,8 +294,8 @@ FY_INLINE iv depthwise_tap(const int8_t *w, int t) {
     }
 }
 
-#define DEPTH_STEP(i) s##i = iv_add(s##i, iv_mul16(iv_load_u8(from + i * step), k));
-#define DEPTH_END(i) if (n > i) dot_put(p, s##i, block * 16, y + i * p->y_pixel, 0);
+#define DOT_DEPTH_STEP(i) s##i = iv_add(s##i, iv_mul16(iv_load_u8(from + i * step), k));
+#define DOT_DEPTH_END(i) if (n > i) dot_put(p, s##i, block * 16, y + i * p->y_pixel, 0);
 FY_INLINE void depthwise_four(const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w, int64_t block, int64_t y, int n) {
     const int64_t step = n == 4 ? p->x_step[1] : 0, fours = (p->kernel[1] + 3) / 4;           /* fewer: the first pixel four times */
     iv s0 = iv_set1(0), s1 = s0, s2 = s0, s3 = s0;
@@ -303,9 +303,9 @@ FY_INLINE void depthwise_four(const fy_product_u8s8 *p, const uint8_t *x, const 
         for (int64_t j = 0; j < p->kernel[1]; j++) {
             iv k = depthwise_tap(w + (i * fours + j / 4) * 64, (int)(j % 4));
             const uint8_t *from = x + i * p->tap[0] + j * p->tap[1];
-            DEPTH_STEP(0) DEPTH_STEP(1) DEPTH_STEP(2) DEPTH_STEP(3)
+            DOT_DEPTH_STEP(0) DOT_DEPTH_STEP(1) DOT_DEPTH_STEP(2) DOT_DEPTH_STEP(3)
         }
-    DEPTH_END(0) DEPTH_END(1) DEPTH_END(2) DEPTH_END(3)
+    DOT_DEPTH_END(0) DOT_DEPTH_END(1) DOT_DEPTH_END(2) DOT_DEPTH_END(3)
 }
 
 static void depthwise_u8s8(const fy_product_u8s8 *p, int64_t block, int64_t row, int64_t row_end) {
