@@ -156,7 +156,8 @@ static void open_shared(int kind) {
 
 static void test_soak(void **state) {
     const char *asked = getenv("FERRY_SOAK_RUNS");
-    int runs = asked && atoi(asked) > 0 ? atoi(asked) : 2000;
+    long given = asked ? strtol(asked, NULL, 10) : 0;
+    int runs = given > 0 && given < 1000000000 ? (int)given : 2000;
     size_t before = fy_os_bytes();
     (void)state;
     for (int kind = 0; kind < BODIES; kind++) open_shared(kind);
