@@ -21,7 +21,7 @@ static int bench(const cli_args *a) {
 }
 static const cli_flag bench_flags[] = {
     SHARED,
-    {"--engine", "NAME", "ferry (default), onnxruntime, reference"},
+    {"--engine", "NAME", "ferry (default), onnxruntime, openvino, reference"},
     {"--save", "FILE", "write the report as JSON, for --against"},
     {"--against", "FILE", "an earlier report: faster, slower or the same? exit 1 if slower"},
     {0},

@@ -23,7 +23,7 @@ static const cli_flag flags[] = {
     {"--sizes", "SYMBOL=N,...", "sizes of dynamic axes for --random; default 1"},
     {"--top", "K", "print the K largest values of each row"},
     {"--labels", "FILE", "one name per line, for --top"},
-    {"--engine", "NAME", "ferry (default), reference, onnxruntime"},
+    {"--engine", "NAME", "ferry (default), reference, onnxruntime, openvino"},
     {"--threads", "N", "default: the cores allowed to us"},
     CLI_PLUGIN,
     {"--exact", NULL, "no algorithm whose rounding differs from the direct one (Winograd)"},

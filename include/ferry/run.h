@@ -116,7 +116,7 @@ typedef struct ferry_port {
 /* Opens a .onnx (or, in the full library, a .pt2, which is exported in memory). `options` is NULL or words separated by blanks or
  * commas; a word that is not known is an error:
  *   threads=N [the cores that affinity and cgroup allow]      how many threads one run may use
- *   engine=NAME [ferry]                                       ferry, or onnxruntime where it is installed
+ *   engine=NAME [ferry]                                       ferry, reference; onnxruntime, openvino where installed
  *   max-steps=N [any number]                                  operators and iterations of loops in one run, LIMIT beyond (engine ferry)
  *   plugin=PATH                                               operators from a shared object (ferry/plugin.h); may be repeated
  *   exact                                                     no algorithm whose rounding differs from the direct one (Winograd); engines

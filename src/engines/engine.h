@@ -20,7 +20,7 @@ typedef struct fy_engine_options {
 } fy_engine_options;
 
 struct fy_engine {
-    const char *name;                    /* "ferry", "onnxruntime" */
+    const char *name;                    /* "ferry", "onnxruntime", "openvino" */
     const char *doc;
     bool        foreign;                 /* not ours: it runs the file rather than the graph, where there is one */
     /* NULL if usable here, else why not and where it was looked for (static or from buf). */

@@ -119,11 +119,6 @@ static void test_fixtures(void **state) {
 
 /* ---- single layers --------------------------------------------------------------------------------------------------------- */
 
-/* Weights made of sines: folded to constants when the model is compiled. */
-#define WEIGHTS(name, count, dims) \
-    name "_s = Constant <value_ints = [" dims "]> () " name "_0 = Constant <value = float {0}> () " name "_n = Constant <value = float {" count "}> () " name "_1 = Constant <value = float {1}> () " \
-    name "_r = Range (" name "_0, " name "_n, " name "_1) " name "_f = Sin (" name "_r) " name " = Reshape (" name "_f, " name "_s) "
-
 static const char *const layers[] = {
     "(float[N, 24, 23, 19] x) => (y) { " WEIGHTS("w", "8640", "40, 24, 3, 3") "y = Conv <pads = [1, 1, 1, 1]> (x, w) }",                       /* Winograd */
     "(float[N, 24, 9, 9] x) => (y) { " WEIGHTS("w", "8640", "40, 24, 3, 3") "c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w) y = Relu (c) }",
