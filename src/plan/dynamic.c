@@ -70,12 +70,18 @@ static fy_status convert(running *k, const fy_tensor *from, const fy_tensor *to,
     return FY_OK;
 }
 
+/* The value, or itself in the other layout where only that is there still. */
+static const fy_value *held(const running *k, const fy_value *v) {
+    const fy_value *other = k->x.plan->converted[v->id];
+    return !k->x.value[v->id].kind && other && k->x.value[other->id].kind ? other : v;
+}
+
 /* ---- a node by its reference kernel ---------------------------------------------------------------------------------------- */
 
 /* The value as kernels take it. Constants that were packed are read anew, blocked values copied where nobody had them plain; both into *own. */
 static fy_status plain(running *k, const fy_value *v, fy_rval **at, fy_rval *own) {
     const fy_plan *p = k->x.plan;
-    if (p->layout[v->id] != FY_PLAIN && p->converted[v->id] && k->x.value[p->converted[v->id]->id].kind) v = p->converted[v->id];
+    v = p->layout[v->id] != FY_PLAIN && p->converted[v->id] && k->x.value[p->converted[v->id]->id].kind ? p->converted[v->id] : held(k, v);
     fy_rval *r = *at = &k->x.value[v->id];
     if (!r->kind && v->constant) {
         own->kind = FY_TENSOR;
@@ -155,6 +161,7 @@ static fy_status run_node(running *k, const fy_node *n) {
 
 /* A value as inference sees it: contents only where they are plain. */
 static fy_status facts_of(running *k, const fy_value *v, fy_rval **at, fy_rval *own) {
+    v = held(k, v);
     fy_rval *r = &k->x.value[v->id];
     if (r->kind && k->x.plan->layout[v->id] == FY_PLAIN) { *at = r; return FY_OK; }
     *at = own;
