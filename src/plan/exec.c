@@ -8,13 +8,17 @@
 
 #include <string.h>
 
-void *fy_exec_scratch(fy_exec *x, size_t bytes) {
-    if (x->scratch_bytes >= bytes) return x->scratch;
-    fy_free_aligned(x->scratch);
-    x->scratch = fy_malloc_aligned(bytes);
-    x->scratch_bytes = x->scratch ? bytes : 0;
-    return x->scratch;
+/* Where sizes go up from run to run, not every one of them is to cost fresh pages. */
+static bool grow(void **p, size_t *have, size_t need) {
+    if (*have >= need) return true;
+    size_t room = *have && *have / 4 <= SIZE_MAX - need && need < *have + *have / 4 ? *have + *have / 4 : need;
+    fy_free_aligned(*p);
+    *p = fy_malloc_aligned(room);
+    *have = *p ? room : 0;
+    return *p != NULL;
 }
+
+void *fy_exec_scratch(fy_exec *x, size_t bytes) { return grow(&x->scratch, &x->scratch_bytes, bytes) ? x->scratch : NULL; }
 
 const int64_t *fy_exec_dims(const fy_exec *x, const fy_value *v) {
     const int64_t *dim = x->spec->dim[v->id];
@@ -143,7 +147,8 @@ static fy_status run_step(running *k, const fy_step *s) {
         for (int i = 0; i < s->nout; i++)
             if (s->out[i]) {
                 fy_rval_free(&k->x.value[s->out[i]->id]);
-                k->x.value[s->out[i]->id] = k->x.spec->fixed[s->out[i]->id];
+                const fy_rval *fixed = k->x.spec->fixed[s->out[i]->id];
+                k->x.value[s->out[i]->id] = fixed ? *fixed : (fy_rval){0};
             }
         return FY_OK;
     }
@@ -316,12 +321,7 @@ static fy_status prepare(running *k) {
 static fy_status with_sizes(running *k, fy_rval *out) {
     fy_plan_memory *mem = k->mem;
     FY_TRY(within_budget(k));
-    if (mem->arena_bytes < k->x.spec->bytes) {
-        fy_free_aligned(mem->arena);
-        mem->arena = fy_malloc_aligned(k->x.spec->bytes);
-        mem->arena_bytes = mem->arena ? k->x.spec->bytes : 0;
-        FY_NOMEM(k->e, mem->arena);
-    }
+    FY_NEED(k->e, grow(&mem->arena, &mem->arena_bytes, k->x.spec->bytes), NOMEM, "out of memory");
     k->x.scratch = mem->scratch;
     k->x.scratch_bytes = mem->scratch_bytes;
     fy_status s = run_all(k, mem->in, out);

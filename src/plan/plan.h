@@ -96,7 +96,7 @@ struct fy_spec {
     int64_t  *key;                       /* the types and sizes of all inputs */
     int64_t **dim;                       /* by value id: sizes, or NULL where they are not known before the run */
     size_t   *offset;                    /* by value id: in the session's arena; FY_NOWHERE: not there */
-    fy_rval  *fixed;                     /* by value id: contents known from the sizes alone, kind FY_NOTYPE otherwise */
+    fy_rval **fixed;                     /* by value id: contents known from the sizes alone, or NULL */
     bool     *skip;                      /* by step: all that it makes is fixed, or nobody reads it */
     bool     *dynamic;                   /* by step: sizes are not known before the run */
     const fy_value *largest;             /* of what the steps make, by itself the most bytes; NULL: they make nothing */

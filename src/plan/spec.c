@@ -12,11 +12,13 @@
 #include <pthread.h>
 #include <string.h>
 
-#define KEPT 64                          /* specialisations */
+#define KEPT 1024                        /* specialisations at most */
+#define KEPT_BYTES ((size_t)32 << 20)    /* that they take together, about */
+#define BUCKETS 256
 #define ALIGN 64
 
-typedef struct entry { fy_spec spec; int readers; struct entry *next; } entry;
-struct fy_spec_cache { pthread_mutex_t lock; entry *first; int n; int64_t nkey; uint64_t clock; };
+typedef struct entry { fy_spec spec; int readers; uint64_t hash; struct entry *next; } entry;
+struct fy_spec_cache { pthread_mutex_t lock; entry *first[BUCKETS]; int n; size_t bytes; int64_t nkey; uint64_t clock; };
 
 fy_status fy_spec_cache_new(fy_plan *p, ferry_error *e) {
     struct fy_spec_cache *c = fy_calloc(1, sizeof *c);
@@ -38,10 +40,11 @@ static void entry_free(entry *x) {
 
 void fy_spec_cache_free(fy_plan *p) {
     if (!p->cache) return;
-    for (entry *x = p->cache->first, *next; x; x = next) {
-        next = x->next;
-        entry_free(x);
-    }
+    for (int i = 0; i < BUCKETS; i++)
+        for (entry *x = p->cache->first[i], *next; x; x = next) {
+            next = x->next;
+            entry_free(x);
+        }
     pthread_mutex_destroy(&p->cache->lock);
     fy_free(p->cache);
 }
@@ -105,7 +108,9 @@ static fy_status fix(making *k, const fy_value *v) {
         if (!fy_dim_eval(v->elem[i], fy_bounds_get, &k->s->bounds, &x[i])) return FY_OK;
     char *data = fy_arena_alloc(&k->s->arena, (size_t)count + 1, sizeof(int64_t));
     FY_NOMEM(k->e, data);
-    fy_rval *f = &k->s->fixed[v->id];
+    fy_rval *f = FY_NEW(&k->s->arena, fy_rval);
+    FY_NOMEM(k->e, f);
+    k->s->fixed[v->id] = f;
     f->t = fy_tensor_view(v->type.dtype, v->type.rank, k->s->dim[v->id], data);
     fy_store_i64(&f->t, 0, count, x);
     f->kind = FY_TENSOR;
@@ -115,7 +120,7 @@ static fy_status fix(making *k, const fy_value *v) {
 /* A value as far as it is known before the run: sizes, and contents that are constant or follow from the sizes. */
 static fy_status real(making *k, const fy_value *v, fy_rval *r) {
     *r = (fy_rval){.kind = FY_TENSOR};
-    if (k->s->fixed[v->id].kind) *r = k->s->fixed[v->id];
+    if (k->s->fixed[v->id]) *r = *k->s->fixed[v->id];
     else if (v->constant && v->constant->count <= FY_MAX_ELEM) return fy_const_tensor(&r->t, v->constant, k->e);
     else r->t = fy_tensor_view(v->type.dtype, v->type.rank, k->s->dim[v->id], NULL);
     return FY_OK;
@@ -216,7 +221,7 @@ static fy_status sizes(making *k) {
             if (!v) continue;
             if (!v->def) FY_TRY(size_of(k, v));                       /* in a layout of its own it is no node's output */
             known &= s->dim[v->id] != NULL;
-            all_fixed &= s->fixed[v->id].kind == FY_TENSOR;
+            all_fixed &= s->fixed[v->id] != NULL;
             read |= p->last[v->id] >= 0;
         }
         s->dynamic[i] = !known;
@@ -294,7 +299,7 @@ typedef struct placing { making *k; places pl; int32_t *buffer_of; FY_VEC(buffer
 static fy_status place_output(placing *x, const fy_step *s, const fy_value *v) {
     making *k = x->k;
     size_t bytes = 0, used = 0;
-    if (!v || k->s->fixed[v->id].kind == FY_TENSOR || !k->s->dim[v->id] || k->p->last[v->id] == INT32_MAX) return FY_OK;
+    if (!v || k->s->fixed[v->id] || !k->s->dim[v->id] || k->p->last[v->id] == INT32_MAX) return FY_OK;
     FY_TRY(bytes_of(k, v, &bytes, &used));
     int last = k->p->last[v->id] < s->index ? s->index : k->p->last[v->id];
     for (int i = 0; v == s->out[0] && i < s->nin && s->impl->flags & (FY_IMPL_ALIAS | FY_IMPL_INPLACE); i++) {
@@ -365,7 +370,7 @@ static fy_status tables(making *k) {
     fy_spec *s = k->s;
     s->dim = FY_NEWN(&s->arena, int64_t *, p->nvalues + 1);
     s->offset = FY_NEWN(&s->arena, size_t, p->nvalues + 1);
-    s->fixed = FY_NEWN(&s->arena, fy_rval, p->nvalues + 1);
+    s->fixed = FY_NEWN(&s->arena, fy_rval *, p->nvalues + 1);
     s->skip = FY_NEWN(&s->arena, bool, p->steps.n + 1);
     s->dynamic = FY_NEWN(&s->arena, bool, p->steps.n + 1);
     FY_NEED(k->e, s->dim && s->offset && s->fixed && s->skip && s->dynamic, NOMEM, "out of memory");
@@ -418,22 +423,33 @@ static void key_of(int64_t *key, const fy_plan *p, fy_rval *const *in) {
     }
 }
 
-static entry *find(struct fy_spec_cache *c, const int64_t *key) {
-    for (entry *x = c->first; x; x = x->next)
-        if (!memcmp(x->spec.key, key, (size_t)c->nkey * sizeof *key)) return x;
+static entry *find(struct fy_spec_cache *c, const int64_t *key, uint64_t hash) {
+    for (entry *x = c->first[hash % BUCKETS]; x; x = x->next)
+        if (x->hash == hash && !memcmp(x->spec.key, key, (size_t)c->nkey * sizeof *key)) return x;
     return NULL;
 }
 
 /* The one used longest ago, if nobody is running it. */
-static void drop_oldest(struct fy_spec_cache *c) {
+static bool drop_oldest(struct fy_spec_cache *c) {
     entry **oldest = NULL;
-    for (entry **x = &c->first; *x; x = &(*x)->next)
-        if (!(*x)->readers && (!oldest || (*x)->spec.used < (*oldest)->spec.used)) oldest = x;
-    if (!oldest) return;
+    for (int i = 0; i < BUCKETS; i++)
+        for (entry **x = &c->first[i]; *x; x = &(*x)->next)
+            if (!(*x)->readers && (!oldest || (*x)->spec.used < (*oldest)->spec.used)) oldest = x;
+    if (!oldest) return false;
     entry *gone = *oldest;
     *oldest = gone->next;
     c->n--;
+    c->bytes -= gone->spec.arena.bytes;
     entry_free(gone);
+    return true;
+}
+
+static void keep(struct fy_spec_cache *c, entry *x) {
+    while (c->n && (c->n >= KEPT || c->bytes + x->spec.arena.bytes > KEPT_BYTES) && drop_oldest(c)) ;
+    x->next = c->first[x->hash % BUCKETS];
+    c->first[x->hash % BUCKETS] = x;
+    c->bytes += x->spec.arena.bytes;
+    c->n++;
 }
 
 fy_status fy_spec_get(const fy_spec **out, const fy_plan *p, fy_rval *const *in, ferry_error *e) {
@@ -442,7 +458,8 @@ fy_status fy_spec_get(const fy_spec **out, const fy_plan *p, fy_rval *const *in,
     FY_NOMEM(e, key);
     key_of(key, p, in);
     pthread_mutex_lock(&c->lock);
-    entry *x = find(c, key);
+    uint64_t hash = fy_hash(key, (size_t)c->nkey * sizeof *key);
+    entry *x = find(c, key, hash);
     fy_status s = FY_OK;
     if (!x) {
         x = fy_calloc(1, sizeof *x);
@@ -451,11 +468,9 @@ fy_status fy_spec_get(const fy_spec **out, const fy_plan *p, fy_rval *const *in,
         if (!s) s = make(&k);
         fy_run_dims_free(&k.sizes);
         if (s && x) entry_free(x);
-        if (!s) {
-            if (c->n >= KEPT) drop_oldest(c);
-            x->next = c->first;
-            c->first = x;
-            c->n++;
+        if (!s && x) {
+            x->hash = hash;
+            keep(c, x);
         }
     }
     if (!s) {
