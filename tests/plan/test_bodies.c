@@ -141,10 +141,45 @@ static void test_allocations(void **state) {
     }
 }
 
+/* Every allocation of compiling and running fails once: out of memory is said, or nothing was lost; no byte leaks. */
+static void test_faults(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "(float[n,4] x) => (y, rows) <" W ", " TEN "> { e = Exp (x) y, rows = Loop <body = b (int64 i, bool c, float[n,4] s) => (d, t, r) { d = Identity (c) m = MatMul (s, w) t = If <then_branch = h () => (p) { p = Tanh (m) }, else_branch = l () => (q) { q = Relu (e) }> (c) r = Mish (t) }> (ten, , x) }",
+        "(float[n,4] x) => (y) <" TEN "> { y = Loop <body = b (int64 i, bool c, s) => (d, t) { d = Identity (c) q = Neg (s) t = Concat <axis = 1> (s, q) }> (ten, , x) }",
+        "(float[n,4] x) => (y) <int64[2] s = {-1, 4}, " W "> { f = Flatten (x) p = NonZero (f) t = Transpose (p) g = GatherND (f, t) r = Reshape (g, s) m = MatMul (r, w) a = Softmax (m) y = Mish (a) }",
+        "(string[n] x) => (y) { q = SequenceConstruct (x, x) y = SequenceMap <body = b (string[n] v) => (r) { r = StringConcat (v, v) }> (q) }"};
+    for (int i = 0; i < FY_COUNT(bodies); i++) {
+        fy_model *m = model_of(bodies[i]);
+        fy_rval in[1] = {{0}}, *at = in;
+        both_fill(in, m, 3, 1);
+        size_t bytes = fy_os_bytes();
+        bool whole = false;
+        for (int64_t k = 0; !whole; k += k < 300 ? 1 : 7) {
+            both_rig r = {.m = m, .engine = fy_engine_find("ferry")};
+            fy_rval out[2][BOTH_MOST] = {{{0}}};
+            ferry_error e = {0};
+            fy_os_fail_at(k, false);
+            fy_status s = r.engine->compile(&r.c, m, &(fy_engine_options){.threads = 1}, &e);
+            if (!s) s = r.engine->session(&r.s, r.c, &e);
+            for (int run = 0; !s && run < 2; run++) s = r.engine->run(r.s, &at, out[run], &e);
+            whole = fy_os_calls() <= k;
+            fy_os_fail_at(-1, false);
+            if (s && s != FY_E_NOMEM) fail_msg("\"%s\" where call %lld fails in %s", e.text, (long long)k, bodies[i]);
+            if (r.s) r.engine->session_free(r.s);
+            if (r.c) r.engine->compiled_free(r.c);
+            for (int q = 0; q < 2 * BOTH_MOST; q++) fy_rval_free(&out[q / BOTH_MOST][q % BOTH_MOST]);
+            if (fy_os_bytes() != bytes) fail_msg("%lld bytes leak where call %lld fails in %s", (long long)(fy_os_bytes() - bytes), (long long)k, bodies[i]);
+        }
+        fy_rval_free(in);
+        fy_model_free(m);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loop), cmocka_unit_test(test_growing), cmocka_unit_test(test_nested), cmocka_unit_test(test_scan), cmocka_unit_test(test_sequence_map),
-        cmocka_unit_test(test_convolutions), cmocka_unit_test(test_strings), cmocka_unit_test(test_refused), cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_convolutions), cmocka_unit_test(test_strings), cmocka_unit_test(test_refused), cmocka_unit_test(test_allocations), cmocka_unit_test(test_faults),
     };
     return both_main(tests, FY_COUNT(tests), "bodies");
 }
