@@ -32,7 +32,7 @@ const cli_command cli_bench = {
     "  ferry bench resnet50.onnx --threads 1\n"
     "  ferry bench m.onnx --batch 8 --save before.json\n"
     "  ferry bench m.onnx --batch 8 --against before.json     same unless the medians differ by more than the noise of both runs and 2 %\n"
-    "  ferry bench bert.onnx --cycle seq=4..256:4                64 lengths by turns\n"
+    "  ferry bench bert.onnx --cycle sequence=4..256:4           64 lengths by turns\n"
     "  ferry bench m.onnx --engine onnxruntime --json\n", 1, 1, bench,
 };
 
