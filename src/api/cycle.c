@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST 4096                        /* shapes */
-#define FEWEST 2                         /* rounds by turns, and runs in a row */
+#define MOST 1024                        /* shapes */
+#define FEWEST 3                         /* rounds by turns, and runs in a row */
+#define MOST_ROUNDS 64
 
-typedef struct shape { ferry_values *values; ferry_tensor *in; double first, turns, row; } shape;
+typedef struct shape { ferry_values *values; ferry_tensor *in; double first; } shape;
 
 /* "seq=4..256:4": the name's length, and the numbers. */
 static fy_status read_cycle(const char *what, int *name, int64_t *from, int64_t *to, int64_t *step, ferry_error *e) {
@@ -44,47 +45,55 @@ static fy_status run(fy_timing *r, const shape *s, double *seconds, ferry_error 
     return fy_timing_run(r, seconds, e);
 }
 
-static void least(double *to, double v) { if (!*to || v < *to) *to = v; }
+/* Of every n-th of the times. */
+static double median(const double *all, int64_t rounds, int64_t n, double *column) {
+    fy_summary s;
+    for (int64_t k = 0; k < rounds; k++) column[k] = all[k * n];
+    fy_summarise(&s, column, rounds);
+    return s.median;
+}
 
-static fy_status measure(fy_timing *r, fy_bench *b, shape *s, int64_t n, double *all, int64_t *nall, int64_t room, ferry_error *e) {
-    double one, spent = 0;
+/* turns, rows: times by round and shape. */
+static fy_status measure(fy_timing *r, fy_bench *b, shape *s, int64_t n, double *turns, double *rows, int64_t *rounds, ferry_error *e) {
+    double spent = 0, once;
     fy_timing_progress(r, "new shapes", -1);
     for (int64_t i = 0; i < n; i++) FY_TRY(run(r, &s[i], &s[i].first, e));
     b->first = s[0].first;
     fy_memory_sample(&b->memory);
     fy_timing_progress(r, "by turns", 0.3);
-    for (int round = 0; *nall + n <= room && (round < FEWEST || spent < r->seconds / 2); round++)
-        for (int64_t i = 0; i < n; i++, spent += one) {
-            FY_TRY(run(r, &s[i], &one, e));
-            least(&s[i].turns, one);
-            all[(*nall)++] = one;
+    for (*rounds = 0; *rounds < MOST_ROUNDS && (*rounds < FEWEST || spent < r->seconds / 2); ++*rounds)
+        for (int64_t i = 0; i < n; i++) {
+            double *one = &turns[*rounds * n + i];
+            FY_TRY(run(r, &s[i], one, e));
+            spent += *one;
         }
     fy_timing_progress(r, "in a row", 0.6);
-    int64_t rounds = *nall / n;
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t k = 0; k <= rounds; k++) {
-            FY_TRY(run(r, &s[i], &one, e));
-            if (k) least(&s[i].row, one);
-        }
+    for (int64_t i = 0; i < n; i++) {
+        FY_TRY(run(r, &s[i], &once, e));
+        for (int64_t k = 0; k < *rounds; k++) FY_TRY(run(r, &s[i], &rows[k * n + i], e));
+    }
     fy_memory_sample(&b->memory);
     return FY_OK;
 }
 
 static fy_status cycle(fy_timing *r, fy_bench *b, shape *s, int64_t n, ferry_error *e) {
-    int64_t room = n * 256, nall = 0;
-    double *all = FY_NEWN(&r->arena, double, room), turns = 0, row = 0;
-    FY_NOMEM(e, all);
-    FY_TRY(measure(r, b, s, n, all, &nall, room, e));
-    fy_summarise(&b->s, all, nall);
+    int64_t rounds = 0;
+    double *turns = FY_NEWN(&r->arena, double, 2 * n * MOST_ROUNDS), *rows = turns ? turns + n * MOST_ROUNDS : NULL, by_turns = 0, in_row = 0;
+    double *column = FY_NEWN(&r->arena, double, MOST_ROUNDS + n);
+    FY_NEED(e, turns && column, NOMEM, "out of memory");
+    FY_TRY(measure(r, b, s, n, turns, rows, &rounds, e));
     for (int64_t i = 0; i < n; i++) {
-        turns += s[i].turns;
-        row += s[i].row;
-        all[i] = s[i].first - s[i].turns;
+        double usual = median(turns + i, rounds, n, column);
+        by_turns += usual;
+        in_row += median(rows + i, rounds, n, column);
+        s[i].first -= usual;
     }
+    for (int64_t i = 0; i < n; i++) column[i] = s[i].first;
     fy_summary fresh;
-    fy_summarise(&fresh, all, n);
+    fy_summarise(&fresh, column, n);
+    fy_summarise(&b->s, turns, rounds * n);
     b->fresh = fresh.median;
-    b->alternating = row > 0 ? turns / row - 1 : 0;
+    b->alternating = in_row > 0 ? by_turns / in_row - 1 : 0;
     b->shapes = n;
     b->warmups = n;
     return FY_OK;
