@@ -22,6 +22,7 @@ static int bench(const cli_args *a) {
 static const cli_flag bench_flags[] = {
     SHARED,
     {"--engine", "NAME", "ferry (default), onnxruntime, openvino, reference"},
+    {"--cycle", "SYMBOL=A..B:STEP", "sizes of one axis by turns: what a new size costs, and what another size each time"},
     {"--save", "FILE", "write the report as JSON, for --against"},
     {"--against", "FILE", "an earlier report: faster, slower or the same? exit 1 if slower"},
     {0},
@@ -32,6 +33,7 @@ const cli_command cli_bench = {
     "  ferry bench resnet50.onnx --threads 1\n"
     "  ferry bench m.onnx --batch 8 --save before.json\n"
     "  ferry bench m.onnx --batch 8 --against before.json     same unless the medians differ by more than the noise of both runs and 2 %\n"
+    "  ferry bench bert.onnx --cycle sequence=4..256:4           64 lengths by turns\n"
     "  ferry bench m.onnx --engine onnxruntime --json\n", 1, 1, bench,
 };
 

@@ -87,8 +87,9 @@ static fy_status bench(fy_report *out, fy_timing *r, const char *path, const fy_
     b.batch = r->batch;
     fy_open_seconds(r->model, &b.load, &b.compile);
     fy_memory_sample(&b.memory);
-    FY_TRY(count_macs(&b, r, e));
-    FY_TRY(measure(r, &b, e));
+    b.cycle = fy_opt(r->job, "cycle");
+    if (!b.cycle) FY_TRY(count_macs(&b, r, e));
+    FY_TRY(b.cycle ? fy_timing_cycle(r, &b, b.cycle, e) : measure(r, &b, e));
     fy_pool *pool = fy_pool_new(r->threads);
     b.flops = fy_machine_flops(pool);
     fy_pool_free(pool);
@@ -116,7 +117,7 @@ fy_status fy_write_text(const char *path, const fy_buf *text, ferry_error *e) {
 }
 
 int ferry_bench(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {FY_TIMING_KEYS, "save", "against", NULL};
+    static const char *const keys[] = {FY_TIMING_KEYS, "cycle", "save", "against", NULL};
     ferry_error own;
     if (!e) e = &own;
     fy_timing r = {.job = job};

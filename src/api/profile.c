@@ -136,7 +136,7 @@ static void describe(watching *w, const fy_step *s, const fy_exec *x) {
     for (int i = 0; i < s->nfused; i++) add_node(&nodes, &source, s->fused[i]);
     describe_values(&types, &out->bytes, s, x);
     out->op = s->node ? s->node->op->name : "(layout)";
-    out->impl = x->spec->skip[s->index] ? "(from sizes)" : x->spec->dynamic[s->index] ? "interpreter" : s->impl->name;   /* what ran */
+    out->impl = x->spec->skip[s->index] ? "(from sizes)" : s->impl->name;   /* what ran */
     out->name = s->node && s->node->name ? s->node->name : "";
     out->macs = step_macs(s, x);
     out->nodes = fy_arena_str(&w->arena, nodes.at);

@@ -36,17 +36,19 @@ static fy_status add_batch(fy_buf *sizes, const ferry_model *m, int64_t batch, f
     return FY_OK;
 }
 
-static fy_status make_inputs(fy_timing *r, ferry_error *e) {
+/* `one`: "seq=16", before what the job says; may be NULL. */
+static fy_status make_inputs(fy_timing *r, ferry_values *values, const char *one, ferry_error *e) {
     fy_buf sizes = {0};
     int64_t batch = 0;
     const char *given = fy_opt(r->job, "sizes"), *seed = fy_opt(r->job, "seed");
-    if (given) fy_buf_str(&sizes, given);
+    if (one) fy_buf_str(&sizes, one);
+    if (given) fy_buf_fmt(&sizes, "%s%s", one ? "," : "", given);
     fy_status s = fy_opt_int(r->job, "batch", 1, 1 << 20, &batch, e);
     if (!s && batch) s = add_batch(&sizes, r->model, batch, e);
     if (!s && sizes.oom) s = fy_fail(e, FY_E_NOMEM, "out of memory");
     ferry_option option[2] = {{"seed", seed ? seed : "1"}, {"sizes", sizes.at}};
     ferry_job job = {option, sizes.n ? 2 : 1, NULL, NULL};
-    if (!s && ferry_values_random(r->values, r->model, &job, e)) s = fy_code_find(e->code);
+    if (!s && ferry_values_random(values, r->model, &job, e)) s = fy_code_find(e->code);
     fy_buf_free(&sizes);
     return s;
 }
@@ -109,8 +111,18 @@ fy_status fy_timing_open(fy_timing *r, const char *path, const ferry_job *job, f
     FY_TRY(fy_opt_num(job, "seconds", &r->seconds, e));
     FY_NEED(e, r->seconds <= 3600, USAGE, "seconds: %g is more than an hour", r->seconds);
     FY_TRY(open_model(r, path, e));
-    FY_TRY(make_inputs(r, e));
+    FY_TRY(make_inputs(r, r->values, NULL, e));
     return bind(r, e);
+}
+
+fy_status fy_timing_inputs(fy_timing *r, ferry_values *values, ferry_tensor *in, const char *one, ferry_error *e) {
+    FY_TRY(make_inputs(r, values, one, e));
+    for (size_t i = 0; i < r->nin; i++) {
+        int at = ferry_values_find(values, ferry_input(r->model, i)->name);
+        FY_NEED(e, at >= 0, UNSUPPORTED, "input '%s' cannot be made up", ferry_input(r->model, i)->name);
+        if (ferry_values_get(values, (size_t)at, &in[i], e)) return fy_code_find(e->code);
+    }
+    return FY_OK;
 }
 
 void fy_timing_close(fy_timing *r) {

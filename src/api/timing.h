@@ -26,6 +26,10 @@ typedef struct fy_timing {
     char             cpu[64];
 } fy_timing;
 FY_CHECKED fy_status fy_timing_open(fy_timing *r, const char *path, const ferry_job *job, ferry_error *e);
+/* Other inputs, with one size set: "seq=16". They live in `values`; in: r->nin of them. */
+FY_CHECKED fy_status fy_timing_inputs(fy_timing *r, ferry_values *values, ferry_tensor *in, const char *one, ferry_error *e);
+/* cycle.c: `ferry bench --cycle`. */
+FY_CHECKED fy_status fy_timing_cycle(fy_timing *r, fy_bench *b, const char *what, ferry_error *e);
 void fy_timing_close(fy_timing *r);
 FY_CHECKED fy_status fy_timing_run(fy_timing *r, double *seconds, ferry_error *e);           /* one run, timed */
 void fy_timing_progress(const fy_timing *r, const char *what, double share);

@@ -82,6 +82,19 @@ void fy_arena_free(fy_arena *a) {
     *a = (fy_arena){ 0 };
 }
 
+void fy_arena_reset(fy_arena *a) {
+    block *keep = a->head;
+    if (!keep || fy_os_guarded()) { fy_arena_free(a); return; }
+    for (block *b = keep->next, *next; b; b = next) {
+        next = b->next;
+        fy_free(b);
+    }
+    memset(keep + 1, 0, keep->used);
+    keep->next = NULL;
+    keep->used = 0;
+    a->bytes = 0;
+}
+
 bool fy_vec_grow(void **at, int64_t *cap, int64_t need, size_t size) {
     if (need <= *cap) return true;
     if (need > INT64_MAX / 4) return false;

@@ -16,6 +16,7 @@ char *fy_arena_str(fy_arena *a, const char *s);                       /* NULL in
 char *fy_arena_strn(fy_arena *a, const char *s, size_t n);
 char *fy_arena_fmt(fy_arena *a, const char *fmt, ...) FY_PRINTF(2, 3);
 void  fy_arena_free(fy_arena *a);                                     /* frees all; the arena is {0} again */
+void  fy_arena_reset(fy_arena *a);                                    /* the same, but a block stays for the next use */
 
 #define FY_NEW(arena, T)     ((T *)fy_arena_alloc(arena, 1, sizeof(T)))
 #define FY_NEWN(arena, T, n) ((T *)fy_arena_alloc(arena, (size_t)(n), sizeof(T)))

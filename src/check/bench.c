@@ -143,6 +143,14 @@ static void json(fy_jsonw *w, const fy_bench *b) {
     fy_jsonw_num(w, "first_run_seconds", b->first);
     fy_jsonw_int(w, "warmup_runs", b->warmups);
     json_summary(w, &b->s);
+    if (b->cycle) {
+        fy_jsonw_object(w, "cycle");
+        fy_jsonw_str(w, "sizes", b->cycle);
+        fy_jsonw_int(w, "shapes", b->shapes);
+        fy_jsonw_num(w, "new_shape_seconds", b->fresh);
+        fy_jsonw_num(w, "alternating_share", b->alternating);
+        fy_jsonw_end_object(w);
+    }
     fy_jsonw_num(w, "runs_per_second", rate);
     fy_jsonw_num(w, "samples_per_second", rate * (double)b->batch);
     fy_jsonw_int(w, "macs", b->macs);
@@ -179,6 +187,11 @@ static void text(fy_buf *t, const fy_bench *b) {
     fy_buf_fmt(t, "  noise %.1f %%\n  rate     %.4g runs/s", b->s.noise * 100, rate);
     if (b->batch != 1) fy_buf_fmt(t, ", %.4g samples/s", rate * (double)b->batch);
     fy_buf_char(t, '\n');
+    if (b->cycle) {
+        fy_buf_fmt(t, "  cycle    %s: %lld shapes; a new one costs", b->cycle, (long long)b->shapes);
+        print_time(t, "", b->fresh);
+        fy_buf_fmt(t, " once, another one each time %+.1f %%\n", 100 * b->alternating);
+    }
     if (b->macs) {
         fy_buf_fmt(t, "  work     %.4g GMAC: %.4g GFLOP/s", 1e-9 * (double)b->macs, flops * 1e-9);
         if (b->flops > 0) fy_buf_fmt(t, ", %.0f %% of the %.4g that an FMA loop (%s) does here on %d thread%s", 100 * flops / b->flops, b->flops * 1e-9, b->isa, b->threads,

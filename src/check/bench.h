@@ -39,6 +39,9 @@ typedef struct fy_bench {
     double      load, compile, first;                        /* seconds */
     fy_summary  s;
     fy_memory   memory;
+    const char *cycle;                                       /* "seq=16..256:16", or NULL: one combination of sizes; with it: */
+    int64_t     shapes;
+    double      fresh, alternating;                          /* seconds that a shape's first run takes more, median; what a run takes more behind one of another shape, as a share */
     double      flops;                                       /* the machine's peak; 0: not measured */
 } fy_bench;
 

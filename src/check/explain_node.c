@@ -121,7 +121,7 @@ static fy_status explain_step(fy_report *r, fy_jsonw *w, const fy_plan *p, const
     if (macs > 0) fy_buf_fmt(&r->text, "  %-8s %.4g million multiply-accumulates\n", "work", 1e-6 * (double)macs);
     fy_jsonw_int(w, "macs", macs);
     fy_jsonw_bool(w, "sizes_known_from_inputs", s->sized);
-    if (s->node && !s->sized) fy_buf_str(&r->text, "  sizes    depend on contents: the interpreter runs it with the reference kernel when it gets there, whatever is taken below\n");
+    if (s->node && !s->sized) fy_buf_str(&r->text, "  sizes    depend on contents: they are found when the run gets there\n");
     fy_buf_str(&r->text, FY_BOLD "implementations" FY_OFF ", in the order in which they are asked\n");
     fy_jsonw_array(w, "implementations");
     if (!s->node) tell(&k, s->impl, NULL);                   /* a conversion between layouts: there is no choice */

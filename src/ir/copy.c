@@ -14,10 +14,11 @@ static void widen(fy_copy *c, const fy_value *v) {
     if (v->id > c->high) c->high = v->id;
 }
 
-fy_status fy_copy_begin(fy_copy *c, const fy_graph *root) {
+static fy_status begin(fy_copy *c, const fy_graph *root, const fy_node *owner) {
     c->low = UINT32_MAX;
     c->high = 0;
-    for (const fy_graph *g = root; g; g = fy_graph_next(NULL, g)) {
+    for (int i = 0; owner && i < owner->ncap; i++) widen(c, owner->cap[i]->value);
+    for (const fy_graph *g = root; g; g = fy_graph_next(owner, g)) {
         for (int64_t i = 0; i < g->in.n; i++) widen(c, g->in.at[i]);
         for (int64_t i = 0; i < g->constants.n; i++) widen(c, g->constants.at[i]);
         for (int64_t i = 0; i < g->state.n; i++) widen(c, g->state.at[i].in);
@@ -29,6 +30,8 @@ fy_status fy_copy_begin(fy_copy *c, const fy_graph *root) {
     FY_NOMEM(c->e, c->at);
     return FY_OK;
 }
+
+fy_status fy_copy_begin(fy_copy *c, const fy_graph *root) { return begin(c, root, NULL); }
 
 void fy_copy_end(fy_copy *c) { fy_arena_free(&c->scratch); }
 
@@ -74,17 +77,19 @@ static fy_status copy_type(fy_copy *c, fy_type *to, const fy_type *from) {
 
 static fy_status copy_nodes(fy_copy *c, fy_graph *to, fy_node *before, const fy_graph *from, int depth);
 
+static fy_status copy_input(fy_copy *c, fy_graph *to, const fy_value *old) {
+    fy_value *v = fy_graph_add_input(to, old->name, NULL);
+    FY_NOMEM(c->e, v);
+    if (old->graph->model == c->m) v->type = old->type;
+    else FY_TRY(copy_type(c, &v->type, &old->type));
+    v->constant = old->constant;
+    v->doc = old->doc;
+    fy_copy_set(c, old, v);
+    return FY_OK;
+}
+
 static fy_status copy_inputs(fy_copy *c, fy_graph *to, const fy_graph *from) {
-    for (int64_t i = 0; i < from->in.n; i++) {
-        const fy_value *old = from->in.at[i];
-        fy_value *v = fy_graph_add_input(to, old->name, NULL);
-        FY_NOMEM(c->e, v);
-        if (from->model == c->m) v->type = old->type;
-        else FY_TRY(copy_type(c, &v->type, &old->type));
-        v->constant = old->constant;
-        v->doc = old->doc;
-        fy_copy_set(c, old, v);
-    }
+    for (int64_t i = 0; i < from->in.n; i++) FY_TRY(copy_input(c, to, from->in.at[i]));
     return FY_OK;
 }
 
@@ -188,6 +193,61 @@ fy_status fy_model_copy(fy_model **copy, const fy_model *m, ferry_error *e) {
     (*copy)->imports.n = 0;
     fy_copy c = {.m = *copy, .e = e};
     fy_status s = copy_main(&c, m);
+    fy_copy_end(&c);
+    if (s) {
+        fy_model_free(*copy);
+        *copy = NULL;
+    }
+    return s;
+}
+
+/* ---- a body ------------------------------------------------------------------------------------------------------------- */
+
+static fy_status copy_constant(fy_copy *c, const fy_value *v) {
+    fy_value *k = fy_graph_add_const(c->m->graph, v->name, v->constant);
+    FY_NOMEM(c->e, k);
+    fy_copy_set(c, v, k);
+    return FY_OK;
+}
+
+/* All that the owner's bodies read from outside is there; what this one does not need goes. */
+static fy_status copy_outer(fy_copy *c, const fy_graph *body, const fy_value **outer, int *nouter) {
+    fy_graph *to = c->m->graph;
+    const fy_node *owner = body->owner;
+    int64_t first = to->in.n, kept = first;
+    for (int i = 0; i < owner->ncap; i++) {
+        const fy_value *v = owner->cap[i]->value;
+        if (fy_copy_of(c, owner->cap[i]->value)) continue;
+        if (v->constant && !v->is_input) FY_TRY(copy_constant(c, v));
+        else {
+            FY_TRY(copy_input(c, to, v));
+            outer[(*nouter)++] = v;
+        }
+    }
+    FY_TRY(copy_nodes(c, to, NULL, body, 0));
+    FY_TRY(copy_outputs(c, to, body));
+    for (int64_t i = first; i < to->in.n; i++) {
+        if (!to->in.at[i]->nuses) continue;
+        outer[kept - first] = outer[i - first];
+        to->in.at[kept++] = to->in.at[i];
+    }
+    to->in.n = kept;
+    *nouter = (int)(kept - first);
+    return FY_OK;
+}
+
+fy_status fy_body_copy(fy_model **copy, const fy_graph *body, const fy_value *const **outer, int *nouter, ferry_error *e) {
+    *copy = fy_model_new(body->model->registry);
+    *nouter = 0;
+    FY_NOMEM(e, *copy);
+    fy_copy c = {.m = *copy, .e = e};
+    const fy_value **out = FY_NEWN(&c.m->arena, const fy_value *, body->owner->ncap + 1);
+    fy_status s = out ? begin(&c, body, body->owner) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    c.m->opset = body->model->opset;
+    c.m->ir_version = body->model->ir_version;
+    if (!s) s = copy_inputs(&c, c.m->graph, body);
+    if (!s) s = copy_outer(&c, body, out, nouter);
+    *outer = out;
     fy_copy_end(&c);
     if (s) {
         fy_model_free(*copy);

@@ -29,5 +29,7 @@ FY_CHECKED fy_status fy_copy_nodes(fy_copy *c, fy_graph *to, fy_node *before, co
 /* A model of its own with the same main graph (no functions), sharing constants and texts with `m`, which must outlive it and may be
  * in use elsewhere: nothing of it is written. Types other than those of inputs are not carried: infer afterwards. */
 FY_CHECKED fy_status fy_model_copy(fy_model **copy, const fy_model *m, ferry_error *e);
+/* The same of a body. What it reads from around it, except constants, becomes further inputs: outer[i] of nouter in all, in the arena of the copy. */
+FY_CHECKED fy_status fy_body_copy(fy_model **copy, const fy_graph *body, const fy_value *const **outer, int *nouter, ferry_error *e);
 
 #endif

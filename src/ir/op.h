@@ -89,6 +89,7 @@ typedef struct fy_call {
     ferry_error   *e;
     fy_pool       *pool;
     fy_arena      *scratch;              /* freed after the call */
+    fy_spares     *spares;               /* NULL, or where outputs get their memory */
     int            nin, nout;
     fy_rval *const *in;                  /* NULL where left out */
     fy_rval      **out;                  /* NULL where not wanted */

@@ -141,7 +141,7 @@ fy_status fy_alloc_out(const fy_call *c, int i, fy_dtype t, int rank, const int6
     FY_NEED(c->e, fy_count_dims(&count, rank, dim) && (c->max_bytes <= 0 || count <= c->max_bytes / fy_elem_bytes(t)), LIMIT,
             "output %d would take more than %lld bytes", i, (long long)c->max_bytes);
     c->out[i]->kind = FY_TENSOR;
-    return fy_tensor_new(y, t, rank, dim, c->e);
+    return fy_tensor_take(y, c->spares, t, rank, dim, c->e);
 }
 
 const double *fy_arg_f64(const fy_call *c, int i) {

@@ -5,6 +5,8 @@
  * must have one type for all of them: it starts as the initial value's, and what an iteration changes is widened (a size to
  * unknown, a shape to unknown rank) until an iteration changes nothing more. */
 #include "ops/control.h"
+
+#include "base/checked.h"
 #include "ops/move.h"
 
 #include <string.h>
@@ -319,60 +321,104 @@ static void leave_done(leaving *l) {
     fy_free(l->now.at);
 }
 
-/* Rows of scan outputs, collected one an iteration. */
-typedef struct rows { fy_rval *at; int64_t n, cap; } rows;
+/* ---- what an iteration leaves ---------------------------------------------------------------------------------------- */
 
-static void rows_free(rows *r, int n) {
-    for (int i = 0; i < n; i++) {
-        for (int64_t k = 0; k < r[i].n; k++) fy_rval_free(&r[i].at[k]);
-        fy_free(r[i].at);
-    }
+/* Items of a sequence, one an iteration. */
+typedef struct items { fy_rval *at; int64_t n, cap; } items;
+
+/* Rows of a scan output, one an iteration, behind one another in memory that grows: all[room, row...]. The first tells what a row is. */
+typedef struct rows { fy_tensor all; int64_t n; } rows;
+#define ROWS_AT_ONCE ((int64_t)1 << 24)                         /* bytes up to which there is room for all of them from the start */
+
+/* `x` with an axis of one element in front. */
+static fy_tensor as_row(const fy_tensor *x) {
+    fy_tensor row = *x;
+    memmove(row.dim + 1, row.dim, (size_t)x->rank * sizeof *row.dim);
+    memmove(row.stride + 1, row.stride, (size_t)x->rank * sizeof *row.dim);
+    row.dim[0] = 1;
+    row.stride[0] = 0;
+    row.rank++;
+    return row;
 }
 
-static fy_status rows_add(rows *r, fy_rval *v, ferry_error *e) {
-    FY_NEED(e, v->kind == FY_TENSOR, TYPE, "a scan output must be a tensor");
-    FY_PUSH(e, *r, *v);
-    *v = (fy_rval){0};
+/* Rows [at, at + n) of all. */
+static fy_tensor rows_from(const fy_tensor *all, int64_t at, int64_t n) {
+    fy_view v = fy_mv_view_of(all);
+    v.dim[0] = n;
+    v.offset = at * all->stride[0];
+    return fy_mv_see(all, &v);
+}
+
+static fy_status rows_room(const fy_call *c, rows *r, const fy_tensor *x, int64_t most) {
+    int64_t dim[FY_MAX_RANK], each = 1, room;
+    for (int a = 0; a < x->rank; a++) FY_NEED(c->e, fy_mul_i64(&each, each, x->dim[a] > 0 ? x->dim[a] : 1), LIMIT, "a scan output is too large to address");
+    FY_NEED(c->e, fy_mul_i64(&each, each, fy_elem_bytes(x->dtype)), LIMIT, "a scan output is too large to address");
+    room = r->n ? r->n + r->n / 2 + 8 : ROWS_AT_ONCE / each + 8;
+    if (room > most) room = most;
+    FY_NEED(c->e, c->max_bytes <= 0 || r->n < c->max_bytes / each, LIMIT, "a scan output would take more than %lld bytes", (long long)c->max_bytes);
+    if (c->max_bytes > 0 && room > c->max_bytes / each) room = c->max_bytes / each;
+    dim[0] = room;
+    memcpy(dim + 1, x->dim, (size_t)x->rank * sizeof *dim);
+    fy_tensor fresh;
+    FY_TRY(fy_tensor_take(&fresh, c->spares, x->dtype, x->rank + 1, dim, c->e));
+    if (r->n) {
+        fy_tensor to = rows_from(&fresh, 0, r->n), from = rows_from(&r->all, 0, r->n);
+        fy_tensor_copy(&to, &from);
+    }
+    fy_tensor_free(&r->all);
+    r->all = fresh;
+    return FY_OK;
+}
+
+/* One more row; at most `most` (1 or more) there will be. */
+static fy_status rows_add(const fy_call *c, rows *r, fy_rval *v, int64_t most) {
+    const fy_tensor *x = &v->t;
+    FY_NEED(c->e, v->kind == FY_TENSOR, TYPE, "a scan output must be a tensor");
+    FY_NEED(c->e, x->rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", x->rank + 1, FY_MAX_RANK);
+    FY_NEED(c->e, !r->n || (x->rank == r->all.rank - 1 && x->dtype == r->all.dtype), SHAPE, "a scan output changes rank or dtype between iterations");
+    FY_NEED(c->e, !r->n || !memcmp(x->dim, r->all.dim + 1, (size_t)x->rank * sizeof *x->dim), SHAPE, "a scan output changes shape between iterations");
+    if (!r->n || r->n == r->all.dim[0]) FY_TRY(rows_room(c, r, x, most));
+    fy_tensor to = rows_from(&r->all, r->n++, 1), row = as_row(x);
+    fy_tensor_copy(&to, &row);
+    fy_rval_free(v);
     return FY_OK;
 }
 
 /* Output i: the rows stacked along a new axis. Without rows the shape is what the graph's types tell; a size that depends on the
  * inputs cannot be told without a row and is 0. */
-static fy_status stack(const fy_call *c, int i, const rows *r, const fy_value *like, int64_t axis, bool reverse) {
+static fy_status stack(const fy_call *c, int i, rows *r, const fy_value *like, int64_t axis, bool reverse) {
     int64_t dim[FY_MAX_RANK];
-    int rank, at;
-    fy_dtype t;
+    int at, rank = r->n ? r->all.rank - 1 : like->type.rank < 0 ? 0 : like->type.rank;
+    fy_dtype t = r->n ? r->all.dtype : like->type.dtype ? like->type.dtype : FERRY_FLOAT;
     if (i >= c->nout || !c->out[i]) return FY_OK;
-    if (r->n) {
-        rank = r->at[0].t.rank;
-        t = r->at[0].t.dtype;
-        memcpy(dim, r->at[0].t.dim, sizeof dim);
-    } else {
-        rank = like->type.rank < 0 ? 0 : like->type.rank;
-        t = like->type.dtype ? like->type.dtype : FERRY_FLOAT;
-        for (int a = 0; a < rank; a++) if (!like->type.dim || !fy_dim_known(like->type.dim[a], &dim[a]) || dim[a] < 0) dim[a] = 0;
+    for (int a = 0; a < rank; a++) {
+        if (r->n) dim[a] = r->all.dim[a + 1];
+        else if (!like->type.dim || !fy_dim_known(like->type.dim[a], &dim[a]) || dim[a] < 0) dim[a] = 0;
     }
     FY_NEED(c->e, rank < FY_MAX_RANK, LIMIT, "a rank of %d; at most %d is supported", rank + 1, FY_MAX_RANK);
     FY_TRY(fy_axis(&at, axis, rank + 1, c->e));
+    if (r->n && !at && !reverse && r->all.dim[0] <= 2 * r->n) {         /* as they lie */
+        fy_rval all = {.kind = FY_TENSOR, .t = r->all};
+        all.t.dim[0] = r->n;
+        r->all = (fy_tensor){0};
+        fy_mv_give(c, i, &all);
+        return FY_OK;
+    }
     memmove(dim + at + 1, dim + at, (size_t)(rank - at) * sizeof *dim);
     dim[at] = r->n;
     FY_TRY(fy_alloc_out(c, i, t, rank + 1, dim));
-    fy_tensor *y = fy_res(c, i);
-    fy_view v = fy_mv_view_of(y);
-    v.dim[at] = 1;
-    for (int64_t k = 0; k < r->n; k++) {
-        const fy_tensor *x = &r->at[reverse ? r->n - 1 - k : k].t;
-        v.offset = k * y->stride[at];
-        fy_tensor slot = fy_mv_see(y, &v), row = *x;
-        FY_NEED(c->e, x->rank == rank && x->dtype == t, SHAPE, "a scan output changes rank or dtype between iterations");
-        memmove(row.dim + at + 1, row.dim + at, (size_t)(rank - at) * sizeof *dim);
-        memmove(row.stride + at + 1, row.stride + at, (size_t)(rank - at) * sizeof *dim);
-        row.dim[at] = 1;
-        row.stride[at] = 0;
-        row.rank = rank + 1;
-        FY_NEED(c->e, fy_same_dims(&slot, &row), SHAPE, "a scan output changes shape between iterations");
-        fy_tensor_copy(&slot, &row);
+    if (!r->n) return FY_OK;
+    fy_tensor *y = fy_res(c, i), from = rows_from(&r->all, reverse ? r->n - 1 : 0, r->n);
+    fy_view v = fy_mv_view_of(y);                                       /* y with the new axis in front */
+    for (int a = at; a > 0; a--) {
+        v.dim[a] = v.dim[a - 1];
+        v.stride[a] = v.stride[a - 1];
     }
+    v.dim[0] = r->n;
+    v.stride[0] = y->stride[at];
+    if (reverse) from.stride[0] = -from.stride[0];
+    fy_tensor to = fy_mv_see(y, &v);
+    fy_tensor_copy(&to, &from);
     return FY_OK;
 }
 
@@ -435,6 +481,17 @@ static fy_status infer_loop(fy_infer *f) {
 
 typedef struct loop { int n, nscan; fy_rval *state, *out; rows *row; fy_rval head[2]; } loop;
 
+/* The iteration's number, the condition: in memory of their own, which the body may hand on. */
+static fy_status loop_head(const fy_call *c, fy_rval *v, fy_dtype t, int64_t x) {
+    if (!v->t.own || v->t.own->refs > 1) {
+        fy_rval_free(v);
+        v->kind = FY_TENSOR;
+        FY_TRY(fy_tensor_take(&v->t, c->spares, t, 0, NULL, c->e));
+    }
+    fy_put_i64(&v->t, 0, x);
+    return FY_OK;
+}
+
 static fy_status run_loop(const fy_call *c, const fy_graph *g, loop *l) {
     const fy_tensor *m = fy_arg(c, 0), *k = fy_arg(c, 1);
     fy_call call = *c;
@@ -454,12 +511,8 @@ static fy_status run_loop(const fy_call *c, const fy_graph *g, loop *l) {
     }
     for (i = 0; cond && i < most; i++) {
         FY_NEED(c->e, i < MAX_ITERATIONS, LIMIT, "more than %lld iterations", (long long)MAX_ITERATIONS);
-        for (int q = 0; q < 2; q++) {                           /* memory of their own: the body may hand them on */
-            fy_rval_free(&l->head[q]);
-            l->head[q].kind = FY_TENSOR;
-            FY_TRY(fy_tensor_new(&l->head[q].t, q ? FERRY_BOOL : FERRY_INT64, 0, NULL, c->e));
-            fy_put_i64(&l->head[q].t, 0, q ? cond : i);
-        }
+        FY_TRY(loop_head(c, &l->head[0], FERRY_INT64, i));
+        FY_TRY(loop_head(c, &l->head[1], FERRY_BOOL, cond));
         FY_TRY(c->run_graph(&call, g, l->n + 2, in, 1 + l->n + l->nscan, l->out));
         const fy_tensor *go = &l->out[0].t;
         FY_NEED(c->e, l->out[0].kind == FY_TENSOR && fy_count(go) == 1, SHAPE, "the body's condition must have one element");
@@ -470,7 +523,7 @@ static fy_status run_loop(const fy_call *c, const fy_graph *g, loop *l) {
             l->state[q] = l->out[1 + q];
             l->out[1 + q] = (fy_rval){0};
         }
-        for (int q = 0; q < l->nscan; q++) FY_TRY(rows_add(&l->row[q], &l->out[1 + l->n + q], c->e));
+        for (int q = 0; q < l->nscan; q++) FY_TRY(rows_add(c, &l->row[q], &l->out[1 + l->n + q], most));
     }
     for (int q = 0; q < l->n; q++) fy_mv_give(c, q, &l->state[q]);
     for (int q = 0; q < l->nscan; q++) FY_TRY(stack(c, l->n + q, &l->row[q], g->out.at[1 + l->n + q], 0, false));
@@ -488,7 +541,7 @@ static void loop_free(loop *l) {
     for (int q = 0; q < 2; q++) fy_rval_free(&l->head[q]);
     for (int q = 0; q < l->n; q++) fy_rval_free(&l->state[q]);
     for (int q = 0; q < 1 + l->n + l->nscan; q++) fy_rval_free(&l->out[q]);
-    rows_free(l->row, l->nscan);
+    for (int q = 0; q < l->nscan; q++) fy_tensor_free(&l->row[q].all);
 }
 
 static fy_status ref_loop(const fy_call *c) {
@@ -624,7 +677,7 @@ static fy_status run_scan(const fy_call *c, const fy_graph *g, const scan *s, lo
             l->state[i] = l->out[i];
             l->out[i] = (fy_rval){0};
         }
-        for (int i = 0; i < s->nout; i++) FY_TRY(rows_add(&l->row[i], &l->out[s->n + i], c->e));
+        for (int i = 0; i < s->nout; i++) FY_TRY(rows_add(c, &l->row[i], &l->out[s->n + i], steps));
     }
     for (int i = 0; i < s->n; i++) fy_mv_give(c, i, &l->state[i]);
     for (int i = 0; i < s->nout; i++)
@@ -693,7 +746,7 @@ static fy_status infer_map(fy_infer *f) {
     return FY_OK;
 }
 
-static fy_status run_map(const fy_call *c, const fy_graph *g, loop *l) {
+static fy_status run_map(const fy_call *c, const fy_graph *g, fy_rval *out, items *made) {
     fy_call call = *c;
     fy_rval **in = FY_NEWN(c->scratch, fy_rval *, c->nin);
     FY_NOMEM(c->e, in);
@@ -706,13 +759,17 @@ static fy_status run_map(const fy_call *c, const fy_graph *g, loop *l) {
             FY_NEED(c->e, !seq || c->in[i]->n == n, SHAPE, "sequences of %lld and %lld items", (long long)n, (long long)c->in[i]->n);
             in[i] = seq ? &c->in[i]->item[k] : c->in[i];
         }
-        FY_TRY(c->run_graph(&call, g, c->nin, in, c->nout, l->out));
-        for (int i = 0; i < c->nout; i++) FY_TRY(rows_add(&l->row[i], &l->out[i], c->e));
+        FY_TRY(c->run_graph(&call, g, c->nin, in, c->nout, out));
+        for (int i = 0; i < c->nout; i++) {
+            FY_NEED(c->e, out[i].kind == FY_TENSOR, TYPE, "a scan output must be a tensor");
+            FY_PUSH(c->e, made[i], out[i]);
+            out[i] = (fy_rval){0};
+        }
     }
     for (int i = 0; i < c->nout; i++) {
-        fy_rval v = {.kind = FY_SEQUENCE, .n = l->row[i].n, .item = l->row[i].at};
+        fy_rval v = {.kind = FY_SEQUENCE, .n = made[i].n, .item = made[i].at};
         v.elem_dtype = v.n ? v.item[0].t.dtype : g->out.at[i] && g->out.at[i]->type.dtype ? g->out.at[i]->type.dtype : FERRY_FLOAT;
-        l->row[i] = (rows){0};
+        made[i] = (items){0};
         fy_mv_give(c, i, &v);
     }
     return FY_OK;
@@ -720,13 +777,18 @@ static fy_status run_map(const fy_call *c, const fy_graph *g, loop *l) {
 
 static fy_status ref_map(const fy_call *c) {
     const fy_graph *g = fy_attr_graph(c->node, "body");
-    loop l;
     FY_NEED(c->e, g, ATTR, "body is missing");
     FY_NEED(c->e, g->in.n == c->nin && g->out.n == c->nout, GRAPH, "the body takes %lld inputs and has %lld outputs", (long long)g->in.n,
             (long long)g->out.n);
-    FY_TRY(loop_new(&l, c, 0, c->nout));
-    fy_status s = run_map(c, g, &l);
-    loop_free(&l);
+    fy_rval *out = FY_NEWN(c->scratch, fy_rval, c->nout);
+    items *made = FY_NEWN(c->scratch, items, c->nout);
+    FY_NEED(c->e, out && made, NOMEM, "out of memory");
+    fy_status s = run_map(c, g, out, made);
+    for (int i = 0; i < c->nout; i++) {
+        fy_rval_free(&out[i]);
+        for (int64_t k = 0; k < made[i].n; k++) fy_rval_free(&made[i].at[k]);
+        fy_free(made[i].at);
+    }
     return s;
 }
 

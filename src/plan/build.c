@@ -299,7 +299,30 @@ static fy_status push_blocked(build *b, fy_step *s) {
     return FY_OK;
 }
 
+/* A node that owns graphs: what they read from around them are further inputs of its step, plain as all that bodies see. */
+static fy_status add_owner(build *b, const fy_node *n) {
+    fy_step *s = new_step(b, &fy_impl_reference, n, n->nin + n->ncap, n->nout);
+    const fy_value **capture = FY_NEWN(&b->p->arena, const fy_value *, n->ncap + 1);
+    FY_NEED(b->e, s && capture && grow(b), NOMEM, "out of memory");
+    s->nin = n->nin;
+    for (int i = 0; i < n->nin; i++) s->in[i] = n->in[i].value;
+    for (int i = 0; i < n->ncap; i++) {
+        const fy_value *v = n->cap[i]->value;
+        if (v->constant && !v->is_input) continue;
+        capture[s->nin - n->nin] = v;
+        s->in[s->nin++] = v;
+    }
+    for (int i = 0; i < s->nin; i++) FY_TRY(in_layout(b, &s->in[i], FY_PLAIN));
+    for (int i = 0; i < n->nout; i++) {
+        s->out[i] = n->out[i];
+        if (n->out[i]) b->p->made[n->out[i]->id] = true;
+    }
+    FY_TRY(fy_bodies_new(b->p, s, n->nin, capture, b->e));
+    return push(b, s);
+}
+
 static fy_status add_node(build *b, const fy_node *n) {
+    if (fy_node_body(n, 0)) return add_owner(b, n);
     const fy_impl *covering = b->covered[n->id].impl;
     const fy_cover *c = covering ? b->covered[n->id].cover : NULL;
     int nin = c ? c->nin : n->nin;
@@ -344,7 +367,6 @@ static fy_status last_uses(build *b) {
         const fy_step *s = p->steps.at[i];
         for (int k = 0; k < s->nin; k++)
             if (s->in[k]) p->last[s->in[k]->id] = (int)i;
-        for (int k = 0; s->node && k < s->node->ncap; k++) p->last[s->node->cap[k]->value->id] = (int)i;
     }
     for (int64_t i = 0; i < b->m->graph->out.n; i++) p->last[b->m->graph->out.at[i]->id] = INT32_MAX;
     for (int64_t i = 0; i < b->m->graph->state.n; i++)
@@ -393,11 +415,12 @@ static fy_status all(build *b) {
     return fy_spec_cache_new(p, b->e);
 }
 
-fy_status fy_plan_new(fy_plan **out, fy_model *m, const fy_plan_options *o, ferry_error *e) {
+static fy_status plan_new(fy_plan **out, fy_model *m, const fy_plan_options *o, bool inner, ferry_error *e) {
     fy_plan *p = fy_calloc(1, sizeof *p);
     *out = NULL;
     FY_NOMEM(e, p);
     p->m = m;
+    p->inner = inner;
     p->o = *o;
     build b = {.p = p, .m = m, .e = e};
     fy_status s = all(&b);
@@ -408,8 +431,13 @@ fy_status fy_plan_new(fy_plan **out, fy_model *m, const fy_plan_options *o, ferr
     return s;
 }
 
+fy_status fy_plan_new(fy_plan **out, fy_model *m, const fy_plan_options *o, ferry_error *e) { return plan_new(out, m, o, false, e); }
+
+fy_status fy_plan_new_inner(fy_plan **out, fy_model *m, const fy_plan_options *o, ferry_error *e) { return plan_new(out, m, o, true, e); }
+
 void fy_plan_free(fy_plan *p) {
     if (!p) return;
+    fy_bodies_free(p);
     fy_spec_cache_free(p);
     for (uint32_t i = 0; p->constant && i < p->nvalues; i++) fy_rval_free(&p->constant[i]);
     fy_free(p->constant);

@@ -2,22 +2,31 @@
  * exec.c - runs a plan: values are tensors over the session's arena, over the caller's inputs, over constants, or over memory of their own
  * (graph outputs, and whatever has sizes that only the run tells). Also the two implementations that every engine has: the reference
  * kernel, and the conversion between layouts. */
-#include "plan/plan.h"
+#include "plan/run.h"
 
 #include "base/os.h"
 
 #include <string.h>
 
-void *fy_exec_scratch(fy_exec *x, size_t bytes) {
-    if (x->scratch_bytes >= bytes) return x->scratch;
-    fy_free_aligned(x->scratch);
-    x->scratch = fy_malloc_aligned(bytes);
-    x->scratch_bytes = x->scratch ? bytes : 0;
-    return x->scratch;
+/* Where sizes go up from run to run, not every one of them is to cost fresh pages. */
+static bool grow(void **p, size_t *have, size_t need) {
+    if (*have >= need) return true;
+    size_t room = *have && *have / 4 <= SIZE_MAX - need && need < *have + *have / 4 ? *have + *have / 4 : need;
+    fy_free_aligned(*p);
+    *p = fy_malloc_aligned(room);
+    *have = *p ? room : 0;
+    return *p != NULL;
+}
+
+void *fy_exec_scratch(fy_exec *x, size_t bytes) { return grow(&x->scratch, &x->scratch_bytes, bytes) ? x->scratch : NULL; }
+
+const int64_t *fy_exec_dims(const fy_exec *x, const fy_value *v) {
+    const int64_t *dim = x->spec->dim[v->id];
+    return dim || x->value[v->id].kind != FY_TENSOR ? dim : x->value[v->id].t.dim;
 }
 
 /* Is a value that a kernel made what inference before the run took it for? What follows relies on it. */
-static fy_status check_made(const fy_exec *x, const fy_value *v, ferry_error *e) {
+fy_status fy_run_check_made(const fy_exec *x, const fy_value *v, ferry_error *e) {
     const int64_t *want = x->spec->dim[v->id];
     const fy_rval *r = &x->value[v->id];
     bool same = v->type.kind != FY_TENSOR || (r->kind == FY_TENSOR && (!v->type.dtype || r->t.dtype == v->type.dtype));
@@ -32,22 +41,27 @@ static fy_status check_made(const fy_exec *x, const fy_value *v, ferry_error *e)
  * that put its result elsewhere is followed. */
 static fy_status run_reference(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_node *n = s->node;
-    fy_arena scratch = {0};
+    running *k = fy_running_of(x);
+    fy_arena *a = &k->mem->work;
     fy_rval *few_in[16], *few_out[8], **in = few_in, **out = few_out;
-    if (s->nin > 16) in = FY_NEWN(&scratch, fy_rval *, s->nin);
-    if (s->nout > 8) out = FY_NEWN(&scratch, fy_rval *, s->nout);
-    fy_status st = in && out ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
-    for (int i = 0; !st && i < s->nin; i++) in[i] = s->in[i] ? &x->value[s->in[i]->id] : NULL;
-    for (int i = 0; !st && i < s->nout; i++) out[i] = s->out[i] ? &x->value[s->out[i]->id] : NULL;
-    fy_call c = {.node = n, .e = e, .pool = x->pool, .scratch = &scratch, .nin = s->nin, .nout = s->nout, .in = in, .out = out, .max_bytes = x->max_bytes, .hooks = x->hooks,
-                 .stop = x->stop, .stop_ctx = x->stop_ctx};
+    fy_arena_reset(a);
+    if (n->nin > 16) in = FY_NEWN(a, fy_rval *, n->nin);
+    if (n->nout > 8) out = FY_NEWN(a, fy_rval *, n->nout);
+    FY_NEED(e, in && out, NOMEM, "out of memory");
+    for (int i = 0; i < n->nin; i++) in[i] = s->in[i] ? &x->value[s->in[i]->id] : NULL;
+    for (int i = 0; i < n->nout; i++) out[i] = s->out[i] ? &x->value[s->out[i]->id] : NULL;
+    fy_call c = fy_run_call(k);
+    c.node = n;
+    c.nin = n->nin;
+    c.nout = n->nout;
+    c.in = in;
+    c.out = out;
     fy_fact *unused;
-    if (!st && n->op->infer) st = fy_infer_real(&unused, x->sizes, n, s->nin, in, s->nout, &scratch, e);
-    if (!st) st = n->op->ref(&c);
-    for (int i = 0; !st && i < s->nout; i++)
-        if (s->out[i]) st = check_made(x, s->out[i], e);
-    fy_arena_free(&scratch);
-    return st;
+    if (n->op->infer) FY_TRY(fy_infer_real(&unused, x->sizes, n, n->nin, in, n->nout, a, e));
+    FY_TRY(n->op->ref(&c));
+    for (int i = 0; i < n->nout; i++)
+        if (s->out[i]) FY_TRY(fy_run_check_made(x, s->out[i], e));
+    return FY_OK;
 }
 
 const fy_impl fy_impl_reference = {.name = "reference", .run = run_reference};
@@ -94,13 +108,15 @@ static void reorder_bytes(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-static fy_status run_reorder(const fy_step *s, fy_exec *x, ferry_error *e) {
-    const fy_tensor *from = fy_step_in(s, x, 0);
-    fy_tensor *to = fy_step_out(s, x, 0);
-    reorder r = {.from = from->data, .to = to->data, .channels = from->dim[1], .blocks = (from->dim[1] + FY_LANES - 1) / FY_LANES, .area = 1, .block = s->out_layout == FY_C16};
-    (void)e;
+void fy_run_reorder(const fy_tensor *from, const fy_tensor *to, fy_layout layout, fy_pool *pool) {
+    reorder r = {.from = from->data, .to = to->data, .channels = from->dim[1], .blocks = (from->dim[1] + FY_LANES - 1) / FY_LANES, .area = 1, .block = layout == FY_C16};
     for (int i = 2; i < from->rank; i++) r.area *= from->dim[i];
-    fy_for(x->pool, from->dim[0] * r.blocks, 1 + 16384 / (r.area * FY_LANES + 1), fy_elem_bytes(from->dtype) == 1 ? reorder_bytes : reorder_blocks, &r);
+    fy_for(pool, from->dim[0] * r.blocks, 1 + 16384 / (r.area * FY_LANES + 1), fy_elem_bytes(from->dtype) == 1 ? reorder_bytes : reorder_blocks, &r);
+}
+
+static fy_status run_reorder(const fy_step *s, fy_exec *x, ferry_error *e) {
+    (void)e;
+    fy_run_reorder(fy_step_in(s, x, 0), fy_step_out(s, x, 0), s->out_layout, x->pool);
     return FY_OK;
 }
 
@@ -108,50 +124,44 @@ const fy_impl fy_impl_reorder = {.name = "reorder", .run = run_reorder};
 
 /* ---- running ------------------------------------------------------------------------------------------------------------- */
 
-typedef struct running {
-    fy_exec          x;
-    const fy_plan_run *r;
-    char            *arena;
-    int64_t          steps;
-    fy_rval *const  *in;
-    ferry_error     *e;
-} running;
+static bool stopped(const running *k) { return k->r->stop && k->r->stop(k->r->stop_ctx); }
 
-static fy_rval *outer(void *ctx, const fy_value *v) {
-    running *k = ctx;
-    return v->id < k->x.plan->nvalues && k->x.value[v->id].kind ? &k->x.value[v->id] : NULL;
-}
-
-static bool stopped(void *ctx) { running *k = ctx; return k->r->stop && k->r->stop(k->r->stop_ctx); }
-
-static fy_status may_go_on(running *k) {
-    FY_NEED(k->e, !k->r->max_steps || ++k->steps <= k->r->max_steps, LIMIT, "more than %lld steps", (long long)k->r->max_steps);
+fy_status fy_run_may_go_on(running *k) {
+    FY_NEED(k->e, !k->r->max_steps || ++k->whole->steps <= k->r->max_steps, LIMIT, "more than %lld steps", (long long)k->r->max_steps);
     FY_NEED(k->e, !stopped(k), STOPPED, "the run was stopped");
     return FY_OK;
 }
 
-/* Memory for an output of known sizes: in the arena, or of its own where it leaves the run. */
+/* Memory for an output of known sizes: in the arena, or of its own where it leaves the plan. */
 static fy_status place_output(running *k, const fy_value *v) {
     fy_rval *out = &k->x.value[v->id];
     const int64_t *dim = k->x.spec->dim[v->id];
     fy_rval_free(out);
     *out = (fy_rval){.kind = FY_TENSOR};
-    if (k->x.spec->offset[v->id] == FY_NOWHERE) return fy_tensor_new(&out->t, v->type.dtype, v->type.rank, dim, k->e);
-    out->t = fy_tensor_view(v->type.dtype, v->type.rank, dim, k->arena + k->x.spec->offset[v->id]);
+    bool caller = k->x.plan->last[v->id] == INT32_MAX && !k->x.plan->inner;                       /* whose memory is not to come back */
+    if (k->x.spec->offset[v->id] == FY_NOWHERE) return fy_tensor_take(&out->t, caller ? NULL : k->whole->spares, v->type.dtype, v->type.rank, dim, k->e);
+    out->t = fy_tensor_view(v->type.dtype, v->type.rank, dim, (char *)k->mem->arena + k->x.spec->offset[v->id]);
+    return FY_OK;
+}
+
+/* Where in `from` the result lies: at its beginning, or at the part that the step says. */
+fy_status fy_run_part(char **data, const fy_step *s, const fy_tensor *from, fy_dtype t, int rank, const int64_t *dim, ferry_error *e) {
+    fy_tensor seen = fy_tensor_view(t, rank, dim, from->data);
+    *data = from->data;
+    if (!s->part) return FY_OK;
+    int64_t each = fy_count(&seen), parts = each ? fy_count(from) / each : 0, part = s->part < 0 ? s->part + parts : s->part;
+    FY_NEED(e, !each || (part >= 0 && part < parts), INDEX, "index %lld of %lld", (long long)s->part, (long long)parts);
+    if (each) *data += part * each * fy_elem_bytes(t);
     return FY_OK;
 }
 
 static fy_status run_alias(running *k, const fy_step *s) {
     const fy_tensor *from = fy_step_in(s, &k->x, 0);
     const fy_value *v = s->out[0];
-    char *data = from->data;
-    if (s->part) {
-        fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], data);
-        int64_t each = fy_count(&seen), parts = each ? fy_count(from) / each : 0, part = s->part < 0 ? s->part + parts : s->part;
-        FY_NEED(k->e, !each || (part >= 0 && part < parts), INDEX, "index %lld of %lld", (long long)s->part, (long long)parts);
-        if (each) data += part * each * fy_elem_bytes(v->type.dtype);
-    }
-    if (k->x.plan->last[v->id] != INT32_MAX) {
+    char *data;
+    FY_TRY(fy_run_part(&data, s, from, v->type.dtype, v->type.rank, k->x.spec->dim[v->id], k->e));
+    bool shares = k->x.plan->inner && from->own && !from->own->borrowed;             /* what leaves a body may be what came in */
+    if (shares || k->x.plan->last[v->id] != INT32_MAX) {
         fy_rval *out = &k->x.value[v->id];
         fy_rval_free(out);
         *out = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], data)};
@@ -164,65 +174,17 @@ static fy_status run_alias(running *k, const fy_step *s) {
     return FY_OK;
 }
 
-/* Sizes that only contents tell: the interpreter infers, allocates and runs, and knows no layouts. Constants that were packed are read anew. */
-static fy_status run_dynamic_node(running *k, const fy_node *n, fy_arena *a) {
-    fy_interp it = {.pool = k->x.pool, .max_bytes = k->x.max_bytes, .hooks = k->x.hooks, .outer = outer, .stop = stopped, .ctx = k,
-                    .max_steps = k->r->max_steps ? k->r->max_steps - k->steps + 2 : 0};
-    fy_rval **in = FY_NEWN(a, fy_rval *, n->nin), *out = FY_NEWN(a, fy_rval, n->nout), *own = FY_NEWN(a, fy_rval, n->nin);
-    fy_status st = in && out && own ? FY_OK : fy_fail(k->e, FY_E_NOMEM, "out of memory");
-    for (int i = 0; !st && i < n->nin; i++) {
-        const fy_value *v = n->in[i].value;
-        if (v && k->x.plan->layout[v->id] != FY_PLAIN) v = k->x.plan->converted[v->id];
-        if (!v) continue;
-        in[i] = &k->x.value[v->id];
-        if (in[i]->kind || !v->constant) continue;
-        in[i] = &own[i];
-        own[i].kind = FY_TENSOR;
-        st = fy_const_tensor(&own[i].t, v->constant, k->e);
-    }
-    if (!st) st = fy_interp_node(&it, n, in, out, k->e);
-    for (int i = 0; !st && i < n->nout; i++) {
-        if (!n->out[i]) continue;
-        fy_rval_free(&k->x.value[n->out[i]->id]);
-        k->x.value[n->out[i]->id] = out[i];
-        st = check_made(&k->x, n->out[i], k->e);
-    }
-    for (int i = 0; own && i < n->nin; i++) fy_rval_free(&own[i]);
-    return st;
-}
-
-/* What nodes inside a step made. */
-static void drop_inner(running *k, const fy_node *n) {
-    for (int i = 0; i < n->nout; i++) {
-        if (!n->out[i]) continue;
-        fy_rval_free(&k->x.value[n->out[i]->id]);
-        k->x.value[n->out[i]->id] = (fy_rval){0};
-    }
-}
-
-static fy_status run_dynamic(running *k, const fy_step *s) {
-    fy_arena a = {0};
-    FY_NEED(k->e, s->node, INTERNAL, "a conversion of layouts is to make sizes that are not known");
-    fy_status st = FY_OK;
-    for (int c = 0; !st && s->cover && c < s->cover->n; c++) st = run_dynamic_node(k, s->cover->node[c], &a);
-    if (!st) st = run_dynamic_node(k, s->node, &a);
-    for (int f = 0; !st && f < s->nfused; f++) st = run_dynamic_node(k, s->fused[f], &a);
-    for (int c = 0; s->cover && c < s->cover->n; c++) drop_inner(k, s->cover->node[c]);
-    for (int f = 0; f < s->nfused; f++) drop_inner(k, f ? s->fused[f - 1] : s->node);
-    fy_arena_free(&a);
-    return st;
-}
-
 static fy_status run_step(running *k, const fy_step *s) {
     if (k->x.spec->skip[s->index]) {
         for (int i = 0; i < s->nout; i++)
             if (s->out[i]) {
                 fy_rval_free(&k->x.value[s->out[i]->id]);
-                k->x.value[s->out[i]->id] = k->x.spec->fixed[s->out[i]->id];
+                const fy_rval *fixed = k->x.spec->fixed[s->out[i]->id];
+                k->x.value[s->out[i]->id] = fixed ? *fixed : (fy_rval){0};
             }
         return FY_OK;
     }
-    if (k->x.spec->dynamic[s->index]) return run_dynamic(k, s);
+    if (k->x.spec->dynamic[s->index]) return fy_run_dynamic(k, s);
     if (s->impl->flags & FY_IMPL_ALIAS) return run_alias(k, s);
     for (int i = 0; i < s->nout; i++)
         if (s->out[i]) FY_TRY(place_output(k, s->out[i]));
@@ -237,46 +199,72 @@ static void drop_dead(running *k, const fy_step *s) {
         }
 }
 
-static fy_status load(running *k) {
+/* Constants stay in the table from run to run; inputs are each run's. */
+static fy_status load(running *k, fy_rval *const *in) {
     const fy_plan *p = k->x.plan;
     const fy_graph *g = p->m->graph;
-    memcpy(k->x.value, p->constant, (size_t)p->nvalues * sizeof *k->x.value);          /* borrowed: freed by nobody here */
     for (int64_t i = 0; i < g->in.n; i++) {
-        fy_rval *v = &k->x.value[g->in.at[i]->id];
-        if (k->in[i]) {
-            fy_dtype want = g->in.at[i]->type.kind == FY_TENSOR ? g->in.at[i]->type.dtype : FERRY_UNDEFINED;
-            *v = *k->in[i];
-            if (v->kind == FY_TENSOR) fy_strides(v->t.rank, v->t.dim, v->t.stride);        /* dense, but axes of one element may say anything */
-            FY_NEED(k->e, !want || (v->kind == FY_TENSOR && v->t.dtype == want), TYPE, "input \"%s\" is no %s", g->in.at[i]->name, fy_dtype_name(want));
+        const fy_value *x = g->in.at[i];
+        fy_rval *v = &k->x.value[x->id];
+        *v = in[i] ? *in[i] : p->constant[x->id];                                          /* borrowed: freed by nobody here */
+        if (!in[i]) {
+            FY_NEED(k->e, v->kind || !x->nuses, GRAPH, "input \"%s\" is not given", x->name ? x->name : "");
             continue;
         }
-        FY_NEED(k->e, v->kind || !g->in.at[i]->nuses, GRAPH, "input \"%s\" is not given", g->in.at[i]->name ? g->in.at[i]->name : "");
+        fy_dtype want = x->type.kind == FY_TENSOR && !p->inner ? x->type.dtype : FERRY_UNDEFINED;
+        if (v->kind == FY_TENSOR) fy_strides(v->t.rank, v->t.dim, v->t.stride);        /* dense, but axes of one element may say anything */
+        FY_NEED(k->e, !want || (v->kind == FY_TENSOR && v->t.dtype == want), TYPE, "input \"%s\" is no %s", x->name, fy_dtype_name(want));
     }
     return FY_OK;
+}
+
+static void leave(fy_rval *v) {
+    if (v->kind == FY_TENSOR) fy_storage_leave(v->t.own);
+    for (int64_t i = 0; i < fy_rval_items(v); i++) leave(&v->item[i]);
+}
+
+/* What an output of a body holds. What came in may go out as it is: the owner of the body, who lent it, sees to the rest. */
+static fy_status hand_on(running *k, const fy_value *v, fy_rval *out) {
+    fy_rval *have = &k->x.value[v->id];
+    FY_NEED(k->e, have->kind, GRAPH, "output \"%s\" is never made", v->name ? v->name : "");
+    bool in_memory = have->kind == FY_TENSOR && !v->is_input && (!have->t.own || have->t.own->borrowed || v->constant);
+    if (in_memory) {
+        out->kind = FY_TENSOR;
+        FY_TRY(fy_tensor_take(&out->t, k->whole->spares, have->t.dtype, have->t.rank, have->t.dim, k->e));
+        fy_tensor_copy(&out->t, &have->t);
+        return FY_OK;
+    }
+    FY_TRY(fy_rval_copy(out, have, k->e));
+    return have->kind == FY_TENSOR ? FY_OK : fy_rval_own(out, k->e);
 }
 
 /* What an output holds, as the caller's own. */
 static fy_status hand_out(running *k, const fy_value *v, fy_rval *out) {
+    if (k->x.plan->inner) return hand_on(k, v, out);
     fy_rval *have = &k->x.value[v->id];
     FY_NEED(k->e, have->kind, GRAPH, "output \"%s\" is never made", v->name ? v->name : "");
     if (have->kind != FY_TENSOR || have->t.dtype == FERRY_STRING) {
         FY_TRY(fy_rval_copy(out, have, k->e));
-        return fy_rval_own(out, k->e);
+        FY_TRY(fy_rval_own(out, k->e));
+        leave(out);
+        return FY_OK;
     }
     *out = (fy_rval){.kind = FY_TENSOR};
     if (have->t.own && !have->t.own->borrowed && fy_contiguous(&have->t) && !v->constant && !v->is_input) out->t = fy_tensor_ref(&have->t);
     else FY_TRY(fy_tensor_clone(&out->t, &have->t, k->e));
+    leave(out);
     return FY_OK;
 }
 
-static fy_status run_all(running *k, fy_rval *out) {
+static fy_status run_all(running *k, fy_rval *const *in, fy_rval *out) {
     const fy_plan *p = k->x.plan;
     const fy_graph *g = p->m->graph;
-    FY_TRY(load(k));
+    FY_TRY(load(k, in));
     for (int64_t i = 0; i < p->steps.n; i++) {
         const fy_step *s = p->steps.at[i];
         if (k->r->seen) k->r->seen(k->r->ctx, s, &k->x, false);
-        fy_status st = may_go_on(k);
+        k->now = s;
+        fy_status st = fy_run_may_go_on(k);
         if (!st) st = run_step(k, s);
         if (!st && stopped(k)) st = fy_fail(k->e, FY_E_STOPPED, "the run was stopped");       /* pieces of the result may be missing */
         if (k->r->seen) k->r->seen(k->r->ctx, s, &k->x, true);
@@ -306,28 +294,30 @@ static void clear(running *k) {
             const fy_value *v = p->steps.at[i]->out[o];
             if (!v) continue;
             fy_rval *r = &k->x.value[v->id];
-            if (r->kind && !(k->x.spec->fixed[v->id].kind)) fy_rval_free(r);
+            fy_rval_free(r);
             *r = (fy_rval){0};
         }
 }
 
-/* `own`: what is not the caller's: initial state, and inputs with strides made dense, as implementations take them. */
-static fy_status inputs(fy_rval **at, const fy_plan *p, const fy_plan_run *r, fy_rval *const *in, fy_rval *own, ferry_error *e) {
-    const fy_graph *g = p->m->graph;
+/* Inputs with strides made dense, as implementations take them, and initial state, in mem->own. */
+static fy_status inputs(running *k, fy_rval *const *in) {
+    const fy_graph *g = k->x.plan->m->graph;
+    fy_rval **at = k->mem->in, *own = k->mem->own;
     for (int64_t i = 0; i < g->in.n; i++) {
         at[i] = in[i];
         if (!in[i] || in[i]->kind != FY_TENSOR || fy_contiguous(&in[i]->t)) continue;
         own[i].kind = FY_TENSOR;
-        FY_TRY(fy_tensor_clone(&own[i].t, &in[i]->t, e));
+        FY_TRY(fy_tensor_take(&own[i].t, k->whole->spares, in[i]->t.dtype, in[i]->t.rank, in[i]->t.dim, k->e));
+        fy_tensor_copy(&own[i].t, &in[i]->t);
         at[i] = &own[i];
     }
     for (int64_t s = 0; s < g->state.n; s++)
         for (int64_t i = 0; i < g->in.n; i++) {
             if (g->state.at[s].in != g->in.at[i] || at[i]) continue;
-            if (r->state && r->state[s].kind) { at[i] = &r->state[s]; continue; }
+            if (k->r->state && k->r->state[s].kind) { at[i] = &k->r->state[s]; continue; }
             if (!g->state.at[s].init) continue;
             own[i].kind = FY_TENSOR;
-            FY_TRY(fy_const_tensor(&own[i].t, g->state.at[s].init, e));
+            FY_TRY(fy_const_tensor(&own[i].t, g->state.at[s].init, k->e));
             at[i] = &own[i];
         }
     return FY_OK;
@@ -343,53 +333,82 @@ static fy_status within_budget(const running *k) {
     return fy_frame(k->e, s, "%s", where);
 }
 
-static fy_status with_memory(running *k, fy_plan_memory *mem, fy_rval *out) {
+/* Memory that depends on the plan alone. */
+static fy_status prepare(running *k) {
     const fy_plan *p = k->x.plan;
-    FY_TRY(within_budget(k));
-    if (mem->arena_bytes < k->x.spec->bytes) {
-        fy_free_aligned(mem->arena);
-        mem->arena = fy_malloc_aligned(k->x.spec->bytes);
-        mem->arena_bytes = mem->arena ? k->x.spec->bytes : 0;
-        FY_NOMEM(k->e, mem->arena);
+    fy_plan_memory *mem = k->mem;
+    if (!mem->value) {
+        mem->value = fy_calloc((size_t)p->nvalues + 1, sizeof *mem->value);
+        FY_NOMEM(k->e, mem->value);
+        memcpy(mem->value, p->constant, (size_t)p->nvalues * sizeof *mem->value);          /* borrowed */
     }
-    if (!mem->value) mem->value = fy_calloc(p->nvalues + 1, sizeof *mem->value);
-    FY_NOMEM(k->e, mem->value);
-    k->arena = mem->arena;
+    if (!mem->in) mem->in = fy_calloc((size_t)p->m->graph->in.n + 1, sizeof *mem->in);
+    if (!mem->own) mem->own = fy_calloc((size_t)p->m->graph->in.n + 1, sizeof *mem->own);
+    FY_NEED(k->e, mem->in && mem->own, NOMEM, "out of memory");
     k->x.value = mem->value;
     k->x.sizes = &mem->sizes;
+    return FY_OK;
+}
+
+static fy_status with_sizes(running *k, fy_rval *out) {
+    fy_plan_memory *mem = k->mem;
+    FY_TRY(within_budget(k));
+    FY_NEED(k->e, grow(&mem->arena, &mem->arena_bytes, k->x.spec->bytes), NOMEM, "out of memory");
     k->x.scratch = mem->scratch;
     k->x.scratch_bytes = mem->scratch_bytes;
-    fy_status s = run_all(k, out);
+    fy_status s = run_all(k, mem->in, out);
     clear(k);
     mem->scratch = k->x.scratch;
     mem->scratch_bytes = k->x.scratch_bytes;
     return s;
 }
 
-fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, const fy_plan_run *r, fy_rval *const *in, fy_rval *out, ferry_error *e) {
-    const fy_graph *g = p->m->graph;
-    running k = {.x = {.plan = p, .k = p->o.kernels, .pool = r->pool, .max_bytes = r->max_bytes > 0 ? r->max_bytes : (int64_t)1 << 36, .hooks = p->o.hooks,
-                       .stop = r->stop, .stop_ctx = r->stop_ctx}, .r = r, .e = e};
-    fy_arena a = {0};
-    fy_rval **at = FY_NEWN(&a, fy_rval *, g->in.n), *own = FY_NEWN(&a, fy_rval, g->in.n);
-    memset(out, 0, (size_t)g->out.n * sizeof *out);
-    fy_status s = at && own ? inputs(at, p, r, in, own, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
-    k.in = at;
-    if (!s) s = fy_spec_get(&k.x.spec, p, at, e);
+fy_status fy_run_plan(running *k, fy_rval *const *in, fy_rval *out) {
+    const fy_graph *g = k->x.plan->m->graph;
+    FY_TRY(prepare(k));
+    fy_status s = inputs(k, in);
+    if (!s) s = fy_spec_get(&k->x.spec, k->x.plan, k->mem->in, k->e);
     if (!s) {
-        s = with_memory(&k, mem, out);
-        fy_spec_release(p, k.x.spec);
+        s = with_sizes(k, out);
+        fy_spec_release(k->x.plan, k->x.spec);
     }
-    for (int64_t i = 0; own && i < g->in.n; i++) fy_rval_free(&own[i]);
-    for (int64_t i = 0; s && i < g->out.n; i++) fy_rval_free(&out[i]);
-    fy_arena_free(&a);
+    for (int64_t i = 0; i < g->in.n; i++) fy_rval_free(&k->mem->own[i]);
     return s;
 }
 
-void fy_plan_memory_free(fy_plan_memory *mem) {
+fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, const fy_plan_run *r, fy_rval *const *in, fy_rval *out, ferry_error *e) {
+    fy_run_whole whole = {.spares = &mem->spares};
+    running k = {.x = {.plan = p, .k = p->o.kernels, .pool = r->pool, .max_bytes = r->max_bytes > 0 ? r->max_bytes : (int64_t)1 << 36, .hooks = p->o.hooks,
+                       .stop = r->stop, .stop_ctx = r->stop_ctx}, .r = r, .mem = mem, .whole = &whole, .e = e};
+    memset(out, 0, (size_t)p->m->graph->out.n * sizeof *out);
+    fy_status s = fy_run_plan(&k, in, out);
+    for (int64_t i = 0; s && i < p->m->graph->out.n; i++) fy_rval_free(&out[i]);
+    for (int64_t i = 0; i < whole.strings.n; i++) fy_storage_unref(whole.strings.at[i]);
+    fy_free(whole.strings.at);
+    return s;
+}
+
+static void memory_free(fy_plan_memory *mem) {
     fy_run_dims_free(&mem->sizes);
+    fy_bounds_free(&mem->bounds);
+    fy_arena_free(&mem->work);
+    fy_spares_free(&mem->spares);
     fy_free_aligned(mem->arena);
     fy_free_aligned(mem->scratch);
     fy_free(mem->value);
+    fy_free(mem->in);
+    fy_free(mem->own);
+    fy_free(mem->given);
+    fy_free(mem->odd);
+}
+
+void fy_plan_memory_free(fy_plan_memory *mem) {
+    for (int64_t i = 0; i < mem->nbodies; i++) {
+        if (!mem->body[i]) continue;
+        fy_plan_memory_free(mem->body[i]);
+        fy_free(mem->body[i]);
+    }
+    fy_free(mem->body);
+    memory_free(mem);
     *mem = (fy_plan_memory){0};
 }

@@ -74,6 +74,8 @@ struct fy_step {
     int64_t        part;                 /* ALIAS: output 0 begins this many times its size into input 0; below 0: from the end */
     int            index;
     bool           sized;                /* as the site had it */
+    struct fy_body **body;               /* of the node, in the order of its graphs */
+    int            nbodies;
 };
 
 /* While a plan runs: the tensors of a step's values. */
@@ -94,6 +96,8 @@ struct fy_exec {
 
 static inline const fy_tensor *fy_step_in(const fy_step *s, const fy_exec *x, int i) { return i < s->nin && s->in[i] ? &x->value[s->in[i]->id].t : NULL; }
 static inline fy_tensor *fy_step_out(const fy_step *s, const fy_exec *x, int i) { return i < s->nout && s->out[i] ? &x->value[s->out[i]->id].t : NULL; }
+/* Sizes of any value of a step, those inside it as well; NULL: not there. */
+const int64_t *fy_exec_dims(const fy_exec *x, const fy_value *v);
 /* At least `bytes` of scratch for this step, 64-byte aligned, valid until the step ends; NULL: out of memory. */
 void *fy_exec_scratch(fy_exec *x, size_t bytes);
 /* Elements of a buffer of these sizes in a layout, with the lanes that pad channels. */

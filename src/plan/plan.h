@@ -17,6 +17,15 @@ typedef struct fy_plan_options {
 /* Sizes and places for one combination of input sizes. */
 typedef struct fy_spec fy_spec;
 
+/* A graph that a node owns (the branches of If, the body of Loop), planned by itself: over a copy in which what it reads from around it are inputs. */
+typedef struct fy_body {
+    const fy_graph *graph;
+    fy_model       *model;
+    fy_plan        *plan;
+    int             number;              /* among the bodies of the plan around it */
+    int             nouter, *outer;      /* the inputs of the owner's step that are its last inputs */
+} fy_body;
+
 struct fy_plan {
     const fy_model *m;
     fy_plan_options o;
@@ -29,6 +38,8 @@ struct fy_plan {
     bool           *made;                /* by value id: made by a step (else input, constant, or inside a fused step) */
     fy_rval        *constant;            /* by value id: ready tensors of constants that steps read */
     struct fy_spec_cache *cache;
+    bool            inner;               /* of a body: sizes that do not fit are an error of the step that meets them, not of the run as a whole */
+    FY_VEC(fy_body *) bodies;
 };
 
 /* `m` is the plan's to change (values for converted layouts are added) and must outlive it; canonical, inferred, optimised. */
@@ -39,8 +50,25 @@ void fy_plan_free(fy_plan *p);
  * the node, else the reason why not. The one that was taken is s->impl; those behind it are asked as well. */
 FY_CHECKED fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void *ctx, const fy_impl *t, const char *why), void *ctx, ferry_error *e);
 
-/* One session's memory: the arena of intermediate values and scratch, grown to what was needed. {0} at first. */
-typedef struct fy_plan_memory { void *arena, *scratch; size_t arena_bytes, scratch_bytes; fy_rval *value; fy_run_dims sizes; } fy_plan_memory;
+/* What symbols in sizes stand for. {0} at first. */
+typedef struct fy_bound { const fy_dim *sym; int64_t v; } fy_bound;
+typedef struct fy_bounds { fy_bound *at; size_t n, cap; } fy_bounds;
+
+/* One session's memory, grown to what was needed and kept between runs. {0} at first; it does not move while it is in use. */
+typedef struct fy_plan_memory fy_plan_memory;
+struct fy_plan_memory {
+    void        *arena, *scratch;        /* of intermediate values; of the step at hand */
+    size_t       arena_bytes, scratch_bytes;
+    fy_rval     *value;                  /* by value id */
+    fy_rval    **in, *own, **given;      /* inputs as they are read; those that are not the caller's; those of a body as they come */
+    bool        *odd;                    /* by value id: found to be another type, or of other sizes, than the plan took it for */
+    fy_run_dims  sizes;
+    fy_bounds    bounds;
+    fy_arena     work;                   /* of the step at hand */
+    fy_spares    spares;                 /* of the whole run: what leaves a body or has sizes that only the run tells */
+    fy_plan_memory **body;               /* of each body of the plan; NULL: it has not run yet */
+    int64_t      nbodies;
+};
 void fy_plan_memory_free(fy_plan_memory *mem);
 
 /* in: one for each graph input (borrowed); out: one for each graph output, owned by the caller. `state`: as in fy_interp. `seen` (may
@@ -64,10 +92,11 @@ FY_CHECKED fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, cons
 
 struct fy_spec {
     fy_arena  arena;
-    int64_t  *key;                       /* the sizes of all inputs */
+    fy_bounds bounds;                    /* symbols that the inputs tell */
+    int64_t  *key;                       /* the types and sizes of all inputs */
     int64_t **dim;                       /* by value id: sizes, or NULL where they are not known before the run */
     size_t   *offset;                    /* by value id: in the session's arena; FY_NOWHERE: not there */
-    fy_rval  *fixed;                     /* by value id: contents known from the sizes alone, kind FY_NOTYPE otherwise */
+    fy_rval **fixed;                     /* by value id: contents known from the sizes alone, or NULL */
     bool     *skip;                      /* by step: all that it makes is fixed, or nobody reads it */
     bool     *dynamic;                   /* by step: sizes are not known before the run */
     const fy_value *largest;             /* of what the steps make, by itself the most bytes; NULL: they make nothing */
@@ -81,5 +110,19 @@ void fy_spec_release(const fy_plan *p, const fy_spec *s);
 FY_CHECKED fy_status fy_spec_cache_new(fy_plan *p, ferry_error *e);
 void fy_spec_cache_free(fy_plan *p);
 extern const fy_impl fy_impl_reference, fy_impl_reorder;
+
+/* ctx: fy_bounds. */
+bool fy_bounds_get(void *ctx, const fy_dim *sym, int64_t *v);
+/* False: out of memory. */
+bool fy_bounds_put(fy_bounds *b, const fy_dim *sym, int64_t v);
+bool fy_bounds_set(fy_bounds *b, const fy_bounds *from);     /* to what `from` holds */
+/* d is found to be `size`: *fits, as far as can be told; a symbol that this tells is kept. */
+bool fy_bounds_solve(fy_bounds *b, const fy_dim *d, int64_t size, bool *fits);
+void fy_bounds_free(fy_bounds *b);
+
+/* body.c: plans for the graphs that the node of s owns; s->in holds the node's inputs and then `captures`, from index `first` on. */
+FY_CHECKED fy_status fy_bodies_new(fy_plan *p, fy_step *s, int first, const fy_value *const *captures, ferry_error *e);
+void fy_bodies_free(fy_plan *p);
+FY_CHECKED fy_status fy_plan_new_inner(fy_plan **out, fy_model *m, const fy_plan_options *o, ferry_error *e);
 
 #endif

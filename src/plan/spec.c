@@ -12,11 +12,13 @@
 #include <pthread.h>
 #include <string.h>
 
-#define KEPT 64                          /* specialisations */
+#define KEPT 1024                        /* specialisations at most */
+#define KEPT_BYTES ((size_t)32 << 20)    /* that they take together, about */
+#define BUCKETS 256
 #define ALIGN 64
 
-typedef struct entry { fy_spec spec; int readers; struct entry *next; } entry;
-struct fy_spec_cache { pthread_mutex_t lock; entry *first; int n; int64_t nkey; uint64_t clock; };
+typedef struct entry { fy_spec spec; int readers; uint64_t hash; struct entry *next; } entry;
+struct fy_spec_cache { pthread_mutex_t lock; entry *first[BUCKETS]; int n; size_t bytes; int64_t nkey; uint64_t clock; };
 
 fy_status fy_spec_cache_new(fy_plan *p, ferry_error *e) {
     struct fy_spec_cache *c = fy_calloc(1, sizeof *c);
@@ -31,64 +33,31 @@ fy_status fy_spec_cache_new(fy_plan *p, ferry_error *e) {
 }
 
 static void entry_free(entry *x) {
+    fy_bounds_free(&x->spec.bounds);
     fy_arena_free(&x->spec.arena);
     fy_free(x);
 }
 
 void fy_spec_cache_free(fy_plan *p) {
     if (!p->cache) return;
-    for (entry *x = p->cache->first, *next; x; x = next) {
-        next = x->next;
-        entry_free(x);
-    }
+    for (int i = 0; i < BUCKETS; i++)
+        for (entry *x = p->cache->first[i], *next; x; x = next) {
+            next = x->next;
+            entry_free(x);
+        }
     pthread_mutex_destroy(&p->cache->lock);
     fy_free(p->cache);
 }
 
 /* ---- sizes --------------------------------------------------------------------------------------------------------------- */
 
-typedef struct bound { const fy_dim *sym; int64_t v; } bound;
 typedef struct making {
     const fy_plan *p;
     fy_spec       *s;
     fy_rval *const *in;
-    FY_VEC(bound)  bounds;
-    fy_run_dims       sizes;
+    fy_run_dims    sizes;
     ferry_error   *e;
 } making;
-
-static bool value_of(void *ctx, const fy_dim *sym, int64_t *v) {
-    const making *k = ctx;
-    for (int64_t i = 0; i < k->bounds.n; i++)
-        if (k->bounds.at[i].sym == sym) { *v = k->bounds.at[i].v; return true; }
-    return false;
-}
-
-/* With one symbol on trial: the first that has no value yet. */
-typedef struct trial { const making *k; const fy_dim *sym; int64_t v; bool many; } trial;
-
-static bool try_value(void *ctx, const fy_dim *sym, int64_t *v) {
-    trial *t = ctx;
-    union { const making *c; making *v; } k = {.c = t->k};
-    if (value_of(k.v, sym, v)) return true;
-    if (!t->sym) t->sym = sym;
-    if (t->sym != sym) t->many = true;
-    *v = t->v;
-    return !t->many;
-}
-
-/* A size that is a linear expression of one unknown symbol, as 2 * seq + 1, tells that symbol. */
-static fy_status solve(making *k, const fy_dim *d, int64_t size) {
-    trial t = {.k = k};
-    int64_t at0, at1, slope, x;
-    if (!fy_dim_eval(d, try_value, &t, &at0) || !t.sym) return FY_OK;
-    t.v = 1;
-    if (!fy_dim_eval(d, try_value, &t, &at1) || !fy_sub_i64(&slope, at1, at0) || !slope || !fy_sub_i64(&x, size, at0) || x % slope) return FY_OK;
-    t.v = x / slope;
-    if (!fy_dim_eval(d, try_value, &t, &x) || x != size) return FY_OK;
-    FY_PUSH(k->e, k->bounds, ((bound){t.sym, t.v}));
-    return FY_OK;
-}
 
 static fy_status bind_input(making *k, const fy_value *v, const fy_tensor *t) {
     const fy_type *ty = &v->type;
@@ -96,7 +65,7 @@ static fy_status bind_input(making *k, const fy_value *v, const fy_tensor *t) {
     FY_NEED(k->e, ty->rank == t->rank, SHAPE, "input \"%.80s\" has rank %d, not %d", v->name, ty->rank, t->rank);
     for (int i = 0; i < ty->rank; i++) {
         int64_t want;
-        if (ty->dim[i]->kind == FY_DIM_SYM && !value_of(k, ty->dim[i], &want)) FY_PUSH(k->e, k->bounds, ((bound){ty->dim[i], t->dim[i]}));
+        if (ty->dim[i]->kind == FY_DIM_SYM && !fy_bounds_get(&k->s->bounds, ty->dim[i], &want)) FY_NEED(k->e, fy_bounds_put(&k->s->bounds, ty->dim[i], t->dim[i]), NOMEM, "out of memory");
     }
     return FY_OK;
 }
@@ -105,7 +74,7 @@ static fy_status check_input(making *k, const fy_value *v, const fy_tensor *t) {
     const fy_type *ty = &v->type;
     for (int i = 0; ty->kind == FY_TENSOR && i < ty->rank; i++) {
         int64_t want;
-        if (!fy_dim_eval(ty->dim[i], value_of, k, &want) || want == t->dim[i]) continue;
+        if (!fy_dim_eval(ty->dim[i], fy_bounds_get, &k->s->bounds, &want) || want == t->dim[i]) continue;
         fy_buf text = {0};
         fy_dim_print(&text, ty->dim[i]);
         fy_status s = fy_fail(k->e, FY_E_SHAPE, "input \"%.80s\": size %lld on axis %d instead of %lld (%.80s)", v->name, (long long)t->dim[i], i, (long long)want, text.oom ? "" : text.at);
@@ -121,7 +90,7 @@ static fy_status size_of(making *k, const fy_value *v) {
     const fy_type *t = &v->type;
     if (t->kind != FY_TENSOR || t->rank < 0 || t->rank > FY_MAX_RANK || !t->dtype || t->dtype == FERRY_STRING || k->s->dim[v->id]) return FY_OK;
     for (int i = 0; i < t->rank; i++) {
-        if (!fy_dim_eval(t->dim[i], value_of, k, &dim[i])) return FY_OK;
+        if (!fy_dim_eval(t->dim[i], fy_bounds_get, &k->s->bounds, &dim[i])) return FY_OK;
         FY_NEED(k->e, dim[i] >= 0, SHAPE, "a size would be %lld", (long long)dim[i]);
     }
     k->s->dim[v->id] = fy_arena_copy(&k->s->arena, dim, (size_t)t->rank, sizeof *dim);
@@ -136,10 +105,12 @@ static fy_status fix(making *k, const fy_value *v) {
     for (int i = 0; i < v->type.rank; i++) count *= k->s->dim[v->id][i];
     if (count != v->nelem) return FY_OK;
     for (int64_t i = 0; i < count; i++)
-        if (!fy_dim_eval(v->elem[i], value_of, k, &x[i])) return FY_OK;
+        if (!fy_dim_eval(v->elem[i], fy_bounds_get, &k->s->bounds, &x[i])) return FY_OK;
     char *data = fy_arena_alloc(&k->s->arena, (size_t)count + 1, sizeof(int64_t));
     FY_NOMEM(k->e, data);
-    fy_rval *f = &k->s->fixed[v->id];
+    fy_rval *f = FY_NEW(&k->s->arena, fy_rval);
+    FY_NOMEM(k->e, f);
+    k->s->fixed[v->id] = f;
     f->t = fy_tensor_view(v->type.dtype, v->type.rank, k->s->dim[v->id], data);
     fy_store_i64(&f->t, 0, count, x);
     f->kind = FY_TENSOR;
@@ -149,7 +120,7 @@ static fy_status fix(making *k, const fy_value *v) {
 /* A value as far as it is known before the run: sizes, and contents that are constant or follow from the sizes. */
 static fy_status real(making *k, const fy_value *v, fy_rval *r) {
     *r = (fy_rval){.kind = FY_TENSOR};
-    if (k->s->fixed[v->id].kind) *r = k->s->fixed[v->id];
+    if (k->s->fixed[v->id]) *r = *k->s->fixed[v->id];
     else if (v->constant && v->constant->count <= FY_MAX_ELEM) return fy_const_tensor(&r->t, v->constant, k->e);
     else r->t = fy_tensor_view(v->type.dtype, v->type.rank, k->s->dim[v->id], NULL);
     return FY_OK;
@@ -228,11 +199,12 @@ static fy_status sizes(making *k) {
     const fy_plan *p = k->p;
     const fy_graph *g = p->m->graph;
     fy_spec *s = k->s;
+    bool fits;
     for (int64_t i = 0; i < g->in.n; i++)
         if (k->in[i] && k->in[i]->kind == FY_TENSOR) FY_TRY(bind_input(k, g->in.at[i], &k->in[i]->t));
     for (int64_t i = 0; i < g->in.n; i++) {
         if (!k->in[i] || k->in[i]->kind != FY_TENSOR) continue;
-        for (int d = 0; g->in.at[i]->type.kind == FY_TENSOR && d < g->in.at[i]->type.rank; d++) FY_TRY(solve(k, g->in.at[i]->type.dim[d], k->in[i]->t.dim[d]));
+        for (int d = 0; g->in.at[i]->type.kind == FY_TENSOR && d < g->in.at[i]->type.rank; d++) FY_NEED(k->e, fy_bounds_solve(&s->bounds, g->in.at[i]->type.dim[d], k->in[i]->t.dim[d], &fits), NOMEM, "out of memory");
         FY_TRY(check_input(k, g->in.at[i], &k->in[i]->t));
         s->dim[g->in.at[i]->id] = fy_arena_copy(&s->arena, k->in[i]->t.dim, (size_t)k->in[i]->t.rank, sizeof(int64_t));
         FY_NOMEM(k->e, s->dim[g->in.at[i]->id]);
@@ -249,7 +221,7 @@ static fy_status sizes(making *k) {
             if (!v) continue;
             if (!v->def) FY_TRY(size_of(k, v));                       /* in a layout of its own it is no node's output */
             known &= s->dim[v->id] != NULL;
-            all_fixed &= s->fixed[v->id].kind == FY_TENSOR;
+            all_fixed &= s->fixed[v->id] != NULL;
             read |= p->last[v->id] >= 0;
         }
         s->dynamic[i] = !known;
@@ -327,7 +299,7 @@ typedef struct placing { making *k; places pl; int32_t *buffer_of; FY_VEC(buffer
 static fy_status place_output(placing *x, const fy_step *s, const fy_value *v) {
     making *k = x->k;
     size_t bytes = 0, used = 0;
-    if (!v || k->s->fixed[v->id].kind == FY_TENSOR || !k->s->dim[v->id] || k->p->last[v->id] == INT32_MAX) return FY_OK;
+    if (!v || k->s->fixed[v->id] || !k->s->dim[v->id] || k->p->last[v->id] == INT32_MAX) return FY_OK;
     FY_TRY(bytes_of(k, v, &bytes, &used));
     int last = k->p->last[v->id] < s->index ? s->index : k->p->last[v->id];
     for (int i = 0; v == s->out[0] && i < s->nin && s->impl->flags & (FY_IMPL_ALIAS | FY_IMPL_INPLACE); i++) {
@@ -350,6 +322,15 @@ static fy_status place_output(placing *x, const fy_step *s, const fy_value *v) {
     return FY_OK;
 }
 
+/* What only the run gives a size sees the buffer of its input, which lives as long as it. */
+static void extend(placing *x, const fy_step *s) {
+    const fy_plan *p = x->k->p;
+    if (!(s->impl->flags & FY_IMPL_ALIAS) || !s->in[0] || x->buffer_of[s->in[0]->id] < 0 || p->last[s->out[0]->id] == INT32_MAX) return;
+    buffer *b = &x->buffers.at[x->buffer_of[s->in[0]->id]];
+    x->buffer_of[s->out[0]->id] = x->buffer_of[s->in[0]->id];
+    if (p->last[s->out[0]->id] > b->last) b->last = p->last[s->out[0]->id];
+}
+
 /* Buffers that end at a step are few among those alive: the live ones are looked through. */
 static fy_status place(making *k) {
     const fy_plan *p = k->p;
@@ -364,6 +345,7 @@ static fy_status place(making *k) {
         int64_t before = x.buffers.n;
         if (!k->s->skip[i] && !k->s->dynamic[i])
             for (int o = 0; !st && o < s->nout; o++) st = place_output(&x, s, s->out[o]);
+        else if (!k->s->skip[i]) extend(&x, s);
         for (int64_t n = before; !st && n < x.buffers.n; n++) {
             if (!FY_RESERVE(live, live.n + 1)) st = fy_fail(k->e, FY_E_NOMEM, "out of memory");
             else live.at[live.n++] = (int32_t)n;
@@ -383,18 +365,49 @@ static fy_status place(making *k) {
     return st;
 }
 
-static fy_status make(making *k) {
+static fy_status tables(making *k) {
     const fy_plan *p = k->p;
     fy_spec *s = k->s;
     s->dim = FY_NEWN(&s->arena, int64_t *, p->nvalues + 1);
     s->offset = FY_NEWN(&s->arena, size_t, p->nvalues + 1);
-    s->fixed = FY_NEWN(&s->arena, fy_rval, p->nvalues + 1);
+    s->fixed = FY_NEWN(&s->arena, fy_rval *, p->nvalues + 1);
     s->skip = FY_NEWN(&s->arena, bool, p->steps.n + 1);
     s->dynamic = FY_NEWN(&s->arena, bool, p->steps.n + 1);
     FY_NEED(k->e, s->dim && s->offset && s->fixed && s->skip && s->dynamic, NOMEM, "out of memory");
     for (uint32_t i = 0; i < p->nvalues; i++) s->offset[i] = FY_NOWHERE;
-    FY_TRY(sizes(k));
-    return place(k);
+    return FY_OK;
+}
+
+/* Nothing is known before the run. */
+static fy_status know_nothing(making *k) {
+    fy_spec *s = k->s;
+    int64_t *key = fy_arena_copy(&s->arena, s->key, (size_t)k->p->cache->nkey, sizeof *key);
+    fy_bounds_free(&s->bounds);
+    FY_NOMEM(k->e, key);
+    *s = (fy_spec){.arena = s->arena, .key = key};
+    FY_TRY(tables(k));
+    for (int64_t i = 0; i < k->p->steps.n; i++) s->dynamic[i] = true;
+    return FY_OK;
+}
+
+/* Are the inputs of a body of the types that the plan expects? */
+static bool typed(const making *k) {
+    const fy_graph *g = k->p->m->graph;
+    for (int64_t i = 0; i < g->in.n; i++) {
+        const fy_type *t = &g->in.at[i]->type;
+        if (k->in[i] && t->kind == FY_TENSOR && (k->in[i]->kind != FY_TENSOR || (t->dtype && t->dtype != k->in[i]->t.dtype))) return false;
+    }
+    return true;
+}
+
+static fy_status make(making *k) {
+    if (k->p->inner && !typed(k)) return know_nothing(k);
+    FY_TRY(tables(k));
+    fy_status s = sizes(k);
+    if (!s) s = place(k);
+    if (!s || s == FY_E_NOMEM || !k->p->inner) return s;
+    fy_error_clear(k->e);                                             /* the step that it was will say so, if it is reached */
+    return know_nothing(k);
 }
 
 /* ---- the cache ----------------------------------------------------------------------------------------------------------- */
@@ -404,28 +417,39 @@ static void key_of(int64_t *key, const fy_plan *p, fy_rval *const *in) {
     for (int64_t i = 0; i < p->m->graph->in.n; i++) {
         const fy_type *t = &p->m->graph->in.at[i]->type;
         int room = t->kind == FY_TENSOR && t->rank > 0 ? t->rank : FY_MAX_RANK;
-        *key = in[i] && in[i]->kind == FY_TENSOR ? in[i]->t.rank + 1 : 0;
+        *key = in[i] && in[i]->kind == FY_TENSOR ? (in[i]->t.rank + 1) | (int64_t)in[i]->t.dtype << 8 : 0;
         for (int d = 0; *key && d < in[i]->t.rank && d < room; d++) key[1 + d] = in[i]->t.dim[d];
         key += 1 + room;
     }
 }
 
-static entry *find(struct fy_spec_cache *c, const int64_t *key) {
-    for (entry *x = c->first; x; x = x->next)
-        if (!memcmp(x->spec.key, key, (size_t)c->nkey * sizeof *key)) return x;
+static entry *find(struct fy_spec_cache *c, const int64_t *key, uint64_t hash) {
+    for (entry *x = c->first[hash % BUCKETS]; x; x = x->next)
+        if (x->hash == hash && !memcmp(x->spec.key, key, (size_t)c->nkey * sizeof *key)) return x;
     return NULL;
 }
 
 /* The one used longest ago, if nobody is running it. */
-static void drop_oldest(struct fy_spec_cache *c) {
+static bool drop_oldest(struct fy_spec_cache *c) {
     entry **oldest = NULL;
-    for (entry **x = &c->first; *x; x = &(*x)->next)
-        if (!(*x)->readers && (!oldest || (*x)->spec.used < (*oldest)->spec.used)) oldest = x;
-    if (!oldest) return;
+    for (int i = 0; i < BUCKETS; i++)
+        for (entry **x = &c->first[i]; *x; x = &(*x)->next)
+            if (!(*x)->readers && (!oldest || (*x)->spec.used < (*oldest)->spec.used)) oldest = x;
+    if (!oldest) return false;
     entry *gone = *oldest;
     *oldest = gone->next;
     c->n--;
+    c->bytes -= gone->spec.arena.bytes;
     entry_free(gone);
+    return true;
+}
+
+static void keep(struct fy_spec_cache *c, entry *x) {
+    while (c->n && (c->n >= KEPT || c->bytes + x->spec.arena.bytes > KEPT_BYTES) && drop_oldest(c)) ;
+    x->next = c->first[x->hash % BUCKETS];
+    c->first[x->hash % BUCKETS] = x;
+    c->bytes += x->spec.arena.bytes;
+    c->n++;
 }
 
 fy_status fy_spec_get(const fy_spec **out, const fy_plan *p, fy_rval *const *in, ferry_error *e) {
@@ -434,21 +458,19 @@ fy_status fy_spec_get(const fy_spec **out, const fy_plan *p, fy_rval *const *in,
     FY_NOMEM(e, key);
     key_of(key, p, in);
     pthread_mutex_lock(&c->lock);
-    entry *x = find(c, key);
+    uint64_t hash = fy_hash(key, (size_t)c->nkey * sizeof *key);
+    entry *x = find(c, key, hash);
     fy_status s = FY_OK;
     if (!x) {
         x = fy_calloc(1, sizeof *x);
         making k = {.p = p, .s = x ? &x->spec : NULL, .in = in, .e = e};
         if (!x || !(x->spec.key = fy_arena_copy(&x->spec.arena, key, (size_t)c->nkey, sizeof *key))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
         if (!s) s = make(&k);
-        fy_free(k.bounds.at);
         fy_run_dims_free(&k.sizes);
         if (s && x) entry_free(x);
-        if (!s) {
-            if (c->n >= KEPT) drop_oldest(c);
-            x->next = c->first;
-            c->first = x;
-            c->n++;
+        if (!s && x) {
+            x->hash = hash;
+            keep(c, x);
         }
     }
     if (!s) {

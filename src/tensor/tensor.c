@@ -19,7 +19,7 @@ static fy_storage *storage(size_t bytes, size_t align) {
         fy_free(s);
         return NULL;
     }
-    *s = (fy_storage){ at, bytes, 1, false, guarded };
+    *s = (fy_storage){ .at = at, .bytes = bytes, .refs = 1, .guarded = guarded };
     return s;
 }
 
@@ -27,7 +27,7 @@ fy_storage *fy_storage_new(size_t bytes) { return storage(bytes, 16); }
 
 fy_storage *fy_storage_borrow(const void *at, size_t bytes) {
     fy_storage *s = fy_malloc(1, sizeof *s);
-    if (s) *s = (fy_storage){ (void *)(uintptr_t)at, bytes, 1, true, false };
+    if (s) *s = (fy_storage){ .at = (void *)(uintptr_t)at, .bytes = bytes, .refs = 1, .borrowed = true };
     return s;
 }
 
@@ -36,10 +36,69 @@ fy_storage *fy_storage_ref(fy_storage *s) {
     return s;
 }
 
-void fy_storage_unref(fy_storage *s) {
-    if (!s || --s->refs > 0) return;
+static void storage_free(fy_storage *s) {
     if (!s->borrowed) fy_free_data(s->at, s->bytes, s->guarded);
     fy_free(s);
+}
+
+/* ---- storage that is used again ----------------------------------------------------------------------------------- */
+
+/* Sizes in steps of a quarter of a power of two, from 64 bytes on. -1: larger than what is kept. */
+static int spare_size(size_t bytes, size_t *rounded) {
+    int power = 6;
+    while (power < 44 && bytes > (size_t)2 << power) power++;
+    size_t base = (size_t)1 << power, quarter = base / 4, more = bytes > base ? (bytes - base + quarter - 1) / quarter : 0;
+    *rounded = base + more * quarter;
+    return power < 44 ? (power - 6) * 4 + (int)more : -1;
+}
+
+void fy_spares_free(fy_spares *p) {
+    for (int i = 0; i < FY_SPARE_SIZES; i++)
+        while (p->first[i]) {
+            fy_storage *s = p->first[i];
+            p->first[i] = s->next;
+            storage_free(s);
+        }
+    p->kept = 0;
+}
+
+static void spare(fy_storage *s) {
+    fy_spares *p = s->home;
+    size_t rounded;
+    int i = spare_size(s->bytes, &rounded);
+    p->used -= s->bytes;
+    if (p->kept + s->bytes > p->most) fy_spares_free(p);                /* sizes of long ago */
+    s->next = p->first[i];
+    p->first[i] = s;
+    p->kept += s->bytes;
+}
+
+static fy_storage *spare_take(fy_spares *p, size_t bytes) {
+    size_t rounded;
+    int i = fy_os_guarded() ? -1 : spare_size(bytes, &rounded);
+    if (i < 0) return storage(bytes, 1);
+    fy_storage *s = p->first[i];
+    if (s) {
+        p->first[i] = s->next;
+        p->kept -= s->bytes;
+        s->refs = 1;
+    } else if (!(s = storage(rounded, 1))) return NULL;
+    s->home = p;
+    p->used += s->bytes;
+    if (p->used > p->most) p->most = p->used;
+    return s;
+}
+
+void fy_storage_leave(fy_storage *s) {
+    if (!s || !s->home) return;
+    s->home->used -= s->bytes;
+    s->home = NULL;
+}
+
+void fy_storage_unref(fy_storage *s) {
+    if (!s || --s->refs > 0) return;
+    if (s->home) spare(s);
+    else storage_free(s);
 }
 
 /* ---- shapes ------------------------------------------------------------------------------------------------------- */
@@ -89,7 +148,9 @@ bool fy_same_dims(const fy_tensor *a, const fy_tensor *b) {
 
 /* ---- making and freeing ------------------------------------------------------------------------------------------- */
 
-fy_status fy_tensor_new(fy_tensor *t, fy_dtype dtype, int rank, const int64_t *dim, ferry_error *e) {
+fy_status fy_tensor_new(fy_tensor *t, fy_dtype dtype, int rank, const int64_t *dim, ferry_error *e) { return fy_tensor_take(t, NULL, dtype, rank, dim, e); }
+
+fy_status fy_tensor_take(fy_tensor *t, fy_spares *p, fy_dtype dtype, int rank, const int64_t *dim, ferry_error *e) {
     *t = (fy_tensor){ 0 };
     int elem = fy_elem_bytes(dtype);
     int64_t count = 0;
@@ -99,7 +160,7 @@ fy_status fy_tensor_new(fy_tensor *t, fy_dtype dtype, int rank, const int64_t *d
     FY_NEED(e, fy_count_dims(&count, rank, dim) && fy_mul_size(&bytes, (size_t)count, (size_t)elem), LIMIT,
         "a %s tensor of rank %d is too large to address",
         fy_dtype_name(dtype), rank);
-    fy_storage *s = storage(bytes, 1);
+    fy_storage *s = p ? spare_take(p, bytes) : storage(bytes, 1);
     FY_NEED(e, s, NOMEM, "out of memory: a tensor needs %zu bytes", bytes);
     if (dtype == FERRY_STRING) memset(s->at, 0, bytes);
     *t = fy_tensor_view(dtype, rank, dim, s->at);

@@ -33,11 +33,20 @@ bool fy_str_equal(const fy_str *a, const fy_str *b);
 int  fy_str_order(const fy_str *a, const fy_str *b);         /* by bytes: for UTF-8, by code points */
 
 /* Shared, counted memory behind tensors. Not thread safe: one run uses it. */
-typedef struct fy_storage { void *at; size_t bytes; int64_t refs; bool borrowed, guarded; } fy_storage;
+typedef struct fy_spares fy_spares;
+typedef struct fy_storage fy_storage;
+struct fy_storage { void *at; size_t bytes; int64_t refs; bool borrowed, guarded; fy_spares *home; fy_storage *next; };     /* home: where it goes after its last reader */
 fy_storage *fy_storage_new(size_t bytes);                    /* refs = 1; 64-byte aligned, not zeroed; NULL: out of memory */
 fy_storage *fy_storage_borrow(const void *at, size_t bytes); /* never written, never freed */
 fy_storage *fy_storage_ref(fy_storage *s);                   /* NULL is fine */
 void        fy_storage_unref(fy_storage *s);
+
+/* Storage without readers, by size, for those who make tensors of the same sizes again and again. One thread's; {0} at first. What is kept is at
+ * most as much as was ever in use at once. */
+#define FY_SPARE_SIZES 160
+struct fy_spares { fy_storage *first[FY_SPARE_SIZES]; size_t kept, used, most; };
+void        fy_spares_free(fy_spares *p);                    /* nothing of it may be in use */
+void        fy_storage_leave(fy_storage *s);                 /* does not come back any more; NULL is fine */
 
 /* In memory every element of a sub-byte dtype takes one byte (fy_elem_bytes); files pack them. */
 typedef struct fy_tensor {
@@ -56,6 +65,8 @@ bool    fy_same_dims(const fy_tensor *a, const fy_tensor *b);
 
 /* A new contiguous tensor with its own storage (not zeroed; strings are empty). LIMIT if it is too large to address. */
 FY_CHECKED fy_status fy_tensor_new(fy_tensor *t, fy_dtype dtype, int rank, const int64_t *dim, ferry_error *e);
+/* The same with storage from `p` (NULL: fy_tensor_new), in which there may be room for more. */
+FY_CHECKED fy_status fy_tensor_take(fy_tensor *t, fy_spares *p, fy_dtype dtype, int rank, const int64_t *dim, ferry_error *e);
 /* View of memory that outlives it; contiguous. */
 fy_tensor fy_tensor_view(fy_dtype dtype, int rank, const int64_t *dim, const void *data);
 fy_tensor fy_tensor_ref(const fy_tensor *t);                 /* same view, one more reference */

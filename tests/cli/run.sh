@@ -301,6 +301,8 @@ expect 2 "did you mean 'kernels'" selftest kernel
 expect 0 'median .* noise' bench speed.onnx --seconds 0.01 --threads 1 --save speed.json
 expect 0 'MB private' bench speed.onnx --seconds 0
 expect 0 'inputs .*f32\[3,' bench speed.onnx --seconds 0.01 --batch 3
+expect 0 'cycle .*3 shapes' bench speed.onnx --seconds 0.01 --cycle batch=1..5:2
+expect 2 'cycle' bench speed.onnx --seconds 0 --cycle batch
 expect 2 'option .secs|flag --secs' bench speed.onnx --secs 1
 expect 2 'seconds' bench speed.onnx --seconds fast
 expect 2 'hour' bench speed.onnx --seconds 1e9

@@ -47,7 +47,7 @@ static void strides_of(const int64_t *dim, int rank, int64_t row, int64_t *step)
 /* [batch, heads, length, size] from however the operand is held. */
 static seen look_at(const fy_operand *o, const fy_step *s, const fy_exec *x) {
     seen r = {.data = (const float *)fy_step_in(s, x, o->in)->data + o->offset, .dim = {1, 1, 1, 1}};
-    const int64_t *dim = x->spec->dim[o->seen->id];
+    const int64_t *dim = fy_exec_dims(x, o->seen);
     int64_t step[4];
     strides_of(dim, o->rank, o->row, step);
     if (o->heads) {

@@ -16,7 +16,7 @@ static const char *can(const fy_site *s) {
 /* Not quotients: the lanes that pad channels would become 0 / 0. */
 static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) {
     const fy_value *a = fy_in(s->node, 0), *b = fy_in(s->node, 1);
-    bool blocked = s->node->op->name[0] != 'D' && (s->layout[0] == FY_C16 || s->layout[1] == FY_C16) && !a->constant && !b->constant && a->type.rank == 4 && b->type.rank == 4 && s->sized;
+    bool blocked = s->node->op->name[0] != 'D' && (s->layout[0] == FY_C16 || s->layout[1] == FY_C16) && !a->constant && !b->constant && a->type.rank == 4 && b->type.rank == 4;
     bool same = blocked && fy_type_equal(&a->type, &b->type), gate = blocked && !same && a->type.dim[1] == b->type.dim[1] && a->type.dim[0] == b->type.dim[0];
     /* [n, c, h, w] with [n, c, 1, 1]: what squeeze-and-excitation does */
     if (gate) gate = (fy_dim_is(a->type.dim[2], 1) && fy_dim_is(a->type.dim[3], 1)) || (fy_dim_is(b->type.dim[2], 1) && fy_dim_is(b->type.dim[3], 1));

@@ -24,7 +24,6 @@ const char *fy_cpu_conv_can(const fy_site *s, int64_t *wd) {
     const fy_value *x = fy_in(n, 0), *w = fy_in(n, 1), *b = fy_in(n, 2);
     if (!fy_cpu_f32(x) || !fy_cpu_f32(w) || (b && !fy_cpu_f32(b))) return "not f32";
     if (x->type.rank != 4) return "not two spatial axes";
-    if (!s->sized) return "sizes depend on contents";
     if (!w->constant || (b && !b->constant)) return "weights are no constants";
     fy_cpu_dims(w, wd);
     return NULL;

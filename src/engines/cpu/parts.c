@@ -48,7 +48,7 @@ static fy_status run_split(const fy_step *s, fy_exec *x, ferry_error *e) {
     int64_t place = 0;
     FY_TRY(fy_axis(&axis, fy_attr_i(s->node, "axis"), in->rank, e));
     for (int i = 0; i < s->nout; i++) {
-        const int64_t *dim = s->node->out[i] ? x->spec->dim[s->node->out[i]->id] : NULL;
+        const int64_t *dim = s->node->out[i] ? fy_exec_dims(x, s->node->out[i]) : NULL;
         if (!dim) continue;                                  /* can_split: all are there */
         FY_NEED(e, dim[axis] <= in->dim[axis] - place, SHAPE, "the parts are longer than the input");
         if (s->out[i]) copy_part(fy_step_out(s, x, i), 0, in, place * in->stride[axis], dim, in->stride, x->pool);

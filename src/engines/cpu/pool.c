@@ -13,7 +13,6 @@ static const char *can(const fy_site *s) {
     const fy_node *n = s->node;
     if (!fy_cpu_f32(fy_in(n, 0))) return "not f32";
     if (fy_in(n, 0)->type.rank != 4) return "not two spatial axes";
-    if (!s->sized) return "sizes depend on contents";
     if (n->nout > 1 && n->out[1]) return "indices are wanted";
     if (s->layout[0] != FY_C16) return "the input is not blocked";
     if (!strcmp(n->op->name, "AveragePool") && fy_attr_get(n, "dilations")) return "dilations";
