@@ -77,7 +77,6 @@ static fy_status fetch(run *r, const fy_value *v, fy_rval **val) {
         s->v = c;
         s->owned = true;
     }
-    if (!s->v && r->it->outer) s->v = r->it->outer(r->it->ctx, v);
     FY_NEED(r->e, s->v, GRAPH, "value \"%s\" is used before it is made", v->name ? v->name : "");
     *val = s->v;
     return FY_OK;

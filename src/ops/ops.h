@@ -35,7 +35,6 @@ typedef struct fy_interp {
     bool   (*stop)(void *ctx);           /* may be NULL; asked before each step and each piece of parallel work, by any thread: true ends the
                                             run with STOPPED */
     void   (*seen)(void *ctx, const fy_value *v, const fy_rval *val);
-    fy_rval *(*outer)(void *ctx, const fy_value *v);     /* may be NULL; of one node: values around it that its bodies read */
     void    *ctx;
     fy_rval *state;                      /* one for each declared state, kept by the caller between runs; NULL: initial each time */
     const fy_hooks *hooks;               /* what operators need beyond libc; NULL: those operators fail with UNSUPPORTED */

@@ -65,7 +65,8 @@ static fy_status bind_input(making *k, const fy_value *v, const fy_tensor *t) {
     FY_NEED(k->e, ty->rank == t->rank, SHAPE, "input \"%.80s\" has rank %d, not %d", v->name, ty->rank, t->rank);
     for (int i = 0; i < ty->rank; i++) {
         int64_t want;
-        if (ty->dim[i]->kind == FY_DIM_SYM && !fy_bounds_get(&k->s->bounds, ty->dim[i], &want)) FY_NEED(k->e, fy_bounds_put(&k->s->bounds, ty->dim[i], t->dim[i]), NOMEM, "out of memory");
+        if (ty->dim[i]->kind != FY_DIM_SYM || fy_bounds_get(&k->s->bounds, ty->dim[i], &want)) continue;
+        FY_NEED(k->e, fy_bounds_put(&k->s->bounds, ty->dim[i], t->dim[i]), NOMEM, "out of memory");
     }
     return FY_OK;
 }

