@@ -27,7 +27,7 @@
 typedef struct job {
     void   (*fn)(void *, int64_t, int64_t);
     void    *arg;
-    int64_t  n, grain, pieces, claim;      /* claim: how many pieces are taken at a time */
+    int64_t  n, grain, pieces, share;      /* share: who takes pieces takes one share-th of what is left */
     _Atomic int64_t next;
 } job;
 
@@ -81,15 +81,17 @@ static bool spin_while(worker *w, uintptr_t value) {
     }
 }
 
+/* Large shares first: neighbouring pieces read the same weights, which are then in one core's cache. Small ones at the end. */
 static void work(job *j) {
-    for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&j->next, j->claim, memory_order_relaxed);
-        int64_t end = j->pieces - i < j->claim ? j->pieces : i + j->claim;
-        if (i >= j->pieces) return;
+    int64_t i = atomic_load_explicit(&j->next, memory_order_relaxed);
+    while (i < j->pieces) {
+        int64_t end = i + 1 + (j->pieces - i - 1) / j->share;
+        if (!atomic_compare_exchange_weak_explicit(&j->next, &i, end, memory_order_relaxed, memory_order_relaxed)) continue;
         for (; i < end; i++) {
             int64_t begin = i * j->grain;
             j->fn(j->arg, begin, j->n - begin < j->grain ? j->n : begin + j->grain);
         }
+        i = atomic_load_explicit(&j->next, memory_order_relaxed);
     }
 }
 
@@ -256,7 +258,7 @@ void fy_for(fy_pool *p, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t 
     if (want > room) want = room;
     inside = true;
     if (want > 0) {
-        j.claim = 1 + j.pieces / (16 * ((int64_t)want + 1));
+        j.share = 2 * ((int64_t)want + 1);
         asked = offer(&j, want, &given);
         atomic_fetch_add(&crew.running, given);
         work(&j);

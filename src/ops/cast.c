@@ -76,7 +76,7 @@ static bool is_f8(fy_dtype t) { return t >= FERRY_FLOAT8E4M3FN && t <= FERRY_FLO
 static void narrow(const fy_tensor *x, fy_tensor *y) {
     for (int64_t i = 0; i < fy_count(x); i++) {
         double v = fy_get_f64(x, i);
-        if (fy_dtype_float(y->dtype)) ((uint8_t *)y->data)[i] = v != v ? (uint8_t)(1 << (fy_dtype_bits(y->dtype) - 1)) : fy_f8_from_f64((int32_t)y->dtype, v, true);
+        if (fy_dtype_float(y->dtype)) ((uint8_t *)y->data)[i] = (uint8_t)(v != v ? 1 << (fy_dtype_bits(y->dtype) - 1) : fy_f8_from_f64((int32_t)y->dtype, v, true));
         else fy_put_i64(y, i, fy_get_i64(x, i));
     }
 }
