@@ -19,6 +19,11 @@ void  fy_free_aligned(void *p);
  * faults when it is touched, and are aligned for elements whose size divides `bytes` only. */
 void *fy_malloc_data(size_t bytes, bool *guarded);
 void  fy_free_data(void *p, size_t bytes, bool guarded);
+/* Zeroed pages for what is large and lives long, from FY_HUGE bytes on aligned for huge ones. Those that nobody touches cost nothing. */
+#define FY_HUGE ((size_t)2 << 20)
+void *fy_os_pages(size_t bytes);
+void  fy_os_pages_free(void *p, size_t bytes);
+size_t fy_os_page(void);                                    /* bytes of a page */
 
 /* Thin wrappers with errno kept. They retry EINTR and finish short transfers. */
 int     fy_os_open(const char *path, int flags, int mode);
@@ -38,6 +43,16 @@ bool    fy_os_same_file(const char *a, const char *b);      /* both there (links
 int     fy_os_chmod(int fd, unsigned mode);
 void   *fy_os_map(int fd, size_t bytes);                    /* read-only, private; NULL on failure */
 void    fy_os_unmap(void *p, size_t bytes);
+/* Hints: these bytes will be read, written now, all of them (one call is cheaper than a fault for each page); they will be read for long (the
+ * system may put huge pages in their place, in its own time: to ask for these at once can cost more than it saves, where free memory is not at hand). */
+void    fy_os_populate(const void *p, size_t bytes);
+void    fy_os_populate_write(void *p, size_t bytes);
+void    fy_os_huge(void *p, size_t bytes);
+/* Puts a read-only mapping of the file in the place of pages of fy_os_pages, all or none of them; at, from: multiples of the page. */
+int     fy_os_map_over(void *at, size_t bytes, int fd, int64_t from);
+int     fy_os_mkdir(const char *path, int mode);
+/* The build id that the linker gave the object (program or library) that ferry's code is in; 0 bytes where there is none. */
+size_t  fy_os_build_id(unsigned char *id, size_t most);
 /* Shared objects. `why` says in words what failed. A function's address is copied into *fn (ISO C has no cast for it); false: not there. */
 void   *fy_os_dlopen(const char *path, char *why, size_t n);
 bool    fy_os_dlsym(void *lib, const char *name, void (**fn)(void));

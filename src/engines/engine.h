@@ -16,6 +16,8 @@ typedef struct fy_engine_options {
     const char *path;                    /* the .onnx file that the model was read from: foreign engines read that very file; NULL: none,
                                             then they are given the graph serialised at the canonical opset */
     bool        exact;                   /* no algorithm whose rounding differs from the direct one; engines that have none ignore it */
+    const char *cache;                   /* ours: folder for packed weights; NULL: FERRY_CACHE, "": none */
+    bool        low_memory;              /* ours: as little private memory as will do */
 } fy_engine_options;
 
 struct fy_engine {

@@ -69,7 +69,7 @@ fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void 
     fy_layout *as = FY_NEWN(&a, fy_layout, n ? n->nin + 1 : 1);
     FY_NOMEM(e, as);
     for (int i = 0; n && i < n->nin; i++) as[i] = n->in[i].value ? p->layout[n->in[i].value->id] : FY_PLAIN;
-    fy_site site = {.node = n, .k = p->o.kernels, .exact = p->o.exact, .sized = s->sized, .layout = as};
+    fy_site site = {.node = n, .k = p->o.kernels, .exact = p->o.exact, .lean = p->o.lean, .sized = s->sized, .layout = as};
     for (int i = 0; n && p->o.impl && p->o.impl[i]; i++) {
         const fy_impl *t = p->o.impl[i];
         if (strcmp(t->op, n->op->name) || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
@@ -300,7 +300,7 @@ static fy_status add_node(build *b, const fy_node *n) {
     for (int i = 0; i < n->nin; i++) as[i] = n->in[i].value ? b->p->layout[n->in[i].value->id] : FY_PLAIN;
     const struct covered *cov = &b->covered[n->id];
     if (cov->impl) return add_covering(b, n, cov->impl, cov->cover);
-    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .sized = sized(b, n), .layout = as};
+    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .lean = b->p->o.lean, .sized = sized(b, n), .layout = as};
     fy_step *s = new_step(b, choose(b, &site), n, n->nin, n->nout);
     FY_NOMEM(b->e, s);
     s->sized = site.sized;
@@ -368,6 +368,7 @@ static fy_status all(build *b) {
     FY_TRY(bind_symbols(b));
     for (const fy_node *n = b->m->graph->first; n; n = n->next)
         if (!b->taken[n->id]) FY_TRY(add_node(b, n));
+    fy_packed_open(p);
     for (int64_t i = 0; i < p->steps.n; i++) {
         fy_step *s = p->steps.at[i];
         fy_status st = s->impl->prepare ? s->impl->prepare(s, p, &p->arena, b->e) : FY_OK;
@@ -377,6 +378,7 @@ static fy_status all(build *b) {
             return fy_frame(b->e, st, "%s", where);
         }
     }
+    fy_packed_save(p, b->p->o.lean);
     FY_TRY(last_uses(b));
     FY_TRY(constants(b));
     return fy_spec_cache_new(p, b->e);
@@ -403,6 +405,7 @@ void fy_plan_free(fy_plan *p) {
     for (uint32_t i = 0; p->constant && i < p->nvalues; i++) fy_rval_free(&p->constant[i]);
     fy_free(p->constant);
     fy_free(p->steps.at);
+    fy_packed_free(&p->packed);
     fy_arena_free(&p->arena);
     fy_free(p);
 }

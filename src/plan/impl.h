@@ -22,6 +22,7 @@ typedef struct fy_site {
     const fy_node    *node;
     const fy_kernels *k;
     bool              exact;             /* no algorithm whose rounding differs from the direct one (Winograd) */
+    bool              lean;              /* little memory is asked for: no weights that grow when they are packed */
     bool              sized;             /* the sizes of inputs and outputs follow from those of the model's inputs: other layouts are possible */
     const fy_layout  *layout;            /* of each input, as it comes */
 } fy_site;

@@ -6,12 +6,16 @@
 #define FY_PLAN_H
 
 #include "plan/impl.h"
+#include "plan/packed.h"
 
 typedef struct fy_plan_options {
     const fy_impl *const *impl;          /* the engine's table, in order of preference; ends with NULL. What none can do is run by reference kernels */
     const fy_kernels     *kernels;
     const fy_hooks       *hooks;
+    fy_pool              *pool;          /* packs weights; NULL: the caller alone */
+    const char           *cache;         /* folder for files of packed weights; NULL or "": none */
     bool                  exact;
+    bool                  lean;          /* little memory rather than speed: no second copy of a weight that can be read where it is, none that grows */
 } fy_plan_options;
 
 /* Sizes and places for one combination of input sizes. */
@@ -29,6 +33,7 @@ struct fy_plan {
     bool           *made;                /* by value id: made by a step (else input, constant, or inside a fused step) */
     fy_rval        *constant;            /* by value id: ready tensors of constants that steps read */
     struct fy_spec_cache *cache;
+    fy_packed       packed;
 };
 
 /* `m` is the plan's to change (values for converted layouts are added) and must outlive it; canonical, inferred, optimised. */

@@ -2,6 +2,7 @@
  * cpu.c - our engine: a private copy of the graph is optimised and planned once; a session owns memory and declared state. */
 #include "engines/cpu/cpu.h"
 
+#include "base/knobs.h"
 #include "engines/engine.h"
 #include "ir/copy.h"
 #include "passes/passes.h"
@@ -56,7 +57,8 @@ static fy_status make(fy_compiled *c, const fy_model *m, const fy_engine_options
     bool own = m->registry == fy_registry_builtin();         /* passes go by the names of operators: not where they mean something else */
     fy_pass_options passes = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true, .pool = c->pool, .hooks = fy_hooks_builtin()};
     if (own) FY_TRY(fy_passes_run(c->model, &passes, e));
-    fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .exact = o && o->exact};
+    fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .pool = c->pool, .exact = o && o->exact, .lean = o && o->low_memory,
+                            .cache = o && o->cache ? o->cache : fy_knob_str("FERRY_CACHE")};
     return fy_plan_new(&c->plan, c->model, &plan, e);
 }
 

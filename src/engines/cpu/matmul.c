@@ -48,21 +48,15 @@ static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     const fy_value *b = s->in[1];
     packed *d = FY_NEW(a, packed);
-    fy_tensor t;
+    bool filled;
     FY_NOMEM(e, d);
     bool gemm = !strcmp(s->node->op->name, "Gemm"), trans = gemm && fy_attr_i(s->node, "transB");
     int nr = p->o.kernels->gemm_nr;
-    FY_TRY(fy_const_tensor(&t, b->constant, e));
-    d->k = t.dim[trans];
-    d->n = t.dim[!trans];
-    int64_t panels = (d->n + nr - 1) / nr;
-    d->b = fy_arena_alloc(a, (size_t)(panels * nr * d->k) + 16, sizeof *d->b);
-    if (d->b) {
-        d->b = (float *)(((uintptr_t)d->b + 63) & ~(uintptr_t)63);
-        fy_gemm_pack_f32(d->b, t.data, d->k, d->n, t.stride[trans], t.stride[!trans], nr, 0, panels);
-    }
-    fy_tensor_free(&t);
+    d->k = b->constant->dim[trans];
+    d->n = b->constant->dim[!trans];
+    d->b = fy_cpu_packed(p, (d->n + nr - 1) / nr * nr * d->k, &filled);
     FY_NOMEM(e, d->b);
+    if (!filled) FY_TRY(fy_cpu_pack_matrix(p, d->b, b->constant, trans, e));
     s->data = d;
     s->in[1] = NULL;                     /* packed: the constant itself is not read any more */
     if (gemm && s->node->nin > 2 && s->in[2]) s->bias_in = 2;
