@@ -285,7 +285,7 @@ int fy_os_chmod(int fd, unsigned mode) { return fy_os_fails(EPERM) ? -1 : fchmod
 static int info_of(int r, const struct stat *st, fy_os_info *info) {
     if (r < 0) return -1;
     *info = (fy_os_info){ .size = (int64_t)st->st_size, .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-        .links = (uint64_t)st->st_nlink, .mode = (unsigned)st->st_mode & 07777u, .regular = S_ISREG(st->st_mode),
+        .ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec, .device = (uint64_t)st->st_dev, .inode = (uint64_t)st->st_ino, .links = (uint64_t)st->st_nlink, .mode = (unsigned)st->st_mode & 07777u, .regular = S_ISREG(st->st_mode),
         .folder = S_ISDIR(st->st_mode), .link = S_ISLNK(st->st_mode) };
     return 0;
 }
@@ -382,6 +382,12 @@ double fy_os_thread_seconds(void) {
     struct timespec t = {0};
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int64_t fy_os_time_ns(void) {
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 double fy_os_seconds(void) {

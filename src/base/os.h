@@ -36,7 +36,7 @@ int     fy_os_rename(const char *from, const char *to);
 int     fy_os_unlink(const char *path);
 int64_t fy_os_size(int fd);                                 /* regular files only, else -1 */
 int     fy_os_openat(int dir, const char *name, int flags, int mode);
-typedef struct fy_os_info { int64_t size, mtime_ns; uint64_t links; unsigned mode; bool regular, folder, link; } fy_os_info;
+typedef struct fy_os_info { int64_t size, mtime_ns, ctime_ns; uint64_t device, inode, links; unsigned mode; bool regular, folder, link; } fy_os_info;
 int     fy_os_stat(int fd, fy_os_info *info);               /* 0 or -1 */
 int     fy_os_stat_path(const char *path, bool follow, fy_os_info *info);
 bool    fy_os_same_file(const char *a, const char *b);      /* both there (links followed), and one file? */
@@ -59,6 +59,7 @@ bool    fy_os_dlsym(void *lib, const char *name, void (**fn)(void));
 void    fy_os_dlclose(void *lib);
 double  fy_os_thread_seconds(void);                         /* CPU time of the calling thread */
 
+int64_t fy_os_time_ns(void);                                /* the clock of file times: since 1970 */
 double  fy_os_seconds(void);                                /* a clock that only goes forward */
 
 /* Test hooks. Calls are counted from 0 since the last reset; the call numbered `k` fails (k < 0: none; `forever`: all

@@ -10,8 +10,8 @@
  *   then the parts, each at a multiple of 64, those of one chunk of memory from a page on
  *
  * Written beside its place, flushed, renamed: nobody sees half of it, and of several writers the last one wins with the same contents. All of it is
- * checked before any of it is used, the weights too: that reads them once, which the first run would do anyway. Native byte order: the key of
- * another machine's file does not fit. */
+ * checked before any of it is used, the weights too, unless this very file is known to be good (packed_key.c). Native byte order: the key of another
+ * machine's file does not fit. */
 #include "plan/plan.h"
 
 #include "base/checked.h"
@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORMAT 1                         /* of the file; how weights are packed is covered by the build id, or else by this number as well */
 #define ALIGN ((size_t)64)
 #define FILE_PAGE ((size_t)65536)        /* a multiple of every machine's page */
 #define FIRST ((size_t)256 << 10)        /* the first chunk; each is as large as all before it */
@@ -81,83 +80,6 @@ void fy_packed_free(fy_packed *k) {
     *k = (fy_packed){0};
 }
 
-/* ---- the key --------------------------------------------------------------------------------------------------------------- */
-
-typedef struct keying { fy_buf text; FY_VEC(fy_range) ranges; bool oom; } keying;
-
-static void add(keying *k, const void *p, size_t n) {
-    if (n) fy_buf_add(&k->text, p, n);
-}
-
-static void add_i64(keying *k, int64_t v) { add(k, &v, sizeof v); }
-
-static void add_str(keying *k, const char *s) {
-    add_i64(k, s ? (int64_t)strlen(s) : -1);
-    if (s) fy_buf_str(&k->text, s);
-}
-
-/* A constant: what it is in the text, bytes as ranges. A recipe nests 16 deep at most. */
-static void add_constant(keying *k, const fy_const *c) {
-    const int64_t what[] = {c->kind, c->dtype, c->rank, c->nsrc, c->axis, c->offset, (int64_t)c->nbytes};
-    add(k, what, sizeof what);
-    add(k, c->dim, (size_t)c->rank * sizeof *c->dim);
-    if (c->kind == FY_CONST_SCALE) add(k, c->factor, (size_t)c->dim[c->axis] * sizeof *c->factor);
-    if (c->kind == FY_CONST_STRIDED) add(k, c->stride, (size_t)c->rank * sizeof *c->stride);
-    for (int i = 0; i < c->nsrc; i++) add_constant(k, c->src[i]);
-    if (!c->bytes || !c->nbytes) return;
-    if (!FY_RESERVE(k->ranges, k->ranges.n + 1)) { k->oom = true; return; }
-    k->ranges.at[k->ranges.n++] = (fy_range){c->bytes, c->nbytes};
-}
-
-static void add_node(keying *k, const fy_node *n) {
-    add_i64(k, n ? (int64_t)n->id : -1);
-    for (int i = 0; n && i < n->nin; i++)
-        if (n->in[i].value && n->in[i].value->constant) add_constant(k, n->in[i].value->constant);
-    for (int i = 0; n && i < n->nattr; i++) {
-        const fy_attr *a = &n->attr[i];
-        if (a->kind == FY_ATTR_TENSOR && a->tensor) add_constant(k, a->tensor);
-        for (int64_t t = 0; a->kind == FY_ATTR_TENSORS && t < a->n; t++) add_constant(k, a->tensors[t]);
-    }
-}
-
-/* Steps as they were chosen, with the constants that those which prepare something may read. */
-static void add_step(keying *k, const fy_step *s) {
-    add_str(k, s->impl->name);
-    add_i64(k, s->out_layout);
-    for (int i = 0; i < s->nin; i++) add_i64(k, s->in_layout[i]);
-    if (!s->impl->prepare) return;
-    add_node(k, s->node);
-    for (int i = 0; i < s->nfused; i++) add_node(k, s->fused[i]);
-    for (int i = 0; s->cover && i < s->cover->n; i++) add_node(k, s->cover->node[i]);
-}
-
-static bool make_key(fy_plan *p) {
-    const fy_kernels *kern = p->o.kernels;
-    unsigned char id[64];
-    size_t nid = fy_os_build_id(id, sizeof id);
-    keying k = {.oom = false};
-    add_str(&k, FERRY_VERSION);
-    add_i64(&k, FORMAT);
-    add_i64(&k, (int64_t)nid);
-    add(&k, id, nid);
-    add_str(&k, fy_isa_name(kern->isa));
-    add_i64(&k, kern->gemm_nr);
-    add_i64(&k, p->o.exact);
-    add_i64(&k, p->o.lean);
-    fy_model_print(&k.text, p->m, 0);    /* nodes, attributes, types; constants by their contents below */
-    for (int64_t i = 0; i < p->steps.n; i++) add_step(&k, p->steps.at[i]);
-    fy_digest contents = {{0}};
-    bool ok = !k.oom && !k.text.oom && fy_digest_ranges(&contents, p->o.pool, k.ranges.at, k.ranges.n);
-    if (ok) {
-        add(&k, &contents, sizeof contents);
-        ok = !k.text.oom;
-        if (ok) p->packed.key = fy_digest_of(k.text.at, k.text.n);
-    }
-    fy_buf_free(&k.text);
-    fy_free(k.ranges.at);
-    return ok;
-}
-
 /* ---- reading --------------------------------------------------------------------------------------------------------------- */
 
 static bool digest_parts(fy_digest *d, const fy_plan *p, const fy_packed_part *part, int64_t n) {
@@ -179,12 +101,13 @@ static bool good(const fy_plan *p, const fy_map_file *f) {
     fy_digest d;
     if (f->n < sizeof h) return false;
     memcpy(&h, f->at, sizeof h);
-    if (memcmp(h.magic, "FERRYPK", 8) || h.format != FORMAT || h.zero || !fy_digest_same(h.key, k->key) || h.bytes != f->n) return false;
+    if (memcmp(h.magic, "FERRYPK", 8) || h.format != FY_PACKED_FORMAT || h.zero || !fy_digest_same(h.key, k->key) || h.bytes != f->n) return false;
     if (h.parts > (f->n - sizeof h) / (2 * sizeof *k->table)) return false;
     const uint64_t *table = (const uint64_t *)(const void *)(f->at + sizeof h);
     if (!digest_head(&d, &h, table) || !fy_digest_same(d, h.check)) return false;
     for (uint64_t i = 0; i < h.parts; i++)
         if (table[2 * i] % ALIGN || table[2 * i] > f->n || table[2 * i + 1] > f->n - table[2 * i]) return false;
+    if (fy_packed_checked(p, f->fd)) return true;
     fy_range *r = fy_malloc((size_t)h.parts + 1, sizeof *r);
     for (uint64_t i = 0; r && i < h.parts; i++) r[i] = (fy_range){f->at + table[2 * i], (size_t)table[2 * i + 1]};
     bool ok = r && fy_digest_ranges(&d, p->o.pool, r, (int64_t)h.parts) && fy_digest_same(d, h.contents);
@@ -207,7 +130,7 @@ void fy_packed_open(fy_plan *p) {
         (void)snprintf(k->why, sizeof k->why, "the path of the folder is too long");
         return;
     }
-    if (!make_key(p)) {
+    if (!fy_packed_key(p)) {
         (void)snprintf(k->why, sizeof k->why, "out of memory");
         return;
     }
@@ -223,6 +146,7 @@ void fy_packed_open(fy_plan *p) {
     }
     head h;
     memcpy(&h, k->file.at, sizeof h);
+    if (!fy_packed_checked(p, k->file.fd)) fy_packed_remember(p);
     k->nfile = (int64_t)h.parts;
     k->table = (const uint64_t *)(const void *)(k->file.at + sizeof h);
 }
@@ -260,7 +184,7 @@ static fy_status pad_to(fy_out *o, size_t at, ferry_error *e) {
 static fy_status write_file(fy_plan *p, ferry_error *e) {
     fy_packed *k = &p->packed;
     int64_t last = k->chunks.n - 1;
-    head h = {.magic = "FERRYPK", .format = FORMAT, .key = k->key, .parts = (uint64_t)k->parts.n, .bytes = chunk_offset(k, last) + k->chunks.at[last].used};
+    head h = {.magic = "FERRYPK", .format = FY_PACKED_FORMAT, .key = k->key, .parts = (uint64_t)k->parts.n, .bytes = chunk_offset(k, last) + k->chunks.at[last].used};
     uint64_t *table = fy_malloc((size_t)k->parts.n * 2, sizeof *table);
     FY_NOMEM(e, table);
     fill_table(table, k);

@@ -58,7 +58,7 @@ static fy_status make(fy_compiled *c, const fy_model *m, const fy_engine_options
     fy_pass_options passes = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true, .pool = c->pool, .hooks = fy_hooks_builtin()};
     if (own) FY_TRY(fy_passes_run(c->model, &passes, e));
     fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .pool = c->pool, .exact = o && o->exact, .lean = o && o->low_memory,
-                            .cache = o && o->cache ? o->cache : fy_knob_str("FERRY_CACHE")};
+                            .cache = o && o->cache ? o->cache : fy_knob_str("FERRY_CACHE"), .source = m};
     return fy_plan_new(&c->plan, c->model, &plan, e);
 }
 
