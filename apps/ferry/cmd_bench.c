@@ -9,6 +9,7 @@
     {"--sizes", "SYMBOL=N,...", "sizes of dynamic axes; default 1"}, \
     {"--exact", NULL, "no algorithm whose rounding differs from the direct one (Winograd)"}, \
     {"--seed", "N", "seed of the inputs; default 1"}, \
+    CLI_CACHE, \
     CLI_PLUGIN
 
 static int bench(const cli_args *a) {

@@ -147,6 +147,7 @@ void fy_packed_open(fy_plan *p) {
     head h;
     memcpy(&h, k->file.at, sizeof h);
     if (!fy_packed_checked(p, k->file.fd)) fy_packed_remember(p);
+    else if (!p->o.lean) fy_os_populate(k->file.at, k->file.n);
     k->nfile = (int64_t)h.parts;
     k->table = (const uint64_t *)(const void *)(k->file.at + sizeof h);
 }
