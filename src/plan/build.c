@@ -69,7 +69,7 @@ fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void 
     fy_layout *as = FY_NEWN(&a, fy_layout, n ? n->nin + 1 : 1);
     FY_NOMEM(e, as);
     for (int i = 0; n && i < n->nin; i++) as[i] = n->in[i].value ? p->layout[n->in[i].value->id] : FY_PLAIN;
-    fy_site site = {.node = n, .k = p->o.kernels, .exact = p->o.exact, .lean = p->o.lean, .sized = s->sized, .layout = as};
+    fy_site site = {.node = n, .k = p->o.kernels, .exact = p->o.exact, .lean = p->lean, .sized = s->sized, .layout = as};
     for (int i = 0; n && p->o.impl && p->o.impl[i]; i++) {
         const fy_impl *t = p->o.impl[i];
         if (strcmp(t->op, n->op->name) || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
@@ -300,7 +300,7 @@ static fy_status add_node(build *b, const fy_node *n) {
     for (int i = 0; i < n->nin; i++) as[i] = n->in[i].value ? b->p->layout[n->in[i].value->id] : FY_PLAIN;
     const struct covered *cov = &b->covered[n->id];
     if (cov->impl) return add_covering(b, n, cov->impl, cov->cover);
-    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .lean = b->p->o.lean, .sized = sized(b, n), .layout = as};
+    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .lean = b->p->lean, .sized = sized(b, n), .layout = as};
     fy_step *s = new_step(b, choose(b, &site), n, n->nin, n->nout);
     FY_NOMEM(b->e, s);
     s->sized = site.sized;
@@ -390,6 +390,7 @@ fy_status fy_plan_new(fy_plan **out, fy_model *m, const fy_plan_options *o, ferr
     FY_NOMEM(e, p);
     p->m = m;
     p->o = *o;
+    p->lean = o->lean && !(o->cache && *o->cache);
     build b = {.p = p, .m = m, .e = e};
     fy_status s = all(&b);
     fy_map_free(&b.by_op);

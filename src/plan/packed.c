@@ -178,8 +178,9 @@ static void fill_table(uint64_t *table, const fy_packed *k) {
 }
 
 static fy_status pad_to(fy_out *o, size_t at, ferry_error *e) {
-    static const char zero[FILE_PAGE];
-    return fy_out_write(o, zero, at - (size_t)o->written, e);
+    static const char zero[1024];
+    while (o->written < at) FY_TRY(fy_out_write(o, zero, at - o->written < sizeof zero ? at - o->written : sizeof zero, e));
+    return FY_OK;
 }
 
 static fy_status write_file(fy_plan *p, ferry_error *e) {

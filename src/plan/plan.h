@@ -35,6 +35,7 @@ struct fy_plan {
     fy_rval        *constant;            /* by value id: ready tensors of constants that steps read */
     struct fy_spec_cache *cache;
     fy_packed       packed;
+    bool            lean;                /* little memory, and no cache whose pages would do */
 };
 
 /* `m` is the plan's to change (values for converted layouts are added) and must outlive it; canonical, inferred, optimised. */

@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-typedef struct packed { float *b; int64_t k, n; } packed;
+#define LARGE ((int64_t)1 << 18)         /* elements of a matrix from which on little memory means none of its own */
+#define PART ((int64_t)1 << 20)          /* elements packed at a time then */
+
+typedef struct packed { float *b; int64_t k, n; fy_tensor in_place; bool trans; } packed;      /* b NULL: packed as it runs */
 
 /* Does a constant b of rank 2 make this a plain product of rows? */
 static const char *can(const fy_site *s) {
@@ -54,12 +57,14 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     int nr = p->o.kernels->gemm_nr;
     d->k = b->constant->dim[trans];
     d->n = b->constant->dim[!trans];
+    s->data = d;
+    if (gemm && s->node->nin > 2 && s->in[2]) s->bias_in = 2;
+    s->in[1] = NULL;                     /* packed: the constant itself is not read any more */
+    d->trans = trans;
+    if (p->lean && d->k * d->n >= LARGE && fy_cpu_const_view(&d->in_place, b->constant)) return FY_OK;
     d->b = fy_cpu_packed(p, (d->n + nr - 1) / nr * nr * d->k, &filled);
     FY_NOMEM(e, d->b);
     if (!filled) FY_TRY(fy_cpu_pack_matrix(p, d->b, b->constant, trans, e));
-    s->data = d;
-    s->in[1] = NULL;                     /* packed: the constant itself is not read any more */
-    if (gemm && s->node->nin > 2 && s->in[2]) s->bias_in = 2;
     return FY_OK;
 }
 
@@ -76,27 +81,62 @@ static void piece(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* As many panels as stay in the second-level cache while rows pass by; fewer where that leaves threads without work. */
+static void multiply(work *w) {
+    int nr = w->x->k->gemm_nr, threads = fy_pool_threads(w->x->pool);
+    int64_t panels = (w->g.n + nr - 1) / nr;
+    w->row_pieces = (w->g.m + 223) / 224;
+    w->rows = (w->g.m + w->row_pieces - 1) / w->row_pieces;
+    w->panels = 128 / nr;
+    while (threads > 1 && w->panels > 1 && w->row_pieces * ((panels + w->panels - 1) / w->panels) < 3 * threads) w->panels /= 2;
+    w->row_pieces = (w->g.m + w->rows - 1) / w->rows;
+    w->panel_pieces = (panels + w->panels - 1) / w->panels;
+    fy_for(w->x->pool, w->row_pieces * w->panel_pieces, 1, piece, w);
+}
+
+typedef struct part { const packed *d; float *to; int64_t first, n; int nr; } part;
+
+static void pack_part(void *arg, int64_t begin, int64_t end) {
+    const part *p = arg;
+    const fy_tensor *b = &p->d->in_place;
+    int64_t row = b->stride[p->d->trans], col = b->stride[!p->d->trans];
+    fy_gemm_pack_f32(p->to, (const float *)b->data + p->first * col, p->d->k, p->n, row, col, p->nr, begin, end);
+}
+
+/* Columns by columns: some panels are packed, then used by all rows. The same sums in the same order as with all of them. */
+static fy_status multiply_in_place(const work *all, const packed *d, fy_exec *x, ferry_error *e) {
+    int nr = x->k->gemm_nr;
+    int64_t panels = (d->n + nr - 1) / nr, most = PART / (nr * (d->k + 1)) + 1;
+    part p = {.d = d, .nr = nr, .to = fy_exec_scratch(x, (size_t)(most * nr * d->k) * sizeof(float))};
+    FY_NOMEM(e, p.to);
+    for (int64_t at = 0; at < panels; at += most) {
+        int64_t count = panels - at < most ? panels - at : most;
+        work w = *all;
+        p.first = at * nr;
+        p.n = d->n - p.first < count * nr ? d->n - p.first : count * nr;
+        fy_for(x->pool, count, 1, pack_part, &p);
+        w.g.b = p.to;
+        w.g.n = p.n;
+        w.g.c += p.first;
+        if (w.g.e.bias) w.g.e.bias += p.first;
+        if (w.g.e.add) w.g.e.add += p.first;
+        multiply(&w);
+    }
+    return FY_OK;
+}
+
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const packed *d = s->data;
     const fy_tensor *a = fy_step_in(s, x, 0);
     fy_tensor *y = fy_step_out(s, x, 0);
     const fy_tensor *bias = s->bias_in >= 0 ? fy_step_in(s, x, s->bias_in) : NULL, *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
     work w = {.s = s, .x = x, .g = {.a = a->data, .b = d->b, .c = y->data, .m = 1, .n = d->n, .k = d->k, .a_row = d->k, .c_row = d->n, .e = s->epilogue}};
-    (void)e;
     for (int i = 0; i + 1 < a->rank; i++) w.g.m *= a->dim[i];
     w.g.e.bias = bias ? bias->data : NULL;
     w.g.e.add = add ? add->data : NULL;
     if (!w.g.m || !w.g.n) return FY_OK;
-    /* as many panels as stay in the second-level cache while rows pass by; fewer where that leaves threads without work */
-    int64_t panels = (d->n + x->k->gemm_nr - 1) / x->k->gemm_nr;
-    w.row_pieces = (w.g.m + 223) / 224;
-    w.rows = (w.g.m + w.row_pieces - 1) / w.row_pieces;
-    w.panels = 128 / x->k->gemm_nr;
-    int threads = fy_pool_threads(x->pool);
-    while (threads > 1 && w.panels > 1 && w.row_pieces * ((panels + w.panels - 1) / w.panels) < 3 * threads) w.panels /= 2;
-    w.row_pieces = (w.g.m + w.rows - 1) / w.rows;
-    w.panel_pieces = (panels + w.panels - 1) / w.panels;
-    fy_for(x->pool, w.row_pieces * w.panel_pieces, 1, piece, &w);
+    if (d->b) multiply(&w);
+    else FY_TRY(multiply_in_place(&w, d, x, e));
     return FY_OK;
 }
 
