@@ -362,7 +362,7 @@ static int check(point *p, ferry_error *e) {
 }
 
 /* A model opened with a cache, whose file is made (and cannot be, here and there), then with the file that is there. A fault in what the cache alone needs
- * is none of the run's; the numbers are the same in any case. */
+ * is none of the run's; the numbers are good in any case. */
 #define CACHE FERRY_BINARY_DIR "/fault-cache"
 
 static void empty_cache(void) {
@@ -392,7 +392,10 @@ static int opened_with_cache(point *p, ferry_error *e) {
         if (ferry_values_get(v, (size_t)ferry_values_find(v, ferry_input(m, i)->name), &in[i], e)) fail_msg("%s", e->text);
     if (s && ferry_run(s, in, nin, out, nout, e)) fail_msg("%s", e->text);
     if (s && !nfirst) memcpy(first, out[0].data, nfirst = out[0].bytes < sizeof first ? out[0].bytes : sizeof first);
-    if (s && memcmp(first, out[0].data, nfirst)) fault("cache", p, "other numbers: %g for %g, cache %d", (double)*(float *)out[0].data, (double)*first, ferry_cache_state(m, NULL));
+    for (size_t i = 0; s && i < nfirst / sizeof *first; i++) {         /* a pass that could not fold leaves another graph, with other roundings and a file of its own */
+        float got = ((const float *)out[0].data)[i];
+        if (!(got - first[i] < 1e-5f && first[i] - got < 1e-5f)) fault("cache", p, "%g for %g, cache %d", (double)got, (double)first[i], ferry_cache_state(m, NULL));
+    }
     ferry_values_free(v);
     ferry_session_free(s);
     ferry_close(m);
