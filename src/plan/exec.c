@@ -13,6 +13,7 @@ void *fy_exec_scratch(fy_exec *x, size_t bytes) {
     fy_free_aligned(x->scratch);
     x->scratch = fy_malloc_aligned(bytes);
     x->scratch_bytes = x->scratch ? bytes : 0;
+    fy_os_populate_write(x->scratch, x->scratch_bytes);
     return x->scratch;
 }
 
@@ -325,6 +326,7 @@ static fy_status with_memory(running *k, fy_plan_memory *mem, fy_rval *out) {
         mem->arena = fy_malloc_aligned(k->x.spec->bytes);
         mem->arena_bytes = mem->arena ? k->x.spec->bytes : 0;
         FY_NOMEM(k->e, mem->arena);
+        fy_os_populate_write(mem->arena, mem->arena_bytes);                            /* all of it will be written: one call for its pages */
     }
     if (!mem->value) mem->value = fy_calloc(p->nvalues + 1, sizeof *mem->value);
     FY_NOMEM(k->e, mem->value);
