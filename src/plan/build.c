@@ -341,16 +341,33 @@ static fy_status last_uses(build *b) {
     return FY_OK;
 }
 
+/* Those that all their readers only copy from stay where the file has them, even where no float could be read. */
+static bool *copied_from(build *b) {
+    fy_plan *p = b->p;
+    bool *only = FY_NEWN(&p->arena, bool, p->nvalues + 1);
+    for (uint32_t i = 0; only && i < p->nvalues; i++) only[i] = p->last[i] != INT32_MAX;
+    for (int64_t i = 0; only && i < p->steps.n; i++) {
+        const fy_step *s = p->steps.at[i];
+        for (int k = 0; k < s->nin; k++)
+            if (s->in[k] && (k || !(s->impl->flags & FY_IMPL_BYTES))) only[s->in[k]->id] = false;
+        for (int k = 0; s->node && k < s->node->ncap; k++) only[s->node->cap[k]->value->id] = false;
+    }
+    return only;
+}
+
 /* Constants that steps still read after they have packed theirs. */
 static fy_status constants(build *b) {
     fy_plan *p = b->p;
     p->constant = fy_calloc(p->nvalues + 1, sizeof *p->constant);
-    FY_NOMEM(b->e, p->constant);
+    bool *only = copied_from(b);
+    FY_NEED(b->e, p->constant && only, NOMEM, "out of memory");
     for (int64_t i = 0; i < b->m->graph->constants.n; i++) {
         const fy_value *v = b->m->graph->constants.at[i];
         if (!v->constant || p->last[v->id] < 0) continue;
         p->constant[v->id].kind = FY_TENSOR;
-        FY_TRY(fy_const_tensor(&p->constant[v->id].t, v->constant, b->e));
+        union { const void *in; void *out; } at = {only[v->id] && fy_dtype_bits(v->constant->dtype) >= 8 ? fy_const_direct(v->constant) : NULL};
+        if (at.in) p->constant[v->id].t = fy_tensor_view(v->constant->dtype, v->constant->rank, v->constant->dim, at.out);
+        else FY_TRY(fy_const_tensor(&p->constant[v->id].t, v->constant, b->e));
     }
     return FY_OK;
 }

@@ -51,6 +51,7 @@ struct fy_impl {
 };
 enum {
     FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes: shares its buffer, run does nothing */
+    FY_IMPL_BYTES = 4,                   /* input 0 is only copied from, as bytes: a constant may lie anywhere in its file, aligned or not */
     FY_IMPL_INPLACE = 2                  /* output 0 may take the buffer of any input of the same size that ends here */
 };
 

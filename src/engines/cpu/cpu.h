@@ -28,7 +28,8 @@ FY_CHECKED fy_status fy_cpu_pack_rows(const fy_plan *p, const fy_const *c, int64
 /* Panels of a matrix [k, n] (of one [n, k], if trans), as kernels want them: ceil(n / gemm_nr) * gemm_nr * k floats. */
 FY_CHECKED fy_status fy_cpu_pack_matrix(const fy_plan *p, float *to, const fy_const *c, bool trans, ferry_error *e);
 void fy_cpu_pack_panels(const fy_plan *p, float *to, const float *from, int64_t k, int64_t n, int64_t row, int64_t col);
-/* An f32 constant where it is, seen through its strides; false if it would have to be computed. Nothing is to be freed. */
-bool fy_cpu_const_view(fy_tensor *t, const fy_const *c);
+/* An f32 constant where it is, seen through its strides; false if it would have to be computed, or where `aligned` is asked for
+ * and files have it at any byte (as protobuf does). Nothing is to be freed. */
+bool fy_cpu_const_view(fy_tensor *t, const fy_const *c, bool aligned);
 
 #endif

@@ -61,7 +61,7 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     if (gemm && s->node->nin > 2 && s->in[2]) s->bias_in = 2;
     s->in[1] = NULL;                     /* packed: the constant itself is not read any more */
     d->trans = trans;
-    if (p->lean && d->k * d->n >= LARGE && fy_cpu_const_view(&d->in_place, b->constant)) return FY_OK;
+    if (p->lean && d->k * d->n >= LARGE && fy_cpu_const_view(&d->in_place, b->constant, false)) return FY_OK;
     d->b = fy_cpu_packed(p, (d->n + nr - 1) / nr * nr * d->k, &filled);
     FY_NOMEM(e, d->b);
     if (!filled) FY_TRY(fy_cpu_pack_matrix(p, d->b, b->constant, trans, e));
@@ -96,11 +96,23 @@ static void multiply(work *w) {
 
 typedef struct part { const packed *d; float *to; int64_t first, n; int nr; } part;
 
+/* As fy_gemm_pack_f32, from floats at any byte. */
 static void pack_part(void *arg, int64_t begin, int64_t end) {
     const part *p = arg;
     const fy_tensor *b = &p->d->in_place;
-    int64_t row = b->stride[p->d->trans], col = b->stride[!p->d->trans];
-    fy_gemm_pack_f32(p->to, (const float *)b->data + p->first * col, p->d->k, p->n, row, col, p->nr, begin, end);
+    const int64_t size = (int64_t)sizeof(float), row = b->stride[p->d->trans] * size, col = b->stride[!p->d->trans] * size, k = p->d->k;
+    for (int64_t j = begin; j < end; j++) {
+        float *to = p->to + j * p->nr * k;
+        const char *from = (const char *)b->data + (p->first + j * p->nr) * col;
+        int64_t cols = p->n - j * p->nr < p->nr ? p->n - j * p->nr : p->nr;
+        if (cols < p->nr) memset(to, 0, (size_t)(p->nr * k * size));
+        if (col == size)
+            for (int64_t i = 0; i < k; i++) memcpy(to + i * p->nr, from + i * row, (size_t)(cols * size));
+        else
+            for (int64_t at = 0; at < k; at += 16)                       /* lines of the target are filled while they are near */
+                for (int64_t c = 0; c < cols; c++)
+                    for (int64_t i = at; i < k && i < at + 16; i++) memcpy(to + i * p->nr + c, from + i * row + c * col, sizeof(float));
+    }
 }
 
 /* Columns by columns: some panels are packed, then used by all rows. The same sums in the same order as with all of them. */

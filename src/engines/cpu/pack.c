@@ -47,14 +47,14 @@ fy_status fy_cpu_pack_rows(const fy_plan *p, const fy_const *c, int64_t rows, fy
 
 /* ---- matrices ------------------------------------------------------------------------------------------------------------------ */
 
-bool fy_cpu_const_view(fy_tensor *t, const fy_const *c) {
+bool fy_cpu_const_view(fy_tensor *t, const fy_const *c, bool aligned) {
     const fy_const *in = c->kind == FY_CONST_STRIDED ? c->src[0] : c;
     const char *bytes = c->dtype == FERRY_FLOAT ? fy_const_direct(in) : NULL;
-    if (!bytes || (uintptr_t)bytes % sizeof(float)) return false;
+    if (!bytes || (aligned && (uintptr_t)bytes % sizeof(float))) return false;
     union { const char *in; void *out; } at = {bytes};                   /* constants are read only */
     *t = fy_tensor_view(c->dtype, c->rank, c->dim, at.out);
     if (in == c) return true;
-    t->data = (float *)t->data + c->offset;
+    t->data = (char *)t->data + c->offset * (int64_t)sizeof(float);
     for (int i = 0; i < c->rank; i++) t->stride[i] = c->stride[i];
     return true;
 }
@@ -74,7 +74,7 @@ void fy_cpu_pack_panels(const fy_plan *p, float *to, const float *from, int64_t 
 
 fy_status fy_cpu_pack_matrix(const fy_plan *p, float *to, const fy_const *c, bool trans, ferry_error *e) {
     fy_tensor t = {0};
-    if (!fy_cpu_const_view(&t, c)) FY_TRY(fy_const_tensor(&t, c, e));
+    if (!fy_cpu_const_view(&t, c, true)) FY_TRY(fy_const_tensor(&t, c, e));
     fy_cpu_pack_panels(p, to, t.data, t.dim[trans], t.dim[!trans], t.stride[trans], t.stride[!trans]);
     fy_tensor_free(&t);
     return FY_OK;
