@@ -6,7 +6,7 @@ GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON  = -DFERRY_PYTHON=$(shell test -x $(VENV)/bin/python && echo $(abspath $(VENV))/bin/python)
 CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert fuzz bench bench-export bench-optimize install update-golden clean
+.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert soak fuzz bench bench-export bench-optimize install update-golden clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ test-large: build venv ## full-size ResNet-50, MobileNetV2, ViT-B/16 and BERT; m
 test-convert: build venv ## every case of the onnx package at eight opsets, against onnx's checker and onnxruntime (minutes)
 	@$(VENV)/bin/python -W ignore tools/onnx_cases.py $(BUILD)/conformance
 	@$(VENV)/bin/python -W ignore tests/python/test_convert.py $(BUILD)/tests/ferry-convert-cases $(BUILD)/conformance/*/
+
+soak: build ## 100,000 runs of several models by several threads: the same bits, no memory lost (BUILD=build-tsan after `cmake --preset tsan`: no races)
+	@FERRY_SOAK_RUNS=100000 $(BUILD)/tests/test_engines_soak
 
 fuzz: ## libFuzzer on every reader (clang), 60 seconds each
 	@fuzz/run.sh

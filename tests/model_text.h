@@ -8,6 +8,11 @@
 #include "opset/opset.h"
 #include "ops/ops.h"
 
+/* Weights made of sines: folded to constants when the model is compiled. */
+#define WEIGHTS(name, count, dims) \
+    name "_s = Constant <value_ints = [" dims "]> () " name "_0 = Constant <value = float {0}> () " name "_n = Constant <value = float {" count "}> () " name "_1 = Constant <value = float {1}> () " \
+    name "_r = Range (" name "_0, " name "_n, " name "_1) " name "_f = Sin (" name "_r) " name " = Reshape (" name "_f, " name "_s) "
+
 static inline fy_model *parsed(const char *body) {
     fy_model   *m = NULL;
     ferry_error e;

@@ -11,7 +11,7 @@ command -v "$objdump" >/dev/null 2>&1 || { echo "no objdump: not checked"; exit 
         member = $1
         sub(/:$/, "", member)
         members++
-        wide_file = member ~ /_(avx2|avx512)[.]c[.]o$/
+        wide_file = member ~ /_(avx2|avx512|avx512bf16)[.]c[.]o$/
         next
     }
     /^[0-9a-f]+ <.*>:$/ { name = $2; next }

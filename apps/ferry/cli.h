@@ -27,7 +27,7 @@ typedef struct cli_flag { const char *name; const char *arg; const char *help; }
     {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"}, \
     {"--seed", "N", "seed of the generated inputs; default 1"}, \
     {"--sizes", "N", "further sizes tried for dynamic axes; default 1"}, \
-    {"--engine", "NAME", "who runs the written model for verification: reference (default), ferry, onnxruntime"}, \
+    {"--engine", "NAME", "who runs the written model for verification: reference (default), ferry, onnxruntime, openvino"}, \
     {"--threads", "N", "threads for verification; default: the cores allowed to us"}, \
     {"--external-data", NULL, "weights in OUT.onnx.data; automatic above 2 GiB"}
 

@@ -8,6 +8,7 @@
     {"--batch", "N", "size of every dynamic first axis; default 1"}, \
     {"--sizes", "SYMBOL=N,...", "sizes of dynamic axes; default 1"}, \
     {"--exact", NULL, "no algorithm whose rounding differs from the direct one (Winograd)"}, \
+    {"--precision", "P", "f32 (default), or bf16: products with constant operands round them to bfloat16, sums stay f32; engine ferry"}, \
     {"--seed", "N", "seed of the inputs; default 1"}, \
     CLI_CACHE, \
     CLI_PLUGIN
@@ -21,7 +22,7 @@ static int bench(const cli_args *a) {
 }
 static const cli_flag bench_flags[] = {
     SHARED,
-    {"--engine", "NAME", "ferry (default), onnxruntime, reference"},
+    {"--engine", "NAME", "ferry (default), onnxruntime, openvino, reference"},
     {"--save", "FILE", "write the report as JSON, for --against"},
     {"--against", "FILE", "an earlier report: faster, slower or the same? exit 1 if slower"},
     {0},

@@ -18,7 +18,7 @@ static const cli_flag flags[] = {
     {"--no-verify", NULL, "write without checking the numbers"},
     {"--tolerance", "X", "largest absolute error accepted; default 1e-4"},
     {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"},
-    {"--engine", "NAME", "who runs the written model for verification: reference (default), ferry, onnxruntime"},
+    {"--engine", "NAME", "who runs the written model for verification: reference (default), ferry, onnxruntime, openvino"},
     {"--threads", "N", "threads for verification; default: the cores allowed to us"},
     {"--training", NULL, "accept layers in training mode (active dropout, batch statistics)"},
     {"--report", "FILE", "also write the report, readable or (FILE.json) as JSON"},

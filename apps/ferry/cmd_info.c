@@ -64,6 +64,7 @@ static const cli_flag explain_flags[] = {
     {"--node", "N|NAME", "of MODEL: how this node is run (the number of a step in `ferry profile`, or a node's name), and why not otherwise"},
     {"--engine", "NAME", "for --node: ferry (default)"},
     {"--exact", NULL, "for --node: as under --exact"},
+    {"--precision", "P", "for --node: as under --precision"},
     CLI_PLUGIN,
     {0},
 };

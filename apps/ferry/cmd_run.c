@@ -23,11 +23,12 @@ static const cli_flag flags[] = {
     {"--sizes", "SYMBOL=N,...", "sizes of dynamic axes for --random; default 1"},
     {"--top", "K", "print the K largest values of each row"},
     {"--labels", "FILE", "one name per line, for --top"},
-    {"--engine", "NAME", "ferry (default), reference, onnxruntime"},
+    {"--engine", "NAME", "ferry (default), reference, onnxruntime, openvino"},
     {"--threads", "N", "default: the cores allowed to us"},
     CLI_CACHE,
     CLI_PLUGIN,
     {"--exact", NULL, "no algorithm whose rounding differs from the direct one (Winograd)"},
+    {"--precision", "P", "f32 (default), or bf16: products with constant operands round them to bfloat16, sums stay f32; engine ferry"},
     {0},
 };
 
@@ -366,12 +367,13 @@ static int run(const cli_args *a) {
     ferry_error e = {0};
     char options[4600];
     size_t nlabels = 0;
-    const char *threads = cli_get(a, "threads"), *engine = cli_get(a, "engine"), *labels = cli_get(a, "labels");
+    const char *threads = cli_get(a, "threads"), *engine = cli_get(a, "engine"), *precision = cli_get(a, "precision"), *labels = cli_get(a, "labels");
     char **label = labels ? read_labels(labels, &nlabels) : NULL;
     if (labels && !label) return cli_usage("run", "--labels %s cannot be read", labels);
     const char *cache = cli_get(a, "cache"), *memory = cli_get(a, "memory"), *why;
-    int length = snprintf(options, sizeof options, "%s%s %s%s%s %s%s %s%s%s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "",
-        cli_has(a, "exact") ? " exact" : "", memory ? "memory=" : "", memory ? memory : "", cache ? "cache='" : "", cache ? cache : "", cache ? "'" : "");
+    int length = snprintf(options, sizeof options, "%s%s %s%s%s%s%.20s %s%s %s%s%s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "",
+        cli_has(a, "exact") ? " exact" : "", precision ? " precision=" : "", precision ? precision : "", memory ? "memory=" : "", memory ? memory : "",
+        cache ? "cache='" : "", cache ? cache : "", cache ? "'" : "");
     if (length < 0 || (size_t)length >= sizeof options) return cli_usage("run", "--cache: the path is too long");
     ferry_registry *plugins = load_plugins(a, &e);
     ferry_model *m = e.kind ? NULL : ferry_open_with(a->at[0], options, plugins, &e);

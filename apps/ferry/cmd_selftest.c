@@ -5,7 +5,7 @@
 static const cli_flag flags[] = {
     {"--strict", NULL, "onnx: f32 and f64 outputs within rtol 1e-5, atol 1e-7 instead of the suite's own tolerances"},
     {"--exceptions", "FILE", "onnx: cases that may fail, a line each: NAME and the reason; one that passes is a failure; may be repeated"},
-    {"--engine", "NAME", "onnx: who runs the cases: ferry (default), reference, onnxruntime"},
+    {"--engine", "NAME", "onnx: who runs the cases: ferry (default), reference, onnxruntime, openvino"},
     {"--threads", "N", "onnx: default: the cores allowed to us"},
     {"--op", "NAME", "hostile: one operator; default all"},
     {"--seed", "N", "hostile: of the random combinations; default 1"},

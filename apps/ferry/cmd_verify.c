@@ -5,9 +5,10 @@
 static const cli_flag flags[] = {
     {"--against", "REF", ".pt2, .npz of recorded inputs and outputs, or .onnx; else the .pt2 whose hash the model carries"},
     {"--reference", "torch", "run the .pt2 by an installed PyTorch instead of ferry's evaluator"},
-    {"--engine", "NAME", "who runs the model: reference (default; double sums), ferry, onnxruntime"},
+    {"--engine", "NAME", "who runs the model: reference (default; double sums), ferry, onnxruntime, openvino"},
     {"--reference-engine", "NAME", "who runs a reference that is .onnx; default reference"},
-    {"--tolerance", "X|NAME:X", "largest absolute error, for all outputs or one; may be repeated; default 1e-4"},
+    {"--precision", "P", "f32 (default), or bf16 (--engine ferry): products with constant operands round them to bfloat16"},
+    {"--tolerance", "X|NAME:X", "largest absolute error, for all outputs or one; may be repeated; default 1e-4; with --precision bf16: 2e-2 of the output's range"},
     {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"},
     {"--seed", "N", "seed of the generated inputs; default 1"},
     {"--sizes", "N", "further sizes tried for dynamic axes; default 2"},

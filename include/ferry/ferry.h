@@ -75,8 +75,8 @@ FERRY_API int ferry_convert(const char *onnx, const char *to, const ferry_job *j
 FERRY_API int ferry_optimize(const char *onnx, const char *to, const ferry_job *job, ferry_report **r, ferry_error *e);
 
 /* Does `model` (.onnx) compute what `against` does? Options: against=PATH (.pt2, .npz, .onnx) [the .pt2 beside it whose hash
- * the model carries], reference=torch, engine=NAME, reference-engine=NAME, tolerance=X or NAME:X (repeatable),
- * relative-to-range, seed=N [1], sizes=N [2], threads=N. FERRY_NO: an output differs; the report names it, and the first node
+ * the model carries], reference=torch, engine=NAME, reference-engine=NAME, precision=bf16 (engine ferry), tolerance=X or
+ * NAME:X (repeatable) [1e-4; with bf16 2e-2 of the output's range], relative-to-range, seed=N [1], sizes=N [2], threads=N. FERRY_NO: an output differs; the report names it, and the first node
  * whose values part. */
 FERRY_API int ferry_verify(const char *model, const ferry_job *job, ferry_report **r, ferry_error *e);
 
@@ -92,7 +92,8 @@ FERRY_API int ferry_doctor(const ferry_job *job, ferry_report **r, ferry_error *
  * does on this machine in the same call. Options:
  *   seconds=S [2]                     how long to measure, after a first run and a fifth of that to warm up
  *   sizes=SYMBOL=N,... batch=N [1]    sizes of dynamic axes; batch: of every first axis
- *   engine=NAME [ferry], threads=N [all cores allowed], exact, seed=N [1], plugin=PATH
+ *   engine=NAME [ferry], threads=N [all cores allowed], exact, precision=bf16, seed=N [1],
+ *   plugin=PATH
  *   save=FILE                         the JSON document, for later
  *   against=FILE                      faster, slower or the same as the run saved there: the same unless the medians differ by more than the noise of
  *                                     both runs (half the distance between the quartiles, as a share of the median), and by at least 2 %
@@ -105,7 +106,7 @@ FERRY_API int ferry_bench(const char *model, const ferry_job *job, ferry_report 
  * USAGE for an engine that cannot be watched. */
 FERRY_API int ferry_profile(const char *model, const ferry_job *job, ferry_report **r, ferry_error *e);
 /* An error code, operator, pass or knob. With the option node=NUMBER or NAME, `topic` is a model: how the engine runs that node, and why
- * not otherwise; further options: engine=NAME, exact, plugin=PATH. */
+ * not otherwise; further options: engine=NAME, exact, precision=bf16, plugin=PATH. */
 FERRY_API int ferry_explain(const char *topic, const ferry_job *job, ferry_report **r, ferry_error *e);
 
 /* ---- named values that own their memory ---------------------------------------------------------------------------- */

@@ -116,7 +116,7 @@ typedef struct ferry_port {
 /* Opens a .onnx (or, in the full library, a .pt2, which is exported in memory). `options` is NULL or words separated by blanks or
  * commas; a word that is not known is an error:
  *   threads=N [the cores that affinity and cgroup allow]      how many threads one run may use
- *   engine=NAME [ferry]                                       ferry, or onnxruntime where it is installed
+ *   engine=NAME [ferry]                                       ferry, reference; onnxruntime, openvino where installed
  *   max-steps=N [any number]                                  operators and iterations of loops in one run, LIMIT beyond (engine ferry)
  *   plugin=PATH                                               operators from a shared object (ferry/plugin.h); may be repeated
  *   exact                                                     no algorithm whose rounding differs from the direct one (Winograd); engines
@@ -124,6 +124,8 @@ typedef struct ferry_port {
  *   cache=DIR [FERRY_CACHE, or none]                          keep packed weights in a file there, mapped at the next start (docs/memory.md);
  *                                                             what cannot be kept is no failure: see ferry_cache_state
  *   memory=low|normal [normal]                                low: as little private memory as will do, if need be at the cost of speed
+ *   precision=f32 or bf16 [f32]                               bf16: MatMul and Gemm with a constant second operand round both operands to bfloat16
+ *                                                             and sum in f32; all else stays f32. Engine ferry alone (USAGE)
  * A value in '...' may hold blanks and commas.
  * The file is mapped and must not be changed while the model is open. NULL on failure: NOFILE, READ, FORMAT, CORRUPT, OP,
  * UNSUPPORTED, ENGINE, NOMEM ... */

@@ -43,6 +43,8 @@ FY_CHECKED fy_status fy_opt_num(const ferry_job *job, const char *key, double *v
 /* Words of a comma-separated value, in the arena. */
 FY_CHECKED fy_status fy_opt_words(const ferry_job *job, const char *key, fy_arena *a, const char *const **words, int *n, ferry_error *e);
 /* The engine named; *engine stays what it was where none is, unless it is NULL: then the default. */
+/* precision=f32 or bf16; the latter is for our engine alone. */
+FY_CHECKED fy_status fy_opt_precision(const ferry_job *job, const fy_engine *engine, bool *bf16, ferry_error *e);
 FY_CHECKED fy_status fy_opt_engine(const ferry_job *job, const char *key, const fy_engine **engine, ferry_error *e);
 
 /* Is the caller's view sound: dtype of whole bytes, rank, dims, bytes, data there and aligned? `what` and `name` say which it is. */

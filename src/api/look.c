@@ -70,6 +70,7 @@ static fy_status explain_node(fy_report *r, const char *path, const char *node, 
     fy_compiled *c = NULL;
     fy_engine_options o = {.threads = 1, .exact = fy_opt_has(job, "exact")};
     FY_TRY(fy_opt_engine(job, "engine", &engine, e));
+    FY_TRY(fy_opt_precision(job, engine, &o.bf16, e));
     FY_NEED(e, engine->plan, USAGE, "the engine %s does not tell how it runs a node", engine->name);
     fy_status s = fy_load(&l, path, job, e);
     if (!s) s = engine->compile(&c, l.model, &o, e);
@@ -80,7 +81,7 @@ static fy_status explain_node(fy_report *r, const char *path, const char *node, 
 }
 
 int ferry_explain(const char *topic, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"node", "engine", "exact", "plugin", NULL};
+    static const char *const keys[] = {"node", "engine", "exact", "precision", "plugin", NULL};
     fy_status s;
     fy_report *r = begin(out, job, keys, e, &s);
     const char *node = fy_opt(job, "node");

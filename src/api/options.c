@@ -71,6 +71,14 @@ fy_status fy_opt_words(const ferry_job *job, const char *key, fy_arena *a, const
     return FY_OK;
 }
 
+fy_status fy_opt_precision(const ferry_job *job, const fy_engine *engine, bool *bf16, ferry_error *e) {
+    const char *s = fy_opt(job, "precision");
+    *bf16 = s && !strcmp(s, "bf16");
+    FY_NEED(e, !s || *bf16 || !strcmp(s, "f32"), USAGE, "precision: '%.40s' is neither f32 nor bf16", s);
+    FY_NEED(e, !*bf16 || engine->plan, USAGE, "precision: the engine %s computes in f32; bf16 is for the engine ferry", engine->name);
+    return FY_OK;
+}
+
 fy_status fy_opt_engine(const ferry_job *job, const char *key, const fy_engine **engine, ferry_error *e) {
     const char *name = fy_opt(job, key);
     if (!name && *engine) return FY_OK;

@@ -89,6 +89,10 @@ static int sizes_of(void *ctx, const fy_value *v, int64_t *dim) {
         return have->t.rank;
     }
     if (v->type.kind != FY_TENSOR || v->type.rank > FY_MAX_RANK) return -1;
+    if (as->id < r->x->plan->nvalues && r->x->spec->dim[as->id] && v->type.rank >= 0) {
+        memcpy(dim, r->x->spec->dim[as->id], (size_t)v->type.rank * sizeof *dim);
+        return v->type.rank;
+    }
     for (int i = 0; i < v->type.rank; i++)
         if (!fy_dim_known(v->type.dim[i], &dim[i])) dim[i] = -1;
     return v->type.rank;
@@ -97,6 +101,10 @@ static int sizes_of(void *ctx, const fy_value *v, int64_t *dim) {
 static int64_t step_macs(const fy_step *s, const fy_exec *x) {
     run_sizes r = {s, x};
     int64_t sum = s->node ? fy_node_macs_of(s->node, sizes_of, &r) : 0;
+    for (int i = 0; s->cover && i < s->cover->n && sum >= 0; i++) {
+        int64_t macs = fy_node_macs_of(s->cover->node[i], sizes_of, &r);
+        sum = macs < 0 || sum > INT64_MAX - macs ? -1 : sum + macs;
+    }
     for (int i = 0; i < s->nfused && sum >= 0; i++) {
         int64_t macs = fy_node_macs_of(s->fused[i], sizes_of, &r);
         sum = macs < 0 || sum > INT64_MAX - macs ? -1 : sum + macs;

@@ -52,6 +52,7 @@ static bool next_option(char word[WORD], const char *p, size_t *n) {
 
 /* "threads=2 engine=onnxruntime exact"; the folder of the cache is copied into the arena. */
 static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_registry **plugins, ferry_registry *base, fy_arena *a, ferry_error *e) {
+    char precision[8] = "f32";
     for (const char *p = text; p && *p;) {
         size_t n;
         char word[WORD];
@@ -72,7 +73,8 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
                 long t = strtol(eq, &end, 10);
                 FY_NEED(e, !*end && t >= 1 && t <= 1024, USAGE, "threads: '%s' is not a whole number from 1 to 1024", eq);
                 o->threads = (int)t;
-            } else if (!strcmp(word, "max-steps")) FY_TRY(fy_opt_int(&job, "max-steps", 1, INT64_MAX, &o->max_steps, e));
+            } else if (!strcmp(word, "precision")) (void)snprintf(precision, sizeof precision, "%s", eq);
+            else if (!strcmp(word, "max-steps")) FY_TRY(fy_opt_int(&job, "max-steps", 1, INT64_MAX, &o->max_steps, e));
             else if (!strcmp(word, "cache")) {
                 o->cache = fy_arena_str(a, eq);
                 FY_NOMEM(e, o->cache);
@@ -81,14 +83,16 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
                 o->low_memory = !strcmp(eq, "low");
             } else if (!strcmp(word, "plugin")) FY_TRY(fy_registry_plugin(plugins, eq, base, e));
             else {
-                static const char *const known[] = {"threads", "engine", "max-steps", "plugin", "exact", "cache", "memory"};
+                static const char *const known[] = {"threads", "engine", "max-steps", "plugin", "exact", "precision", "cache", "memory"};
                 const char *near = fy_nearest(word, known, FY_COUNT(known));
-                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin, exact, cache, memory", near ? near : "", near ? "'?" : "");
+                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin, exact, precision, cache, memory", near ? near : "", near ? "'?" : "");
             }
         }
         p += n + (p[n] != 0);
     }
-    return FY_OK;
+    ferry_option one = {"precision", precision};
+    ferry_job job = {&one, 1, NULL, NULL};
+    return fy_opt_precision(&job, *engine, &o->bf16, e);
 }
 
 static bool is_state(const fy_graph *g, const fy_value *v) {

@@ -88,8 +88,9 @@ static fy_status open_model(fy_timing *r, const char *path, ferry_error *e) {
     r->threads = threads ? (int)threads : fy_pool_threads(pool);
     fy_pool_free(pool);
     r->exact = fy_opt_has(r->job, "exact");
-    int n = snprintf(options, sizeof options, "engine=%s threads=%d%s%s%s%s%s%s", engine->name, r->threads, r->exact ? " exact" : "", memory ? " memory=" : "", memory ? memory : "",
-                     cache ? " cache='" : "", cache ? cache : "", cache ? "'" : "");
+    FY_TRY(fy_opt_precision(r->job, engine, &r->bf16, e));
+    int n = snprintf(options, sizeof options, "engine=%s threads=%d%s%s%s%s%s%s%s", engine->name, r->threads, r->exact ? " exact" : "", r->bf16 ? " precision=bf16" : "",
+                     memory ? " memory=" : "", memory ? memory : "", cache ? " cache='" : "", cache ? cache : "", cache ? "'" : "");
     FY_NEED(e, n > 0 && (size_t)n < sizeof options, USAGE, "cache: the path is too long");
     fy_timing_progress(r, "loading", -1);
     ferry_registry *plugins = NULL;
@@ -98,7 +99,7 @@ static fy_status open_model(fy_timing *r, const char *path, ferry_error *e) {
     ferry_registry_free(plugins);        /* the model has its own hold */
     if (!r->model) return fy_code_find(e->code);
     FY_TRY(engine->describe(about, sizeof about, e));
-    r->about = fy_arena_str(&r->arena, about);
+    r->about = fy_arena_fmt(&r->arena, "%s%s", about, r->bf16 ? ", precision bf16" : "");
     r->values = ferry_values_new();
     FY_NEED(e, r->about && r->values, NOMEM, "out of memory");
     r->session = ferry_session_new(r->model, e);

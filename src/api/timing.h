@@ -7,7 +7,7 @@
 #include "check/bench.h"
 
 /* Options that timing_open reads: add those of the command. */
-#define FY_TIMING_KEYS "engine", "threads", "batch", "sizes", "seed", "exact", "seconds", "plugin", "cache", "memory"
+#define FY_TIMING_KEYS "engine", "threads", "batch", "sizes", "seed", "exact", "precision", "seconds", "plugin", "cache", "memory"
 
 typedef struct fy_timing {
     const ferry_job *job;
@@ -19,7 +19,7 @@ typedef struct fy_timing {
     fy_arena         arena;
     int64_t          batch;              /* the first axis of the first input that has axes */
     int              threads;
-    bool             exact;
+    bool             exact, bf16;
     double           seconds;            /* how long to measure */
     fy_bench_input  *input;
     const char      *about;              /* the engine, in words */

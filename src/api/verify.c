@@ -17,11 +17,14 @@
 
 typedef struct tolerances { const char **name; double *value; int n; double all; } tolerances;
 
+/* Of the output's range: an operand rounded to 8 bits is off by 2^-9 at most, and errors of layers add up. */
+#define FY_BF16_TOLERANCE 2e-2
+
 /* "X" for all outputs, "NAME:X" for one. */
-static fy_status parse_tolerances(tolerances *t, const ferry_job *job, fy_arena *a, ferry_error *e) {
+static fy_status parse_tolerances(tolerances *t, const ferry_job *job, bool bf16, fy_arena *a, ferry_error *e) {
     t->name = FY_NEWN(a, const char *, job->noption + 1);
     t->value = FY_NEWN(a, double, job->noption + 1);
-    t->all = 1e-4;
+    t->all = bf16 ? FY_BF16_TOLERANCE : 1e-4;
     FY_NEED(e, t->name && t->value, NOMEM, "out of memory");
     for (size_t i = 0; i < job->noption; i++) {
         if (strcmp(job->option[i].key, "tolerance")) continue;
@@ -136,9 +139,11 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
     int64_t seed = 1, sizes = 2, threads = 0;
     const char *ref = fy_opt(job, "against");
     fy_map_file f;
-    FY_TRY(parse_tolerances(&tol, job, a, e));
-    FY_TRY(check_tolerances(&tol, l->model, e));
     FY_TRY(fy_opt_engine(job, "engine", &o.engine, e));
+    FY_TRY(fy_opt_precision(job, o.engine, &o.bf16, e));
+    o.relative_to_range |= o.bf16 && !fy_opt_has(job, "tolerance");
+    FY_TRY(parse_tolerances(&tol, job, o.bf16, a, e));
+    FY_TRY(check_tolerances(&tol, l->model, e));
     FY_TRY(fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e));
     FY_TRY(fy_opt_int(job, "sizes", 0, 64, &sizes, e));
     FY_TRY(fy_opt_int(job, "threads", 1, 1024, &threads, e));
@@ -160,7 +165,7 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
 }
 
 int ferry_verify(const char *model, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"against", "reference", "engine", "reference-engine", "tolerance", "relative-to-range", "seed", "sizes", "threads", "junit", "plugin", "cache", NULL};
+    static const char *const keys[] = {"against", "reference", "engine", "reference-engine", "precision", "tolerance", "relative-to-range", "seed", "sizes", "threads", "junit", "plugin", "cache", NULL};
     static const ferry_job none;
     fy_verify_report verdict = {0};
     fy_loaded l = {0};

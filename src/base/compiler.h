@@ -15,6 +15,7 @@
 #define FY_NOINLINE       __attribute__((noinline))
 #define FY_INLINE         static inline __attribute__((always_inline))
 #define FY_LIKELY(x)      __builtin_expect(!!(x), 1)
+#define FY_KEEP(x)        __asm__("" : "+r"(x))         /* the compiler is to know nothing of the value of x, a pointer or number in a register */
 #else
 #define FY_PRINTF(f, a)
 #define FY_WARN_UNUSED
@@ -22,6 +23,7 @@
 #define FY_NOINLINE
 #define FY_INLINE         static inline
 #define FY_LIKELY(x)      (x)
+#define FY_KEEP(x)        ((void)0)
 #endif
 
 /* For defects of our own only: anything that a file, flag or allocation can cause returns a status instead. */

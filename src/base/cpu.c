@@ -24,6 +24,11 @@ fy_isa fy_cpu_has(void) {
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1u << 5 ? FY_ISA_AVX512_BF16 : FY_ISA_AVX512_VNNI;
 }
 
+static bool dot_is_fast(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541u && d == 0x69746e65u && c == 0x444d4163u;       /* AuthenticAMD */
+}
+
 void fy_cpu_name(char name[64]) {
     unsigned r[12];
     memset(name, 0, 64);
@@ -36,12 +41,18 @@ void fy_cpu_name(char name[64]) {
     for (size_t n = strlen(name); n && name[n - 1] == ' '; n--) name[n - 1] = 0;
 }
 #else
+#ifdef __aarch64__
+fy_isa fy_cpu_has(void) { return FY_ISA_NEON; }          /* part of the architecture */
+#else
 fy_isa fy_cpu_has(void) { return FY_ISA_GENERIC; }
+#endif
+
+static bool dot_is_fast(void) { return false; }
 
 void fy_cpu_name(char name[64]) { memcpy(name, "unknown", 8); }
 #endif
 
-static const char *const names[FY_ISA_COUNT] = { "generic", "avx2", "avx512", "avx512vnni", "avx512bf16" };
+static const char *const names[FY_ISA_COUNT] = { "generic", "neon", "avx2", "avx512", "avx512vnni", "avx512bf16" };
 
 const char *fy_isa_name(fy_isa isa) { return (unsigned)isa < FY_ISA_COUNT ? names[isa] : "?"; }
 
@@ -64,4 +75,9 @@ fy_isa fy_cpu_isa(void) {
         atomic_store_explicit(&kept, isa, memory_order_relaxed);
     }
     return (fy_isa)isa;
+}
+
+bool fy_cpu_bf16_pays(void) {
+    fy_isa asked;
+    return fy_cpu_isa() >= FY_ISA_AVX512_BF16 && (dot_is_fast() || (fy_isa_find(fy_knob_str("FERRY_CPU"), &asked) && asked == FY_ISA_AVX512_BF16));
 }

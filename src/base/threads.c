@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * threads.c - the worker pool: pieces are claimed from one counter; a worker spins briefly, then sleeps.
+ * threads.c - the workers of the process, shared by all pools; who may help whom; what cores are ours.
  *
- * One caller at a time has the workers; another thread that calls fy_for meanwhile (or a nested call) does its pieces
- * alone, which gives the same result since pieces do not depend on who runs them. */
+ * A pool is a number: how many threads may work on one call of it. The workers stand in one row, as many as the largest pool has asked
+ * for, and end with the last pool. A caller offers its job to idle workers, works itself, takes back what nobody has begun and waits
+ * for the rest: a worker that wakes late costs nothing. Callers on several threads have workers of their own as long as all together
+ * are no more than the cores (or the caller's own number), else they work alone. Calls from inside a job are done by the thread
+ * itself. Pieces are claimed from one counter and do not depend on who runs them. */
 #define _GNU_SOURCE 1                      /* sched_getaffinity, CPU_ALLOC */
 #include "base/threads.h"
 
@@ -18,136 +21,252 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPINS 4000                         /* some tens of microseconds */
+#define SPIN_SECONDS 50e-6                 /* before an idle worker, or a caller that waits for one, sleeps */
 #define MOST_THREADS 1024
 
-struct fy_pool {
-    int       nworkers;
-    pthread_t worker[MOST_THREADS];
-    pthread_mutex_t lock;
-    pthread_cond_t  wake, done;
-    _Atomic bool     busy;                 /* some caller has the workers */
-    _Atomic uint64_t epoch;                /* changes with every job, and at the end */
-    _Atomic int      active;               /* workers inside the job */
-    int      sleeping;                     /* under lock, as are the rest */
-    bool     open, stop;
+typedef struct job {
     void   (*fn)(void *, int64_t, int64_t);
     void    *arg;
-    int64_t  n, grain, pieces;
+    int64_t  n, grain, pieces, claim;      /* claim: how many pieces are taken at a time */
     _Atomic int64_t next;
-};
+} job;
+
+/* A worker's slot: 0 idle; a job's address, offered; that plus 1, being worked on; STOP. Only an idle slot can be given something. */
+#define STOP ((uintptr_t)2)
+
+typedef struct worker {
+    _Alignas(128) _Atomic uintptr_t slot;
+    _Atomic bool    parked;                /* asleep until somebody sets it to false */
+    _Atomic int     awaited;               /* callers asleep until the slot is free */
+    pthread_mutex_t lock;
+    pthread_cond_t  wake, done;
+    pthread_t       thread;
+} worker;
+
+struct fy_pool { int threads; };
+
+static struct crew {
+    pthread_mutex_t lock;                  /* of what changes with pools: refs, growth */
+    int             refs, cores;
+    bool            forks;                 /* pthread_atfork has been called */
+    _Atomic int     workers;               /* those below it run */
+    _Atomic int     wanted;                /* above `workers` in a child after fork: they are to be started anew */
+    _Atomic int     running;               /* threads inside jobs, callers among them */
+    _Atomic bool    spin;                  /* no more threads than cores */
+    worker          worker[MOST_THREADS - 1];
+} crew = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local bool inside;          /* a job */
 
 static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
 }
 
-static void work(fy_pool *p) {
-    for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (i >= p->pieces) return;
-        int64_t begin = i * p->grain;
-        p->fn(p->arg, begin, p->n - begin < p->grain ? p->n : begin + p->grain);
+/* Until the slot holds something else than `value`, or the time is over: true if it does. */
+static bool spin_while(worker *w, uintptr_t value) {
+    if (!atomic_load_explicit(&crew.spin, memory_order_relaxed)) return atomic_load(&w->slot) != value;
+    double start = 0;
+    for (int round = 0;; round++) {
+        for (int i = 0; i < 16; i++) {
+            if (atomic_load_explicit(&w->slot, memory_order_acquire) != value) return true;
+            relax();
+        }
+        double now = fy_os_seconds();
+        if (!round) start = now;
+        if (now - start > SPIN_SECONDS) return false;
     }
+}
+
+static void work(job *j) {
+    for (;;) {
+        int64_t i = atomic_fetch_add_explicit(&j->next, j->claim, memory_order_relaxed);
+        int64_t end = j->pieces - i < j->claim ? j->pieces : i + j->claim;
+        if (i >= j->pieces) return;
+        for (; i < end; i++) {
+            int64_t begin = i * j->grain;
+            j->fn(j->arg, begin, j->n - begin < j->grain ? j->n : begin + j->grain);
+        }
+    }
+}
+
+static void park(worker *w) {
+    pthread_mutex_lock(&w->lock);
+    atomic_store(&w->parked, true);        /* before the last look at the slot; who fills it looks here afterwards */
+    if (atomic_load(&w->slot)) atomic_store(&w->parked, false);
+    while (atomic_load(&w->parked)) pthread_cond_wait(&w->wake, &w->lock);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static void *worker_main(void *arg) {
-    fy_pool *p = arg;
-    uint64_t seen = 0;
-    pthread_mutex_lock(&p->lock);
+    worker *w = arg;
+    inside = true;
     for (;;) {
-        if (atomic_load(&p->epoch) == seen) {
-            pthread_mutex_unlock(&p->lock);
-            for (int i = 0; i < SPINS && atomic_load_explicit(&p->epoch, memory_order_relaxed) == seen; i++) relax();
-            pthread_mutex_lock(&p->lock);
-            p->sleeping++;
-            while (atomic_load(&p->epoch) == seen) pthread_cond_wait(&p->wake, &p->lock);
-            p->sleeping--;
+        if (!spin_while(w, 0)) park(w);
+        uintptr_t offer = atomic_load(&w->slot);
+        if (offer == STOP) return NULL;
+        if (!offer || !atomic_compare_exchange_strong(&w->slot, &offer, offer + 1)) continue;      /* taken back */
+        work((job *)offer);
+        atomic_store(&w->slot, 0);         /* the job is its caller's again */
+        if (atomic_load(&w->awaited)) {
+            pthread_mutex_lock(&w->lock);
+            pthread_cond_broadcast(&w->done);
+            pthread_mutex_unlock(&w->lock);
         }
-        seen = atomic_load(&p->epoch);
-        if (p->stop) break;
-        if (!p->open) continue;
-        atomic_fetch_add(&p->active, 1);
-        pthread_mutex_unlock(&p->lock);
-        work(p);
-        pthread_mutex_lock(&p->lock);
-        if (atomic_fetch_sub(&p->active, 1) == 1) pthread_cond_signal(&p->done);
     }
-    pthread_mutex_unlock(&p->lock);
-    return NULL;
+}
+
+static bool give(worker *w, uintptr_t what) {
+    uintptr_t idle = 0;
+    if (atomic_load_explicit(&w->slot, memory_order_relaxed) || !atomic_compare_exchange_strong(&w->slot, &idle, what)) return false;
+    if (atomic_load(&w->parked) && atomic_exchange(&w->parked, false)) {
+        pthread_mutex_lock(&w->lock);
+        pthread_cond_signal(&w->wake);
+        pthread_mutex_unlock(&w->lock);
+    }
+    return true;
+}
+
+/* Takes the job back from a worker that has not begun, else waits until it has done its part. */
+static void settle(worker *w, job *j) {
+    uintptr_t offered = (uintptr_t)j;
+    if (atomic_compare_exchange_strong(&w->slot, &offered, 0) || spin_while(w, (uintptr_t)j + 1)) return;
+    pthread_mutex_lock(&w->lock);
+    atomic_fetch_add(&w->awaited, 1);
+    while (atomic_load(&w->slot) == (uintptr_t)j + 1) pthread_cond_wait(&w->done, &w->lock);
+    atomic_fetch_sub(&w->awaited, 1);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- the row of workers ------------------------------------------------------------------------------------------- */
+
+/* As many as `threads` need, or as the system grants. Under crew.lock. */
+static void grow(int threads) {
+    int n = atomic_load(&crew.workers);
+    sigset_t all, before;                  /* signals are the caller's business: workers take none */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; n < threads - 1; n++) {
+        worker *w = &crew.worker[n];
+        atomic_store(&w->slot, 0);
+        atomic_store(&w->parked, false);
+        atomic_store(&w->awaited, 0);
+        pthread_mutex_init(&w->lock, NULL);
+        pthread_cond_init(&w->wake, NULL);
+        pthread_cond_init(&w->done, NULL);
+        if (!fy_os_fails(0) && pthread_create(&w->thread, NULL, worker_main, w) == 0) continue;
+        pthread_cond_destroy(&w->wake);
+        pthread_cond_destroy(&w->done);
+        pthread_mutex_destroy(&w->lock);
+        break;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    atomic_store(&crew.workers, n);
+    atomic_store(&crew.wanted, n);
+}
+
+static void end_workers(void) {
+    int n = atomic_load(&crew.workers);
+    for (int i = 0; i < n; i++) (void)give(&crew.worker[i], STOP);
+    for (int i = 0; i < n; i++) {
+        worker *w = &crew.worker[i];
+        pthread_join(w->thread, NULL);
+        pthread_cond_destroy(&w->wake);
+        pthread_cond_destroy(&w->done);
+        pthread_mutex_destroy(&w->lock);
+    }
+    atomic_store(&crew.workers, 0);
+    atomic_store(&crew.wanted, 0);
+}
+
+/* A child has the thread that called fork and no other: its pools start workers of their own when they are next used. */
+static void before_fork(void) { pthread_mutex_lock(&crew.lock); }
+static void after_fork(void) { pthread_mutex_unlock(&crew.lock); }
+static void in_child(void) {
+    atomic_store(&crew.workers, 0);
+    atomic_store(&crew.running, 0);
+    pthread_mutex_unlock(&crew.lock);
+}
+
+static void start_anew(void) {
+    pthread_mutex_lock(&crew.lock);
+    if (atomic_load(&crew.workers) < atomic_load(&crew.wanted)) grow(atomic_load(&crew.wanted) + 1);
+    pthread_mutex_unlock(&crew.lock);
 }
 
 fy_pool *fy_pool_new(int threads) {
+    fy_pool *p = fy_calloc(1, sizeof *p);
+    if (!p) return NULL;
+    pthread_mutex_lock(&crew.lock);
+    if (!crew.forks) crew.forks = pthread_atfork(before_fork, after_fork, in_child) == 0;
+    if (!crew.refs++) crew.cores = 0;
     if (threads <= 0) {
         int64_t asked = fy_knob_int("FERRY_THREADS");
         threads = asked > 0 ? (int)(asked < MOST_THREADS ? asked : MOST_THREADS) : fy_cores();
     }
     if (threads > MOST_THREADS) threads = MOST_THREADS;
-    fy_pool *p = fy_calloc(1, sizeof *p);
-    if (!p) return NULL;
-    pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->wake, NULL);
-    pthread_cond_init(&p->done, NULL);
-    sigset_t all, before;                  /* signals are the caller's business: workers take none */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (p->nworkers < threads - 1) {
-        if (fy_os_fails(0) || pthread_create(&p->worker[p->nworkers], NULL, worker_main, p) != 0) break;
-        p->nworkers++;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int before = atomic_load(&crew.wanted);
+    if (threads - 1 > before || atomic_load(&crew.workers) < before) grow(threads - 1 > before ? threads : before + 1);
+    int there = atomic_load(&crew.workers) + 1;
+    if (!crew.cores) crew.cores = fy_cores();
+    atomic_store(&crew.spin, there <= crew.cores);
+    p->threads = threads < there ? threads : there;
+    pthread_mutex_unlock(&crew.lock);
     return p;
 }
 
 void fy_pool_free(fy_pool *p) {
     if (!p) return;
-    pthread_mutex_lock(&p->lock);
-    p->stop = true;
-    atomic_fetch_add(&p->epoch, 1);
-    pthread_cond_broadcast(&p->wake);
-    pthread_mutex_unlock(&p->lock);
-    for (int i = 0; i < p->nworkers; i++) pthread_join(p->worker[i], NULL);
-    pthread_cond_destroy(&p->wake);
-    pthread_cond_destroy(&p->done);
-    pthread_mutex_destroy(&p->lock);
+    pthread_mutex_lock(&crew.lock);
+    if (!--crew.refs) end_workers();
+    pthread_mutex_unlock(&crew.lock);
     fy_free(p);
 }
 
-int fy_pool_threads(const fy_pool *p) { return p ? p->nworkers + 1 : 1; }
+int fy_pool_threads(const fy_pool *p) { return p ? p->threads : 1; }
+
+/* ---- a job -------------------------------------------------------------------------------------------------------- */
+
+static void alone(int64_t n, int64_t grain, void (*fn)(void *, int64_t, int64_t), void *arg) {
+    for (int64_t begin = 0; begin < n; begin += grain) fn(arg, begin, n - begin < grain ? n : begin + grain);
+}
+
+/* Offers the job to at most `most` workers, those in front first: they are the ones awake. The last one asked, plus 1. */
+static int offer(job *j, int most, int *given) {
+    int i = 0, n = atomic_load_explicit(&crew.workers, memory_order_acquire);
+    for (*given = 0; i < n && *given < most; i++) *given += give(&crew.worker[i], (uintptr_t)j);
+    return i;
+}
 
 void fy_for(fy_pool *p, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg) {
     if (n <= 0) return;
     if (grain < 1) grain = 1;
-    if (!p || p->nworkers == 0 || n <= grain || atomic_exchange(&p->busy, true)) {
-        for (int64_t begin = 0; begin < n; begin += grain) fn(arg, begin, n - begin < grain ? n : begin + grain);
+    if (!p || p->threads < 2 || n <= grain || inside) {
+        alone(n, grain, fn, arg);
         return;
     }
-    pthread_mutex_lock(&p->lock);
-    p->fn = fn;
-    p->arg = arg;
-    p->n = n;
-    p->grain = grain;
-    p->pieces = (n - 1) / grain + 1;
-    atomic_store(&p->next, 0);
-    p->open = true;
-    atomic_fetch_add(&p->epoch, 1);
-    if (p->sleeping) {
-        if (p->pieces == 2) pthread_cond_signal(&p->wake);
-        else pthread_cond_broadcast(&p->wake);
-    }
-    pthread_mutex_unlock(&p->lock);
-    work(p);
-    pthread_mutex_lock(&p->lock);
-    p->open = false;                       /* a worker that comes late finds nothing */
-    while (atomic_load(&p->active) > 0) {
-        pthread_mutex_unlock(&p->lock);
-        for (int i = 0; i < SPINS && atomic_load_explicit(&p->active, memory_order_relaxed) > 0; i++) relax();
-        pthread_mutex_lock(&p->lock);
-        if (atomic_load(&p->active) > 0) pthread_cond_wait(&p->done, &p->lock);
-    }
-    pthread_mutex_unlock(&p->lock);
-    atomic_store(&p->busy, false);
+    if (atomic_load_explicit(&crew.workers, memory_order_relaxed) < atomic_load_explicit(&crew.wanted, memory_order_relaxed)) start_anew();
+    int given = 0, asked = 0, most = p->threads > crew.cores ? p->threads : crew.cores;
+    int room = most - atomic_fetch_add(&crew.running, 1) - 1, want = p->threads - 1;
+    job j = {.fn = fn, .arg = arg, .n = n, .grain = grain, .pieces = (n - 1) / grain + 1};
+    if (want > j.pieces - 1) want = (int)(j.pieces - 1);
+    if (want > room) want = room;
+    inside = true;
+    if (want > 0) {
+        j.claim = 1 + j.pieces / (16 * ((int64_t)want + 1));
+        asked = offer(&j, want, &given);
+        atomic_fetch_add(&crew.running, given);
+        work(&j);
+        for (int i = 0; i < asked; i++) {
+            uintptr_t slot = atomic_load_explicit(&crew.worker[i].slot, memory_order_acquire);
+            if (slot == (uintptr_t)&j || slot == (uintptr_t)&j + 1) settle(&crew.worker[i], &j);
+        }
+    } else alone(n, grain, fn, arg);
+    inside = false;
+    atomic_fetch_sub(&crew.running, given + 1);
 }
 
 /* The first bytes of a small system file, 0-terminated; false if it cannot be read. */

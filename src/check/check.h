@@ -30,7 +30,7 @@ FY_CHECKED fy_status fy_check_report(fy_report *r, const char *path, const fy_fi
 FY_CHECKED fy_status fy_ops_report(fy_report *r, bool onnx, bool aten, ferry_error *e);
 /* What --require asks about; "" or 0: not there. */
 typedef struct fy_facts {
-    char   torch[64], torch_cuda[32], cuda[32], cudnn[32], nccl[32], driver[64], ort[64];
+    char   torch[64], torch_cuda[32], cuda[32], cudnn[32], nccl[32], driver[64], ort[64], openvino[64];
     double memory, shm;                  /* bytes */
     int    cores, gpus;
 } fy_facts;

@@ -283,8 +283,10 @@ static void look_engines(doctor *d) {
         if (missing) VALUE(l, "%s: %.250s", engine[i]->name, missing);
         else if (!engine[i]->describe(text, sizeof text, NULL)) VALUE(l, "%s: %.250s", engine[i]->name, text);
         if (!missing && !strcmp(engine[i]->name, "onnxruntime")) field(text, "Runtime ", d->f.ort, sizeof d->f.ort);
+        if (!missing && !strcmp(engine[i]->name, "openvino")) field(text, "OpenVINO ", d->f.openvino, sizeof d->f.openvino);
     }
     d->f.ort[strcspn(d->f.ort, " ")] = 0;
+    d->f.openvino[strcspn(d->f.openvino, " ")] = 0;
 }
 
 /* ---- versions, pairs, requirements --------------------------------------------------------------------------------------- */
@@ -343,7 +345,7 @@ static bool same_version(const char *have, const char *want) {
 
 static const char *version_of(const fy_facts *f, const char *name) {
     return !strcmp(name, "torch") ? f->torch : !strcmp(name, "cuda") ? (f->torch_cuda[0] ? f->torch_cuda : f->cuda) : !strcmp(name, "cudnn") ? f->cudnn
-        : !strcmp(name, "nccl") ? f->nccl : !strcmp(name, "driver") ? f->driver : !strcmp(name, "onnxruntime") ? f->ort : NULL;
+        : !strcmp(name, "nccl") ? f->nccl : !strcmp(name, "driver") ? f->driver : !strcmp(name, "onnxruntime") ? f->ort : !strcmp(name, "openvino") ? f->openvino : NULL;
 }
 
 enum { OP_THERE, OP_EQ, OP_NE, OP_GE, OP_LE, OP_GT, OP_LT };
@@ -380,7 +382,7 @@ fy_status fy_requirement(const fy_facts *f, const char *word, size_t n, bool *me
     }
     bool size = !strcmp(name, "shm") || !strcmp(name, "memory");
     double have = !strcmp(name, "shm") ? f->shm : size ? f->memory : !strcmp(name, "cores") ? f->cores : !strcmp(name, "gpus") ? f->gpus : -1, v = 1;
-    FY_NEED(e, have >= 0, USAGE, "--require: '%s' is not known; there are torch cuda cudnn nccl driver onnxruntime shm memory cores gpus", name);
+    FY_NEED(e, have >= 0, USAGE, "--require: '%s' is not known; there are torch cuda cudnn nccl driver onnxruntime openvino shm memory cores gpus", name);
     FY_NEED(e, !nop || parse_bytes(want, &v), USAGE, "--require: '%s' is no size or count (8g, 512m, 4)", want);
     if (size) snprintf(found, 64, "%.2fg", have / (1024.0 * 1024 * 1024));
     else snprintf(found, 64, "%.0f", have);

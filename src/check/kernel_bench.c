@@ -12,7 +12,7 @@
 enum { LEAST_RUNS = 7 };
 #define ENOUGH 0.15                      /* seconds that each figure takes */
 
-typedef struct bench { const fy_kernels *k; fy_report *r; fy_jsonw *w; double peak, copy; ferry_error *e; const fy_kernel_options *o; } bench;
+typedef struct bench { const fy_kernels *k; fy_report *r; fy_jsonw *w; double peak, dots, copy; ferry_error *e; const fy_kernel_options *o; } bench;
 
 typedef void work_fn(const fy_kernels *k, void *arg);
 
@@ -33,7 +33,7 @@ static void tell(bench *b, const char *kernel, const char *shape, double rate, c
     fy_jsonw_object(b->w, NULL);
     fy_jsonw_str(b->w, "kernel", kernel);
     fy_jsonw_str(b->w, "shape", shape);
-    fy_jsonw_num(b->w, unit[1] == 'F' ? "gflops" : "gbytes", rate);
+    fy_jsonw_num(b->w, unit[1] == 'F' ? "gflops" : unit[1] == 'O' ? "gops" : "gbytes", rate);
     fy_jsonw_num(b->w, "share", share);
     fy_jsonw_end_object(b->w);
     fy_buf_fmt(&b->r->text, "  %-16s %-38s %8.1f %s %5.1f%%\n", kernel, shape, rate, unit, 100 * share);
@@ -151,6 +151,35 @@ static fy_status gemm(bench *b, int64_t m, int64_t n, int64_t k, const char *wha
     return st;
 }
 
+static void run_bf16(const fy_kernels *k, void *arg) {
+    const fy_gemm_bf16 *g = arg;
+    k->gemm_bf16(g, 0, g->m, 0, (g->n + k->gemm_nr - 1) / k->gemm_nr);
+}
+
+static fy_status gemm_bf16(bench *b, int64_t m, int64_t n, int64_t k, const char *what) {
+    int64_t nr = b->k->gemm_nr, panels = (n + nr - 1) / nr, row = k * b->k->bf16_bytes + 64;
+    float *x = numbers(m * k, 1), *w = numbers(n * k, 2), *packed = numbers(panels * nr * k / 2, 3), *c = numbers(m * n, 4), *a = numbers(m * row / 4, 5);
+    fy_status st = FY_OK;
+    if (!x || !a || !w || !packed || !c) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+    else {
+        fy_buf shape = {0};
+        fy_gemm_bf16 g = {.a = a, .b = (const uint16_t *)(const void *)packed, .c = c, .m = m, .n = n, .k = k, .a_row = row, .c_row = n};
+        fy_gemm_pack_bf16((uint16_t *)(void *)packed, w, k, n, n, 1, (int)nr, 0, panels);
+        for (int64_t i = 0; i < m; i++) b->k->bf16_rows((char *)a + i * row, x + i * k, k);
+        double rate = 2e-9 * (double)m * (double)n * (double)k / best_of(b->k, run_bf16, &g);
+        fy_buf_fmt(&shape, "%lldx%lldx%lld %s", (long long)m, (long long)n, (long long)k, what);
+        if (shape.oom) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+        else tell(b, "gemm_bf16", shape.at, rate, "GFLOP/s", rate / b->peak);
+        fy_buf_free(&shape);
+    }
+    fy_free_aligned(x);
+    fy_free_aligned(a);
+    fy_free_aligned(w);
+    fy_free_aligned(packed);
+    fy_free_aligned(c);
+    return st;
+}
+
 /* ---- convolutions ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct layer { const char *name; int64_t cin, cout, size, kernel, stride; bool depthwise; } layer;
@@ -198,27 +227,82 @@ static fy_status conv(bench *b, const layer *l) {
     return st;
 }
 
+/* ---- over bytes ------------------------------------------------------------------------------------------------------------ */
+
+static void run_dots(const fy_kernels *k, void *arg) { *(double *)arg = k->dot_peak(k->isa == FY_ISA_GENERIC ? 20000 : 200000); }
+
+typedef struct bytes_run { fy_product_u8s8 p; int64_t groups; bool depthwise; } bytes_run;
+
+static void run_bytes(const fy_kernels *k, void *arg) {
+    const bytes_run *r = arg;
+    for (int64_t g = 0; g < r->groups; g++) (r->depthwise ? k->depthwise_u8s8 : k->product_u8s8)(&r->p, g, 0, r->p.out[0]);
+}
+
+/* A product of matrices (size 0: pixels x cin by cin x cout), or a convolution. */
+static fy_status over_bytes(bench *b, const layer *l, int64_t pixels) {
+    const int64_t nr = l->depthwise ? FY_LANES : b->k->int8_nr, groups = (l->cout + nr - 1) / nr, in = (l->size - 1) * l->stride + l->kernel, taps = l->kernel * l->kernel;
+    const int64_t all = l->size ? l->size * l->size : pixels, per = (l->depthwise ? l->kernel * ((l->kernel + 3) / 4) * 4 : l->cin * taps) * nr;
+    const int64_t x_bytes = l->size ? in * in * l->cin + 64 : pixels * l->cin;
+    float *room = numbers((x_bytes + groups * per + all * groups * nr) / 4 + 48 + 2 * groups * nr, 1);
+    FY_NOMEM(b->e, room);
+    uint8_t *x = (uint8_t *)room, *w = x + (x_bytes + 63) / 64 * 64, *y = w + groups * per;
+    int32_t *start = (int32_t *)(void *)(y + (all * groups * nr + 63) / 64 * 64);
+    float *scale = (float *)(start + groups * nr);
+    for (int64_t i = 0; i < groups * nr; i++) {
+        start[i] = 0;
+        scale[i] = 0.001f;
+    }
+    bytes_run r = {.groups = groups, .depthwise = l->depthwise, .p = {.x = x, .w = (int8_t *)w, .y = y, .lanes = l->size ? FY_LANES : l->cin, .in_blocks = l->size ? l->cin / FY_LANES : 1, .kernel = {l->kernel, l->kernel},
+                   .out = {l->size, l->size}, .w_group = per, .pixels = all, .columns = l->cout, .y_pixel = l->size ? FY_LANES : l->cout, .y_block = l->size ? all * FY_LANES : FY_LANES, .x_block = in * in * FY_LANES,
+                   .x_step = {l->stride * in * FY_LANES, l->size ? l->stride * FY_LANES : l->cin}, .tap = {in * FY_LANES, FY_LANES},
+                   .q = {.put = FY_PUT_BYTE, .start = start, .scale = scale, .lo = 0, .hi = 255}}};
+    if (l->kernel == 1) {
+        r.p.out[0] = 1;
+        r.p.out[1] = all;
+    }
+    double rate = 2e-9 * (double)(all * taps) * (double)(l->depthwise ? 1 : l->cin) * (double)l->cout / best_of(b->k, run_bytes, &r);
+    fy_buf shape = {0};
+    if (l->size) fy_buf_fmt(&shape, "%lld>%lld %lldx%lld %s", (long long)l->cin, (long long)l->cout, (long long)l->size, (long long)l->size, l->name);
+    else fy_buf_fmt(&shape, "%lldx%lldx%lld %s", (long long)pixels, (long long)l->cout, (long long)l->cin, l->name);
+    fy_status st = shape.oom ? fy_fail(b->e, FY_E_NOMEM, "out of memory") : FY_OK;
+    if (!st) tell(b, l->depthwise ? "depthwise_u8s8" : "product_u8s8", shape.at, rate, "GOP/s  ", rate / b->dots);
+    fy_buf_free(&shape);
+    fy_free_aligned(room);
+    return st;
+}
+
 fy_status fy_kernels_bench(fy_report *r, fy_jsonw *w, const fy_kernels *k, const fy_kernel_options *o, ferry_error *e) {
     static const struct { int64_t m, n, k; const char *what; } products[] = {
         {1024, 1024, 1024, ""}, {196, 256, 1024, "ResNet-50 conv4"}, {49, 512, 2048, "ResNet-50 conv5"}, {128, 384, 384, "MiniLM"}, {128, 1536, 384, "MiniLM"},
-        {128, 384, 1536, "MiniLM"}, {197, 768, 3072, "ViT-B/16"}, {197, 3072, 768, "ViT-B/16"}, {197, 768, 768, "ViT-B/16"},
+        {128, 384, 1536, "MiniLM"}, {197, 768, 3072, "ViT-B/16"}, {197, 3072, 768, "ViT-B/16"}, {197, 768, 768, "ViT-B/16"}, {197, 2304, 768, "ViT-B/16"}, {128, 768, 768, "BERT"}, {1, 3072, 768, "GPT-2 step"},
     };
     bench b = {.k = k, .r = r, .w = w, .e = e, .o = o};
     double done = 0, seconds = best_of(k, run_peak, &done);
     b.peak = done / seconds * 1e-9;
+    seconds = best_of(k, run_dots, &done);
+    b.dots = done / seconds * 1e-9;
     fy_jsonw_object(w, NULL);
     fy_jsonw_str(w, "isa", fy_isa_name(k->isa));
     fy_jsonw_num(w, "peak_gflops", b.peak);
-    fy_buf_fmt(&r->text, FY_BOLD "%s" FY_OFF ": %.1f GFLOP/s of FMAs in registers\n", fy_isa_name(k->isa), b.peak);
+    fy_jsonw_num(w, "peak_gops", b.dots);
+    fy_buf_fmt(&r->text, FY_BOLD "%s" FY_OFF ": %.1f GFLOP/s of FMAs, %.1f GOP/s of products of bytes in registers\n", fy_isa_name(k->isa), b.peak, b.dots);
     fy_jsonw_array(w, "results");
     for (int i = 0; i < FY_COUNT(products) && chosen(&b, "gemm_f32"); i++) {
         if (o->progress) o->progress(o->ctx, "gemm_f32", (double)i / FY_COUNT(products));
         FY_TRY(gemm(&b, products[i].m, products[i].n, products[i].k, products[i].what));
     }
+    for (int i = 0; i < FY_COUNT(products) && chosen(&b, "gemm_bf16"); i++) {
+        if (o->progress) o->progress(o->ctx, "gemm_bf16", (double)i / FY_COUNT(products));
+        FY_TRY(gemm_bf16(&b, products[i].m, products[i].n, products[i].k, products[i].what));
+    }
     for (int i = 0; i < FY_COUNT(layers); i++) {
         if (o->progress) o->progress(o->ctx, layers[i].name, (double)i / FY_COUNT(layers));
         if (chosen(&b, layers[i].depthwise ? "depthwise_c16" : "conv_c16")) FY_TRY(conv(&b, &layers[i]));
     }
+    for (int i = 0; i < FY_COUNT(products) && chosen(&b, "product_u8s8"); i++)
+        FY_TRY(over_bytes(&b, &(layer){.name = products[i].what, .cin = products[i].k, .cout = products[i].n, .kernel = 1, .stride = 1}, products[i].m));
+    for (int i = 0; i < FY_COUNT(layers); i++)
+        if (chosen(&b, layers[i].depthwise ? "depthwise_u8s8" : "product_u8s8")) FY_TRY(over_bytes(&b, &layers[i], 0));
     FY_TRY(flat(&b));
     fy_jsonw_end_array(w);
     fy_jsonw_num(w, "copy_gbytes", b.copy);

@@ -50,10 +50,11 @@ static fy_status levels(suite *s, ferry_error *e) {
         fy_kernels k, below;
         fy_kernels_init(&k, (fy_isa)i);
         fy_kernels_init(&below, (fy_isa)(i ? i - 1 : 0));
-        if (one != FY_ISA_COUNT && i != (int)one) continue;
+        if (k.isa != (fy_isa)i || (one != FY_ISA_COUNT && i != (int)one)) continue;           /* another architecture's */
         s->table[s->n] = k;
         s->below[s->n++] = below;
     }
+    FY_NEED(e, s->n, USAGE, "isa: this CPU has no %s", s->o->isa);
     return FY_OK;
 }
 
@@ -127,7 +128,8 @@ static fy_status check_all(suite *s, ferry_error *e) {
 static fy_status bench_all(suite *s, ferry_error *e) {
     fy_jsonw_array(&s->w, "levels");
     for (int i = 0; i < s->n; i++) {
-        bool new_level = s->o->isa || s->table[i].isa == FY_ISA_GENERIC || !same_slot(&s->table[i], &s->below[i], &slots[0]);
+        bool new_level = s->o->isa || s->table[i].isa == FY_ISA_GENERIC;
+        for (int k = 0; k < FY_COUNT(slots); k++) new_level |= wanted(s, &slots[k]) && !same_slot(&s->table[i], &s->below[i], &slots[k]);
         if (new_level) FY_TRY(fy_kernels_bench(s->r, &s->w, &s->table[i], s->o, e));
     }
     fy_jsonw_end_array(&s->w);

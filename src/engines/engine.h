@@ -16,12 +16,13 @@ typedef struct fy_engine_options {
     const char *path;                    /* the .onnx file that the model was read from: foreign engines read that very file; NULL: none,
                                             then they are given the graph serialised at the canonical opset */
     bool        exact;                   /* no algorithm whose rounding differs from the direct one; engines that have none ignore it */
+    bool        bf16;                    /* products with constants round their operands to bfloat16; our engine alone */
     const char *cache;                   /* ours: folder for packed weights; NULL: FERRY_CACHE, "": none */
     bool        low_memory;              /* ours: as little private memory as will do */
 } fy_engine_options;
 
 struct fy_engine {
-    const char *name;                    /* "ferry", "onnxruntime" */
+    const char *name;                    /* "ferry", "onnxruntime", "openvino" */
     const char *doc;
     bool        foreign;                 /* not ours: it runs the file rather than the graph, where there is one */
     /* NULL if usable here, else why not and where it was looked for (static or from buf). */

@@ -5,12 +5,10 @@
  * end, so the slots used here (below) hold for every release since 1.17. Source of the slots: onnxruntime_c_api.h. */
 #include "base/buf.h"
 #include "base/checked.h"
-#include "base/knobs.h"
-#include "engines/engine.h"
+#include "engines/foreign.h"
 #include "formats/onnx.h"
 
 #include <dlfcn.h>
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,51 +42,16 @@ struct fy_compiled {
 };
 struct fy_session { fy_compiled *compiled; fy_rval *state; };          /* state: one for each declared state, unset before the first run */
 
-/* ---- finding the library ------------------------------------------------------------------------------------------ */
+/* ---- the library -------------------------------------------------------------------------------------------------- */
 
-static const char *const below[] = {"lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*",
-    "lib/python3*/dist-packages/onnxruntime/capi/libonnxruntime.so.*"};
-
-static void *open_glob(const char *root, char *path, size_t npath) {
-    void *lib = NULL;
-    for (int i = 0; !lib && root && *root && i < FY_COUNT(below); i++) {
-        char pattern[1024];
-        glob_t found;
-        if (snprintf(pattern, sizeof pattern, "%s/%s", root, below[i]) >= (int)sizeof pattern || glob(pattern, 0, NULL, &found)) continue;
-        for (size_t k = found.gl_pathc; !lib && k-- > 0;) {
-            lib = dlopen(found.gl_pathv[k], RTLD_NOW | RTLD_LOCAL);
-            if (lib) snprintf(path, npath, "%s", found.gl_pathv[k]);
-        }
-        globfree(&found);
-    }
-    return lib;
-}
-
-/* Where it is looked for: $FERRY_ORT_LIB, the loader's path, the active Python environment, the usual prefixes. */
 static void *open_library(char *path, size_t npath) {
-    const char *given = fy_knob_str("FERRY_ORT_LIB");
-    if (given && *given) {
-        snprintf(path, npath, "%s", given);
-        return dlopen(given, RTLD_NOW | RTLD_LOCAL);
-    }
-    snprintf(path, npath, "libonnxruntime.so.1");
-    void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!lib) lib = open_glob(fy_knob_str("VIRTUAL_ENV"), path, npath);
-    if (!lib) lib = open_glob(fy_knob_str("CONDA_PREFIX"), path, npath);
-    const char *home = fy_knob_str("HOME");
-    char local[512];
-    if (!lib && home && snprintf(local, sizeof local, "%s/.local", home) < (int)sizeof local) lib = open_glob(local, path, npath);
-    if (!lib) lib = open_glob("/usr/local", path, npath);
-    if (!lib) lib = open_glob("/usr", path, npath);
-    return lib;
+    static const fy_foreign library = {.knob = "FERRY_ORT_LIB", .soname = "libonnxruntime.so.1", .python = "onnxruntime/capi/libonnxruntime.so.*"};
+    return fy_foreign_open(&library, path, npath);
 }
 
 static const ort_base *base_of(void *lib) {
     const ort_base *(*get)(void);
-    void *sym = dlsym(lib, "OrtGetApiBase");
-    if (!sym) return NULL;
-    memcpy(&get, &sym, sizeof get);
-    return get();
+    return fy_foreign_symbol(lib, "OrtGetApiBase", &get) ? get() : NULL;
 }
 
 static const char *missing(char *buf, size_t n) {
@@ -191,50 +154,23 @@ static fy_status compile(fy_compiled **out, const fy_model *m, const fy_engine_o
 }
 
 static fy_status session(fy_session **out, fy_compiled *c, ferry_error *e) {
-    size_t n = (size_t)c->model->graph->state.n;
-    fy_session *s = fy_calloc(1, sizeof *s);
     *out = NULL;
+    fy_session *s = fy_calloc(1, sizeof *s);
     FY_NOMEM(e, s);
     s->compiled = c;
-    s->state = fy_calloc(n + 1, sizeof *s->state);
-    if (!s->state) {
-        fy_free(s);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
-    }
-    *out = s;
-    return FY_OK;
+    fy_status st = fy_states_new(&s->state, c->model->graph, e);
+    if (st) fy_free(s);
+    else *out = s;
+    return st;
 }
 
 static void session_free(fy_session *s) {
     if (!s) return;
-    for (int64_t i = 0; i < s->compiled->model->graph->state.n; i++) fy_rval_free(&s->state[i]);
-    fy_free(s->state);
+    fy_states_free(s->state, s->compiled->model->graph);
     fy_free(s);
 }
 
-/* What to pass for graph input i: what the caller gave, else the state as the last run left it; NULL: its default in the file. */
-static const fy_rval *given(const fy_session *s, fy_rval *const *in, size_t i) {
-    const fy_graph *g = s->compiled->model->graph;
-    if (in[i]) return in[i];
-    for (int64_t k = 0; k < g->state.n; k++)
-        if (g->state.at[k].in == g->in.at[i] && s->state[k].kind) return &s->state[k];
-    return NULL;
-}
-
-static fy_status keep_state(fy_session *s, const fy_rval *out, ferry_error *e) {
-    const fy_graph *g = s->compiled->model->graph;
-    for (int64_t k = 0; k < g->state.n; k++)
-        for (int64_t i = 0; i < g->out.n; i++) {
-            if (g->out.at[i] != g->state.at[k].out) continue;
-            fy_rval_free(&s->state[k]);
-            FY_TRY(fy_rval_copy(&s->state[k], &out[i], e));
-        }
-    return FY_OK;
-}
-
 /* ---- values in ------------------------------------------------------------------------------------------------------ */
-
-typedef FY_VEC(fy_tensor) dense_list;    /* copies that inputs point into */
 
 static void release(const fy_compiled *c, void *v) {
     if (v) ORT(c->api, RELEASE_VALUE, void, (void *))(v);
@@ -255,14 +191,10 @@ static fy_status fill_strings(void *v, const fy_compiled *c, const fy_tensor *t,
     return s;
 }
 
-static fy_status tensor_to_ort(void **v, const fy_compiled *c, const fy_tensor *t, dense_list *keep, ferry_error *e) {
+static fy_status tensor_to_ort(void **v, const fy_compiled *c, const fy_tensor *t, fy_dense_list *keep, ferry_error *e) {
     const ort_fn *api = c->api;
     FY_NEED(e, t->dtype == FERRY_STRING || fy_dtype_bits(t->dtype) >= 8, UNSUPPORTED, "onnxruntime: tensors of %s cannot be passed", fy_dtype_name(t->dtype));
-    if (!fy_contiguous(t)) {
-        FY_NEED(e, FY_RESERVE(*keep, keep->n + 1), NOMEM, "out of memory");
-        FY_TRY(fy_tensor_clone(&keep->at[keep->n], t, e));
-        t = &keep->at[keep->n++];
-    }
+    FY_TRY(fy_dense(&t, keep, e));
     if (t->dtype != FERRY_STRING)
         return check(api, ORT(api, CREATE_TENSOR, ort_status, (const void *, void *, size_t, const int64_t *, size_t, int, void **))
             (c->memory, t->data, fy_dtype_bytes(t->dtype, fy_count(t)), t->dim, (size_t)t->rank, (int)t->dtype, v), "input", e);
@@ -272,7 +204,7 @@ static fy_status tensor_to_ort(void **v, const fy_compiled *c, const fy_tensor *
 }
 
 /* *v is set, and to be released, also after a failure that came late. */
-static fy_status to_ort(void **v, const fy_compiled *c, const fy_rval *in, dense_list *keep, int depth, ferry_error *e) {
+static fy_status to_ort(void **v, const fy_compiled *c, const fy_rval *in, fy_dense_list *keep, int depth, ferry_error *e) {
     if (in->kind == FY_TENSOR) return tensor_to_ort(v, c, &in->t, keep, e);
     size_t n = (size_t)fy_rval_items(in);
     FY_NEED(e, (in->kind == FY_SEQUENCE || in->kind == FY_MAP) && n && depth < MAX_NESTING, UNSUPPORTED,
@@ -382,11 +314,11 @@ static fy_status run(fy_session *session_, fy_rval *const *in, fy_rval *out, fer
     size_t nin = (size_t)g->in.n, nout = (size_t)g->out.n;
     void **arg = fy_calloc(nin + 1, sizeof *arg), **res = fy_calloc(nout + 1, sizeof *res);
     const char **name = fy_calloc(nin + 1, sizeof *name);
-    dense_list keep = {0};
+    fy_dense_list keep = {0};
     fy_status s = arg && res && name ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
     size_t n = 0;
     for (size_t i = 0; !s && i < nin; i++) {
-        const fy_rval *v = given(session_, in, i);
+        const fy_rval *v = fy_states_given(session_->state, g, in, (int64_t)i);
         if (!v) continue;
         name[n] = c->in_name[i];
         s = to_ort(&arg[n], c, v, &keep, 0, e);
@@ -395,14 +327,13 @@ static fy_status run(fy_session *session_, fy_rval *const *in, fy_rval *out, fer
     if (!s) s = check(c->api, ORT(c->api, RUN, ort_status, (void *, const void *, const char *const *, void *const *, size_t, const char *const *,
         size_t, void **))(c->session, NULL, name, arg, n, c->out_name, nout, res), "run", e);
     for (size_t i = 0; !s && i < nout; i++) s = from_ort(&out[i], c, res[i], 0, e);
-    if (!s) s = keep_state(session_, out, e);
+    if (!s) s = fy_states_keep(session_->state, g, out, e);
     for (size_t i = 0; arg && i < nin; i++) release(c, arg[i]);
     for (size_t i = 0; res && i < nout; i++) release(c, res[i]);
-    for (int64_t i = 0; i < keep.n; i++) fy_tensor_free(&keep.at[i]);
+    fy_dense_free(&keep);
     for (size_t i = 0; s && i < nout; i++) fy_rval_free(&out[i]);
     fy_free(arg);
     fy_free(res);
-    fy_free(keep.at);
     fy_free(name);
     return s;
 }

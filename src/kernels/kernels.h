@@ -9,6 +9,8 @@
 
 #include "base/cpu.h"
 #include "base/status.h"
+#include "kernels/loops.h"
+#include "kernels/int8.h"
 
 #define FY_LANES 16                      /* channels in a block of the c16 layout; lanes of one vector of the body files */
 #define FY_GEMM_KC 512                   /* the reduced dimension of a product is summed in pieces of this length */
@@ -37,6 +39,16 @@ typedef struct fy_gemm_f32 {
     fy_epilogue  e;
 } fy_gemm_f32;
 
+/* The same with operands rounded to bfloat16 and sums in f32. a: rows as bf16_rows makes them, a_row bytes apart; b: panels as fy_gemm_pack_bf16
+ * makes them. k is even: an odd one is made so by zeros. */
+typedef struct fy_gemm_bf16 {
+    const void     *a;
+    const uint16_t *b;
+    float          *c;
+    int64_t         m, n, k, a_row, c_row;
+    fy_epilogue     e;
+} fy_gemm_bf16;
+
 /* A two-dimensional convolution of one sample in the c16 layout, padding already there. Rows [row, row_end) of the output channels of one
  * group (of gemm_nr channels; depthwise: one block of 16). Steps are in floats. */
 typedef struct fy_conv_c16 {
@@ -47,6 +59,7 @@ typedef struct fy_conv_c16 {
     int64_t      pixels;                 /* of the output: out[0] * out[1], or less where the last row is shorter */
     int64_t      x_block, y_block;       /* from one block of channels to the next */
     int64_t      x_step[2];              /* from one output row (pixel) to the next, in x */
+    const float *const *rows;            /* depthwise: the kernel[0] rows that the only output row meets, wherever they are; NULL: x and steps tell */
     int64_t      tap[2];                 /* from one tap to the next, down and across */
     fy_epilogue  e;                      /* bias: out_blocks * 16, padded to whole groups; add in y's layout */
 } fy_conv_c16;
@@ -64,6 +77,9 @@ typedef enum fy_binary {
 
 /* The signatures. */
 typedef void fy_kernel_gemm(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end);
+typedef void fy_kernel_gemm_bf16(const fy_gemm_bf16 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end);
+/* x rounded to bfloat16 as gemm_bf16 takes its first operand: (n + 1) / 2 * 2 values of bf16_bytes each (floats, or bfloat16). */
+typedef void fy_kernel_bf16_rows(void *to, const float *x, int64_t n);
 typedef void fy_kernel_conv(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t row_end);
 typedef fy_kernel_conv fy_kernel_depthwise;      /* group is a block */
 typedef void fy_kernel_winograd_in(float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left);
@@ -87,6 +103,8 @@ typedef struct fy_attention_row { const float *add; const unsigned char *keep; f
 typedef struct fy_kernels {
     fy_isa isa;
     int    gemm_nr, gemm_mr;             /* columns of a panel; most rows of a tile */
+    int    bf16_bytes;                   /* of a value of gemm_bf16's first operand */
+    int    int8_nr, int8_mr;             /* of products of bytes */
 #define KERNEL(slot, signature, ulps, floor) fy_kernel_##signature *slot;
 #define BINARY(OP, name)
 #define UNARY(ACT, name, ulps, floor)
@@ -102,12 +120,18 @@ typedef struct fy_kernels {
     void (*reduce_rows)(float *y, const float *x, int64_t rows, int64_t n, fy_reduction k);                        /* y[r] of x[r, n] */
     void (*reduce_cols)(float *y, const float *x, int64_t n, int64_t row, int64_t cols, fy_reduction k);           /* y[cols] of x[n, cols], rows `row` apart */
     void (*log_softmax_rows)(float *y, const float *x, int64_t rows, int64_t n);
+    void (*scale_c16)(float *y, const float *x, const float *scale, int64_t n);                                    /* y = x times scale[16], lane by lane, over n pixels; y may be x */
     void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
+    fy_loops loops;                      /* elementwise, of every dtype */
 } fy_kernels;
 
 /* The table for an instruction set; levels that this build or CPU lacks give the best one below. */
 void fy_kernels_init(fy_kernels *k, fy_isa isa);
+void fy_loops_init(fy_loops *l, fy_isa isa);
 /* Packs columns of b (element [i, j] = b[i * row + j * col]) into panels of nr: dst holds ceil(n / nr) * nr * k values. */
 void fy_gemm_pack_f32(float *dst, const float *b, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t panel, int64_t panel_end);
+/* The same, rounded to bfloat16 (to nearest even; below the normal numbers: 0): dst holds ceil(n / nr) * nr * (k + 1) / 2 * 2 values, those of
+ * rows k and k + 1 of a column next to each other. */
+void fy_gemm_pack_bf16(uint16_t *dst, const float *b, int64_t k, int64_t n, int64_t row, int64_t col, int nr, int64_t panel, int64_t panel_end);
 
 #endif

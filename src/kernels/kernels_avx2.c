@@ -5,5 +5,7 @@
 #if defined(__AVX2__) && defined(__FMA__)
 #include "kernels/simd/avx2.h"
 
+#include "kernels/simd/int8_avx2.h"
+
 #include "kernels/body/all.h"
 #endif

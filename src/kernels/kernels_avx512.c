@@ -5,5 +5,7 @@
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #include "kernels/simd/avx512.h"
 
+#include "kernels/simd/int8_avx512.h"
+
 #include "kernels/body/all.h"
 #endif

@@ -4,5 +4,7 @@
 
 #include "kernels/simd/generic.h"
 
+#include "kernels/simd/int8_generic.h"
+
 #include "kernels/body/all.h"
 

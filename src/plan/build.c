@@ -69,7 +69,7 @@ fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void 
     fy_layout *as = FY_NEWN(&a, fy_layout, n ? n->nin + 1 : 1);
     FY_NOMEM(e, as);
     for (int i = 0; n && i < n->nin; i++) as[i] = n->in[i].value ? p->layout[n->in[i].value->id] : FY_PLAIN;
-    fy_site site = {.node = n, .k = p->o.kernels, .exact = p->o.exact, .lean = p->lean, .sized = s->sized, .layout = as};
+    fy_site site = {.node = n, .k = p->o.kernels, .exact = p->o.exact, .lean = p->lean, .bf16 = p->o.bf16, .sized = s->sized, .layout = as};
     for (int i = 0; n && p->o.impl && p->o.impl[i]; i++) {
         const fy_impl *t = p->o.impl[i];
         if (strcmp(t->op, n->op->name) || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
@@ -77,45 +77,6 @@ fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void 
     }
     if (n) tell(ctx, &fy_impl_reference, NULL);
     fy_arena_free(&a);
-    return FY_OK;
-}
-
-/* ---- nodes before a node that its step computes as well -------------------------------------------------------------------- */
-
-/* In the graph's order, and none of them another step's. */
-static bool cover_ready(const build *b, fy_cover *c, const int *place) {
-    for (int i = 0; i < c->n; i++)
-        if (b->taken[c->node[i]->id] || b->covered[c->node[i]->id].impl) return false;
-    for (int i = 1; i < c->n; i++)
-        for (int k = i; k && place[c->node[k - 1]->id] > place[c->node[k]->id]; k--) {
-            const fy_node *n = c->node[k];
-            c->node[k] = c->node[k - 1];
-            c->node[k - 1] = n;
-        }
-    return true;
-}
-
-static fy_status cover_nodes(build *b) {
-    fy_arena *a = &b->p->arena;
-    int *place = fy_malloc((size_t)b->m->nnodes + 1, sizeof *place), at = 0;
-    FY_NOMEM(b->e, place);
-    for (const fy_node *n = b->m->graph->first; n; n = n->next) place[n->id] = at++;
-    fy_cover *c = NULL;
-    bool oom = false;
-    for (const fy_node *n = b->m->graph->first; n && !oom; n = n->next)
-        for (int i = (int)(intptr_t)fy_map_gets(&b->by_op, n->op->name); i && !oom; i = b->next[i - 1]) {
-            const fy_impl *t = b->p->o.impl[i - 1];
-            if (!t->cover || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
-            if (!c && !(c = FY_NEW(a, fy_cover))) { oom = true; break; }
-            *c = (fy_cover){0};
-            if (!t->cover(n, c, a) || !cover_ready(b, c, place)) continue;
-            for (int k = 0; k < c->n; k++) b->taken[c->node[k]->id] = true;
-            b->covered[n->id] = (struct covered){t, c};
-            c = NULL;
-            break;
-        }
-    fy_free(place);
-    FY_NEED(b->e, !oom, NOMEM, "out of memory");
     return FY_OK;
 }
 
@@ -168,6 +129,53 @@ static bool sized(const build *b, const fy_node *n) {
     for (int i = 0; i < n->nout; i++)
         if (!sized_value(b, n->out[i])) return false;
     return true;
+}
+
+/* ---- nodes before a node that its step computes as well -------------------------------------------------------------------- */
+
+/* In the graph's order, and none of them another step's. */
+static bool cover_ready(const build *b, fy_cover *c, const int *place) {
+    for (int i = 0; i < c->n; i++)
+        if (!builtin(c->node[i]) || b->taken[c->node[i]->id] || b->covered[c->node[i]->id].impl) return false;
+    for (int i = 1; i < c->n; i++)
+        for (int k = i; k && place[c->node[k - 1]->id] > place[c->node[k]->id]; k--) {
+            const fy_node *n = c->node[k];
+            c->node[k] = c->node[k - 1];
+            c->node[k - 1] = n;
+        }
+    return true;
+}
+
+/* Layouts other than the plain one need sizes that the inputs tell, inside a step as well. */
+static bool cover_sized(const build *b, const fy_cover *c) {
+    bool all = c->sized;
+    for (int i = 0; i < c->n; i++) all = all && sized(b, c->node[i]);
+    return all;
+}
+
+static fy_status cover_nodes(build *b) {
+    fy_arena *a = &b->p->arena;
+    int *place = fy_malloc((size_t)b->m->nnodes + 1, sizeof *place), at = 0;
+    FY_NOMEM(b->e, place);
+    for (const fy_node *n = b->m->graph->first; n; n = n->next) place[n->id] = at++;
+    fy_cover *c = NULL;
+    bool oom = false;
+    for (const fy_node *n = b->m->graph->last; n && !oom; n = n->prev)       /* the last first: it covers more */
+        for (int i = b->taken[n->id] ? 0 : (int)(intptr_t)fy_map_gets(&b->by_op, n->op->name); i && !oom; i = b->next[i - 1]) {
+            const fy_impl *t = b->p->o.impl[i - 1];
+            if (!t->cover || !builtin(n) || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
+            if (!c && !(c = FY_NEW(a, fy_cover))) { oom = true; break; }
+            *c = (fy_cover){.sized = sized(b, n)};
+            if (!t->cover(n, c, a) || !cover_ready(b, c, place)) continue;
+            if (t->layouts && !cover_sized(b, c)) continue;
+            for (int k = 0; k < c->n; k++) b->taken[c->node[k]->id] = true;
+            b->covered[n->id] = (struct covered){t, c};
+            c = NULL;
+            break;
+        }
+    fy_free(place);
+    FY_NEED(b->e, !oom, NOMEM, "out of memory");
+    return FY_OK;
 }
 
 /* ---- steps --------------------------------------------------------------------------------------------------------------- */
@@ -266,57 +274,60 @@ static bool read_plainly(const build *b, const fy_value *v) {
     return false;
 }
 
-/* The blocked result of a step that others want plain: made under another name, then converted. */
-static fy_status push_blocked_output(build *b, fy_step *s) {
-    const fy_value *y = s->out[0];
-    fy_value *own = fy_value_new(b->m->graph, NULL);
-    FY_NEED(b->e, own && grow(b), NOMEM, "out of memory");
-    own->type = y->type;
-    b->p->layout[own->id] = FY_C16;
-    b->p->layout[y->id] = FY_PLAIN;
-    b->p->converted[y->id] = own;
-    s->out[0] = own;
+/* A step with blocked results. One that others want plain is made under another name, then converted. */
+static fy_status push_blocked(build *b, fy_step *s) {
+    int n = s->impl->flags & FY_IMPL_ALIKE ? s->nout : 1;
+    const fy_value **plain = FY_NEWN(&b->p->arena, const fy_value *, n);
+    FY_NOMEM(b->e, plain);
+    for (int i = 0; i < n; i++) {
+        const fy_value *y = s->out[i];
+        if (!y) continue;
+        if (read_plainly(b, y)) {
+            fy_value *own = fy_value_new(b->m->graph, NULL);
+            FY_NEED(b->e, own && grow(b), NOMEM, "out of memory");
+            own->type = y->type;
+            b->p->layout[y->id] = FY_PLAIN;
+            b->p->converted[y->id] = own;
+            s->out[i] = own;
+            plain[i] = y;
+        }
+        b->p->layout[s->out[i]->id] = FY_C16;
+    }
     FY_TRY(push(b, s));
-    return push_reorder(b, own, y);
-}
-
-static fy_status add_covering(build *b, const fy_node *n, const fy_impl *impl, const fy_cover *c) {
-    fy_step *s = new_step(b, impl, n, c->nin, n->nout);
-    FY_NEED(b->e, s && grow(b), NOMEM, "out of memory");
-    s->cover = c;
-    s->data = c->data;
-    for (int i = 0; i < c->nin; i++) s->in[i] = c->in[i];
-    for (int i = 0; i < n->nout; i++) s->out[i] = n->out[i];
-    fuse(b, s);
-    for (int i = 0; i < s->nin; i++) FY_TRY(in_layout(b, &s->in[i], FY_PLAIN));
-    for (int i = 0; i < s->nout; i++)
-        if (s->out[i]) b->p->made[s->out[i]->id] = true;
-    return push(b, s);
+    for (int i = 0; i < n; i++)
+        if (plain[i]) FY_TRY(push_reorder(b, s->out[i], plain[i]));
+    return FY_OK;
 }
 
 static fy_status add_node(build *b, const fy_node *n) {
-    fy_layout *in = FY_NEWN(&b->p->arena, fy_layout, n->nin + FY_STEP_FUSED), out = FY_PLAIN, given[16], *as = n->nin <= 16 ? given : FY_NEWN(&b->p->arena, fy_layout, n->nin);
+    const fy_impl *covering = b->covered[n->id].impl;
+    const fy_cover *c = covering ? b->covered[n->id].cover : NULL;
+    int nin = c ? c->nin : n->nin;
+    fy_layout *in = FY_NEWN(&b->p->arena, fy_layout, nin + FY_STEP_FUSED), out = FY_PLAIN, given[FY_COVER], *as = nin <= FY_COVER ? given : FY_NEWN(&b->p->arena, fy_layout, nin);
     FY_NEED(b->e, in && as && grow(b), NOMEM, "out of memory");
-    for (int i = 0; i < n->nin; i++) as[i] = n->in[i].value ? b->p->layout[n->in[i].value->id] : FY_PLAIN;
-    const struct covered *cov = &b->covered[n->id];
-    if (cov->impl) return add_covering(b, n, cov->impl, cov->cover);
-    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .lean = b->p->lean, .sized = sized(b, n), .layout = as};
-    fy_step *s = new_step(b, choose(b, &site), n, n->nin, n->nout);
+    for (int i = 0; i < nin; i++) {
+        const fy_value *v = c ? c->in[i] : n->in[i].value;
+        as[i] = v ? b->p->layout[v->id] : FY_PLAIN;
+    }
+    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .lean = b->p->lean, .bf16 = b->p->o.bf16, .sized = sized(b, n), .layout = as, .cover = c};
+    for (int i = 0; c && i < c->n; i++) site.sized = site.sized && sized(b, c->node[i]);
+    fy_step *s = new_step(b, covering ? covering : choose(b, &site), n, nin, n->nout);
     FY_NOMEM(b->e, s);
     s->sized = site.sized;
+    s->cover = c;
+    s->data = c ? c->data : NULL;
     if (s->impl->layouts) s->impl->layouts(&site, in, &out);
-    for (int i = 0; i < n->nin; i++) s->in[i] = n->in[i].value;
+    for (int i = 0; i < nin; i++) s->in[i] = c ? c->in[i] : n->in[i].value;
     for (int i = 0; i < n->nout; i++) s->out[i] = n->out[i];
-    int own = s->nin;
     fuse(b, s);
-    for (int i = own; i < s->nin; i++) in[i] = out;                    /* what an epilogue adds has the result's layout */
-    if (s->bias_in >= own) in[s->bias_in] = FY_PLAIN;
+    for (int i = nin; i < s->nin; i++) in[i] = out;                    /* what an epilogue adds has the result's layout */
+    if (s->bias_in >= nin) in[s->bias_in] = FY_PLAIN;
     for (int i = 0; i < s->nin; i++) FY_TRY(in_layout(b, &s->in[i], in[i]));
     memcpy(s->in_layout, in, (size_t)s->nin * sizeof *in);
     s->out_layout = out;
     for (int i = 0; i < s->nout; i++)
         if (s->out[i]) b->p->made[s->out[i]->id] = true;
-    if (out == FY_C16 && read_plainly(b, s->out[0])) return push_blocked_output(b, s);
+    if (out == FY_C16) return push_blocked(b, s);
     if (s->nout && s->out[0]) b->p->layout[s->out[0]->id] = out;
     return push(b, s);
 }
@@ -381,8 +392,8 @@ static fy_status all(build *b) {
     b->covered = FY_NEWN(&p->arena, struct covered, b->m->nnodes + 1);
     FY_NEED(b->e, b->taken && p->made && b->covered, NOMEM, "out of memory");
     FY_TRY(index_impls(b));
-    FY_TRY(cover_nodes(b));
     FY_TRY(bind_symbols(b));
+    FY_TRY(cover_nodes(b));
     for (const fy_node *n = b->m->graph->first; n; n = n->next)
         if (!b->taken[n->id]) FY_TRY(add_node(b, n));
     fy_packed_open(p);

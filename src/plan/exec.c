@@ -76,13 +76,32 @@ static void reorder_blocks(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* The same for elements of one byte. */
+static void reorder_bytes(void *arg, int64_t begin, int64_t end) {
+    const reorder *r = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t sample = i / r->blocks, b = i % r->blocks, left = r->channels - b * FY_LANES;
+        int lanes = left < FY_LANES ? (int)left : FY_LANES;
+        const uint8_t *from = (const uint8_t *)r->from + (r->block ? (sample * r->channels + b * FY_LANES) * r->area : i * r->area * FY_LANES);
+        uint8_t *to = (uint8_t *)r->to + (r->block ? i * r->area * FY_LANES : (sample * r->channels + b * FY_LANES) * r->area);
+        if (r->block)
+            for (int64_t p = 0; p < r->area; p++, to += FY_LANES) {
+                for (int l = 0; l < lanes; l++) to[l] = from[l * r->area + p];
+                for (int l = lanes; l < FY_LANES; l++) to[l] = 0;
+            }
+        else
+            for (int l = 0; l < lanes; l++)
+                for (int64_t p = 0; p < r->area; p++) to[l * r->area + p] = from[p * FY_LANES + l];
+    }
+}
+
 static fy_status run_reorder(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *from = fy_step_in(s, x, 0);
     fy_tensor *to = fy_step_out(s, x, 0);
     reorder r = {.from = from->data, .to = to->data, .channels = from->dim[1], .blocks = (from->dim[1] + FY_LANES - 1) / FY_LANES, .area = 1, .block = s->out_layout == FY_C16};
     (void)e;
     for (int i = 2; i < from->rank; i++) r.area *= from->dim[i];
-    fy_for(x->pool, from->dim[0] * r.blocks, 1 + 16384 / (r.area * FY_LANES + 1), reorder_blocks, &r);
+    fy_for(x->pool, from->dim[0] * r.blocks, 1 + 16384 / (r.area * FY_LANES + 1), fy_elem_bytes(from->dtype) == 1 ? reorder_bytes : reorder_blocks, &r);
     return FY_OK;
 }
 
@@ -126,15 +145,22 @@ static fy_status place_output(running *k, const fy_value *v) {
 static fy_status run_alias(running *k, const fy_step *s) {
     const fy_tensor *from = fy_step_in(s, &k->x, 0);
     const fy_value *v = s->out[0];
+    char *data = from->data;
+    if (s->part) {
+        fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], data);
+        int64_t each = fy_count(&seen), parts = each ? fy_count(from) / each : 0, part = s->part < 0 ? s->part + parts : s->part;
+        FY_NEED(k->e, !each || (part >= 0 && part < parts), INDEX, "index %lld of %lld", (long long)s->part, (long long)parts);
+        if (each) data += part * each * fy_elem_bytes(v->type.dtype);
+    }
     if (k->x.plan->last[v->id] != INT32_MAX) {
         fy_rval *out = &k->x.value[v->id];
         fy_rval_free(out);
-        *out = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], from->data)};
+        *out = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], data)};
         out->t.own = fy_storage_ref(from->own);              /* memory of its own goes with its last reader, not before */
         return FY_OK;
     }
     FY_TRY(place_output(k, v));
-    fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], from->data);
+    fy_tensor seen = fy_tensor_view(v->type.dtype, v->type.rank, k->x.spec->dim[v->id], data);
     fy_tensor_copy(&k->x.value[v->id].t, &seen);
     return FY_OK;
 }

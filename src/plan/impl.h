@@ -23,13 +23,15 @@ typedef struct fy_site {
     const fy_kernels *k;
     bool              exact;             /* no algorithm whose rounding differs from the direct one (Winograd) */
     bool              lean;              /* little memory is asked for: no weights that grow when they are packed */
+    bool              bf16;              /* products with constants may round their operands to bfloat16 */
     bool              sized;             /* the sizes of inputs and outputs follow from those of the model's inputs: other layouts are possible */
-    const fy_layout  *layout;            /* of each input, as it comes */
+    const fy_layout  *layout;            /* of each input, as it comes; where the step covers nodes, of cover->in */
+    const struct fy_cover *cover;        /* or NULL */
 } fy_site;
 
 /* Nodes before `node` that a step computes as well: those that only it reads, through any number of values. In the graph's order. */
 #define FY_COVER 24
-typedef struct fy_cover { const fy_node *node[FY_COVER]; const fy_value *in[FY_COVER]; int n, nin; void *data; } fy_cover;
+typedef struct fy_cover { const fy_node *node[FY_COVER]; const fy_value *in[FY_COVER]; int n, nin; void *data; bool sized; } fy_cover;     /* sized: as the site of the node has it; set before cover() is asked */
 
 struct fy_impl {
     const char *op, *name;               /* "Conv", "conv.direct"; op NULL: any operator of the domain "" */
@@ -39,7 +41,8 @@ struct fy_impl {
     /* Layouts wanted for the inputs (in[i], as many as the node has; preset to FY_PLAIN) and given for output 0. NULL: all plain. */
     void (*layouts)(const fy_site *s, fy_layout *in, fy_layout *out);
     /* Does the step of `n` compute nodes before it as well? They go into c, in any order, with the values that the step reads then and the
-     * step's data. Asked for every node before there are steps; where it says yes, can() is not asked. NULL: never. */
+     * step's data. Asked for every node before there are steps; where it says yes, can() is not asked, and layouts(), which then sees no layouts,
+     * is about the step's inputs; a step with layouts() is dropped where the sizes of a node in it are not known beforehand. NULL: never. */
     bool (*cover)(const fy_node *n, fy_cover *c, fy_arena *a);
     /* Takes `next`, the only user of the step's output, into the step; false if not. *other: the value that next reads besides, as
      * one more input of the step, or NULL. NULL: never. */
@@ -50,8 +53,9 @@ struct fy_impl {
     uint32_t flags;
 };
 enum {
-    FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes: shares its buffer, run does nothing */
+    FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes, or a part of it (fy_step.part): shares its buffer, run does nothing */
     FY_IMPL_BYTES = 4,                   /* input 0 is only copied from, as bytes: a constant may lie anywhere in its file, aligned or not */
+    FY_IMPL_ALIKE = 8,                   /* all outputs have the layout that layouts() gives for the first */
     FY_IMPL_INPLACE = 2                  /* output 0 may take the buffer of any input of the same size that ends here */
 };
 
@@ -69,6 +73,7 @@ struct fy_step {
     fy_epilogue    epilogue;             /* what fuse() collected; pointers are set by run */
     int            bias_in, add_in;      /* inputs that hold the epilogue's operands; -1: none */
     void          *data;                 /* prepare()'s */
+    int64_t        part;                 /* ALIAS: output 0 begins this many times its size into input 0; below 0: from the end */
     int            index;
     bool           sized;                /* as the site had it */
 };

@@ -139,7 +139,10 @@ bool fy_packed_key(fy_plan *p) {
     add(&k, id, nid);
     add_str(&k, fy_isa_name(kern->isa));
     add_i64(&k, kern->gemm_nr);
+    add_i64(&k, kern->int8_nr);
+    add_i64(&k, kern->bf16_bytes);
     add_i64(&k, p->o.exact);
+    add_i64(&k, p->o.bf16);
     fy_model_print(&k.text, p->m, 0);    /* nodes, attributes, types; constants by their contents below */
     for (int64_t i = 0; i < p->steps.n; i++) add_step(&k, p->steps.at[i]);
     fy_packed *out = &p->packed;

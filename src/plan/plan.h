@@ -15,7 +15,7 @@ typedef struct fy_plan_options {
     fy_pool              *pool;          /* packs weights; NULL: the caller alone */
     const char           *cache;         /* folder for files of packed weights; NULL or "": none */
     const fy_model       *source;        /* the model whose mapped files constants point into, or NULL */
-    bool                  exact;
+    bool                  exact, bf16;
     bool                  lean;          /* little memory rather than speed: no second copy of a weight that can be read where it is, none that grows */
 } fy_plan_options;
 

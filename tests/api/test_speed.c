@@ -34,6 +34,22 @@ static void test_bench(void **state) {
     ferry_report_free(r);
 }
 
+static void test_precision(void **state) {
+    (void)state;
+    ferry_report *r;
+    ferry_error e;
+    assert_int_equal(ASK(ferry_bench, &r, &e, {"seconds", "0"}, {"precision", "bf16"}), FERRY_OK);
+    assert_non_null(strstr(ferry_report_json(r), "precision bf16"));
+    ferry_report_free(r);
+    assert_int_equal(ASK(ferry_bench, &r, &e, {"seconds", "0"}, {"precision", "fp8"}), FERRY_USAGE);
+    assert_non_null(strstr(e.text, "neither f32 nor bf16"));
+    assert_int_equal(ASK(ferry_bench, &r, &e, {"seconds", "0"}, {"engine", "reference"}, {"precision", "bf16"}), FERRY_USAGE);
+    assert_non_null(strstr(e.text, "computes in f32"));
+    assert_int_equal(ASK(ferry_profile, &r, &e, {"seconds", "0"}, {"precision", "bf16"}), FERRY_OK);
+    assert_non_null(strstr(ferry_report_json(r), "matmul.bf16"));
+    ferry_report_free(r);
+}
+
 static void test_errors(void **state) {
     (void)state;
     static const struct { ferry_option o; int kind; const char *part; } table[] = {
@@ -94,7 +110,7 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bench), cmocka_unit_test(test_errors), cmocka_unit_test(test_profile), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_bench), cmocka_unit_test(test_precision), cmocka_unit_test(test_errors), cmocka_unit_test(test_profile), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }

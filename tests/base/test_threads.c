@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_threads.c - every piece is run once; quotas of control groups. */
+ * test_threads.c - every piece is run once; pools that share workers, from several threads and after fork; quotas of control groups. */
 #include "test.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/os.h"
@@ -81,6 +82,74 @@ static void callers_share_a_pool(void **state) {
     fy_pool_free(shared);
 }
 
+static _Atomic int inside_now, inside_most;
+static void count_inside(void *arg, int64_t begin, int64_t end) {
+    int now = atomic_fetch_add(&inside_now, 1) + 1, most = atomic_load(&inside_most);
+    while (now > most && !atomic_compare_exchange_weak(&inside_most, &most, now)) {}
+    mark(arg, begin, end);
+    atomic_fetch_sub(&inside_now, 1);
+}
+
+/* Opens and ends pools of its own all the while: workers come and go. */
+static void *opener(void *arg) {
+    tally *t = arg;
+    for (int i = 0; i < 200; i++) {
+        fy_pool *p = fy_pool_new(1 + i % 6);
+        if (!p) abort();
+        for (int k = 0; k < 20; k++) fy_for(p, N, 100, mark, t);
+        fy_pool_free(p);
+    }
+    return NULL;
+}
+
+static void pools_share_workers(void **state) {
+    (void)state;
+    static tally t[4], c;
+    pthread_t thread[4];
+    for (int i = 0; i < 4; i++) {
+        t[i].grain = 100;
+        assert_int_equal(pthread_create(&thread[i], NULL, opener, &t[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        for (int k = 0; k < N; k++) assert_int_equal(t[i].count[k], 4000);
+        assert_int_equal(t[i].too_long, 0);
+    }
+    fy_pool *large = fy_pool_new(8), *small = fy_pool_new(2);          /* no more than its own number, though there are workers */
+    c.grain = 1;
+    for (int i = 0; i < 200; i++) fy_for(small, 64, 1, count_inside, &c);
+    assert_true(inside_most <= 2);
+    fy_pool_free(large);
+    check(small, N, 7);
+    fy_pool_free(small);
+}
+
+/* The child has no workers: it starts its own, and ends with them. */
+static void pool_survives_fork(void **state) {
+    (void)state;
+#ifdef __SANITIZE_THREAD__                                             /* it lets no child start threads */
+    skip();
+#endif
+    fy_pool *p = fy_pool_new(4);
+    check(p, N, 3);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        check(p, N, 3);
+        fy_pool *q = fy_pool_new(6);
+        bool good = q && fy_pool_threads(q) == 6;
+        check(q, N, 3);
+        fy_pool_free(q);
+        fy_pool_free(p);
+        _exit(good ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    check(p, N, 3);
+    fy_pool_free(p);
+}
+
 static void pool_survives_failures(void **state) {
     (void)state;
     fy_os_fail_at(0, false);
@@ -135,7 +204,7 @@ static void quotas_bound_the_cores(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_piece_runs_once), cmocka_unit_test(callers_share_a_pool), cmocka_unit_test(pool_survives_failures),
+        cmocka_unit_test(each_piece_runs_once), cmocka_unit_test(callers_share_a_pool), cmocka_unit_test(pools_share_workers), cmocka_unit_test(pool_survives_fork), cmocka_unit_test(pool_survives_failures),
         cmocka_unit_test(quotas_bound_the_cores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

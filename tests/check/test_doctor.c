@@ -6,7 +6,7 @@
 
 #include "check/check.h"
 
-static const fy_facts machine = {.torch = "2.7.0+cu126", .torch_cuda = "12.6", .cuda = "11.8.0", .cudnn = "9.5.1", .driver = "12.8", .ort = "1.19.2",
+static const fy_facts machine = {.torch = "2.7.0+cu126", .torch_cuda = "12.6", .cuda = "11.8.0", .cudnn = "9.5.1", .driver = "12.8", .ort = "1.19.2", .openvino = "2026.4.1",
     .memory = 16e9, .shm = 64.0 * 1024 * 1024, .cores = 8, .gpus = 2};
 
 static void test_requirements(void **state) {
@@ -14,7 +14,7 @@ static void test_requirements(void **state) {
         {"torch", 1}, {"torch==2.7.0", 1}, {"torch==2.7", 1}, {"torch=2.7.0", 1}, {"torch==2.7.1", 0}, {"torch>=2.7", 1}, {"torch>=2.10", 0}, {"torch<2.10", 1}, {"torch<=2.7.0", 1},
         {"torch>2.7.0", 0}, {"torch>2.6.9", 1}, {"torch!=2.7.0", 0}, {"torch!=2.6", 1}, {"torch==2.7.0+cu126", 1}, {"torch==2.7.0+cu118", 0}, {"torch!=2.7.0+cu118", 1}, {"torch == 2.7.0", 1},
         {" torch >= 2", 1}, {"cuda>=11.8", 1}, {"cuda==12.6", 1}, {"cuda>=13", 0}, {"cudnn>=9", 1}, {"cudnn>=9.10", 0}, {"nccl", 0}, {"nccl>=2", 0}, {"nccl!=2", 0}, {"driver>=12.6", 1},
-        {"onnxruntime>=1.17", 1}, {"onnxruntime<1.2", 0}, {"shm>=64m", 1}, {"shm>=65m", 0}, {"shm>=8g", 0}, {"shm>=8gb", 0}, {"shm>=65536k", 1}, {"shm==67108864", 1}, {"shm<1G", 1},
+        {"onnxruntime>=1.17", 1}, {"onnxruntime<1.2", 0}, {"openvino>=2023.1", 1}, {"shm>=64m", 1}, {"shm>=65m", 0}, {"shm>=8g", 0}, {"shm>=8gb", 0}, {"shm>=65536k", 1}, {"shm==67108864", 1}, {"shm<1G", 1},
         {"shm>=0.0625g", 1}, {"memory>=8g", 1}, {"memory>=1t", 0}, {"memory", 1}, {"cores", 1}, {"cores>=8", 1}, {"cores>8", 0}, {"cores!=4", 1}, {"gpus", 1}, {"gpus>=2", 1}, {"gpus==1", 0}, {"gpus<=2", 1},
         {"torch==", -1}, {"torch>=", -1}, {"torch=>2.7", -1}, {"torch!2", -1}, {"torch==x", -1}, {"torch==2.7 .0 rc$", -1}, {"tensorflow", -1}, {"", -1}, {">=2", -1}, {"shm>=x", -1}, {"shm>=8x", -1},
         {"shm>=-1", -1}, {"shm>=8gg", -1}, {"cores>=", -1}, {"cores>=two", -1}, {"torchaudio>=2", -1}, {"cores>=4 8", 0}};

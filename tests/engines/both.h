@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * both.h - a model given as text, run by our engine and by the reference kernels at several sizes of its symbol `n`, one after the other in one
- * session; equal up to the rounding of f32 sums, and the inputs as they were. The kernels' instruction set comes from FERRY_CPU; test programs
+ * session; integers equal, floats up to the rounding of f32 sums, halves up to one unit, and the inputs as they were. The kernels' instruction set comes from FERRY_CPU; test programs
  * set it and run everything once for each. */
 #ifndef TESTS_ENGINES_BOTH_H
 #define TESTS_ENGINES_BOTH_H
@@ -55,8 +55,9 @@ static bool both_equal(const fy_tensor *a, const fy_tensor *b, int64_t i) {
         const fy_str *s = (const fy_str *)a->data + i, *t = (const fy_str *)b->data + i;
         return s->n == t->n && !memcmp(s->at, t->at, s->n);
     }
-    double x = fy_get_f64(a, i), y = fy_get_f64(b, i);
-    return x == y || fabs(x - y) <= 2e-5 * (1 + fabs(y)) || (isnan(x) && isnan(y));
+    double x = fy_get_f64(a, i), y = fy_get_f64(b, i), unit = a->dtype == FERRY_FLOAT16 ? 0x1p-10 : a->dtype == FERRY_BFLOAT16 ? 0x1p-7 : 2e-5;
+    if (x == y || (isnan(x) && isnan(y))) return true;
+    return fy_dtype_float(a->dtype) && fabs(x - y) <= unit * ((unit > 2e-5 ? 1e-2 : 1) + fabs(y));
 }
 
 static void both_same(const fy_rval *a, const fy_rval *b, const char *body, int64_t n) {
@@ -92,7 +93,7 @@ static void both_at(const char *body, const int64_t *sizes, int nsizes) {
     both_close(&ref);
 }
 
-static void both(const char *body) { both_at(body, (const int64_t[]){3, 1, 5, 19, 64, 3}, 6); }
+static inline void both(const char *body) { both_at(body, (const int64_t[]){3, 1, 5, 19, 64, 3}, 6); }
 
 /* Every test for each instruction set, in a process of its own: which one is used is found out once. */
 static int both_main(const struct CMUnitTest *tests, size_t n, const char *name) {

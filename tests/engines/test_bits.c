@@ -119,17 +119,15 @@ static void test_fixtures(void **state) {
 
 /* ---- single layers --------------------------------------------------------------------------------------------------------- */
 
-/* Weights made of sines: folded to constants when the model is compiled. */
-#define WEIGHTS(name, count, dims) \
-    name "_s = Constant <value_ints = [" dims "]> () " name "_0 = Constant <value = float {0}> () " name "_n = Constant <value = float {" count "}> () " name "_1 = Constant <value = float {1}> () " \
-    name "_r = Range (" name "_0, " name "_n, " name "_1) " name "_f = Sin (" name "_r) " name " = Reshape (" name "_f, " name "_s) "
-
 static const char *const layers[] = {
     "(float[N, 24, 23, 19] x) => (y) { " WEIGHTS("w", "8640", "40, 24, 3, 3") "y = Conv <pads = [1, 1, 1, 1]> (x, w) }",                       /* Winograd */
     "(float[N, 24, 9, 9] x) => (y) { " WEIGHTS("w", "8640", "40, 24, 3, 3") "c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w) y = Relu (c) }",
     "(float[N, 40, 7, 7] x) => (y) { " WEIGHTS("w", "2680", "67, 40, 1, 1") "c = Conv (x, w) y = Mish (c) }",
     "(float[N, 3, 31, 29] x) => (y) { " WEIGHTS("w", "4704", "32, 3, 7, 7") "c = Conv <pads = [3, 3, 3, 3], strides = [2, 2]> (x, w) y = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (c) }",
     "(float[N, 37, 13, 13] x) => (y) { " WEIGHTS("w", "333", "37, 1, 3, 3") "c = Conv <group = 37, pads = [1, 1, 1, 1]> (x, w) y = HardSwish (c) }",
+    "(float[N, 24, 37, 36] x) => (y) { " WEIGHTS("w", "1200", "50, 24, 1, 1") WEIGHTS("d", "450", "50, 1, 3, 3") "a = Conv (x, w) b = HardSwish (a) c = Conv <group = 50, pads = [1, 1, 1, 1]> (b, d) "
+    "g = GlobalAveragePool (c) s = Sigmoid (g) y = Mul (c, s) }",                                                                              /* pointwise and depthwise in one */
+    "(float[N, 64, 7, 7] x) => (y) { " WEIGHTS("w", "44352", "77, 64, 3, 3") "y = Conv <pads = [1, 1, 1, 1]> (x, w) }",                        /* in parts of the reduction */
     "(float[N, 24, 9, 9] x) => (y) { " WEIGHTS("w", "2592", "24, 12, 3, 3") "y = Conv <group = 2> (x, w) }",
     "(float[N, 1100] x) => (y) { " WEIGHTS("w", "108900", "1100, 99") "p = MatMul (x, w) y = Gelu (p) }",                                     /* three pieces of k */
     "(float[N, 29, 65] x) => (y) { " WEIGHTS("w", "17160", "65, 264") "p = MatMul (x, w) y = Softmax (p) }",
@@ -140,11 +138,11 @@ static const char *const layers[] = {
 
 typedef struct rig { fy_model *m; fy_compiled *c; fy_session *s; } rig;
 
-static void rig_open(rig *r, const char *body, int threads) {
+static void rig_open(rig *r, const char *body, int threads, bool bf16) {
     ferry_error e;
     const fy_engine *engine = fy_engine_find("ferry");
     r->m = model_of(body);
-    assert_ok(engine->compile(&r->c, r->m, &(fy_engine_options){.threads = threads}, &e), e);
+    assert_ok(engine->compile(&r->c, r->m, &(fy_engine_options){.threads = threads, .bf16 = bf16}, &e), e);
     assert_ok(engine->session(&r->s, r->c, &e), e);
 }
 
@@ -171,16 +169,16 @@ static void rig_run(rig *r, fy_rval *out, const int *sample, int n) {
     fy_rval_free(&in);
 }
 
-static void check_layer(const char *body) {
+static void check_layer(const char *body, bool bf16) {
     static const int all[BATCH] = {0, 1, 2, 3, 4};
     rig one;
     fy_rval whole = {0}, part = {0};
-    rig_open(&one, body, 1);
+    rig_open(&one, body, 1, bf16);
     rig_run(&one, &whole, all, BATCH);
     size_t bytes = (size_t)fy_count(&whole.t) * sizeof(float), each = bytes / BATCH;
     for (int threads = 1; threads <= 8; threads++) {
         rig r;
-        rig_open(&r, body, threads);
+        rig_open(&r, body, threads, bf16);
         rig_run(&r, &part, all, BATCH);
         if (memcmp(part.t.data, whole.t.data, bytes)) fail_msg("%d threads change bits of %s", threads, body);
         fy_rval_free(&part);
@@ -198,7 +196,10 @@ static void check_layer(const char *body) {
 
 static void test_layers(void **state) {
     (void)state;
-    for (int i = 0; i < FY_COUNT(layers); i++) check_layer(layers[i]);
+    for (int i = 0; i < FY_COUNT(layers); i++) {
+        check_layer(layers[i], false);
+        if (strstr(layers[i], "MatMul")) check_layer(layers[i], true);
+    }
 }
 
 int main(void) {

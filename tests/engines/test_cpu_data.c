@@ -45,6 +45,11 @@ static void test_gather(void **state) {
     ferry_error e;
     both_rig r;
     fy_rval in[2] = {{0}}, out[BOTH_MOST] = {{0}}, *at[2] = {&in[0], &in[1]};
+    /* one index: a view of the part, also where it leaves the run or is written over */
+    both("(float[3,n,5] x) => (a, b) <int64 k = {1}, int64[1] l = {-1}> { a = Gather (x, k) c = Gather (x, l) b = Relu (c) }");
+    both("(float[1,3,n] x) => (b, d) <int64 k = {2}, int64 f = {0}> { a = Gather <axis = 1> (x, k) b = Sigmoid (a) y = Neg (x) c = Gather <axis = 1> (y, f) d = Exp (c) }");
+    both("(float[2,n] x) => (d) <int64 k = {1}, int64[1] z = {0}> { y = Neg (x) a = Gather (y, k) u = Unsqueeze (a, z) c = Exp (u) e = Add (c, y) d = Abs (e) }");
+    both("(float[n,1] x) => (a) <int64 k = {0}> { y = Neg (x) a = Gather (y, k) }");
     both_open(&r, "(float[4,5] x, int64[3] i) => (a) { a = Gather (x, i) }", "ferry");
     both_fill(in, r.m, 4, 0);
     fy_put_i64(&in[1].t, 1, 4);

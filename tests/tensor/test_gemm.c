@@ -72,7 +72,7 @@ static void one_gemm(int64_t m, int64_t n, int64_t k, double alpha, double beta)
         for (int64_t i = 0; i < m; i++)
             for (int64_t j = 0; j < n; j++) {
                 int64_t w = GUARD + i * c.row + j * c.col;
-                double s = dot(&a, &b, i, j, k, !exact && isa > 0);
+                double s = dot(&a, &b, i, j, k, !exact && isa >= FY_ISA_AVX2);
                 put(want, tc, w, beta == 0 ? alpha * s : alpha * s + beta * at(start, tc, w));
             }
         for (int p = 0; p < 3; p++) {
@@ -213,7 +213,7 @@ static void random_conv(int nd, int64_t cin, int64_t cout, int64_t groups, int64
                 for (int64_t p = 0; p < pixels; p++) {
                     int64_t pos[3], rest = p, y = GUARD + b * c.y_batch + o * c.y_channel;
                     for (int i = nd - 1; i >= 0; i--) { pos[i] = rest % c.out[i]; rest /= c.out[i]; y += pos[i] * c.y_dim[i]; }
-                    put(want, c.y_dtype, y, conv_at(&c, b, o / cout, o % cout, pos, !exact && isa > 0));
+                    put(want, c.y_dtype, y, conv_at(&c, b, o / cout, o % cout, pos, !exact && isa >= FY_ISA_AVX2));
                 }
         for (int p = 0; p < 3; p++) {
             ferry_error e;

@@ -206,7 +206,9 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         k.c.x_step[0] = k.c.out[1] * FY_LANES;
     }
     int64_t work_row = k.c.out[1] * d->lanes * blocks * k.c.kernel[0] * k.c.kernel[1] * (d->depthwise ? 1 : x->k->gemm_nr);
+    int64_t together = d->depthwise || !k.c.out[1] ? 1 : (8 * x->k->gemm_mr + k.c.out[1] - 1) / k.c.out[1];      /* rows of 8 tiles: they share the weights in the cache */
     k.rows = 1 + 500000 / (work_row + 1);
+    if (k.rows < together) k.rows = together;
     if (k.rows > k.c.out[0]) k.rows = k.c.out[0];
     k.row_pieces = (k.c.out[0] + k.rows - 1) / k.rows;
     for (int64_t i = 0; i < in->dim[0] && k.c.pixels > 0; i++) {
@@ -228,4 +230,4 @@ static const fy_impl depthwise = {.op = "Conv", .name = "conv.depthwise", .can =
 static const fy_impl first = {.op = "Conv", .name = "conv.first", .can = can_first, .layouts = layouts_first, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
 static const fy_impl direct = {.op = "Conv", .name = "conv.direct", .can = can_direct, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
 
-const fy_impl *const fy_cpu_conv[] = {&depthwise, &first, &fy_cpu_winograd, &direct, NULL};
+const fy_impl *const fy_cpu_conv[] = {&fy_cpu_conv_pair, &fy_cpu_conv_rows, &depthwise, &first, &fy_cpu_winograd, &direct, NULL};

@@ -14,6 +14,6 @@ float *fy_cpu_floats(fy_arena *a, int64_t n);
 /* The bias as `padded` floats, zeros behind it; NULL for none. */
 FY_CHECKED fy_status fy_cpu_pack_bias(float **bias, const fy_value *b, int64_t padded, fy_arena *a, ferry_error *e);
 
-extern const fy_impl fy_cpu_winograd;
+extern const fy_impl fy_cpu_winograd, fy_cpu_conv_pair, fy_cpu_conv_rows;
 
 #endif

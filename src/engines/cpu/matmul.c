@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * matmul.c - MatMul and Gemm with a constant second operand, packed once; bias, residual and activation in the epilogue.
  *   y[.., m, n] = act(a[.., m, k] b[k, n] + bias[n] + add[.., m, n])      f32 */
-#include "engines/cpu/cpu.h"
+#include "engines/cpu/matmul.h"
 
 #include "base/checked.h"
 
@@ -12,13 +12,12 @@
 
 typedef struct packed { float *b; int64_t k, n; fy_tensor in_place; bool trans; } packed;      /* b NULL: packed as it runs */
 
-/* Does a constant b of rank 2 make this a plain product of rows? */
-static const char *can(const fy_site *s) {
+const char *fy_cpu_matmul_can(const fy_site *s) {
     const fy_node *n = s->node;
     const fy_value *a = fy_in(n, 0), *b = fy_in(n, 1), *c = fy_in(n, 2);
     if (!fy_cpu_f32(a) || !fy_cpu_f32(b)) return "not f32";
     if (!b->constant || b->type.rank != 2) return "the second operand is no constant matrix";
-    if (a->type.rank < 2) return "the first operand is a vector";
+    if (a->type.rank < 1) return "the first operand is a number";
     if (strcmp(n->op->name, "Gemm")) return NULL;
     if (fy_attr_i(n, "transA")) return "transA";
     if (fy_attr_f(n, "alpha") != 1 || fy_attr_f(n, "beta") != 1) return "alpha or beta other than 1";
@@ -27,6 +26,8 @@ static const char *can(const fy_site *s) {
     return NULL;
 }
 
+static const char *can(const fy_site *s) { return s->bf16 ? "precision bf16" : fy_cpu_matmul_can(s); }
+
 static bool same_type(const fy_value *a, const fy_value *b) { return fy_cpu_f32(a) && fy_cpu_f32(b) && fy_type_equal(&a->type, &b->type); }
 
 /* The bias of a product: a vector as long as its last axis. */
@@ -34,7 +35,7 @@ static bool is_row(const fy_value *v, const fy_value *y) {
     return fy_cpu_f32(v) && v->type.rank == 1 && y->type.rank >= 1 && v->type.dim[0] == y->type.dim[y->type.rank - 1] && !fy_dim_is(v->type.dim[0], 1);
 }
 
-static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
+bool fy_cpu_matmul_fuse(fy_step *s, const fy_node *next, const fy_value **other) {
     const fy_value *y = s->out[0];
     if (s->epilogue.act) return false;
     if (!*next->op->domain && !strcmp(next->op->name, "Add") && next->nin == 2) {
@@ -68,30 +69,45 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     return FY_OK;
 }
 
-typedef struct work { const fy_step *s; const fy_exec *x; fy_gemm_f32 g; int64_t row_pieces, panel_pieces, rows, panels; } work;
+typedef struct work { const fy_step *s; const fy_exec *x; fy_gemm_f32 g; fy_cpu_pieces p; } work;
+
+fy_cpu_pieces fy_cpu_pieces_of(const fy_exec *x, int64_t m, int64_t n) {
+    fy_cpu_pieces p = {.m = m, .n = n, .all = (n + x->k->gemm_nr - 1) / x->k->gemm_nr, .row_pieces = (m + 223) / 224, .panels = 2048 / x->k->gemm_nr};
+    int threads = fy_pool_threads(x->pool);
+    p.rows = (m + p.row_pieces - 1) / p.row_pieces;
+    while (threads > 1 && p.panels > 1 && p.row_pieces * ((p.all + p.panels - 1) / p.panels) < 3 * threads) p.panels /= 2;
+    p.row_pieces = (m + p.rows - 1) / p.rows;
+    p.panel_pieces = (p.all + p.panels - 1) / p.panels;
+    return p;
+}
+
+void fy_cpu_piece(const fy_cpu_pieces *p, int64_t i, int64_t *row, int64_t *row_end, int64_t *panel, int64_t *panel_end) {
+    *row = i / p->panel_pieces * p->rows;
+    *panel = i % p->panel_pieces * p->panels;
+    *row_end = *row + p->rows < p->m ? *row + p->rows : p->m;
+    *panel_end = *panel + p->panels < p->all ? *panel + p->panels : p->all;
+}
+
+void fy_cpu_finish_piece(const fy_step *s, const fy_exec *x, float *c, int64_t c_row, int64_t n, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end) {
+    int64_t from = panel * x->k->gemm_nr, to = panel_end * x->k->gemm_nr < n ? panel_end * x->k->gemm_nr : n;
+    if (from == 0 && to == n && c_row == n) fy_cpu_finish(s, x, c + row * n, (row_end - row) * n);
+    else
+        for (; s->epilogue.act > FY_ACT_CLAMP && row < row_end; row++) fy_cpu_finish(s, x, c + row * c_row + from, to - from);
+}
 
 static void piece(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
     for (int64_t i = begin; i < end; i++) {
-        int64_t r = i / w->panel_pieces * w->rows, p = i % w->panel_pieces * w->panels, all = (w->g.n + w->x->k->gemm_nr - 1) / w->x->k->gemm_nr;
-        int64_t r_end = r + w->rows < w->g.m ? r + w->rows : w->g.m, p_end = p + w->panels < all ? p + w->panels : all;
+        int64_t r, r_end, p, p_end;
+        fy_cpu_piece(&w->p, i, &r, &r_end, &p, &p_end);
         w->x->k->gemm_f32(&w->g, r, r_end, p, p_end);
-        int64_t from = p * w->x->k->gemm_nr, to = p_end * w->x->k->gemm_nr < w->g.n ? p_end * w->x->k->gemm_nr : w->g.n;
-        for (; w->s->epilogue.act > FY_ACT_CLAMP && r < r_end; r++) fy_cpu_finish(w->s, w->x, w->g.c + r * w->g.c_row + from, to - from);
+        fy_cpu_finish_piece(w->s, w->x, w->g.c, w->g.c_row, w->g.n, r, r_end, p, p_end);
     }
 }
 
-/* As many panels as stay in the second-level cache while rows pass by; fewer where that leaves threads without work. */
 static void multiply(work *w) {
-    int nr = w->x->k->gemm_nr, threads = fy_pool_threads(w->x->pool);
-    int64_t panels = (w->g.n + nr - 1) / nr;
-    w->row_pieces = (w->g.m + 223) / 224;
-    w->rows = (w->g.m + w->row_pieces - 1) / w->row_pieces;
-    w->panels = 128 / nr;
-    while (threads > 1 && w->panels > 1 && w->row_pieces * ((panels + w->panels - 1) / w->panels) < 3 * threads) w->panels /= 2;
-    w->row_pieces = (w->g.m + w->rows - 1) / w->rows;
-    w->panel_pieces = (panels + w->panels - 1) / w->panels;
-    fy_for(w->x->pool, w->row_pieces * w->panel_pieces, 1, piece, w);
+    w->p = fy_cpu_pieces_of(w->x, w->g.m, w->g.n);
+    fy_for(w->x->pool, w->p.row_pieces * w->p.panel_pieces, 1, piece, w);
 }
 
 typedef struct part { const packed *d; float *to; int64_t first, n; int nr; } part;
@@ -157,7 +173,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
 static const char *can_batched(const fy_site *s) {
     const fy_value *a = fy_in(s->node, 0), *b = fy_in(s->node, 1);
     if (!fy_cpu_f32(a) || !fy_cpu_f32(b)) return "not f32";
-    return a->type.rank < 2 || b->type.rank < 2 ? "an operand is a vector" : NULL;
+    return a->type.rank < 1 || b->type.rank < 1 ? "an operand is a number" : NULL;
 }
 
 static bool fuse_batched(fy_step *s, const fy_node *next, const fy_value **other) {
@@ -209,26 +225,29 @@ static void multiply_batches(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* A vector is a row on the left, a column on the right; the result lacks that axis. */
 static fy_status run_batched(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *a = fy_step_in(s, x, 0), *b = fy_step_in(s, x, 1), *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
     fy_tensor *y = fy_step_out(s, x, 0);
-    int nr = x->k->gemm_nr;
-    batch w = {.s = s, .x = x, .a = a->data, .b = b->data, .add = add ? add->data : NULL, .y = y->data, .m = a->dim[a->rank - 2], .n = b->dim[b->rank - 1], .k = a->dim[a->rank - 1],
-               .rank = y->rank - 2};
-    int64_t count = 1;
+    bool row = a->rank == 1, col = b->rank == 1;
+    int nr = x->k->gemm_nr, before_a = row ? 0 : a->rank - 2, before_b = col ? 0 : b->rank - 2;
+    batch w = {.s = s, .x = x, .a = a->data, .b = b->data, .add = add ? add->data : NULL, .y = y->data, .m = row ? 1 : a->dim[a->rank - 2], .n = col ? 1 : b->dim[b->rank - 1],
+               .k = a->dim[a->rank - 1], .rank = before_a > before_b ? before_a : before_b};
+    int64_t count = 1, all;
     w.panels = (w.n + nr - 1) / nr;
     w.each = w.panels * nr * w.k;
     w.b_row = w.n;
     w.b_col = 1;
     for (int i = 0; i < w.rank; i++) {
-        int ia = i - w.rank + a->rank - 2, ib = i - w.rank + b->rank - 2;
+        int ia = i - w.rank + before_a, ib = i - w.rank + before_b;
         w.dim[i] = y->dim[i];
         w.sa[i] = ia >= 0 && a->dim[ia] > 1 ? a->stride[ia] : 0;
         w.sb[i] = ib >= 0 && b->dim[ib] > 1 ? b->stride[ib] : 0;
         count *= y->dim[i];
     }
     if (!count || !w.m || !w.n) return FY_OK;
-    w.packed = fy_exec_scratch(x, (size_t)(count * w.each + 16) * sizeof *w.packed);
+    FY_NEED(e, fy_mul_i64(&all, count, w.each) && fy_mul_i64(&all, all, (int64_t)sizeof(float)) && all <= x->max_bytes, LIMIT, "%lld products with %lld x %lld values", (long long)count, (long long)w.k, (long long)w.n);
+    w.packed = fy_exec_scratch(x, (size_t)all + 64);
     FY_NOMEM(e, w.packed);
     w.row_pieces = (w.m + 223) / 224;
     w.rows = (w.m + w.row_pieces - 1) / w.row_pieces;
@@ -239,7 +258,7 @@ static fy_status run_batched(const fy_step *s, fy_exec *x, ferry_error *e) {
 }
 
 static const fy_impl batched = {.op = "MatMul", .name = "matmul.batched", .can = can_batched, .fuse = fuse_batched, .run = run_batched};
-static const fy_impl matmul = {.op = "MatMul", .name = "matmul.packed", .can = can, .fuse = fuse, .prepare = prepare, .run = run};
-static const fy_impl gemm = {.op = "Gemm", .name = "gemm.packed", .can = can, .fuse = fuse, .prepare = prepare, .run = run};
+static const fy_impl matmul = {.op = "MatMul", .name = "matmul.packed", .can = can, .fuse = fy_cpu_matmul_fuse, .prepare = prepare, .run = run};
+static const fy_impl gemm = {.op = "Gemm", .name = "gemm.packed", .can = can, .fuse = fy_cpu_matmul_fuse, .prepare = prepare, .run = run};
 
-const fy_impl *const fy_cpu_matmul[] = {&matmul, &gemm, &batched, NULL};
+const fy_impl *const fy_cpu_matmul[] = {&matmul, &gemm, &fy_cpu_matmul_bf16, &fy_cpu_gemm_bf16, &batched, &fy_cpu_gemm_general, NULL};

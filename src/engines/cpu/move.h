@@ -10,10 +10,11 @@ typedef struct fy_moving { const char *x; char *y; int rank; int64_t dim[FY_MAX_
 void fy_move(fy_moving *m, fy_pool *pool);
 /* n elements of `bytes` bytes set to the one at x. */
 void fy_fill(void *y, const void *x, int64_t n, int bytes);
+int fy_cpu_number(fy_dtype t);           /* its place in the table of loops; -1: none */
 bool fy_movable(const fy_value *v);      /* elements of 1, 2, 4 or 8 bytes, no strings */
 
-/* An output and up to 3 operands broadcast to it: neighbouring axes merged; along the last one each operand steps by 0 or 1. */
-#define FY_SPAN 3
+/* An output and up to 8 operands broadcast to it: neighbouring axes merged; along the last one each operand steps by 0 or 1. */
+#define FY_SPAN 8
 typedef struct fy_span {
     int     n, rank;
     int64_t dim[FY_MAX_RANK], step[FY_SPAN][FY_MAX_RANK];

@@ -105,16 +105,19 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     return st;
 }
 
-typedef struct job { const fy_kernels *k; fy_gemm_f32 g; } job;
+typedef struct job { const fy_kernels *k; fy_gemm_f32 g; int64_t last; } job;
 
+/* last >= 0: panels are taken from the last one down. */
 static void panels(void *arg, int64_t begin, int64_t end) {
     const job *j = arg;
-    j->k->gemm_f32(&j->g, 0, j->g.m, begin, end);
+    if (j->last < 0) j->k->gemm_f32(&j->g, 0, j->g.m, begin, end);
+    else
+        for (int64_t i = begin; i < end; i++) j->k->gemm_f32(&j->g, 0, j->g.m, j->last - i, j->last - i + 1);
 }
 
-/* c[m, n] = a[m, k] b + bias + add */
-static void product(const fy_exec *x, float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k, const float *bias, const float *add) {
-    job j = {.k = x->k, .g = {.a = a, .b = b, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n, .e = {.bias = bias, .add = add}}};
+/* c[m, n] = a[m, k] b + bias + add. Every other step goes through b backwards: what the cache still has of it, if not all, comes first. */
+static void product(const fy_exec *x, float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k, const float *bias, const float *add, bool back) {
+    job j = {.k = x->k, .last = back ? (n + x->k->gemm_nr - 1) / x->k->gemm_nr - 1 : -1, .g = {.a = a, .b = b, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n, .e = {.bias = bias, .add = add}}};
     int64_t all = (n + x->k->gemm_nr - 1) / x->k->gemm_nr;
     if (m && n) fy_for(x->pool, all, 1 + 65536 / (m * (k + 1) * x->k->gemm_nr), panels, &j);
 }
@@ -143,10 +146,10 @@ typedef struct state { float *xw, *gates, *h, *c, *t; int64_t steps, batch; cons
 static int64_t valid_of(const state *q, int64_t b) { return q->len ? fy_get_i64(q->len, b) : q->steps; }
 
 /* GRU's gates stand in two parts, z and r together [batch, 2 H], then candidates [batch, H]. */
-static void gru_step(const net *d, const side *w, state *q, fy_exec *x, const float *xw, float *candidate) {
+static void gru_step(const net *d, const side *w, state *q, fy_exec *x, const float *xw, float *candidate, bool odd) {
     const fy_kernels *k = x->k;
     int64_t h = d->hidden, g = 3 * h, wide = d->after ? g : 2 * h;
-    product(x, q->gates, q->h, w->r, q->batch, wide, h, NULL, NULL);
+    product(x, q->gates, q->h, w->r, q->batch, wide, h, NULL, NULL, odd);
     for (int64_t b = 0; b < q->batch; b++) {
         float *v = q->gates + b * wide;
         const float *from = xw + b * g;
@@ -159,7 +162,7 @@ static void gru_step(const net *d, const side *w, state *q, fy_exec *x, const fl
             k->binary[FY_ADD](c, c, from + 2 * h, h, 0);
         } else k->binary[FY_MUL](q->t + b * h, v + h, q->h + b * h, h, 0);
     }
-    if (!d->after) product(x, candidate, q->t, w->candidate, q->batch, h, h, NULL, NULL);
+    if (!d->after) product(x, candidate, q->t, w->candidate, q->batch, h, h, NULL, NULL, odd);
     for (int64_t b = 0; b < q->batch && !d->after; b++) k->binary[FY_ADD](candidate + b * h, candidate + b * h, xw + b * g + 2 * h, h, 0);
 }
 
@@ -169,7 +172,7 @@ static void direction(const net *d, int i, state *q, fy_exec *x, const fy_tensor
     int64_t h = d->hidden, g = d->gates * h, wide = d->kind == GRU && !d->after ? 2 * h : g;
     bool back = i == 1 || d->first;
     float *row = q->t + q->batch * h, *candidate = row + q->batch * g, *out = y ? y->data : NULL;
-    product(x, q->xw, in, w->w, q->steps * q->batch, g, d->in, w->bias, NULL);
+    product(x, q->xw, in, w->w, q->steps * q->batch, g, d->in, w->bias, NULL, false);
     for (int64_t s = 0; s < q->steps; s++) {
         const float *xw = q->xw + (back ? q->steps - 1 - s : s) * q->batch * g;
         if (q->len) {                                        /* rows of different length are at different steps */
@@ -180,8 +183,8 @@ static void direction(const net *d, int i, state *q, fy_exec *x, const fy_tensor
             }
             xw = row;
         }
-        if (d->kind == GRU) gru_step(d, w, q, x, xw, candidate);
-        else product(x, q->gates, q->h, w->r, q->batch, g, h, NULL, xw);
+        if (d->kind == GRU) gru_step(d, w, q, x, xw, candidate, s % 2);
+        else product(x, q->gates, q->h, w->r, q->batch, g, h, NULL, xw, s % 2);
         for (int64_t b = 0; b < q->batch; b++) {
             int64_t valid = valid_of(q, b), t = back ? valid - 1 - s : s;
             float *state_h = q->h + b * h, *v = q->gates + b * wide;

@@ -38,9 +38,7 @@ static float attention_row(float *s, const fy_attention_row *r) {
         for (int k = 0; k < left; k++) last[k] = s[i + k];
         m = fv_nan_max(fv_load(last), m);
     }
-    float lane[16], top = -__builtin_inff();
-    fv_store(lane, m);
-    for (int k = 0; k < 16; k++) top = lane[k] > top || lane[k] != lane[k] ? lane[k] : top;
+    float top = mv_any(fv_isnan(m)) ? __builtin_nanf("") : fv_hmax(m);
     if (top == -__builtin_inff()) {                          /* nothing to look at */
         float x = r->empty_nan ? __builtin_nanf("") : 0.0f;
         for (int64_t k = 0; k < r->n; k++) s[k] = x;

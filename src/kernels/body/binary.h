@@ -28,6 +28,11 @@ BINARY_BODY(binary_div, fv_div(p, q))
 BINARY_BODY(binary_max, fv_nan_max(p, q))
 BINARY_BODY(binary_min, fv_nan_min(p, q))
 
+static void scale_c16(float *y, const float *x, const float *scale, int64_t n) {
+    fv s = fv_load(scale);
+    for (int64_t i = 0; i < n; i++) fv_store(y + i * 16, fv_mul(fv_load(x + i * 16), s));
+}
+
 static void pool_max_c16(float *y, const float *x, int64_t rows, int64_t cols, int64_t row) {
     fv m = fv_load(x);
     for (int64_t i = 0; i < rows; i++)

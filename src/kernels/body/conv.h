@@ -4,12 +4,20 @@
  * reduction; weights are packed in the order in which it goes: group of output blocks, input block, tap, input channel, output lane.
  * Source of the scheme: Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures", 2018. */
 
-typedef struct conv_place { const float *x, *w, *bias, *add; float *y; int64_t step; bool second; } conv_place;
+/* What a tile needs besides its place. It goes over `blocks` input blocks; sums of a part of the reduction wait in y (first, last: is it the
+ * first, the last part?). `ahead`: weights of the next part, fetched on the way by `ahead_step` for each input channel. */
+typedef struct conv_place { const float *x, *w, *bias, *add, *ahead; float *y; int64_t step, ahead_step, blocks; bool first, last; } conv_place;
 
-#define CONV_BEGIN(i) fv s##i = fv_zero(); GEMM_SECOND(fv t##i = fv_zero();)
-#define CONV_STEP(i) if (ROWS > i) { fv a = fv_set1(x[i * step]); s##i = fv_fma(a, w0, s##i); GEMM_SECOND(t##i = fv_fma(a, w1, t##i);) }
+#if GEMM_NV == 2
+#define CONV_SECOND(x) if (TWO) { x }
+#else
+#define CONV_SECOND(x)
+#endif
+#define CONV_BEGIN(i) fv s##i = fv_zero(), t##i = s##i; if (ROWS > i && !p->first) { s##i = fv_load(p->y + i * 16); CONV_SECOND(t##i = fv_load(p->y + c->y_block + i * 16);) }
+#define CONV_STEP(i) if (ROWS > i) { fv a = fv_set1((i < HALF ? x : below)[i * step]); s##i = fv_fma(a, w0, s##i); CONV_SECOND(t##i = fv_fma(a, w1, t##i);) }
 #define CONV_END(i) if (ROWS > i) { conv_put(c, p->y + i * 16, p->add ? p->add + i * 16 : NULL, p->bias, s##i); \
-    GEMM_SECOND(if (p->second) conv_put(c, p->y + c->y_block + i * 16, p->add ? p->add + c->y_block + i * 16 : NULL, p->bias ? p->bias + 16 : NULL, t##i);) }
+    CONV_SECOND(conv_put(c, p->y + c->y_block + i * 16, p->add ? p->add + c->y_block + i * 16 : NULL, p->bias ? p->bias + 16 : NULL, t##i);) (void)t##i; }
+#define CONV_WAIT(i) if (ROWS > i) { fv_store(p->y + i * 16, s##i); CONV_SECOND(fv_store(p->y + c->y_block + i * 16, t##i);) }
 
 FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const float *bias, fv x) {
     if (bias) x = fv_add(x, fv_load(bias));
@@ -18,77 +26,117 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
     fv_store(y, x);
 }
 
-FY_INLINE void conv_rows(const int ROWS, const fy_conv_c16 *c, const conv_place *p) {
+/* TWO: both blocks of the group are there. From pixel HALF on a tile goes on in the next row. */
+FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const fy_conv_c16 *c, const conv_place *p) {
     GEMM_ROWS(CONV_BEGIN)
-    const float *w = p->w;
-    const int64_t step = p->step;
-    for (int64_t b = 0; b < c->in_blocks; b++)
+    const float *w = p->w, *ahead = p->ahead;
+    const int64_t step = p->step, ahead_step = p->ahead_step;
+    (void)TWO;
+    for (int64_t b = 0; b < p->blocks; b++)
         for (int64_t i = 0; i < c->kernel[0]; i++)
             for (int64_t j = 0; j < c->kernel[1]; j++) {
-                const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1];
-                for (int64_t k = 0; k < c->lanes; k++, x++, w += GEMM_NR) {
-                    fv w0 = fv_load(w);
-                    GEMM_SECOND(fv w1 = fv_load(w + 16);)
+                const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1], *below = HALF < ROWS ? x + c->x_step[0] - HALF * step : x;
+                for (int64_t k = 0; k < c->lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) {
+                    fv w0 = fv_load(w), w1 = w0;
+                    CONV_SECOND(w1 = fv_load(w + 16);)
+                    __builtin_prefetch(ahead);
                     GEMM_ROWS(CONV_STEP)
+                    (void)w1;
                 }
             }
-    GEMM_ROWS(CONV_END)
+    if (p->last) { GEMM_ROWS(CONV_END) }
+    else { GEMM_ROWS(CONV_WAIT) }
 }
 
-#define CONV_CASE(i) case i + 1: conv_rows(i + 1, c, p); break;
-static void conv_tile(int rows, const fy_conv_c16 *c, const conv_place *p) {
-    switch (rows) { GEMM_ROWS(CONV_CASE) default: break; }
+#define CONV_ONE(i) case i + 1: conv_rows(i + 1, i + 1, false, c, p); break;
+#define CONV_TWO(i) case i + 1: conv_rows(i + 1, i + 1, true, c, p); break;
+#define CONV_HALF (GEMM_MR / 2)          /* two rows of as many pixels are one tile */
+static void conv_tile(int rows, bool two, const fy_conv_c16 *c, const conv_place *p) {
+    if (rows > GEMM_MR) conv_rows(2 * CONV_HALF, CONV_HALF, GEMM_NV == 2, c, p);
+    else if (GEMM_NV == 2 && two)
+        switch (rows) { GEMM_ROWS(CONV_TWO) default: break; }
+    else
+        switch (rows) { GEMM_ROWS(CONV_ONE) default: break; }
 }
 
+#define CONV_PART 6144                   /* weights of a part: with the pixels that meet them they stay in the first-level cache */
+
+/* Where several tiles meet the same weights, the reduction goes in parts that stay in the cache from tile to tile, and the next part is fetched
+ * meanwhile: a layer with few pixels and many weights waits for memory otherwise. The order of a sum is the same. */
 static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t row_end) {
-    int64_t first = group * GEMM_NV;
-    conv_place p = {.w = c->w + group * c->w_group, .bias = c->e.bias ? c->e.bias + group * GEMM_NR : NULL, .step = c->x_step[1], .second = first + 1 < c->out_blocks};
-    for (int64_t r = row; r < row_end; r++) {
-        int64_t at = 0, wide = c->pixels - r * c->out[1] < c->out[1] ? c->pixels - r * c->out[1] : c->out[1], tiles = (wide + GEMM_MR - 1) / GEMM_MR;
-        for (int64_t t = 0; t < tiles; t++) {
-            int n = (int)((wide - at) / (tiles - t) + ((wide - at) % (tiles - t) != 0));
-            int64_t y = first * c->y_block + (r * c->out[1] + at) * 16;
-            p.x = c->x + r * c->x_step[0] + at * c->x_step[1];
-            p.y = c->y + y;
-            p.add = c->e.add ? c->e.add + y : NULL;
-            conv_tile(n, c, &p);
-            at += n;
+    int64_t first = group * GEMM_NV, each = c->kernel[0] * c->kernel[1] * c->lanes * GEMM_NR, tiles_row = (c->out[1] + GEMM_MR - 1) / GEMM_MR, all = tiles_row * (row_end - row);
+    bool two = first + 1 < c->out_blocks, pairs = c->out[1] == CONV_HALF && (two || GEMM_NV == 1);
+    if (pairs) all = (all + 1) / 2;
+    int64_t part = all > 1 && each < CONV_PART ? CONV_PART / each : 1;
+    if (all <= 1 || part > c->in_blocks) part = c->in_blocks;
+    conv_place p = {.bias = c->e.bias ? c->e.bias + group * GEMM_NR : NULL, .step = c->x_step[1]};
+    for (int64_t b = 0; b < c->in_blocks || b == 0; b += part) {
+        p.w = c->w + group * c->w_group + b * each;
+        p.blocks = c->in_blocks - b < part ? c->in_blocks - b : part;
+        p.first = b == 0;
+        p.last = b + p.blocks >= c->in_blocks;
+        p.ahead_step = all <= 16 ? (GEMM_NR + all - 1) / all : 0;
+        for (int64_t r = row, seen = 0; r < row_end; r++) {
+            int64_t at = 0, wide = c->pixels - r * c->out[1] < c->out[1] ? c->pixels - r * c->out[1] : c->out[1], tiles = (wide + GEMM_MR - 1) / GEMM_MR;
+            bool both = pairs && r + 1 < row_end && (r + 2) * c->out[1] <= c->pixels;
+            for (int64_t t = 0; t < tiles; t++, seen++) {
+                int n = both ? GEMM_MR + 1 : (int)((wide - at) / (tiles - t) + ((wide - at) % (tiles - t) != 0));
+                int64_t y = first * c->y_block + (r * c->out[1] + at) * 16;
+                p.x = c->x + b * c->x_block + r * c->x_step[0] + at * c->x_step[1];
+                p.y = c->y + y;
+                p.add = c->e.add ? c->e.add + y : NULL;
+                p.ahead = p.ahead_step ? p.w + p.blocks * each + seen * (p.blocks * each / GEMM_NR) * p.ahead_step : p.w;
+                conv_tile(n, two, c, &p);
+                at += n;
+            }
+            r += both;
         }
     }
 }
 
-/* One filter for each channel. A tile is 4 pixels of one block; taps run over rows and columns. */
+/* ---- one filter for each channel ---- */
+
+#if GEMM_MR == 14
+#define DEPTH_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define DEPTH_MR 8                       /* pixels of a tile: as many sums wait for themselves as it takes to be busy */
+#elif GEMM_MR == 6
+#define DEPTH_EACH(X) X(0) X(1) X(2) X(3) X(4)
+#define DEPTH_MR 5
+#else
+#define DEPTH_EACH(X) X(0) X(1) X(2) X(3)
+#define DEPTH_MR 4
+#endif
+#define DEPTH_BEGIN(i) fv s##i = bias;
+#define DEPTH_STEP(i) if (PIXELS > i) s##i = fv_fma(fv_load(x + i * step), k, s##i);
+#define DEPTH_END(i) if (PIXELS > i) conv_put(c, y + i * 16, add ? add + i * 16 : NULL, NULL, s##i); else (void)s##i;
+
+/* Pixels of one block and row, from pixel `at` on. x0: the first row where `rows` does not say. */
+FY_INLINE void depth_pixels(const int PIXELS, const fy_conv_c16 *c, const float *w, fv bias, const float *x0, int64_t at, float *y, const float *add) {
+    const int64_t step = c->x_step[1];
+    DEPTH_EACH(DEPTH_BEGIN)
+    for (int64_t i = 0; i < c->kernel[0]; i++) {
+        const float *x = (c->rows ? c->rows[i] : x0 + i * c->tap[0]) + at * step;
+        for (int64_t j = 0; j < c->kernel[1]; j++, x += c->tap[1], w += 16) {
+            fv k = fv_load(w);
+            DEPTH_EACH(DEPTH_STEP)
+        }
+    }
+    DEPTH_EACH(DEPTH_END)
+}
+
+#define DEPTH_CASE(i) case i + 1: depth_pixels(i + 1, c, w, bias, x0, at, y + at * 16, add ? add + at * 16 : NULL); break;
 static void depthwise_c16(const fy_conv_c16 *c, int64_t block, int64_t row, int64_t row_end) {
     const float *w = c->w + block * c->w_group;
-    const int64_t step = c->x_step[1];
     fv bias = c->e.bias ? fv_load(c->e.bias + block * 16) : fv_zero();
+    int64_t tiles = (c->out[1] + DEPTH_MR - 1) / DEPTH_MR;
     for (int64_t r = row; r < row_end; r++) {
-        const float *x0 = c->x + block * c->x_block + r * c->x_step[0];
+        const float *x0 = c->rows ? NULL : c->x + block * c->x_block + r * c->x_step[0];
         float *y = c->y + block * c->y_block + r * c->out[1] * 16;
         const float *add = c->e.add ? c->e.add + block * c->y_block + r * c->out[1] * 16 : NULL;
-        int64_t q = 0;
-        for (; q + 4 <= c->out[1]; q += 4) {
-            fv a = bias, b = bias, d = bias, e = bias;
-            for (int64_t i = 0; i < c->kernel[0]; i++)
-                for (int64_t j = 0; j < c->kernel[1]; j++) {
-                    const float *x = x0 + q * step + i * c->tap[0] + j * c->tap[1];
-                    fv k = fv_load(w + (i * c->kernel[1] + j) * 16);
-                    a = fv_fma(fv_load(x), k, a);
-                    b = fv_fma(fv_load(x + step), k, b);
-                    d = fv_fma(fv_load(x + 2 * step), k, d);
-                    e = fv_fma(fv_load(x + 3 * step), k, e);
-                }
-            conv_put(c, y + q * 16, add ? add + q * 16 : NULL, NULL, a);
-            conv_put(c, y + q * 16 + 16, add ? add + q * 16 + 16 : NULL, NULL, b);
-            conv_put(c, y + q * 16 + 32, add ? add + q * 16 + 32 : NULL, NULL, d);
-            conv_put(c, y + q * 16 + 48, add ? add + q * 16 + 48 : NULL, NULL, e);
-        }
-        for (; q < c->out[1]; q++) {
-            fv a = bias;
-            for (int64_t i = 0; i < c->kernel[0]; i++)
-                for (int64_t j = 0; j < c->kernel[1]; j++)
-                    a = fv_fma(fv_load(x0 + q * step + i * c->tap[0] + j * c->tap[1]), fv_load(w + (i * c->kernel[1] + j) * 16), a);
-            conv_put(c, y + q * 16, add ? add + q * 16 : NULL, NULL, a);
+        for (int64_t t = 0, at = 0; t < tiles; t++) {
+            int n = (int)((c->out[1] - at + tiles - t - 1) / (tiles - t));
+            switch (n) { DEPTH_EACH(DEPTH_CASE) default: break; }
+            at += n;
         }
     }
 }

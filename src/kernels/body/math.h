@@ -68,6 +68,21 @@ FV_MATH fv fv_exp(fv x) {
     return fv_select(fv_isnan(x), x, y);
 }
 
+/* e^x within 2 ulp, for what adds something larger to it or can do with less. */
+FY_INLINE fv fv_exp_near(fv x) {
+    fv n, r = fv_exp_reduce(fv_min(fv_set1(89.0f), fv_max(fv_set1(-104.0f), x)), &n).h;
+    return fv_scale(fv_add(fv_fmx(fv_mul(r, r), fv_exp_poly(r), r), fv_set1(1.0f)), n);
+}
+
+/* x / d for d >= 1 or infinite, within 2 ulp. */
+FY_INLINE fv fv_over(fv x, fv d) {
+#ifdef FV_RECIPROCAL
+    return fv_mul(x, FV_RECIPROCAL(d));
+#else
+    return fv_div(x, d);
+#endif
+}
+
 /* e^x - 1 = u 2^n + (2^n - 1), u = r + r^2 p(r), and n. */
 FV_MATH fv2 fv_exp_less_one(fv x, fv *n) {
     fv2 r = fv_exp_reduce(x, n);

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * conv8.c - Conv over bytes in two spatial axes, in the c16 layout: direct, in groups that are whole blocks, depthwise, and the first layer, whose
+ * few channels are read interleaved, four or eight to a pixel. Padding holds the zero point.
+ *   DequantizeLinear x, w, bias -> Conv -> [Relu, Clip] -> QuantizeLinear [-> DequantizeLinear -> Add -> [Relu] -> QuantizeLinear] */
+#include "engines/cpu/conv.h"
+#include "engines/cpu/qdq.h"
+
+#include "ops/window.h"
+
+#include <string.h>
+
+#define FEW 8                            /* channels up to which interleaving beats blocks of 16 */
+
+enum { DIRECT, FIRST, DEPTHWISE };
+typedef struct conv8 { fy_window win; int how; int64_t cin, cout, conv_groups, groups, lanes, pixel, w_group; } conv8;    /* cin, cout, groups: of one of conv_groups; pixel: bytes of one */
+
+const char *fy_conv8_can(const fy_node *n, fy_bytes *x, fy_weights8 *w) {
+    int64_t d[FY_MAX_RANK], group = fy_attr_i(n, "group");
+    if (!fy_in(n, 0) || fy_in(n, 0)->type.rank != 4) return "not two spatial axes";
+    if (!fy_cpu_f32(fy_outv(n, 0)) || !fy_qdq_from(fy_in(n, 0), x)) return "the input is not dequantised";
+    const char *why = fy_qdq_weights(fy_in(n, 1), 0, w);
+    if (why) return why;
+    if (w->w->type.rank != 4 || !fy_cpu_dims(w->w, d) || d[0] < 1 || d[1] < 1 || d[2] < 1 || d[3] < 1) return "weights without elements";
+    if (d[1] * d[2] * d[3] > 65536) return "sums may leave 32 bits";
+    if (group == 1 || (group == d[0] && d[1] == 1)) return NULL;
+    return group < 1 || d[1] % FY_LANES || d[0] % group || d[0] / group % FY_LANES ? "groups that are no blocks of 16 channels" : NULL;
+}
+
+static const char *const conv_ops[] = {"Conv", NULL};
+
+static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) { return c->sized && fy_layer8_cover(n, conv_ops, fy_conv8_can, c, a); }
+
+static int how_of(const fy_layer8 *d) {
+    int64_t w[4], group = fy_attr_i(d->core, "group");
+    (void)fy_cpu_dims(d->w.w, w);
+    return group > 1 && w[1] == 1 ? DEPTHWISE : group == 1 && w[1] <= FEW ? FIRST : DIRECT;
+}
+
+static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) {
+    const fy_layer8 *d = s->cover->data;
+    in[0] = how_of(d) == FIRST ? FY_PLAIN : FY_C16;
+    if (d->add_in >= 0) in[d->add_in] = FY_C16;
+    *out = FY_C16;
+}
+
+static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
+    const fy_layer8 *d = s->data;
+    return !d->root && fy_cpu_conv_fuse(s, next, other);
+}
+
+/* [group][block][tap][lanes / 4][nr][4], a row of taps over interleaved channels as one tap; depthwise [block][down][across / 4][16][4]. */
+static void pack(const conv8 *d, const fy_tensor *w, uint8_t flip, int nr, int64_t first, int8_t *to, int32_t *sums) {
+    const int64_t kh = d->win.kernel[0], kw = d->win.kernel[1], blocks = d->how == DIRECT ? (d->cin + FY_LANES - 1) / FY_LANES : 1;
+    const bool merged = d->how == FIRST && d->win.dilation[1] == 1;
+    const uint8_t *from = w->data;
+    for (int64_t g = 0; g < d->groups; g++)
+        for (int64_t b = 0; b < blocks; b++)
+            for (int64_t i = 0; i < kh; i++)
+                for (int64_t j = 0; j < (merged || d->how == DEPTHWISE ? 1 : kw); j++)
+                    for (int64_t l = 0; l < d->lanes; l += 4)
+                        for (int o = 0; o < nr; o++)
+                            for (int64_t t = l; t < l + 4; t++, to++) {
+                                int64_t m = g * nr + o, ch = b * FY_LANES + t, col = j;
+                                if (d->how == DEPTHWISE) { ch = 0; col = t; }
+                                else if (d->how == FIRST) { ch = t % d->pixel; col = merged ? t / d->pixel : j; }
+                                bool in = m < d->cout && ch < (d->how == DEPTHWISE ? 1 : d->cin) && col < kw;
+                                *to = in ? (int8_t)(from[(first + m) * w->stride[0] + ch * w->stride[1] + i * w->stride[2] + col * w->stride[3]] ^ flip) : 0;
+                                sums[m] += *to;
+                            }
+}
+
+static fy_status pack_all(fy_layer8 *l, conv8 *d, int nr, fy_plan *p, fy_arena *a, ferry_error *e) {
+    int64_t blocks = d->how == DIRECT ? (d->cin + FY_LANES - 1) / FY_LANES : 1, padded = d->groups * nr, columns = d->cout * d->conv_groups;
+    bool merged = d->how == FIRST && d->win.dilation[1] == 1;
+    d->w_group = blocks * d->win.kernel[0] * (merged || d->how == DEPTHWISE ? 1 : d->win.kernel[1]) * d->lanes * nr;
+    bool filled;
+    int32_t *sums = fy_layer8_room(l, p, d->w_group * d->groups * d->conv_groups, columns + padded, &filled);
+    FY_NOMEM(e, sums);
+    if (!filled) {
+        fy_tensor w;
+        FY_TRY(fy_const_tensor(&w, l->w.w->constant, e));
+        for (int64_t g = 0; g < d->conv_groups; g++) pack(d, &w, l->w.flip, nr, g * d->cout, l->packed + g * d->groups * d->w_group, sums + g * d->cout);
+        fy_tensor_free(&w);
+    }
+    return fy_layer8_pack(l, sums, columns, columns + padded, a, e);
+}
+
+static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+    fy_layer8 *l = s->data;
+    conv8 *d = FY_NEW(a, conv8);
+    int64_t w[4];
+    FY_NOMEM(e, d);
+    (void)fy_cpu_dims(l->w.w, w);
+    FY_TRY(fy_window_read(&d->win, l->core, 2, w + 2, e));
+    d->how = how_of(l);
+    d->conv_groups = d->how == DEPTHWISE ? 1 : fy_attr_i(l->core, "group");
+    d->cin = d->how == DEPTHWISE ? w[0] : w[1];
+    d->cout = w[0] / d->conv_groups;
+    int nr = d->how == DEPTHWISE ? FY_LANES : p->o.kernels->int8_nr;
+    d->groups = (d->cout + nr - 1) / nr;
+    d->pixel = d->how == FIRST ? (d->cin + 3) / 4 * 4 : FY_LANES;
+    d->lanes = d->how == DEPTHWISE ? (w[3] + 3) / 4 * 4 : d->how == FIRST && d->win.dilation[1] == 1 ? d->pixel * w[3] : d->pixel;
+    l->data = d;
+    return pack_all(l, d, nr, p, a, e);
+}
+
+/* ---- running --------------------------------------------------------------------------------------------------------------- */
+
+/* The input with its padding, flipped to u8: [block][h][w][16], or interleaved [h][w][pixel] of a plain one. */
+typedef struct padding { const uint8_t *from; uint8_t *to, zero, flip; int64_t h, w, ph, pw, top, left, pixel, channels; bool interleave; } padding;
+
+static void pad_rows(void *arg, int64_t begin, int64_t end) {
+    const padding *p = arg;
+    for (int64_t r = begin; r < end; r++) {
+        int64_t block = r / p->ph, y = r % p->ph - p->top, n = p->pixel, skip = p->left > 0 ? p->left : 0, cut = p->left < 0 ? -p->left : 0, w = p->w - cut;
+        uint8_t *to = p->to + r * p->pw * n;
+        if (w > p->pw - skip) w = p->pw - skip;
+        if (y < 0 || y >= p->h || w <= 0) {
+            memset(to, p->zero, (size_t)(p->pw * n));
+            continue;
+        }
+        if (p->interleave) {
+            memset(to, p->zero, (size_t)(p->pw * n));
+            for (int64_t c = 0; c < p->channels; c++) {
+                const uint8_t *from = p->from + (c * p->h + y) * p->w + cut;
+                for (int64_t x = 0; x < w; x++) to[(skip + x) * n + c] = from[x] ^ p->flip;
+            }
+            continue;
+        }
+        const uint8_t *from = p->from + ((block * p->h + y) * p->w + cut) * n;
+        memset(to, p->zero, (size_t)(skip * n));
+        if (!p->flip) memcpy(to + skip * n, from, (size_t)(w * n));
+        else
+            for (int64_t i = 0; i < w * n; i++) to[skip * n + i] = from[i] ^ p->flip;
+        memset(to + (skip + w) * n, p->zero, (size_t)((p->pw - skip - w) * n));
+    }
+}
+
+typedef struct work { const fy_step *s; const fy_exec *x; const conv8 *d; fy_product_u8s8 p; int64_t rows, row_pieces, in_group, blocks; int nr; } work;
+
+static int64_t pixels_to(const work *w, int64_t row) { return row * w->p.out[1] < w->p.pixels ? row * w->p.out[1] : w->p.pixels; }
+
+static void piece(void *arg, int64_t begin, int64_t end) {
+    const work *w = arg;
+    const int64_t per = w->d->groups * w->row_pieces;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t g = i / per, group = i % per / w->row_pieces, row = i % w->row_pieces * w->rows, row_end = row + w->rows < w->p.out[0] ? row + w->rows : w->p.out[0];
+        fy_product_u8s8 p = w->p;
+        if (g) {                         /* of a convolution in groups */
+            int64_t at = g * (w->d->cout / FY_LANES) * p.y_block;
+            p.x += g * w->in_group;
+            p.w += g * w->d->groups * w->d->w_group;
+            p.y = (char *)p.y + at * (p.q.put == FY_PUT_F32 ? 4 : 1);
+            if (p.q.add) p.q.add = (const char *)p.q.add + at * (p.q.put == FY_PUT_F32 ? 4 : 1);
+            p.q.start += g * w->d->cout;
+            p.q.scale += g * w->d->cout;
+            if (p.q.bias) p.q.bias += g * w->d->cout;
+        }
+        (w->d->how == DEPTHWISE ? w->x->k->depthwise_u8s8 : w->x->k->product_u8s8)(&p, group, row, row_end);
+        for (int64_t b = group * w->nr / FY_LANES; w->s->epilogue.act > FY_ACT_CLAMP && b < (group + 1) * w->nr / FY_LANES && b * FY_LANES < w->p.columns; b++)
+            fy_cpu_finish(w->s, w->x, (float *)p.y + b * p.y_block + row * p.out[1] * FY_LANES, (pixels_to(w, row_end) - row * p.out[1]) * FY_LANES);
+    }
+}
+
+static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const fy_layer8 *l = s->data;
+    const conv8 *d = l->data;
+    int add_in = l->add_in >= 0 ? l->add_in : s->add_in;
+    const fy_tensor *in = fy_step_in(s, x, 0), *add = add_in >= 0 ? fy_step_in(s, x, add_in) : NULL;
+    fy_tensor *y = fy_step_out(s, x, 0);
+    fy_window win = d->win;
+    const int64_t h = in->dim[2], w = in->dim[3], oh = y->dim[2], ow = y->dim[3], cin = d->cin * d->conv_groups, cout = d->cout * d->conv_groups;
+    const int64_t in_blocks = d->how == FIRST ? 1 : (cin + FY_LANES - 1) / FY_LANES, blocks = d->how == DIRECT ? (d->cin + FY_LANES - 1) / FY_LANES : 1, out_blocks = (cout + FY_LANES - 1) / FY_LANES;
+    fy_window_place(&win, in->dim + 2, y->dim + 2);
+    int64_t ph = (oh - 1) * win.stride[0] + win.dilation[0] * (win.kernel[0] - 1) + 1, pw = (ow - 1) * win.stride[1] + win.dilation[1] * (win.kernel[1] - 1) + 1;
+    if (oh < 1 || ow < 1) return FY_OK;
+    bool copies = d->how != DIRECT || l->x.flip || win.pad[0] || win.pad[1] || ph > h || pw > w;
+    const bool merged = d->how == FIRST && win.dilation[1] == 1;
+    padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .pixel = d->pixel, .channels = d->cin, .interleave = d->how == FIRST, .zero = (uint8_t)l->x.zero, .flip = l->x.flip};
+    if (copies) pad.to = fy_exec_scratch(x, (size_t)(in_blocks * ph * pw * d->pixel) + 128);
+    FY_NEED(e, !copies || pad.to, NOMEM, "out of memory");
+    int64_t row = (copies ? pw : w) * d->pixel, block = (copies ? ph : h) * row;
+    bool flat = !copies && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
+    work k = {.s = s, .x = x, .d = d, .nr = d->how == DEPTHWISE ? FY_LANES : x->k->int8_nr, .in_group = blocks * block,
+              .p = {.w = l->packed, .lanes = d->lanes, .in_blocks = blocks, .kernel = {win.kernel[0], merged ? 1 : win.kernel[1]}, .out = {oh, ow}, .w_group = d->w_group, .pixels = oh * ow,
+                    .x_block = block, .x_step = {win.stride[0] * row, win.stride[1] * d->pixel}, .tap = {win.dilation[0] * row, win.dilation[1] * d->pixel},
+                    .columns = (d->cout + FY_LANES - 1) / FY_LANES * FY_LANES, .y_pixel = FY_LANES, .y_block = oh * ow * FY_LANES, .q = fy_layer8_requant(l, &s->epilogue)}};
+    if (flat) {                          /* one long row, cut where it suits */
+        k.p.out[1] = oh * ow < 196 ? oh * ow : 196;
+        k.p.out[0] = (oh * ow + k.p.out[1] - 1) / k.p.out[1];
+        k.p.x_step[0] = k.p.out[1] * FY_LANES;
+    }
+    int64_t work_row = k.p.out[1] * d->lanes * blocks * k.p.kernel[0] * k.p.kernel[1] * k.nr / (d->how == DEPTHWISE ? 4 : 1);
+    k.rows = 1 + 2000000 / (work_row + 1);
+    if (k.rows > k.p.out[0]) k.rows = k.p.out[0];
+    k.row_pieces = (k.p.out[0] + k.rows - 1) / k.rows;
+    int64_t size = k.p.q.put == FY_PUT_F32 ? 4 : 1, sample = d->how == FIRST ? cin * h * w : in_blocks * FY_LANES * h * w;
+    for (int64_t i = 0; i < in->dim[0]; i++) {
+        k.p.x = (const uint8_t *)in->data + i * sample;
+        k.p.y = (char *)y->data + i * out_blocks * k.p.y_block * size;
+        k.p.q.add = add ? (const char *)add->data + i * out_blocks * k.p.y_block * size : NULL;
+        if (copies) {
+            pad.from = k.p.x;
+            fy_for(x->pool, in_blocks * ph, 1 + 65536 / (pw * d->pixel), pad_rows, &pad);
+            k.p.x = pad.to;
+        }
+        fy_for(x->pool, d->conv_groups * d->groups * k.row_pieces, 1, piece, &k);
+    }
+    return FY_OK;
+}
+
+static const char *no(const fy_site *s) { return fy_qdq_is(s->node, "Conv") ? "not between DequantizeLinear of input and constant symmetric weights" : "no convolution over bytes before it"; }
+
+#define CONV8(var, Op) static const fy_impl var = {.op = Op, .name = "conv.u8s8", .can = no, .cover = cover, .layouts = layouts, .fuse = fuse, .prepare = prepare, .run = run};
+CONV8(quantised, "QuantizeLinear")
+CONV8(plain, "Conv")
+
+const fy_impl *const fy_cpu_conv8[] = {&quantised, &plain, NULL};

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * top.c - TopK of every number, along any axis: the k best so far as a heap with the worst on top, which most elements are compared with and no more;
+ * at the end in order. Elements are ordered by whole numbers made of them: NaN greatest, both zeros equal, the lower index first among equals. */
+#include "engines/cpu/move.h"
+
+#include "base/checked.h"
+
+#include <string.h>
+
+#define CHUNK 256
+
+typedef struct best { uint64_t key; int64_t at; } best;
+
+/* Least first; of equal ones the lower index. */
+static bool after(const best *a, const best *b) { return a->key != b->key ? a->key > b->key : a->at > b->at; }
+
+static void sink(best *h, int64_t n, int64_t i) {
+    for (int64_t c; (c = 2 * i + 1) < n; i = c) {
+        if (c + 1 < n && after(&h[c + 1], &h[c])) c++;
+        if (!after(&h[c], &h[i])) return;
+        best t = h[i];
+        h[i] = h[c];
+        h[c] = t;
+    }
+}
+
+typedef struct work { const fy_loops *l; const char *x; char *y; int64_t *index, n, k, inner, lanes, pieces; best *room; int bytes, number; bool real, natural, down; } work;
+
+/* Greater elements have greater keys; turned where the greatest is wanted first. */
+static void keys_of(uint64_t *key, const work *w, const char *x, int64_t step, int64_t n) {
+    union { double f[CHUNK]; int64_t i[CHUNK]; uint64_t u[CHUNK]; } wide;
+    char dense[CHUNK * 8];
+    const uint64_t top = (uint64_t)1 << 63;
+    if (step != 1) {
+        for (int64_t i = 0; i < n; i++) memcpy(dense + i * w->bytes, x + i * step * w->bytes, (size_t)w->bytes);
+        x = dense;
+    }
+    w->l->cast[w->number][w->real ? FY_NUMBER_F64 : w->natural ? FY_NUMBER_U64 : FY_NUMBER_I64](&wide, x, n);
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t u = wide.u[i];
+        if (w->real) u = wide.f[i] != wide.f[i] ? UINT64_MAX : wide.f[i] == 0 ? top : u & top ? ~u : u | top;
+        else if (!w->natural) u ^= top;
+        key[i] = w->down ? ~u : u;
+    }
+}
+
+static void lane(const work *w, int64_t q, best *h) {
+    int64_t o = q / w->inner, in = q % w->inner, have = 0;
+    const char *x = w->x + (o * w->n * w->inner + in) * w->bytes;
+    uint64_t key[CHUNK];
+    for (int64_t at = 0; at < w->n; at += CHUNK) {
+        int64_t m = w->n - at < CHUNK ? w->n - at : CHUNK;
+        keys_of(key, w, x + at * w->inner * w->bytes, w->inner, m);
+        for (int64_t i = 0; i < m; i++) {
+            if (have < w->k) {
+                h[have++] = (best){key[i], at + i};
+                if (have == w->k)
+                    for (int64_t r = w->k / 2; r-- > 0;) sink(h, w->k, r);
+            } else if (key[i] < h[0].key) {
+                h[0] = (best){key[i], at + i};
+                sink(h, w->k, 0);
+            }
+        }
+    }
+    for (int64_t n = w->k; n-- > 1;) {
+        best t = h[0];
+        h[0] = h[n];
+        h[n] = t;
+        sink(h, n, 0);
+    }
+    for (int64_t j = 0; j < w->k; j++) {
+        int64_t to = (o * w->k + j) * w->inner + in;
+        if (w->y) memcpy(w->y + to * w->bytes, x + h[j].at * w->inner * w->bytes, (size_t)w->bytes);
+        if (w->index) w->index[to] = h[j].at;
+    }
+}
+
+static void some(void *arg, int64_t begin, int64_t end) {
+    const work *w = arg;
+    for (int64_t p = begin; p < end; p++)
+        for (int64_t q = w->lanes * p / w->pieces; q < w->lanes * (p + 1) / w->pieces; q++) lane(w, q, w->room + p * w->k);
+}
+
+static const char *can(const fy_site *s) { return fy_cpu_number(fy_in(s->node, 0)->type.dtype) < 0 ? "another dtype" : fy_in(s->node, 0)->type.rank < 1 ? "a scalar" : NULL; }
+
+static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const fy_tensor *in = fy_step_in(s, x, 0), *k = fy_step_in(s, x, 1);
+    fy_tensor *y = fy_step_out(s, x, 0), *index = fy_step_out(s, x, 1);
+    int axis;
+    int64_t bytes;
+    FY_TRY(fy_axis(&axis, fy_attr_i(s->node, "axis"), in->rank, e));
+    FY_NEED(e, fy_count(k) == 1, SHAPE, "k has %lld elements; it must have one", (long long)fy_count(k));
+    work w = {.l = &x->k->loops, .x = in->data, .y = y ? y->data : NULL, .index = index ? index->data : NULL, .n = in->dim[axis], .k = fy_get_i64(k, 0), .inner = 1, .bytes = fy_elem_bytes(in->dtype),
+              .number = fy_cpu_number(in->dtype), .real = fy_dtype_float(in->dtype), .natural = fy_dtype_class(in->dtype) == FY_CLASS_U, .down = fy_attr_i(s->node, "largest") != 0};
+    FY_NEED(e, w.k >= 0 && w.k <= w.n, VALUE, "k is %lld; axis %d has %lld", (long long)w.k, axis, (long long)w.n);
+    FY_NEED(e, (!y || y->dim[axis] == w.k) && (!index || index->dim[axis] == w.k), SHAPE, "the result is not for k = %lld", (long long)w.k);
+    if (!w.k || !fy_count(in)) return FY_OK;
+    for (int i = axis + 1; i < in->rank; i++) w.inner *= in->dim[i];
+    w.lanes = fy_count(in) / w.n;
+    w.pieces = w.lanes < 16 ? w.lanes : 16;
+    FY_NEED(e, fy_mul_i64(&bytes, w.k, w.pieces * (int64_t)sizeof(best)), LIMIT, "k is %lld", (long long)w.k);
+    w.room = fy_exec_scratch(x, (size_t)bytes);
+    FY_NOMEM(e, w.room);
+    fy_for(x->pool, w.pieces, 1, some, &w);
+    return FY_OK;
+}
+
+static const fy_impl top_k = {.op = "TopK", .name = "heap", .can = can, .run = run};
+
+const fy_impl *const fy_cpu_top[] = {&top_k, NULL};

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * int8.h - products and convolutions of bytes (body, compiled once for each instruction set, and once more with VNNI).
+ * A tile is up to DOT_MR pixels by DOT_NV vectors of 16 columns, its sums in registers over the whole reduction; four neighbouring lanes of x
+ * are one dword, spread to all columns, as the dot products of VNNI take them. No sum saturates on any instruction set. */
+
+#if DOT_MR == 14
+#define DOT_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#elif DOT_MR == 12
+#define DOT_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#elif DOT_MR == 3
+#define DOT_ROWS(X) X(0) X(1) X(2)
+#else
+#define DOT_ROWS(X) X(0)
+#endif
+#if DOT_NV == 2
+#define DOT_SECOND(x) x
+#else
+#define DOT_SECOND(x)
+#endif
+#define DOT_NR (16 * DOT_NV)
+
+FY_INLINE fv dot_clamp(fv x, float lo, float hi) { return fv_min(fv_set1(hi), fv_max(fv_set1(lo), x)); }
+
+/* Sums of 16 columns from `column` on, at element `at` of y; of the pixel with this addend. */
+FY_INLINE void dot_put(const fy_product_u8s8 *p, iv sum, int64_t column, int64_t at, int32_t row) {
+    const fy_requant *q = &p->q;
+    int64_t left = p->columns - column;
+    int n = left < 16 ? (int)left : 16;
+    if (n <= 0) return;
+    sum = iv_add(iv_add(sum, iv_load(q->start + column)), iv_set1(row));
+    if (q->put == FY_PUT_I32) {
+        iv_store_n((int32_t *)p->y + at, sum, n);
+        return;
+    }
+    fv x = fv_mul(iv_to_float(sum), fv_load(q->scale + column));
+    if (q->bias) x = fv_add(x, fv_load(q->bias + column));
+    if (q->put == FY_PUT_F32) {
+        const float *add = q->add;
+        if (add) x = fv_add(x, n < 16 ? fv_load_n(add + at, n) : fv_load(add + at));
+        x = dot_clamp(x, q->lo, q->hi);
+        if (n < 16) fv_store_n((float *)p->y + at, x, n);
+        else fv_store((float *)p->y + at, x);
+        return;
+    }
+    iv r = fv_to_int(dot_clamp(x, q->lo, q->hi));
+    if (q->again) {
+        const uint8_t *add = q->add;
+        x = fv_mul(iv_to_float(r), fv_set1(q->k));
+        if (add) {
+            iv b = iv_xor(n < 16 ? iv_load_u8_n(add + at, n) : iv_load_u8(add + at), iv_set1(q->add_flip));
+            x = fv_add(x, fv_mul(iv_to_float(iv_sub(b, iv_set1(q->add_zero))), fv_set1(q->k_add)));
+        }
+        if (q->add_row) x = fv_add(x, fv_load(q->add_row + column));
+        r = iv_add(fv_to_int(dot_clamp(x, q->lo2, q->hi2)), iv_set1(q->zero2));
+    } else r = iv_add(r, iv_set1(q->zero));
+    if (n < 16) iv_store_u8_n((uint8_t *)p->y + at, r, n);
+    else iv_store_u8((uint8_t *)p->y + at, r);
+}
+
+/* ahead: weights of the next group, fetched meanwhile a line for each step; they are read once in a run and come from far away. */
+typedef struct dot_place { const uint8_t *x; const int8_t *w, *ahead; int64_t column, pixel, y; } dot_place;
+
+FY_INLINE uint32_t dot_lanes(const uint8_t *x, int n) {
+    uint32_t v = 0;
+    for (int i = 0; i < n; i++) v |= (uint32_t)x[i] << 8 * i;
+    return v;
+}
+FY_INLINE uint32_t dot_four(const uint8_t *x) { uint32_t v; __builtin_memcpy(&v, x, sizeof v); return v; }
+
+#define DOT_BEGIN(i) qa s##i = qa_zero(); DOT_SECOND(qa t##i = qa_zero();)
+#define DOT_STEP(i) if (ROWS > i) { qx a = qx_set(dot_four(x + i * step)); s##i = qa_dot(s##i, a, w0); DOT_SECOND(t##i = qa_dot(t##i, a, w1);) }
+#define DOT_LAST(i) if (ROWS > i) { qx a = qx_set(dot_lanes(x + i * step, rest)); s##i = qa_dot(s##i, a, w0); DOT_SECOND(t##i = qa_dot(t##i, a, w1);) }
+#define DOT_END(i) if (ROWS > i) { iv_store(sums + i * DOT_NR, qa_sum(s##i)); DOT_SECOND(iv_store(sums + i * DOT_NR + 16, qa_sum(t##i));) }
+
+/* Whole vectors stored as bytes: what dot_put does, with what does not change from pixel to pixel held in registers. */
+FY_INLINE void dot_bytes(const bool BIAS, const bool AGAIN, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
+    const fy_requant *q = &p->q;
+    const iv start = iv_load(q->start + column), zero = iv_set1(AGAIN ? q->zero2 : q->zero), flip = iv_set1(q->add_flip), add_zero = iv_set1(q->add_zero);
+    const fv scale = fv_load(q->scale + column), bias = BIAS ? fv_load(q->bias + column) : fv_zero(), lo = fv_set1(q->lo), hi = fv_set1(q->hi), lo2 = fv_set1(q->lo2), hi2 = fv_set1(q->hi2);
+    const fv k = fv_set1(q->k), k_add = fv_set1(q->k_add), row = AGAIN && q->add_row ? fv_load(q->add_row + column) : fv_zero();
+    const uint8_t *add = q->add;
+    for (int i = 0; i < rows; i++) {
+        const int64_t to = at + i * p->y_pixel + (i >= from ? jump : 0);
+        fv x = fv_mul(iv_to_float(iv_add(iv_load(sums + i * DOT_NR), start)), scale);
+        if (BIAS) x = fv_add(x, bias);
+        x = fv_min(hi, fv_max(lo, x));
+        if (AGAIN) {
+            x = fv_mul(fv_round(x), k);
+            if (add) x = fv_add(x, fv_mul(iv_to_float(iv_sub(iv_xor(iv_load_u8(add + to), flip), add_zero)), k_add));
+            if (q->add_row) x = fv_add(x, row);
+            x = fv_min(hi2, fv_max(lo2, x));
+        }
+        iv_store_u8((uint8_t *)p->y + to, iv_add(fv_to_int(x), zero));
+    }
+}
+
+#ifdef DOT_STORE_4
+FY_INLINE iv dot_rounded(const bool CLAMP, iv sum, iv start, fv scale, fv lo, fv hi) {
+    fv x = fv_mul(iv_to_float(iv_add(sum, start)), scale);
+    return fv_to_int(CLAMP ? fv_min(hi, fv_max(lo, x)) : x);
+}
+
+/* Pixels of u8 that follow each other in a block, four at a time: storing cuts to the byte's own limits, narrower ones are clamped to. Those left. */
+FY_INLINE int dot_fours(const bool CLAMP, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums) {
+    const fy_requant *q = &p->q;
+    const iv start = iv_load(q->start + column), zero = _mm512_set1_epi16((short)q->zero);
+    const fv scale = fv_load(q->scale + column), lo = fv_set1(q->lo), hi = fv_set1(q->hi);
+    int i = 0;
+    for (; i + 4 <= rows; i += 4, sums += 4 * DOT_NR)
+        iv_store_4((uint8_t *)p->y + at + i * 16, dot_rounded(CLAMP, iv_load(sums), start, scale, lo, hi), dot_rounded(CLAMP, iv_load(sums + DOT_NR), start, scale, lo, hi),
+                   dot_rounded(CLAMP, iv_load(sums + 2 * DOT_NR), start, scale, lo, hi), dot_rounded(CLAMP, iv_load(sums + 3 * DOT_NR), start, scale, lo, hi), zero);
+    return i;
+}
+#endif
+
+/* Without a second quantisation. */
+FY_INLINE void dot_once(const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
+    const fy_requant *q = &p->q;
+    int done = 0;
+#ifdef DOT_STORE_4
+    if (!q->bias && p->y_pixel == 16 && !jump && q->zero >= 0 && q->lo + (float)q->zero >= 0) {
+        if (q->small && q->lo == (float)-q->zero && q->hi == (float)(255 - q->zero)) done = dot_fours(false, p, column, at, rows, sums);
+        else done = dot_fours(true, p, column, at, rows, sums);
+    }
+#endif
+    if (done == rows) return;
+    if (q->bias) dot_bytes(true, false, p, column, at, rows, sums, from, jump);
+    else dot_bytes(false, false, p, column, at + done * p->y_pixel, rows - done, sums + done * DOT_NR, from - done, jump);
+}
+
+/* The sums of a tile: pixels follow each other in y, those from `from` on `jump` elements further. */
+FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
+    const fy_requant *q = &p->q;
+    const bool simple = q->put == FY_PUT_BYTE && !p->row;
+    for (int v = 0; v < DOT_NV; v++, sums += 16) {
+        const int64_t column = at->column + 16 * v, y = at->y + v * p->y_block;
+        if (!simple || column + 16 > p->columns) {
+            for (int i = 0; i < rows; i++) dot_put(p, iv_load(sums + i * DOT_NR), column, y + i * p->y_pixel + (i >= from ? jump : 0), p->row ? p->row[at->pixel + i + (i >= from ? jump / p->y_pixel : 0)] : 0);
+        } else if (q->again) {
+            if (q->bias) dot_bytes(true, true, p, column, y, rows, sums, from, jump);
+            else dot_bytes(false, true, p, column, y, rows, sums, from, jump);
+        } else dot_once(p, column, y, rows, sums, from, jump);
+    }
+}
+
+FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_place *at) {
+    DOT_ROWS(DOT_BEGIN)
+    const int8_t *w = at->w, *ahead = at->ahead ? at->ahead : w;
+    const int64_t step = p->x_step[1], four = p->lanes / 4, line = at->ahead ? 64 : 0;
+    const int rest = (int)(p->lanes % 4);
+    for (int64_t b = 0; b < p->in_blocks; b++)
+        for (int64_t i = 0; i < p->kernel[0]; i++)
+            for (int64_t j = 0; j < p->kernel[1]; j++) {
+                const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1];
+                for (int64_t k = 0; k < four; k++, x += 4, w += 4 * DOT_NR, ahead += line) {
+                    __builtin_prefetch(ahead, 0, 2);
+                    qw w0 = qw_load(w);
+                    DOT_SECOND(qw w1 = qw_load(w + 64);)
+                    DOT_ROWS(DOT_STEP)
+                }
+                if (!rest) continue;
+                qw w0 = qw_load(w);
+                DOT_SECOND(qw w1 = qw_load(w + 64);)
+                DOT_ROWS(DOT_LAST)
+                w += 4 * DOT_NR;
+            }
+    int32_t sums[DOT_MR * DOT_NR];
+    DOT_ROWS(DOT_END)
+    dot_finish(p, at, ROWS, sums, ROWS, 0);
+}
+
+#define DOT_CASE(i) case i + 1: dot_rows(i + 1, p, at); break;
+static void dot_tile(int rows, const fy_product_u8s8 *p, const dot_place *at) {
+    switch (rows) { DOT_ROWS(DOT_CASE) default: break; }
+}
+
+#if DOT_MR == 14
+/* Two short rows of the result as one tile: the second half of its pixels is a row further down. */
+#define PAIR_STEP(i) if (ROWS > i) { qx a = qx_set(dot_four((i < ROWS / 2 ? x : second) + i % (ROWS / 2) * step)); s##i = qa_dot(s##i, a, w0); t##i = qa_dot(t##i, a, w1); }
+FY_INLINE void dot_row_pair(const int ROWS, const fy_product_u8s8 *p, const dot_place *at) {
+    DOT_ROWS(DOT_BEGIN)
+    const int8_t *w = at->w, *ahead = at->ahead ? at->ahead : w;
+    const int64_t step = p->x_step[1], down = p->x_step[0], line = at->ahead ? 64 : 0;
+    for (int64_t b = 0; b < p->in_blocks; b++)
+        for (int64_t i = 0; i < p->kernel[0]; i++)
+            for (int64_t j = 0; j < p->kernel[1]; j++) {
+                const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1], *second = x + down;
+                for (int64_t k = 0; k < p->lanes; k += 4, x += 4, second += 4, w += 4 * DOT_NR, ahead += line) {
+                    __builtin_prefetch(ahead, 0, 2);
+                    qw w0 = qw_load(w), w1 = qw_load(w + 64);
+                    DOT_ROWS(PAIR_STEP)
+                }
+            }
+    int32_t sums[DOT_MR * DOT_NR];
+    DOT_ROWS(DOT_END)
+    dot_finish(p, at, ROWS, sums, ROWS / 2, (p->out[1] - ROWS / 2) * p->y_pixel);
+}
+
+FY_NOINLINE static void dot_pair(const fy_product_u8s8 *p, const dot_place *at) {
+    switch (p->out[1]) {
+    case 4: dot_row_pair(8, p, at); break;
+    case 5: dot_row_pair(10, p, at); break;
+    case 6: dot_row_pair(12, p, at); break;
+    default: dot_row_pair(14, p, at); break;
+    }
+}
+#endif
+
+static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, int64_t row_end) {
+    dot_place at = {.w = p->w + group * p->w_group, .column = group * DOT_NR};
+    const int8_t *next = (group + 1) * DOT_NR < p->columns ? at.w + p->w_group : NULL;
+    int64_t begun = 0;                                           /* tiles; each of the first DOT_NV fetches its share of the next group */
+    for (int64_t r = row; r < row_end; r++) {
+#if DOT_MR == 14
+        if (p->out[1] >= 4 && p->out[1] <= 7 && p->lanes % 4 == 0 && r + 1 < row_end && (r + 2) * p->out[1] <= p->pixels) {
+            at.x = p->x + r * p->x_step[0];
+            at.pixel = r * p->out[1];
+            at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
+            at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
+            begun++;
+            dot_pair(p, &at);
+            r++;
+            continue;
+        }
+#endif
+        int64_t first = r * p->out[1], done = 0, wide = p->pixels - first < p->out[1] ? p->pixels - first : p->out[1], tiles = (wide + DOT_MR - 1) / DOT_MR;
+        for (int64_t t = 0; t < tiles; t++) {
+            int n = (int)((wide - done) / (tiles - t) + ((wide - done) % (tiles - t) != 0));
+            at.x = p->x + r * p->x_step[0] + done * p->x_step[1];
+            at.pixel = first + done;
+            at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
+            at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
+            begun++;
+            dot_tile(n, p, &at);
+            done += n;
+        }
+    }
+}
+
+/* ---- one filter for each channel -------------------------------------------------------------------------------------------- */
+
+#ifdef DOT_QUADS
+#define DOT_APART 14                     /* sums that wait to be stored together; even */
+FY_INLINE void depthwise_finish(const fy_product_u8s8 *p, const dot_place *at, int n, const int32_t *sums) {
+    const fy_requant *q = &p->q;
+    if (q->put == FY_PUT_BYTE && !q->again) dot_once(p, at->column, at->y, n, sums, n, 0);
+    else
+        for (int i = 0; i < n; i++) dot_put(p, iv_load(sums + i * DOT_NR), at->column, at->y + i * p->y_pixel, 0);
+}
+
+/* A row of up to 3 taps next to each other: the same four pixels serve two results, the weights moved by one. */
+FY_INLINE void depthwise_pairs(const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w, int64_t block, int64_t pixel, int64_t wide) {
+    enum { MOST = 8 };
+    __m512i first[MOST], second[MOST];
+    const int64_t down = p->kernel[0];
+    for (int64_t i = 0; i < down; i++) {
+        first[i] = _mm512_loadu_si512(w + i * 64);
+        second[i] = _mm512_slli_epi32(first[i], 8);
+    }
+    dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};
+    int32_t sums[DOT_APART * DOT_NR];
+    for (int64_t q = 0; q < wide; at.pixel += DOT_APART, at.y += DOT_APART * p->y_pixel) {
+        const int n = wide - q < DOT_APART ? (int)(wide - q) : DOT_APART;
+        for (int k = 0; k < n; k += 2, q += 2, x += 32) {
+            __m512i a = _mm512_setzero_si512(), b = a;
+            for (int64_t i = 0; i < down; i++) {
+                __m512i v = quad_load(x + i * p->tap[0]);
+                a = _mm512_dpbusd_epi32(a, v, first[i]);
+                b = _mm512_dpbusd_epi32(b, v, second[i]);
+            }
+            iv_store(sums + k * DOT_NR, a);
+            iv_store(sums + (k + 1) * DOT_NR, b);
+        }
+        depthwise_finish(p, &at, n, sums);
+    }
+}
+
+FY_INLINE iv depthwise_pixel(const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w) {
+    iv s = iv_set1(0);
+    for (int64_t i = 0; i < p->kernel[0]; i++)
+        for (int64_t j = 0; j < p->kernel[1]; j += 4, w += 64) s = _mm512_dpbusd_epi32(s, quad_load(x + i * p->tap[0] + j * 16), _mm512_loadu_si512(w));
+    return s;
+}
+#endif
+
+/* The weights of tap t of a four, one for each lane. */
+FY_INLINE iv depthwise_tap(const int8_t *w, int t) {
+    iv v = iv_load((const int32_t *)(const void *)w);
+    switch (t) {
+    case 0: return iv_sar(iv_shl(v, 24), 24);
+    case 1: return iv_sar(iv_shl(v, 16), 24);
+    case 2: return iv_sar(iv_shl(v, 8), 24);
+    default: return iv_sar(v, 24);
+    }
+}
+
+#define DOT_DEPTH_STEP(i) s##i = iv_add(s##i, iv_mul16(iv_load_u8(from + i * step), k));
+#define DOT_DEPTH_END(i) if (n > i) dot_put(p, s##i, block * 16, y + i * p->y_pixel, 0);
+FY_INLINE void depthwise_four(const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w, int64_t block, int64_t y, int n) {
+    const int64_t step = n == 4 ? p->x_step[1] : 0, fours = (p->kernel[1] + 3) / 4;           /* fewer: the first pixel four times */
+    iv s0 = iv_set1(0), s1 = s0, s2 = s0, s3 = s0;
+    for (int64_t i = 0; i < p->kernel[0]; i++)
+        for (int64_t j = 0; j < p->kernel[1]; j++) {
+            iv k = depthwise_tap(w + (i * fours + j / 4) * 64, (int)(j % 4));
+            const uint8_t *from = x + i * p->tap[0] + j * p->tap[1];
+            DOT_DEPTH_STEP(0) DOT_DEPTH_STEP(1) DOT_DEPTH_STEP(2) DOT_DEPTH_STEP(3)
+        }
+    DOT_DEPTH_END(0) DOT_DEPTH_END(1) DOT_DEPTH_END(2) DOT_DEPTH_END(3)
+}
+
+static void depthwise_u8s8(const fy_product_u8s8 *p, int64_t block, int64_t row, int64_t row_end) {
+    const int8_t *w = p->w + block * p->w_group;
+    for (int64_t r = row; r < row_end; r++) {
+        const uint8_t *x = p->x + block * p->x_block + r * p->x_step[0];
+        int64_t pixel = r * p->out[1], wide = p->out[1], q = 0;
+#ifdef DOT_QUADS
+        if (p->tap[1] == 16 || p->kernel[1] == 1) {
+            if (p->x_step[1] == 16 && p->kernel[1] <= 3 && p->kernel[0] <= 8) depthwise_pairs(p, x, w, block, pixel, wide);
+            else {
+                int32_t sums[DOT_APART * DOT_NR];
+                dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};
+                for (; q < wide; q += DOT_APART, at.y += DOT_APART * p->y_pixel) {
+                    const int n = wide - q < DOT_APART ? (int)(wide - q) : DOT_APART;
+                    for (int i = 0; i < n; i++) iv_store(sums + i * DOT_NR, depthwise_pixel(p, x + (q + i) * p->x_step[1], w));
+                    depthwise_finish(p, &at, n, sums);
+                }
+            }
+            continue;
+        }
+#endif
+        for (; q < wide; q += q + 4 <= wide ? 4 : 1)
+            depthwise_four(p, x + q * p->x_step[1], w, block, block * p->y_block + (pixel + q) * p->y_pixel, q + 4 <= wide ? 4 : 1);
+    }
+}
+
+/* ---- byte by byte ------------------------------------------------------------------------------------------------------------ */
+
+/* The product with 1 / scale, unless that is so near to the middle of two steps that the quotient may round to the other. */
+FY_INLINE iv quantize_16(fv x, fv scale, fv inverse, float lo, float hi) {
+    fv y = fv_mul(x, inverse), d = fv_abs(fv_sub(y, fv_round(y)));
+    fv margin = fv_sub(fv_set1(0.5f), fv_mul(fv_abs(y), fv_set1(0x1p-21f)));
+    if (mv_any(fv_le(margin, d))) y = fv_div(x, scale);
+    y = fv_select(fv_isnan(y), fv_set1(lo), y);
+    return fv_to_int(dot_clamp(y, lo, hi));
+}
+
+static void quantize_bytes(uint8_t *y, const float *x, int64_t n, const fy_bytes *q) {
+    const fv scale = fv_set1(q->scale), inverse = fv_set1(1 / q->scale);
+    const float lo = (float)-q->zero, hi = (float)(255 - q->zero);
+    const iv zero = iv_set1(q->zero), flip = iv_set1(q->flip);
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) iv_store_u8(y + i, iv_xor(iv_add(quantize_16(fv_load(x + i), scale, inverse, lo, hi), zero), flip));
+    if (i < n) iv_store_u8_n(y + i, iv_xor(iv_add(quantize_16(fv_load_n(x + i, (int)(n - i)), scale, inverse, lo, hi), zero), flip), (int)(n - i));
+}
+
+FY_INLINE fv bytes_less_zero(iv b, const fy_bytes *q) { return iv_to_float(iv_sub(iv_xor(b, iv_set1(q->flip)), iv_set1(q->zero))); }
+FY_INLINE fv bytes_16(iv b, const fy_bytes *q) { return fv_mul(bytes_less_zero(b, q), fv_set1(q->scale)); }
+
+static void dequantize_bytes(float *y, const uint8_t *x, int64_t n, const fy_bytes *q) {
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) fv_store(y + i, bytes_16(iv_load_u8(x + i), q));
+    if (i < n) fv_store_n(y + i, bytes_16(iv_load_u8_n(x + i, (int)(n - i)), q), (int)(n - i));
+}
+
+FY_INLINE iv byte_binary_16(iv a, iv b, const fy_byte_binary *q) {
+    fv x = q->product ? fv_mul(fv_mul(bytes_less_zero(a, &q->a), bytes_less_zero(b, &q->b)), fv_set1(q->a.scale)) : fv_add(bytes_16(a, &q->a), bytes_16(b, &q->b));
+    return iv_add(fv_to_int(dot_clamp(x, q->lo, q->hi)), iv_set1(q->zero));
+}
+
+static void byte_binary(uint8_t *y, const uint8_t *a, const uint8_t *b, int64_t n, const fy_byte_binary *q) {
+    const iv one_a = iv_set1(q->one == 1 ? *a : 0), one_b = iv_set1(q->one == 2 ? *b : 0);
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) iv_store_u8(y + i, byte_binary_16(q->one == 1 ? one_a : iv_load_u8(a + i), q->one == 2 ? one_b : iv_load_u8(b + i), q));
+    if (i == n) return;
+    int left = (int)(n - i);
+    iv_store_u8_n(y + i, byte_binary_16(q->one == 1 ? one_a : iv_load_u8_n(a + i, left), q->one == 2 ? one_b : iv_load_u8_n(b + i, left), q), left);
+}
+
+/* ---- the roof --------------------------------------------------------------------------------------------------------------- */
+
+#if DOT_MR >= 12
+#define DOT_PEAK(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define DOT_SUMS 12
+#else
+#define DOT_PEAK(X) X(0) X(1) X(2)
+#define DOT_SUMS 3
+#endif
+#define DOT_PEAK_BEGIN(i) qa s##i = qa_dot(qa_zero(), qx_set((uint32_t)bytes[0] + i), w);
+#define DOT_PEAK_STEP(i) s##i = qa_dot(s##i, x, w);
+#define DOT_PEAK_END(i) all = iv_add(all, qa_sum(s##i));
+
+static double dot_peak(int64_t n) {
+    volatile int8_t one = 1;                                     /* no constant: nothing is worked out beforehand */
+    int8_t bytes[64];
+    int32_t out[16];
+    for (int i = 0; i < 64; i++) bytes[i] = (int8_t)(one * (i % 3 - 1));
+    qw w = qw_load(bytes);
+    qx x = qx_set((uint32_t)one * 0x01020304u);
+    iv all = iv_set1(0);
+    DOT_PEAK(DOT_PEAK_BEGIN)
+    for (int64_t i = 0; i < n; i++) { DOT_PEAK(DOT_PEAK_STEP) }
+    DOT_PEAK(DOT_PEAK_END)
+    iv_store_n(out, all, 16);
+    return out[0] != INT32_MIN ? (double)n * 2 * 64 * DOT_SUMS : 0;
+}

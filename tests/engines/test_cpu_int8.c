@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_cpu_int8.c - quantised graphs, with QuantizeLinear and DequantizeLinear around float operators, run over bytes by our engine, against the
+ * reference kernels node by node. Sums are exact; where they are quantised a result may be one step off, in rare elements next to the middle of
+ * two steps. On each instruction set; with 1 to 3 threads the bits are the same; no step is left to a reference kernel. */
+#include "engines/both.h"
+
+#include "plan/plan.h"
+
+/* Scales have no short ratios: where they do, every other product is a tie, and what it rounds to hangs on the roundings of the f32 graph. */
+static uint32_t seed;
+static int draw(int lo, int hi) {
+    seed = seed * 1664525u + 1013904223u;
+    return lo + (int)(seed >> 8) % (hi - lo + 1);
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------------------------- */
+
+static void open_with(both_rig *r, const char *body, const char *engine, int threads) {
+    ferry_error e;
+    r->m = model_of(body);
+    r->engine = fy_engine_find(engine);
+    assert_non_null(r->engine);
+    if (r->engine->compile(&r->c, r->m, &(fy_engine_options){.threads = threads}, &e)) fail_msg("%s in %s", e.text, body);
+    assert_ok(r->engine->session(&r->s, r->c, &e), e);
+}
+
+/* Bytes at most one step apart, and few of them; f32 within its rounding. */
+static void near8(const fy_tensor *a, const fy_tensor *b, const char *body) {
+    int64_t off = 0, n = fy_count(a);
+    assert_int_equal(a->dtype, b->dtype);
+    if (!fy_same_dims(a, b)) fail_msg("sizes differ in %s", body);
+    for (int64_t i = 0; i < n; i++) {
+        double x = fy_get_f64(a, i), y = fy_get_f64(b, i);
+        if (x == y) continue;
+        if (a->dtype == FERRY_FLOAT ? fabs(x - y) > 2e-5 * (1 + fabs(y)) : a->dtype == FERRY_INT32 || fabs(x - y) > 1)
+            fail_msg("element %lld: %.9g, the reference has %.9g; of %s", (long long)i, x, y, body);
+        off += a->dtype != FERRY_FLOAT;
+    }
+    if (off > 1 + n / 200) fail_msg("%lld of %lld elements are one step off in %s", (long long)off, (long long)n, body);
+}
+
+static int count_steps(const both_rig *r, const char *name) {
+    const fy_plan *p = r->engine->plan(r->c);
+    int n = 0;
+    for (int64_t i = 0; i < p->steps.n; i++) n += !strcmp(p->steps.at[i]->impl->name, name);
+    return n;
+}
+
+/* `steps` (may be NULL) of the implementation `name`, and none of the reference kernels. */
+static void quantised(const char *body, const char *name, int steps, const int64_t *sizes, int nsizes) {
+    both_rig ref, fast[3];
+    open_with(&ref, body, "reference", 2);
+    for (int t = 0; t < 3; t++) open_with(&fast[t], body, "ferry", t + 1);
+    if (name && count_steps(&fast[0], name) != steps) fail_msg("%d steps of %s instead of %d in %s", count_steps(&fast[0], name), name, steps, body);
+    if (name && count_steps(&fast[0], "reference")) fail_msg("a reference kernel runs in %s", body);
+    for (int s = 0; s < nsizes; s++) {
+        ferry_error e;
+        fy_rval in[BOTH_MOST] = {{0}}, out[3][BOTH_MOST] = {{{0}}}, want[BOTH_MOST] = {{0}}, *at[BOTH_MOST];
+        both_fill(in, ref.m, sizes[s], s);
+        for (int i = 0; i < BOTH_MOST; i++) at[i] = &in[i];
+        if (ref.engine->run(ref.s, at, want, &e)) fail_msg("%s in %s", e.text, body);
+        for (int t = 0; t < 3; t++) {
+            if (fast[t].engine->run(fast[t].s, at, out[t], &e)) fail_msg("%s in %s", e.text, body);
+            for (int64_t i = 0; i < ref.m->graph->out.n; i++) {
+                near8(&out[t][i].t, &want[i].t, body);
+                size_t bytes = (size_t)(fy_count(&want[i].t) * fy_elem_bytes(want[i].t.dtype));
+                if (t && bytes && memcmp(out[t][i].t.data, out[0][i].t.data, bytes)) fail_msg("bits depend on the number of threads in %s", body);
+            }
+        }
+        for (int i = 0; i < BOTH_MOST; i++) {
+            fy_rval_free(&in[i]);
+            fy_rval_free(&want[i]);
+            for (int t = 0; t < 3; t++) fy_rval_free(&out[t][i]);
+        }
+    }
+    both_close(&ref);
+    for (int t = 0; t < 3; t++) both_close(&fast[t]);
+}
+
+static void quantised_few(const char *body, const char *name, int steps) { quantised(body, name, steps, (const int64_t[]){1, 3, 2}, 3); }
+
+/* ---- models as text ------------------------------------------------------------------------------------------------------------ */
+
+static void list(fy_buf *t, int64_t n, int lo, int hi) {
+    for (int64_t i = 0; i < n; i++) fy_buf_fmt(t, "%s%d", i ? ", " : "", draw(lo, hi));
+}
+
+static void scales(fy_buf *t, int64_t n, double least) {
+    for (int64_t i = 0; i < n; i++) fy_buf_fmt(t, "%s%.9g", i ? ", " : "", least * (1 + draw(0, 1 << 20) * 0.0000019));
+}
+
+typedef struct layer { int c, h, w, m, kh, kw, stride, pad, dilation, group, x_zero, y_zero; bool s8, u8_weights, per_tensor, bias, relu; } layer;
+
+/* The constants of a convolution, named with the prefix. */
+static void constants(fy_buf *t, const layer *l, const char *name) {
+    const int per = l->c / l->group * l->kh * l->kw;
+    fy_buf_fmt(t, "%s[%d,%d,%d,%d] %sw = {", l->u8_weights ? "uint8" : "int8", l->m, l->c / l->group, l->kh, l->kw, name);
+    if (l->u8_weights) list(t, l->m * per, 1, 255);
+    else list(t, l->m * per, -127, 127);
+    if (l->per_tensor) fy_buf_fmt(t, "}, float %sws = {0.01308997}, %s %swz = {%d}", name, l->u8_weights ? "uint8" : "int8", name, l->u8_weights ? 128 : 0);
+    else {
+        fy_buf_fmt(t, "}, float[%d] %sws = {", l->m, name);
+        scales(t, l->m, 0.005);
+        fy_buf_fmt(t, "}, %s[%d] %swz = {", l->u8_weights ? "uint8" : "int8", l->m, name);
+        list(t, l->m, l->u8_weights ? 128 : 0, l->u8_weights ? 128 : 0);
+        fy_buf_str(t, "}");
+    }
+    fy_buf_fmt(t, ", int32[%d] %sb = {", l->m, name);
+    list(t, l->m, -4000, 4000);
+    fy_buf_fmt(t, "}, float %sbs = {0.0002}", name);
+}
+
+static void convolution(const layer *l) {
+    fy_buf t = {0};
+    const char *type = l->s8 ? "int8" : "uint8";
+    const double step = 0.01 * sqrt((double)(l->c / l->group * l->kh * l->kw)) * 0.5;
+    fy_buf_fmt(&t, "(float[n,%d,%d,%d] x) => (y) <float xs = {0.01571839}, %s xz = {%d}, float ys = {%.9g}, %s yz = {%d}, ", l->c, l->h, l->w, type, l->s8 ? l->x_zero - 128 : l->x_zero, step, type,
+               l->s8 ? l->y_zero - 128 : l->y_zero);
+    constants(&t, l, "");
+    fy_buf_str(&t, "> { q = QuantizeLinear (x, xs, xz) d = DequantizeLinear (q, xs, xz) dw = DequantizeLinear <axis = 0> (w, ws, wz) ");
+    if (l->bias) fy_buf_str(&t, "db = DequantizeLinear (b, bs) ");
+    fy_buf_fmt(&t, "c = Conv <kernel_shape = [%d, %d], strides = [%d, %d], pads = [%d, %d, %d, %d], dilations = [%d, %d], group = %d> (d, dw%s) ", l->kh, l->kw, l->stride, l->stride, l->pad, l->pad, l->pad,
+               l->pad, l->dilation, l->dilation, l->group, l->bias ? ", db" : "");
+    fy_buf_str(&t, l->relu ? "r = Relu (c) y = QuantizeLinear (r, ys, yz) }" : "y = QuantizeLinear (c, ys, yz) }");
+    assert_false(t.oom);
+    quantised_few(t.at, "conv.u8s8", 1);
+    fy_buf_free(&t);
+}
+
+static void test_convolutions(void **state) {
+    (void)state;
+    static const int channels[] = {1, 3, 17, 33, 8, 9, 64}, zeros[] = {0, 128, 255, 3};
+    seed = 1;
+    for (int i = 0; i < 60; i++) {
+        layer l = {.c = channels[i % 7], .m = channels[draw(0, 6)], .kh = draw(1, 3), .kw = draw(1, 4), .stride = draw(1, 2), .pad = draw(0, 2), .dilation = i % 5 ? 1 : 2, .group = 1,
+                   .x_zero = zeros[draw(0, 3)], .y_zero = zeros[draw(0, 3)], .s8 = draw(0, 2) == 0, .u8_weights = draw(0, 3) == 0, .per_tensor = draw(0, 2) == 0, .bias = draw(0, 1), .relu = draw(0, 1)};
+        l.h = draw(1, 9) + l.dilation * (l.kh - 1);
+        l.w = draw(1, 16) + l.dilation * (l.kw - 1);
+        convolution(&l);
+    }
+    for (int w = 4; w <= 7; w++)                             /* short rows, two of which make a tile */
+        convolution(&(layer){.c = 16, .m = 33, .kh = 3, .kw = 3, .stride = 1, .pad = 1, .dilation = 1, .group = 1, .h = 7, .w = w, .x_zero = 7, .bias = true});
+}
+
+static void test_groups(void **state) {
+    (void)state;
+    seed = 2;
+    for (int i = 0; i < 40; i++) {                           /* one filter for each channel */
+        int c = i % 4 == 0 ? 1 : draw(2, 40);
+        layer l = {.c = c, .m = c, .kh = draw(1, 5), .kw = draw(1, 5), .stride = draw(1, 2), .pad = draw(0, 2), .dilation = i % 7 ? 1 : 2, .group = c, .x_zero = draw(0, 255), .y_zero = draw(0, 255),
+                   .s8 = i % 5 == 0, .u8_weights = i % 6 == 0, .per_tensor = i % 3 == 0, .bias = true, .relu = i % 2 == 0};
+        l.h = draw(1, 6) + l.dilation * (l.kh - 1);
+        l.w = draw(1, 18) + l.dilation * (l.kw - 1);
+        convolution(&l);
+    }
+    convolution(&(layer){.c = 32, .m = 64, .kh = 3, .kw = 3, .stride = 1, .pad = 1, .dilation = 1, .group = 2, .h = 5, .w = 6, .x_zero = 128, .y_zero = 128, .bias = true});
+    convolution(&(layer){.c = 48, .m = 48, .kh = 1, .kw = 1, .stride = 1, .dilation = 1, .group = 3, .h = 3, .w = 5, .x_zero = 9, .y_zero = 100, .s8 = true});
+}
+
+/* Groups of other sizes, weights with a zero point: declined, and right all the same. */
+static void test_declined(void **state) {
+    (void)state;
+    quantised_few("(uint8[n,4,5,5] q) => (y) <float s = {0.05}, uint8 z = {3}, int8[6,2,1,1] w = {1, -2, 3, 4, 5, -6, 7, 8, 9, 10, -11, 12}, float[6] ws = {0.1, 0.2, 0.3, 0.1, 0.2, 0.3}, int8[6] wz = {0, 0, 0, 0, 0, 0}> "
+                  "{ d = DequantizeLinear (q, s, z) dw = DequantizeLinear <axis = 0> (w, ws, wz) c = Conv <group = 2> (d, dw) y = QuantizeLinear (c, s, z) }", NULL, 0);
+    quantised_few("(uint8[n,2,5,5] q) => (y) <float s = {0.05}, uint8 z = {3}, uint8[3,2,1,1] w = {1, 200, 3, 4, 5, 60}, float ws = {0.1}, uint8 wz = {77}> "
+                  "{ d = DequantizeLinear (q, s, z) dw = DequantizeLinear (w, ws, wz) c = Conv (d, dw) y = QuantizeLinear (c, s, z) }", NULL, 0);
+    quantised_few("(float[n,6] x) => (y) <float s = {0.05}, uint8[6,2] w = {1, 200, 3, 4, 5, 60, 0, 7, 255, 9, 1, 1}, float ws = {0.1}, uint8 wz = {77}> "
+                  "{ dw = DequantizeLinear (w, ws, wz) y = MatMul (x, dw) }", NULL, 0);
+    quantised_few("(float[n,6] x) => (y) <float[3] s = {0.05, 0.1, 0.2}, uint8[3] z = {1, 2, 3}, int64[2] sh = {-1, 3}> { r = Reshape (x, sh) y = QuantizeLinear <axis = 1> (r, s, z) }", NULL, 0);
+}
+
+/* A residual block: the sum behind the second convolution is part of its step; the first reads what the block reads. */
+static void test_residuals(void **state) {
+    (void)state;
+    seed = 3;
+    for (int i = 0; i < 4; i++) {
+        layer l = {.c = i & 1 ? 17 : 32, .m = i & 1 ? 17 : 32, .kh = 3, .kw = 3, .group = 1};
+        const char *type = i & 2 ? "int8" : "uint8";
+        fy_buf t = {0};
+        fy_buf_fmt(&t, "(float[n,%d,7,9] x) => (y, p, o) <float xs = {0.01571839}, %s xz = {%d}, float s1 = {0.03}, %s z1 = {0}, float s2 = {0.11}, %s z2 = {%d}, float s3 = {0.07}, %s z3 = {5}, ", l.c, type, i & 2 ? -3 : 128,
+                   type, type, i & 2 ? 2 : 131, type);
+        constants(&t, &l, "u");
+        fy_buf_str(&t, ", ");
+        constants(&t, &l, "v");
+        fy_buf_fmt(&t, "> { q = QuantizeLinear (x, xs, xz) d = DequantizeLinear (q, xs, xz) du = DequantizeLinear <axis = 0> (uw, uws, uwz) bu = DequantizeLinear (ub, ubs) "
+                       "a = Conv <pads = [1, 1, 1, 1]> (d, du, bu) r = Relu (a) qa = QuantizeLinear (r, s1, z1) da = DequantizeLinear (qa, s1, z1) dv = DequantizeLinear <axis = 0> (vw, vws, vwz) "
+                       "b = Conv <pads = [1, 1, 1, 1]> (da, dv) qb = QuantizeLinear (b, s2, z2) db = DequantizeLinear (qb, s2, z2) e = Add (%s) f = Relu (e) y = QuantizeLinear (f, s3, z3) "
+                       "dy = DequantizeLinear (y, s3, z3) g = GlobalAveragePool (dy) p = QuantizeLinear (g, s1, z1) m = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (dy) "
+                       "o = QuantizeLinear (m, s3, z3) }", i & 1 ? "db, d" : "d, db");
+        assert_false(t.oom);
+        quantised_few(t.at, "conv.u8s8", 2);
+        quantised_few(t.at, "pool.u8", 1);
+        quantised_few(t.at, "average.u8", 1);
+        quantised_few(t.at, "qdq.binary", 0);
+        fy_buf_free(&t);
+    }
+}
+
+/* Without a QuantizeLinear behind it: f32, with residual and activation. */
+static void test_float_results(void **state) {
+    (void)state;
+    seed = 4;
+    layer l = {.c = 9, .m = 21, .kh = 3, .kw = 2, .group = 1};
+    fy_buf t = {0};
+    fy_buf_str(&t, "(float[n,9,6,5] x, float[n,21,4,4] z) => (y, g) <float xs = {0.01571839}, uint8 xz = {100}, ");
+    constants(&t, &l, "");
+    fy_buf_str(&t, "> { q = QuantizeLinear (x, xs, xz) d = DequantizeLinear (q, xs, xz) dw = DequantizeLinear <axis = 0> (w, ws, wz) db = DequantizeLinear (b, bs) c = Conv (d, dw, db) a = Add (c, z) y = Relu (a) "
+                   "e = DequantizeLinear (q, xs, xz) f = Conv (e, dw) g = Sigmoid (f) }");
+    assert_false(t.oom);
+    quantised_few(t.at, "conv.u8s8", 2);
+    fy_buf_free(&t);
+}
+
+static void product(int k, int n, int zero, bool s8, bool gemm, int trans, int add) {
+    fy_buf t = {0};
+    const char *type = s8 ? "int8" : "uint8";
+    fy_buf_fmt(&t, "(float[n,%d] x) => (y) <float xs = {0.01571839}, %s xz = {%d}, float ys = {%.9g}, %s yz = {%d}, float zs = {%.9g}, int8[%d,%d] w = {", k, type, s8 ? zero - 128 : zero, 0.00618034 * sqrt((double)k), type,
+               s8 ? 3 : 120, 0.00810930 * sqrt((double)k), trans ? n : k, trans ? k : n);
+    list(&t, k * n, -128, 127);
+    fy_buf_fmt(&t, "}, float[%d] ws = {", n);
+    scales(&t, n, 0.005);
+    fy_buf_fmt(&t, "}, int8[%d] wz = {", n);
+    list(&t, n, 0, 0);
+    fy_buf_fmt(&t, "}, int32[%d] b = {", n);
+    list(&t, n, -5000, 5000);
+    fy_buf_fmt(&t, "}, float[%d] bs = {", n);
+    scales(&t, n, 0.0001);
+    fy_buf_fmt(&t, "}, float[%d] row = {", n);
+    scales(&t, n, 0.3);
+    fy_buf_fmt(&t, "}> { q = QuantizeLinear (x, xs, xz) d = DequantizeLinear (q, xs, xz) dw = DequantizeLinear <axis = %d> (w, ws, wz) ", trans ? 0 : 1);
+    if (gemm) fy_buf_fmt(&t, "db = DequantizeLinear <axis = 0> (b, bs) c = Gemm <transB = %d> (d, dw, db) ", trans);
+    else fy_buf_str(&t, "c = MatMul (d, dw) ");
+    if (add == 0) fy_buf_str(&t, "y = QuantizeLinear (c, ys, yz) }");
+    else if (add == 1) fy_buf_str(&t, "s = QuantizeLinear (c, ys, yz) e = DequantizeLinear (s, ys, yz) f = Add (e, row) y = QuantizeLinear (f, zs, yz) }");
+    else fy_buf_str(&t, "y = Gelu (c) }");
+    assert_false(t.oom);
+    quantised(t.at, "gemm.u8s8", 1, (const int64_t[]){1, 5, 0, 19, 230}, 5);
+    fy_buf_free(&t);
+}
+
+static void test_products(void **state) {
+    (void)state;
+    static const int ks[] = {1, 2, 3, 4, 17, 64, 131}, ns[] = {1, 15, 16, 17, 33, 64, 65};
+    seed = 5;
+    for (int i = 0; i < 28; i++) product(ks[i % 7], ns[draw(0, 6)], draw(0, 255), i % 4 == 0, i & 1, i & 1 ? draw(0, 1) : 0, i % 3);
+}
+
+static void test_product_of_bytes(void **state) {
+    (void)state;
+    static const char *const types[] = {"uint8", "int8"};
+    for (int i = 0; i < 4; i++) {
+        fy_buf t = {0};
+        fy_buf_fmt(&t, "(float[2,3,n,7] x, float[3,7,n] z) => (y, f) <float xs = {0.01571839}, %s xz = {%d}, float zs = {0.02}, %s zz = {%d}, float ys = {0.05}, uint8 yz = {127}> "
+                       "{ q = QuantizeLinear (x, xs, xz) d = DequantizeLinear (q, xs, xz) r = QuantizeLinear (z, zs, zz) e = DequantizeLinear (r, zs, zz) c = MatMul (d, e) y = QuantizeLinear (c, ys, yz) f = MatMul (d, e) }",
+                   types[i & 1], i & 1 ? -5 : 119, types[i / 2], i / 2 ? 0 : 131);
+        quantised(t.at, "matmul.u8u8", 2, (const int64_t[]){1, 33, 0, 16}, 4);
+        fy_buf_free(&t);
+    }
+}
+
+/* Whatever computes one byte from one byte is a table: exact. */
+static void test_tables(void **state) {
+    (void)state;
+    quantised_few("(uint8[n,5,3] q) => (y) <float s = {0.05}, uint8 z = {128}, float t = {0.004}, uint8 u = {0}> { d = DequantizeLinear (q, s, z) a = Sigmoid (d) y = QuantizeLinear (a, t, u) }", "qdq.table", 1);
+    quantised_few("(int8[n,5] q) => (y) <float s = {0.05}, int8 z = {-3}, float t = {0.03}, int8 u = {4}> { d = DequantizeLinear (q, s, z) a = HardSwish (d) y = QuantizeLinear (a, t, u) }", "qdq.table", 1);
+    quantised_few("(uint8[n,5] q) => (y) <float s = {0.05}, uint8 z = {3}, float t = {0.11}, uint8 u = {9}> { d = DequantizeLinear (q, s, z) y = QuantizeLinear (d, t, u) }", "qdq.table", 1);
+    /* Gelu in pieces, each quantised */
+    quantised_few("(uint8[n,17] q) => (y) <float s = {0.02}, uint8 z = {127}, float h = {0.7071}, float s1 = {0.0158}, float s2 = {0.0078}, float one = {1.0}, float s3 = {0.00783}, uint8 z0 = {0}, float half = {0.5}, float s4 = {0.011}, "
+                  "float s5 = {0.0119}, uint8 z5 = {14}> { d = DequantizeLinear (q, s, z) a = Mul (d, h) qa = QuantizeLinear (a, s1, z) da = DequantizeLinear (qa, s1, z) b = Erf (da) qb = QuantizeLinear (b, s2, z) "
+                  "db = DequantizeLinear (qb, s2, z) c = Add (db, one) qc = QuantizeLinear (c, s3, z0) dc = DequantizeLinear (qc, s3, z0) f = Mul (d, half) qf = QuantizeLinear (f, s4, z) df = DequantizeLinear (qf, s4, z) "
+                  "g = Mul (df, dc) y = QuantizeLinear (g, s5, z5) }", "qdq.table", 1);
+}
+
+static void test_binary(void **state) {
+    (void)state;
+    static const char *const ops[] = {"Add", "Sub", "Mul"}, *const second[] = {"n,5,3", "n,1,3", "3", "1", "n,5,1"};
+    for (int i = 0; i < 15; i++) {
+        fy_buf t = {0};
+        fy_buf_fmt(&t, "(float[n,5,3] x, float[%s] z) => (y) <float s = {0.01571839}, uint8 a = {120}, float u = {0.01308997}, int8 b = {-7}, float v = {0.03141593}, uint8 c = {%d}> { q = QuantizeLinear (x, s, a) d = DequantizeLinear (q, s, a) "
+                       "r = QuantizeLinear (z, u, b) e = DequantizeLinear (r, u, b) f = %s (%s) y = QuantizeLinear (f, v, c) }", second[i / 3], i * 17, ops[i % 3], i & 1 ? "d, e" : "e, d");
+        quantised(t.at, "qdq.binary", 1, (const int64_t[]){1, 4, 0, 31}, 4);
+        fy_buf_free(&t);
+    }
+}
+
+/* Bytes are moved; no f32 is made. */
+static void test_moves(void **state) {
+    (void)state;
+    const char *body = "(uint8[n,4,6] q) => (y, w) <float s = {0.05}, uint8 z = {128}, int64[3] sh = {0, 6, 4}, int64[2] sp = {1, 3}> { d = DequantizeLinear (q, s, z) a = Reshape (d, sh) qa = QuantizeLinear (a, s, z) "
+                       "da = DequantizeLinear (qa, s, z) b = Transpose <perm = [0, 2, 1]> (da) qb = QuantizeLinear (b, s, z) db = DequantizeLinear (qb, s, z) e, f = Split <axis = 1> (db, sp) qe = QuantizeLinear (e, s, z) "
+                       "qf = QuantizeLinear (f, s, z) de = DequantizeLinear (qe, s, z) df = DequantizeLinear (qf, s, z) c = Concat <axis = 1> (df, de) y = QuantizeLinear (c, s, z) w = DequantizeLinear (qe, s, z) }";
+    quantised_few(body, "quantize.bytes", 0);
+    quantised_few(body, "dequantize.bytes", 1);
+    quantised_few("(int64[3] i, float[n,2] unused) => (y) <uint8[5,4] t = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 255}, float s = {0.05}, uint8 z = {9}, float u = {0.03}> "
+                  "{ d = DequantizeLinear (t, s, z) g = Gather (d, i) y = QuantizeLinear (g, u, z) }", "qdq.table", 1);
+}
+
+static void test_rows(void **state) {
+    (void)state;
+    quantised("(float[2,n,17] x) => (y, w) <float s = {0.01571839}, uint8 z = {127}, float t = {0.0039}, uint8 u = {0}, float[17] g = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8}, float v = {0.1}> { q = QuantizeLinear (x, s, z) "
+              "d = DequantizeLinear (q, s, z) a = Softmax (d) y = QuantizeLinear (a, t, u) b = LayerNormalization (d, g) w = QuantizeLinear (b, v, z) }", "softmax.u8", 1, (const int64_t[]){1, 40, 0, 3}, 4);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_convolutions), cmocka_unit_test(test_groups), cmocka_unit_test(test_declined), cmocka_unit_test(test_residuals), cmocka_unit_test(test_float_results),
+        cmocka_unit_test(test_products), cmocka_unit_test(test_product_of_bytes), cmocka_unit_test(test_tables), cmocka_unit_test(test_binary), cmocka_unit_test(test_moves), cmocka_unit_test(test_rows),
+    };
+    int failed = both_main(tests, FY_COUNT(tests), "cpu int8");          /* before this process asks what the CPU has */
+    setenv("FERRY_CPU", "avx512vnni", 1);
+    return failed + _cmocka_run_group_tests("cpu int8 avx512vnni", tests, FY_COUNT(tests), NULL, NULL);
+}
