@@ -15,6 +15,11 @@ typedef struct cli_flag { const char *name; const char *arg; const char *help; }
 /* For the commands that read a model. */
 #define CLI_PLUGIN {"--plugin", "PATH", "operators from a shared object (docs/plugins.md); may be repeated"}
 
+/* For the commands that run one. */
+#define CLI_CACHE \
+    {"--cache", "DIR", "keep packed weights there for the next start (docs/memory.md)"}, \
+    {"--memory", "low", "as little private memory as will do"}
+
 /* For the commands that write a model and compare it with the one before. */
 #define CLI_REWRITE \
     {"--no-verify", NULL, "write without running both models"}, \

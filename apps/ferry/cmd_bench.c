@@ -10,6 +10,7 @@
     {"--exact", NULL, "no algorithm whose rounding differs from the direct one (Winograd)"}, \
     {"--precision", "P", "f32 (default), or bf16: products with constant operands round them to bfloat16, sums stay f32; engine ferry"}, \
     {"--seed", "N", "seed of the inputs; default 1"}, \
+    CLI_CACHE, \
     CLI_PLUGIN
 
 static int bench(const cli_args *a) {

@@ -25,6 +25,7 @@ static const cli_flag flags[] = {
     {"--labels", "FILE", "one name per line, for --top"},
     {"--engine", "NAME", "ferry (default), reference, onnxruntime, openvino"},
     {"--threads", "N", "default: the cores allowed to us"},
+    CLI_CACHE,
     CLI_PLUGIN,
     {"--exact", NULL, "no algorithm whose rounding differs from the direct one (Winograd)"},
     {"--precision", "P", "f32 (default), or bf16: products with constant operands round them to bfloat16, sums stay f32; engine ferry"},
@@ -364,16 +365,20 @@ static ferry_registry *load_plugins(const cli_args *a, ferry_error *e) {
 
 static int run(const cli_args *a) {
     ferry_error e = {0};
-    char options[256];
+    char options[4600];
     size_t nlabels = 0;
     const char *threads = cli_get(a, "threads"), *engine = cli_get(a, "engine"), *precision = cli_get(a, "precision"), *labels = cli_get(a, "labels");
     char **label = labels ? read_labels(labels, &nlabels) : NULL;
     if (labels && !label) return cli_usage("run", "--labels %s cannot be read", labels);
-    snprintf(options, sizeof options, "%s%s %s%s%s%s%.20s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "",
-        cli_has(a, "exact") ? " exact" : "", precision ? " precision=" : "", precision ? precision : "");
+    const char *cache = cli_get(a, "cache"), *memory = cli_get(a, "memory"), *why;
+    int length = snprintf(options, sizeof options, "%s%s %s%s%s%s%.20s %s%s %s%s%s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "",
+        cli_has(a, "exact") ? " exact" : "", precision ? " precision=" : "", precision ? precision : "", memory ? "memory=" : "", memory ? memory : "",
+        cache ? "cache='" : "", cache ? cache : "", cache ? "'" : "");
+    if (length < 0 || (size_t)length >= sizeof options) return cli_usage("run", "--cache: the path is too long");
     ferry_registry *plugins = load_plugins(a, &e);
     ferry_model *m = e.kind ? NULL : ferry_open_with(a->at[0], options, plugins, &e);
     ferry_registry_free(plugins);
+    if (m && !a->quiet && ferry_cache_state(m, &why) == FERRY_CACHE_FAILED) fprintf(stderr, "warning: no cache: %s\n", why);
     int kind = m ? run_model(a, m, label, nlabels) : cli_fail(a, &e);
     ferry_close(m);
     for (size_t i = 0; i < nlabels; i++) free(label[i]);

@@ -121,8 +121,12 @@ typedef struct ferry_port {
  *   plugin=PATH                                               operators from a shared object (ferry/plugin.h); may be repeated
  *   exact                                                     no algorithm whose rounding differs from the direct one (Winograd); engines
  *                                                             that have no such choice ignore it
+ *   cache=DIR [FERRY_CACHE, or none]                          keep packed weights in a file there, mapped at the next start (docs/memory.md);
+ *                                                             what cannot be kept is no failure: see ferry_cache_state
+ *   memory=low|normal [normal]                                low: as little private memory as will do, if need be at the cost of speed
  *   precision=f32 or bf16 [f32]                               bf16: MatMul and Gemm with a constant second operand round both operands to bfloat16
  *                                                             and sum in f32; all else stays f32. Engine ferry alone (USAGE)
+ * A value in '...' may hold blanks and commas.
  * The file is mapped and must not be changed while the model is open. NULL on failure: NOFILE, READ, FORMAT, CORRUPT, OP,
  * UNSUPPORTED, ENGINE, NOMEM ... */
 FERRY_API ferry_model *ferry_open(const char *path, const char *options, ferry_error *e);
@@ -130,6 +134,10 @@ FERRY_API ferry_model *ferry_open(const char *path, const char *options, ferry_e
 FERRY_API ferry_model *ferry_open_memory(const void *data, size_t bytes, const char *options, ferry_error *e);
 /* All sessions of the model must have been freed. */
 FERRY_API void         ferry_close(ferry_model *m);
+
+/* What became of the cache. *why (may be NULL): why there is no file, "" unless FAILED. */
+enum { FERRY_CACHE_OFF = 0, FERRY_CACHE_USED = 1, FERRY_CACHE_MADE = 2, FERRY_CACHE_FAILED = 3 };
+FERRY_API int               ferry_cache_state(const ferry_model *m, const char **why);
 
 FERRY_API size_t            ferry_inputs(const ferry_model *m);
 FERRY_API size_t            ferry_outputs(const ferry_model *m);

@@ -86,6 +86,10 @@ static fy_status bench(fy_report *out, fy_timing *r, const char *path, const fy_
     b.exact = r->exact;
     b.batch = r->batch;
     fy_open_seconds(r->model, &b.load, &b.compile);
+    const char *why;
+    static const char *const words[] = {NULL, "used", "made", NULL};
+    int cache = ferry_cache_state(r->model, &why);
+    b.cache = cache == FERRY_CACHE_FAILED ? why : words[cache];
     fy_memory_sample(&b.memory);
     b.cycle = fy_opt(r->job, "cycle");
     if (!b.cycle) FY_TRY(count_macs(&b, r, e));

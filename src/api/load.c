@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * load.c - a model from a .onnx or a .pt2, at the canonical opset, inferred. */
+ * load.c - a model from a .onnx or a .pt2, at the canonical opset, inferred. With FERRY_RUN_ONLY (libferry-run) from a .onnx alone. */
 #include "api/api.h"
 #include "formats/onnx.h"
+#ifndef FERRY_RUN_ONLY
 #include "formats/pt2.h"
+#endif
 #include "opset/opset.h"
 
+#ifndef FERRY_RUN_ONLY
 /* What the first bytes say the file is. */
 static fy_status kind_of(fy_filetype *t, const char *path, ferry_error *e) {
     fy_map_file f;
@@ -13,6 +16,7 @@ static fy_status kind_of(fy_filetype *t, const char *path, ferry_error *e) {
     fy_file_close(&f);
     return FY_OK;
 }
+#endif
 
 static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
     FY_TRY(fy_onnx_read(&l->model, path, fy_registry_of(l->registry), e));
@@ -21,6 +25,7 @@ static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
     return fy_infer_model(l->model, e);
 }
 
+#ifndef FERRY_RUN_ONLY
 static fy_status load_pt2(fy_loaded *l, const char *path, ferry_error *e) {
     fy_lower_options o = {0};
     fy_pass_options passes = {.fold = true, .fold_bn = true, .hooks = fy_hooks_builtin()};
@@ -32,14 +37,18 @@ static fy_status load_pt2(fy_loaded *l, const char *path, ferry_error *e) {
     return fy_model_name_all(l->model, e);
 }
 
-fy_status fy_load_with(fy_loaded *l, const char *path, ferry_registry *r, ferry_error *e) {
+static fy_status load_any(fy_loaded *l, const char *path, ferry_error *e) {
     fy_filetype type;
-    *l = (fy_loaded){0};
     FY_TRY(kind_of(&type, path, e));
-    l->registry = fy_registry_hold(r);
-    fy_status s;
-    if (type == FY_FILE_ONNX || type == FY_FILE_UNKNOWN) s = load_onnx(l, path, e);
-    else s = load_pt2(l, path, e);                           /* other kinds: the reader says what they are */
+    return type == FY_FILE_ONNX || type == FY_FILE_UNKNOWN ? load_onnx(l, path, e) : load_pt2(l, path, e);       /* other kinds: the reader says what they are */
+}
+#else
+static fy_status load_any(fy_loaded *l, const char *path, ferry_error *e) { return load_onnx(l, path, e); }
+#endif
+
+fy_status fy_load_with(fy_loaded *l, const char *path, ferry_registry *r, ferry_error *e) {
+    *l = (fy_loaded){.registry = fy_registry_hold(r)};
+    fy_status s = load_any(l, path, e);
     if (s) {
         fy_unload(l);
         return fy_frame(e, s, "file %s", path);
@@ -58,7 +67,9 @@ fy_status fy_load(fy_loaded *l, const char *path, const ferry_job *job, ferry_er
 
 void fy_unload(fy_loaded *l) {
     fy_model_free(l->model);
+#ifndef FERRY_RUN_ONLY
     fy_program_free(l->program);
+#endif
     ferry_registry_free(l->registry);    /* after the model, whose nodes point into it */
     *l = (fy_loaded){0};
 }

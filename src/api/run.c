@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert((int)FERRY_CACHE_USED == (int)FY_PACKED_USED && (int)FERRY_CACHE_MADE == (int)FY_PACKED_MADE && (int)FERRY_CACHE_FAILED == (int)FY_PACKED_FAILED, "the same states");
+
 typedef struct port_memory { int64_t dim[FY_MAX_RANK]; const char *sym[FY_MAX_RANK]; } port_memory;
 
 struct ferry_model {
@@ -32,16 +34,30 @@ const char *ferry_version(void) { return FERRY_VERSION; }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
 
-/* "threads=2 engine=onnxruntime exact" */
-static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_registry **plugins, ferry_registry *base, ferry_error *e) {
+#define WORD 4300                        /* bytes of one option: a path and its name */
+
+/* The next word of the options, without the quotes around its value; *n: how much of the text it was. false: it does not end, or is too long. */
+static bool next_option(char word[WORD], const char *p, size_t *n) {
+    size_t at = strcspn(p, " ,\t\n'"), value = 0;
+    const char *end = p[at] == '\'' && at && p[at - 1] == '=' ? strchr(p + at + 1, '\'') : NULL;
+    if (p[at] == '\'' && !end) return false;
+    if (end) value = (size_t)(end - p) - at - 1;
+    *n = end ? (size_t)(end - p) + 1 : at;
+    if (at + value >= WORD || (end && end[1] && !strchr(" ,\t\n", end[1]))) return false;
+    memcpy(word, p, at);
+    if (end) memcpy(word + at, p + at + 1, value);
+    word[at + value] = 0;
+    return true;
+}
+
+/* "threads=2 engine=onnxruntime exact"; the folder of the cache is copied into the arena. */
+static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_registry **plugins, ferry_registry *base, fy_arena *a, ferry_error *e) {
     char precision[8] = "f32";
     for (const char *p = text; p && *p;) {
-        size_t n = strcspn(p, " ,\t\n");
-        char word[1100];
+        size_t n;
+        char word[WORD];
+        FY_NEED(e, next_option(word, p, &n), USAGE, "option '%.40s...' is too long, or a ' has no other", p);
         if (n) {
-            FY_NEED(e, n < sizeof word, USAGE, "option '%.40s...' is too long", p);
-            memcpy(word, p, n);
-            word[n] = 0;
             if (!strcmp(word, "exact")) {
                 o->exact = true;
                 p += n + (p[n] != 0);
@@ -59,11 +75,17 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
                 o->threads = (int)t;
             } else if (!strcmp(word, "precision")) (void)snprintf(precision, sizeof precision, "%s", eq);
             else if (!strcmp(word, "max-steps")) FY_TRY(fy_opt_int(&job, "max-steps", 1, INT64_MAX, &o->max_steps, e));
-            else if (!strcmp(word, "plugin")) FY_TRY(fy_registry_plugin(plugins, eq, base, e));
+            else if (!strcmp(word, "cache")) {
+                o->cache = fy_arena_str(a, eq);
+                FY_NOMEM(e, o->cache);
+            } else if (!strcmp(word, "memory")) {
+                FY_NEED(e, !strcmp(eq, "low") || !strcmp(eq, "normal"), USAGE, "memory: '%.40s' is neither low nor normal", eq);
+                o->low_memory = !strcmp(eq, "low");
+            } else if (!strcmp(word, "plugin")) FY_TRY(fy_registry_plugin(plugins, eq, base, e));
             else {
-                static const char *const known[] = {"threads", "engine", "max-steps", "plugin", "exact", "precision"};
+                static const char *const known[] = {"threads", "engine", "max-steps", "plugin", "exact", "precision", "cache", "memory"};
                 const char *near = fy_nearest(word, known, FY_COUNT(known));
-                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin, exact, precision", near ? near : "", near ? "'?" : "");
+                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin, exact, precision, cache, memory", near ? near : "", near ? "'?" : "");
             }
         }
         p += n + (p[n] != 0);
@@ -141,7 +163,7 @@ static ferry_model *open_model(const char *path, const void *data, size_t bytes,
     }
     m->engine = fy_engine_find(NULL);
     double begin = fy_os_seconds();
-    fy_status s = path || data ? parse_options(options, &m->engine, &o, &plugins, r, e) : fy_fail(e, FY_E_USAGE, "no model is given");
+    fy_status s = path || data ? parse_options(options, &m->engine, &o, &plugins, r, &m->arena, e) : fy_fail(e, FY_E_USAGE, "no model is given");
     if (plugins) r = plugins;
     if (!s && path) s = fy_load_with(&m->loaded, path, r, e);
     if (!s && !path) {
@@ -177,6 +199,12 @@ void ferry_close(ferry_model *m) {
     fy_unload(&m->loaded);
     fy_arena_free(&m->arena);
     fy_free(m);
+}
+
+int ferry_cache_state(const ferry_model *m, const char **why) {
+    const fy_plan *p = m->engine->plan ? m->engine->plan(m->compiled) : NULL;
+    if (why) *why = p ? p->packed.why : "";
+    return p ? (int)p->packed.state : FERRY_CACHE_OFF;
 }
 
 size_t            ferry_inputs(const ferry_model *m) { return m->nin; }

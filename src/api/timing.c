@@ -80,7 +80,8 @@ static fy_status bind(fy_timing *r, ferry_error *e) {
 }
 
 static fy_status open_model(fy_timing *r, const char *path, ferry_error *e) {
-    char options[200], about[1400];
+    char options[4600], about[1400];
+    const char *cache = fy_opt(r->job, "cache"), *memory = fy_opt(r->job, "memory");
     const fy_engine *engine = NULL;
     int64_t threads = 0;
     FY_TRY(fy_opt_engine(r->job, "engine", &engine, e));
@@ -90,7 +91,9 @@ static fy_status open_model(fy_timing *r, const char *path, ferry_error *e) {
     fy_pool_free(pool);
     r->exact = fy_opt_has(r->job, "exact");
     FY_TRY(fy_opt_precision(r->job, engine, &r->bf16, e));
-    (void)snprintf(options, sizeof options, "engine=%s threads=%d%s%s", engine->name, r->threads, r->exact ? " exact" : "", r->bf16 ? " precision=bf16" : "");
+    int n = snprintf(options, sizeof options, "engine=%s threads=%d%s%s%s%s%s%s%s", engine->name, r->threads, r->exact ? " exact" : "", r->bf16 ? " precision=bf16" : "",
+                     memory ? " memory=" : "", memory ? memory : "", cache ? " cache='" : "", cache ? cache : "", cache ? "'" : "");
+    FY_NEED(e, n > 0 && (size_t)n < sizeof options, USAGE, "cache: the path is too long");
     fy_timing_progress(r, "loading", -1);
     ferry_registry *plugins = NULL;
     FY_TRY(fy_opt_plugins(r->job, &plugins, e));

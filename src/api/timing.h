@@ -7,7 +7,7 @@
 #include "check/bench.h"
 
 /* Options that timing_open reads: add those of the command. */
-#define FY_TIMING_KEYS "engine", "threads", "batch", "sizes", "seed", "exact", "precision", "seconds", "plugin"
+#define FY_TIMING_KEYS "engine", "threads", "batch", "sizes", "seed", "exact", "precision", "seconds", "plugin", "cache", "memory"
 
 typedef struct fy_timing {
     const ferry_job *job;

@@ -154,6 +154,7 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
     o.seed = (uint64_t)seed;
     o.sizes = (int)sizes;
     o.threads = (int)threads;
+    o.cache = fy_opt(job, "cache");
     if (!ref) FY_TRY(find_reference(&ref, path, l->model, a, e));
     FY_TRY(fy_file_open(&f, ref, e));
     fy_filetype type = fy_file_sniff(f.at, f.n);
@@ -164,7 +165,7 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
 }
 
 int ferry_verify(const char *model, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"against", "reference", "engine", "reference-engine", "precision", "tolerance", "relative-to-range", "seed", "sizes", "threads", "junit", "plugin", NULL};
+    static const char *const keys[] = {"against", "reference", "engine", "reference-engine", "precision", "tolerance", "relative-to-range", "seed", "sizes", "threads", "junit", "plugin", "cache", NULL};
     static const ferry_job none;
     fy_verify_report verdict = {0};
     fy_loaded l = {0};

@@ -2,7 +2,7 @@
  * os.c - allocation and system calls, counted, so that tests can make each one fail in turn.
  *
  * Every allocation carries a head that holds its size: the bytes in use are known at any time. */
-#define _GNU_SOURCE 1                      /* sync_file_range */
+#define _GNU_SOURCE 1                      /* sync_file_range, madvise, dl_iterate_phdr */
 #include "base/os.h"
 
 #include "base/checked.h"
@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,7 +132,7 @@ void fy_free_aligned(void *p) {
 void fy_os_guard(fy_guard g) { atomic_store(&guard, (int)g); }
 bool fy_os_guarded(void) { return atomic_load_explicit(&guard, memory_order_relaxed) != FY_GUARD_OFF; }
 
-static size_t page_size(void) {
+size_t fy_os_page(void) {
     long n = sysconf(_SC_PAGESIZE);
     return n > 0 ? (size_t)n : 4096;
 }
@@ -140,7 +141,7 @@ void *fy_malloc_data(size_t bytes, bool *guarded) {
     int g = atomic_load_explicit(&guard, memory_order_relaxed);
     *guarded = g != FY_GUARD_OFF;
     if (FY_LIKELY(g == FY_GUARD_OFF)) return fy_malloc_aligned(bytes);
-    size_t page = page_size(), room, n;
+    size_t page = fy_os_page(), room, n;
     if (!total(&n, bytes, 1, 4 * page) || fy_os_fails(ENOMEM)) return NULL;
     room = (bytes + page - 1) / page * page;
     char *map = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -157,9 +158,65 @@ void *fy_malloc_data(size_t bytes, bool *guarded) {
 void fy_free_data(void *p, size_t bytes, bool guarded) {
     if (!guarded) fy_free_aligned(p);
     if (!p || !guarded) return;
-    size_t page = page_size(), room = (bytes + page - 1) / page * page;
+    size_t page = fy_os_page(), room = (bytes + page - 1) / page * page;
     account(0, bytes);
     (void)munmap((char *)p - (uintptr_t)p % page - page, room + 2 * page);
+}
+
+/* ---- pages -------------------------------------------------------------------------------------------------------- */
+
+static size_t whole_pages(size_t bytes, size_t page) { return (bytes + page - 1) / page * page; }
+
+void *fy_os_pages(size_t bytes) {
+    size_t page = bytes >= FY_HUGE ? FY_HUGE : fy_os_page(), n, room;
+    if (!total(&n, bytes, 1, 0) || fy_os_fails(ENOMEM)) return NULL;
+    n = whole_pages(n ? n : 1, page);
+    room = n + (page == FY_HUGE ? FY_HUGE : 0);              /* to cut an aligned range from */
+    char *map = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) return NULL;
+    size_t skip = (page - (uintptr_t)map % page) % page;
+    if (skip) (void)munmap(map, skip);
+    if (room - skip - n) (void)munmap(map + skip + n, room - skip - n);
+    account(n, 0);
+    return map + skip;
+}
+
+void fy_os_pages_free(void *p, size_t bytes) {
+    if (!p) return;
+    size_t n = whole_pages(bytes ? bytes : 1, bytes >= FY_HUGE ? FY_HUGE : fy_os_page());
+    account(0, n);
+    (void)munmap(p, n);
+}
+
+void fy_os_populate(const void *p, size_t bytes) {
+#ifdef MADV_POPULATE_READ
+    uintptr_t page = fy_os_page(), from = (uintptr_t)p / page * page;
+    if (bytes) (void)madvise((void *)from, (uintptr_t)p + bytes - from, MADV_POPULATE_READ);
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
+void fy_os_populate_write(void *p, size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+    uintptr_t page = fy_os_page(), from = (uintptr_t)p / page * page;
+    if (bytes) (void)madvise((void *)from, (uintptr_t)p + bytes - from, MADV_POPULATE_WRITE);
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
+void fy_os_huge(void *p, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    if (bytes >= FY_HUGE) (void)madvise(p, bytes, MADV_HUGEPAGE);
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
+int fy_os_map_over(void *at, size_t bytes, int fd, int64_t from) {
+    if (fy_os_fails(ENOMEM)) return -1;
+    return mmap(at, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, from) == MAP_FAILED ? -1 : 0;
 }
 
 int fy_os_openat(int dir, const char *name, int flags, int mode) {
@@ -221,12 +278,14 @@ int fy_os_rename(const char *from, const char *to) { return fy_os_fails(EIO) ? -
 
 int fy_os_unlink(const char *path) { return fy_os_fails(EIO) ? -1 : unlink(path); }
 
+int fy_os_mkdir(const char *path, int mode) { return fy_os_fails(EACCES) ? -1 : mkdir(path, (mode_t)mode); }
+
 int fy_os_chmod(int fd, unsigned mode) { return fy_os_fails(EPERM) ? -1 : fchmod(fd, (mode_t)mode); }
 
 static int info_of(int r, const struct stat *st, fy_os_info *info) {
     if (r < 0) return -1;
     *info = (fy_os_info){ .size = (int64_t)st->st_size, .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-        .links = (uint64_t)st->st_nlink, .mode = (unsigned)st->st_mode & 07777u, .regular = S_ISREG(st->st_mode),
+        .ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec, .device = (uint64_t)st->st_dev, .inode = (uint64_t)st->st_ino, .links = (uint64_t)st->st_nlink, .mode = (unsigned)st->st_mode & 07777u, .regular = S_ISREG(st->st_mode),
         .folder = S_ISDIR(st->st_mode), .link = S_ISLNK(st->st_mode) };
     return 0;
 }
@@ -261,6 +320,49 @@ void *fy_os_map(int fd, size_t bytes) {
 
 void fy_os_unmap(void *p, size_t bytes) { if (p && bytes) (void)munmap(p, bytes); }
 
+/* ---- the build ---------------------------------------------------------------------------------------------------- */
+
+typedef struct build_id { unsigned char *id; size_t most, n; uintptr_t here; } build_id;
+
+/* Notes follow each other: sizes of name and contents, type, then both, each on 4 bytes (elf(5)). */
+static void look_for_id(build_id *b, const char *at, size_t bytes) {
+    while (bytes >= sizeof(ElfW(Nhdr))) {
+        ElfW(Nhdr) n;
+        memcpy(&n, at, sizeof n);
+        size_t name = ((size_t)n.n_namesz + 3) & ~(size_t)3, all = sizeof n + name + (((size_t)n.n_descsz + 3) & ~(size_t)3);
+        if (all > bytes) return;
+        if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && !memcmp(at + sizeof n, "GNU", 4)) {
+            b->n = n.n_descsz < b->most ? n.n_descsz : b->most;
+            memcpy(b->id, at + sizeof n + name, b->n);
+            return;
+        }
+        at += all;
+        bytes -= all;
+    }
+}
+
+static int look_at_object(struct dl_phdr_info *info, size_t size, void *ctx) {
+    build_id *b = ctx;
+    bool ours = false;
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        ours |= p->p_type == PT_LOAD && b->here - (info->dlpi_addr + p->p_vaddr) < p->p_memsz;
+    }
+    for (int i = 0; ours && !b->n && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type == PT_NOTE) look_for_id(b, (const char *)(info->dlpi_addr + p->p_vaddr), p->p_memsz);
+    }
+    return ours;
+}
+
+size_t fy_os_build_id(unsigned char *id, size_t most) {
+    static const char here = 0;
+    build_id b = {.id = id, .most = most, .here = (uintptr_t)&here};
+    (void)dl_iterate_phdr(look_at_object, &b);
+    return b.n;
+}
+
 void *fy_os_dlopen(const char *path, char *why, size_t n) {
     void *lib = fy_os_fails(ENOENT) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const char *text = lib ? NULL : dlerror();
@@ -280,6 +382,12 @@ double fy_os_thread_seconds(void) {
     struct timespec t = {0};
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int64_t fy_os_time_ns(void) {
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 double fy_os_seconds(void) {

@@ -19,6 +19,11 @@ void  fy_free_aligned(void *p);
  * faults when it is touched, and are aligned for elements whose size divides `bytes` only. */
 void *fy_malloc_data(size_t bytes, bool *guarded);
 void  fy_free_data(void *p, size_t bytes, bool guarded);
+/* Zeroed pages for what is large and lives long, from FY_HUGE bytes on aligned for huge ones. Those that nobody touches cost nothing. */
+#define FY_HUGE ((size_t)2 << 20)
+void *fy_os_pages(size_t bytes);
+void  fy_os_pages_free(void *p, size_t bytes);
+size_t fy_os_page(void);                                    /* bytes of a page */
 
 /* Thin wrappers with errno kept. They retry EINTR and finish short transfers. */
 int     fy_os_open(const char *path, int flags, int mode);
@@ -31,19 +36,30 @@ int     fy_os_rename(const char *from, const char *to);
 int     fy_os_unlink(const char *path);
 int64_t fy_os_size(int fd);                                 /* regular files only, else -1 */
 int     fy_os_openat(int dir, const char *name, int flags, int mode);
-typedef struct fy_os_info { int64_t size, mtime_ns; uint64_t links; unsigned mode; bool regular, folder, link; } fy_os_info;
+typedef struct fy_os_info { int64_t size, mtime_ns, ctime_ns; uint64_t device, inode, links; unsigned mode; bool regular, folder, link; } fy_os_info;
 int     fy_os_stat(int fd, fy_os_info *info);               /* 0 or -1 */
 int     fy_os_stat_path(const char *path, bool follow, fy_os_info *info);
 bool    fy_os_same_file(const char *a, const char *b);      /* both there (links followed), and one file? */
 int     fy_os_chmod(int fd, unsigned mode);
 void   *fy_os_map(int fd, size_t bytes);                    /* read-only, private; NULL on failure */
 void    fy_os_unmap(void *p, size_t bytes);
+/* Hints: these bytes will be read, written now, all of them (one call is cheaper than a fault for each page); they will be read for long (the
+ * system may put huge pages in their place, in its own time: to ask for these at once can cost more than it saves, where free memory is not at hand). */
+void    fy_os_populate(const void *p, size_t bytes);
+void    fy_os_populate_write(void *p, size_t bytes);
+void    fy_os_huge(void *p, size_t bytes);
+/* Puts a read-only mapping of the file in the place of pages of fy_os_pages, all or none of them; at, from: multiples of the page. */
+int     fy_os_map_over(void *at, size_t bytes, int fd, int64_t from);
+int     fy_os_mkdir(const char *path, int mode);
+/* The build id that the linker gave the object (program or library) that ferry's code is in; 0 bytes where there is none. */
+size_t  fy_os_build_id(unsigned char *id, size_t most);
 /* Shared objects. `why` says in words what failed. A function's address is copied into *fn (ISO C has no cast for it); false: not there. */
 void   *fy_os_dlopen(const char *path, char *why, size_t n);
 bool    fy_os_dlsym(void *lib, const char *name, void (**fn)(void));
 void    fy_os_dlclose(void *lib);
 double  fy_os_thread_seconds(void);                         /* CPU time of the calling thread */
 
+int64_t fy_os_time_ns(void);                                /* the clock of file times: since 1970 */
 double  fy_os_seconds(void);                                /* a clock that only goes forward */
 
 /* Test hooks. Calls are counted from 0 since the last reset; the call numbered `k` fails (k < 0: none; `forever`: all

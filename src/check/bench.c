@@ -159,6 +159,7 @@ static void json(fy_jsonw *w, const fy_bench *b) {
     fy_jsonw_num(w, "peak_gflops", b->flops * 1e-9);
     fy_jsonw_num(w, "share_of_peak", b->flops > 0 ? gflops * 1e9 / b->flops : 0);
     fy_jsonw_object(w, "memory");
+    if (b->cache) fy_jsonw_str(w, "cache", b->cache);
     fy_jsonw_num(w, "private_bytes", b->memory.own);
     fy_jsonw_num(w, "mapped_bytes", b->memory.mapped);
     fy_jsonw_num(w, "peak_resident_bytes", b->memory.resident);
@@ -199,6 +200,7 @@ static void text(fy_buf *t, const fy_bench *b) {
         if (b->macs_unknown) fy_buf_fmt(t, "; %lld nodes of unknown size not counted", (long long)b->macs_unknown);
         fy_buf_char(t, '\n');
     }
+    if (b->cache) fy_buf_fmt(t, "  cache    %s\n", b->cache);
     if (b->memory.own > 0)
         fy_buf_fmt(t, "  memory   %.4g MB private, %.4g MB of mapped files, %.4g MB resident at most\n", b->memory.own * 1e-6, b->memory.mapped * 1e-6, b->memory.resident * 1e-6);
 }

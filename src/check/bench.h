@@ -35,6 +35,7 @@ typedef struct fy_bench {
     const fy_bench_input *input;
     int         ninputs, threads;
     bool        exact;
+    const char *cache;                                       /* what became of it, in words; NULL: none */
     int64_t     batch, warmups, macs, macs_unknown;          /* macs: of all nodes with known sizes; macs_unknown: nodes without */
     double      load, compile, first;                        /* seconds */
     fy_summary  s;

@@ -17,6 +17,8 @@ typedef struct fy_engine_options {
                                             then they are given the graph serialised at the canonical opset */
     bool        exact;                   /* no algorithm whose rounding differs from the direct one; engines that have none ignore it */
     bool        bf16;                    /* products with constants round their operands to bfloat16; our engine alone */
+    const char *cache;                   /* ours: folder for packed weights; NULL: FERRY_CACHE, "": none */
+    bool        low_memory;              /* ours: as little private memory as will do */
 } fy_engine_options;
 
 struct fy_engine {

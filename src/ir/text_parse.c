@@ -249,7 +249,7 @@ static fy_status element(parser *p, fy_tensor *x, int64_t i) {
 }
 
 static fy_status elements(parser *p, const fy_const **out, const fy_type *t) {
-    int64_t dim[FY_MAX_RANK], n;
+    int64_t dim[FY_MAX_RANK], n = 0;
     SYNTAX(p, t->kind == FY_TENSOR && t->dtype && t->rank >= 0, "a dtype and sizes before contents");
     for (int i = 0; i < t->rank; i++) SYNTAX(p, fy_dim_known(t->dim[i], &dim[i]), "constant sizes before contents");
     FY_TRY(need(p, "{"));

@@ -69,7 +69,7 @@ fy_status fy_plan_reasons(const fy_plan *p, const fy_step *s, void (*tell)(void 
     fy_layout *as = FY_NEWN(&a, fy_layout, n ? n->nin + 1 : 1);
     FY_NOMEM(e, as);
     for (int i = 0; n && i < n->nin; i++) as[i] = n->in[i].value ? p->layout[n->in[i].value->id] : FY_PLAIN;
-    fy_site site = {.node = n, .k = p->o.kernels, .exact = p->o.exact, .bf16 = p->o.bf16, .sized = s->sized, .layout = as};
+    fy_site site = {.node = n, .k = p->o.kernels, .exact = p->o.exact, .lean = p->lean, .bf16 = p->o.bf16, .sized = s->sized, .layout = as};
     for (int i = 0; n && p->o.impl && p->o.impl[i]; i++) {
         const fy_impl *t = p->o.impl[i];
         if (strcmp(t->op, n->op->name) || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
@@ -332,7 +332,7 @@ static fy_status add_node(build *b, const fy_node *n) {
         const fy_value *v = c ? c->in[i] : n->in[i].value;
         as[i] = v ? b->p->layout[v->id] : FY_PLAIN;
     }
-    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .bf16 = b->p->o.bf16, .sized = sized(b, n), .layout = as, .cover = c};
+    fy_site site = {.node = n, .k = b->p->o.kernels, .exact = b->p->o.exact, .lean = b->p->lean, .bf16 = b->p->o.bf16, .sized = sized(b, n), .layout = as, .cover = c};
     for (int i = 0; c && i < c->n; i++) site.sized = site.sized && sized(b, c->node[i]);
     fy_step *s = new_step(b, covering ? covering : choose(b, &site), n, nin, n->nout);
     FY_NOMEM(b->e, s);
@@ -374,16 +374,33 @@ static fy_status last_uses(build *b) {
     return FY_OK;
 }
 
+/* Those that all their readers only copy from stay where the file has them, even where no float could be read. */
+static bool *copied_from(build *b) {
+    fy_plan *p = b->p;
+    bool *only = FY_NEWN(&p->arena, bool, p->nvalues + 1);
+    for (uint32_t i = 0; only && i < p->nvalues; i++) only[i] = p->last[i] != INT32_MAX;
+    for (int64_t i = 0; only && i < p->steps.n; i++) {
+        const fy_step *s = p->steps.at[i];
+        for (int k = 0; k < s->nin; k++)
+            if (s->in[k] && (k || !(s->impl->flags & FY_IMPL_BYTES))) only[s->in[k]->id] = false;
+        for (int k = 0; s->node && k < s->node->ncap; k++) only[s->node->cap[k]->value->id] = false;
+    }
+    return only;
+}
+
 /* Constants that steps still read after they have packed theirs. */
 static fy_status constants(build *b) {
     fy_plan *p = b->p;
     p->constant = fy_calloc(p->nvalues + 1, sizeof *p->constant);
-    FY_NOMEM(b->e, p->constant);
+    bool *only = copied_from(b);
+    FY_NEED(b->e, p->constant && only, NOMEM, "out of memory");
     for (int64_t i = 0; i < b->m->graph->constants.n; i++) {
         const fy_value *v = b->m->graph->constants.at[i];
         if (!v->constant || p->last[v->id] < 0) continue;
         p->constant[v->id].kind = FY_TENSOR;
-        FY_TRY(fy_const_tensor(&p->constant[v->id].t, v->constant, b->e));
+        union { const void *in; void *out; } at = {only[v->id] && fy_dtype_bits(v->constant->dtype) >= 8 ? fy_const_direct(v->constant) : NULL};
+        if (at.in) p->constant[v->id].t = fy_tensor_view(v->constant->dtype, v->constant->rank, v->constant->dim, at.out);
+        else FY_TRY(fy_const_tensor(&p->constant[v->id].t, v->constant, b->e));
     }
     return FY_OK;
 }
@@ -401,6 +418,7 @@ static fy_status all(build *b) {
     FY_TRY(cover_nodes(b));
     for (const fy_node *n = b->m->graph->first; n; n = n->next)
         if (!b->taken[n->id]) FY_TRY(add_node(b, n));
+    fy_packed_open(p);
     for (int64_t i = 0; i < p->steps.n; i++) {
         fy_step *s = p->steps.at[i];
         fy_status st = s->impl->prepare ? s->impl->prepare(s, p, &p->arena, b->e) : FY_OK;
@@ -410,6 +428,7 @@ static fy_status all(build *b) {
             return fy_frame(b->e, st, "%s", where);
         }
     }
+    fy_packed_save(p, b->p->o.lean);
     FY_TRY(last_uses(b));
     FY_TRY(constants(b));
     return fy_spec_cache_new(p, b->e);
@@ -422,6 +441,7 @@ static fy_status plan_new(fy_plan **out, fy_model *m, const fy_plan_options *o, 
     p->m = m;
     p->inner = inner;
     p->o = *o;
+    p->lean = o->lean && !(o->cache && *o->cache);
     build b = {.p = p, .m = m, .e = e};
     fy_status s = all(&b);
     fy_map_free(&b.by_op);
@@ -442,6 +462,7 @@ void fy_plan_free(fy_plan *p) {
     for (uint32_t i = 0; p->constant && i < p->nvalues; i++) fy_rval_free(&p->constant[i]);
     fy_free(p->constant);
     fy_free(p->steps.at);
+    fy_packed_free(&p->packed);
     fy_arena_free(&p->arena);
     fy_free(p);
 }

@@ -15,6 +15,7 @@ static bool grow(void **p, size_t *have, size_t need) {
     fy_free_aligned(*p);
     *p = fy_malloc_aligned(room);
     *have = *p ? room : 0;
+    fy_os_populate_write(*p, *have);         /* all of it will be written: one call for its pages */
     return *p != NULL;
 }
 

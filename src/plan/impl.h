@@ -22,6 +22,7 @@ typedef struct fy_site {
     const fy_node    *node;
     const fy_kernels *k;
     bool              exact;             /* no algorithm whose rounding differs from the direct one (Winograd) */
+    bool              lean;              /* little memory is asked for: no weights that grow when they are packed */
     bool              bf16;              /* products with constants may round their operands to bfloat16 */
     bool              sized;             /* the sizes of inputs and outputs follow from those of the model's inputs: other layouts are possible */
     const fy_layout  *layout;            /* of each input, as it comes; where the step covers nodes, of cover->in */
@@ -53,7 +54,8 @@ struct fy_impl {
 };
 enum {
     FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes, or a part of it (fy_step.part): shares its buffer, run does nothing */
-    FY_IMPL_ALIKE = 4,                   /* all outputs have the layout that layouts() gives for the first */
+    FY_IMPL_BYTES = 4,                   /* input 0 is only copied from, as bytes: a constant may lie anywhere in its file, aligned or not */
+    FY_IMPL_ALIKE = 8,                   /* all outputs have the layout that layouts() gives for the first */
     FY_IMPL_INPLACE = 2                  /* output 0 may take the buffer of any input of the same size that ends here */
 };
 

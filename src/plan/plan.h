@@ -6,12 +6,17 @@
 #define FY_PLAN_H
 
 #include "plan/impl.h"
+#include "plan/packed.h"
 
 typedef struct fy_plan_options {
     const fy_impl *const *impl;          /* the engine's table, in order of preference; ends with NULL. What none can do is run by reference kernels */
     const fy_kernels     *kernels;
     const fy_hooks       *hooks;
+    fy_pool              *pool;          /* packs weights; NULL: the caller alone */
+    const char           *cache;         /* folder for files of packed weights; NULL or "": none */
+    const fy_model       *source;        /* the model whose mapped files constants point into, or NULL */
     bool                  exact, bf16;
+    bool                  lean;          /* little memory rather than speed: no second copy of a weight that can be read where it is, none that grows */
 } fy_plan_options;
 
 /* Sizes and places for one combination of input sizes. */
@@ -40,6 +45,8 @@ struct fy_plan {
     struct fy_spec_cache *cache;
     bool            inner;               /* of a body: sizes that do not fit are an error of the step that meets them, not of the run as a whole */
     FY_VEC(fy_body *) bodies;
+    fy_packed       packed;
+    bool            lean;                /* little memory, and no cache whose pages would do */
 };
 
 /* `m` is the plan's to change (values for converted layouts are added) and must outlive it; canonical, inferred, optimised. */

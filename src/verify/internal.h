@@ -20,7 +20,7 @@ FY_CHECKED fy_status fy_verify_judge(fy_verify_output *r, const fy_tensor *got, 
 /* The model under test: compiled once, run often, each time in a session of its own, since sessions keep declared state; between
  * fy_runner_start and fy_runner_stop in one. */
 typedef struct fy_runner { const fy_engine *engine; fy_compiled *compiled; fy_session *session; } fy_runner;
-FY_CHECKED fy_status fy_runner_open(fy_runner *r, const fy_engine *engine, const fy_model *m, const char *path, int threads, bool bf16, ferry_error *e);
+FY_CHECKED fy_status fy_runner_open(fy_runner *r, const fy_engine *engine, const fy_model *m, const char *path, const fy_verify_options *o, bool bf16, ferry_error *e);
 FY_CHECKED fy_status fy_runner_run(const fy_runner *r, fy_rval *const *in, fy_rval *out, ferry_error *e);
 FY_CHECKED fy_status fy_runner_start(fy_runner *r, ferry_error *e);
 void fy_runner_stop(fy_runner *r);

@@ -169,8 +169,8 @@ void fy_verify_report_free(fy_verify_report *r) {
 
 /* ---- the model under test ------------------------------------------------------------------------------------------------ */
 
-fy_status fy_runner_open(fy_runner *r, const fy_engine *engine, const fy_model *m, const char *path, int threads, bool bf16, ferry_error *e) {
-    fy_engine_options o = {.threads = threads, .path = path, .bf16 = bf16};
+fy_status fy_runner_open(fy_runner *r, const fy_engine *engine, const fy_model *m, const char *path, const fy_verify_options *v, bool bf16, ferry_error *e) {
+    fy_engine_options o = {.threads = v->threads, .path = path, .cache = v->cache, .bf16 = bf16};
     char              why[256];
     *r = (fy_runner){.engine = engine ? engine : fy_engine_judge()};
     FY_NEED(e, r->engine, ENGINE, "there is no engine");

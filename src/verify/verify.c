@@ -666,7 +666,7 @@ static fy_status opened_axes(work *w, int n, const fy_axis_name *axes) {
 static fy_status begin(work *w, const char *reference) {
     char name[200] = "";
     w->r->tolerance = w->o->tolerance > 0 ? w->o->tolerance : 1e-4;
-    FY_TRY(fy_runner_open(&w->run, w->o->engine, w->m, w->o->model_path, w->o->threads, w->o->bf16, w->e));
+    FY_TRY(fy_runner_open(&w->run, w->o->engine, w->m, w->o->model_path, w->o, w->o->bf16, w->e));
     if (!w->run.engine->describe || w->run.engine->describe(name, sizeof name, NULL) != FY_OK || !*name) snprintf(name, sizeof name, "%s", w->run.engine->name);
     if (w->o->bf16) snprintf(name + strlen(name), sizeof name - strlen(name), ", precision bf16");
     FY_TRY(set_text(&w->r->engine, name, w->e));
@@ -868,7 +868,7 @@ fy_status fy_verify_model(fy_verify_report *r, const fy_model *m, const fy_model
     fy_runner rr = {0};
     const char *slash = o->ref_path ? strrchr(o->ref_path, '/') : NULL;
     fy_status s = begin(&w, slash ? slash + 1 : o->ref_path ? o->ref_path : "another model");
-    if (s == FY_OK) s = fy_runner_open(&rr, ref_engine, ref, o->ref_path, o->threads, false, e);
+    if (s == FY_OK) s = fy_runner_open(&rr, ref_engine, ref, o->ref_path, o, false, e);
     if (s == FY_OK) s = model_cases(&w, &rr, ref);
     fy_runner_close(&rr);
     return finish(&w, s);

@@ -14,6 +14,7 @@ typedef struct fy_verify_options {
     const char *model_path;              /* the .onnx file behind the model, for engines that read files themselves; or NULL */
     const char *ref_path;                /* the same of a reference that is a model */
     int      threads;
+    const char *cache;                   /* as fy_engine_options has it */
     bool     bf16;                       /* the model under test rounds operands of products to bfloat16 (fy_engine_options) */
     double   tolerance;                  /* max abs; 0: 1e-4 */
     bool     relative_to_range;          /* accept max abs / range of the reference below tolerance */

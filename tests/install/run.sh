@@ -34,6 +34,11 @@ ferry export fashion.pt2 -q
 
 cc -std=c11 "${flags[@]}" "$source/examples/minimal.c" $(pkg-config --cflags --libs ferry) -o minimal
 ./minimal cnn.onnx
+cc -std=c11 "${flags[@]}" "$source/examples/minimal.c" $(pkg-config --cflags --libs ferry-run) -o minimal-run
+[ "$(./minimal cnn.onnx)" = "$(./minimal-run cnn.onnx)" ] || fail "libferry-run gives other numbers"
+foreign=$(ldd "$lib/libferry-run.so" | grep -Ev 'lib(c|m|pthread|dl)\.so|ld-linux|linux-vdso|linux-gate' || true)
+[ -z "$foreign" ] || fail "libferry-run.so needs $foreign"
+say "libferry-run.so stands on libc and libm alone"
 mkdir consumer
 cmake -S "$source/examples/find_package" -B consumer -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_FLAGS="${flags[*]}" -DCMAKE_CXX_FLAGS="${flags[*]}" >consumer.log ||
     { cat consumer.log; fail "find_package(ferry)"; }

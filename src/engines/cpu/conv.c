@@ -75,32 +75,30 @@ float *fy_cpu_floats(fy_arena *a, int64_t n) {
     return p ? (float *)(((uintptr_t)p + 63) & ~(uintptr_t)63) : NULL;
 }
 
-/* [group][block][tap][lane][nr]; where a row of taps is one tap, its lanes are (column, channel). */
-static void pack_direct(const conv *d, const fy_tensor *w, int nr) {
-    const int64_t kh = d->win.kernel[0], kw = d->win.kernel[1], blocks = d->first ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
-    const float *from = w->data;
-    float *to = d->w;
-    for (int64_t g = 0; g < d->groups; g++)
-        for (int64_t b = 0; b < blocks; b++)
-            for (int64_t i = 0; i < kh; i++)
-                for (int64_t j = 0; j < (d->merged ? 1 : kw); j++)
-                    for (int64_t l = 0; l < d->lanes; l++) {
-                        int64_t c = d->first ? l % d->cin : b * FY_LANES + l, col = d->merged ? l / d->cin : j;
-                        for (int o = 0; o < nr; o++, to++) {
-                            int64_t m = g * nr + o;
-                            *to = m < d->cout && c < d->cin ? from[m * w->stride[0] + c * w->stride[1] + i * w->stride[2] + col * w->stride[3]] : 0;
-                        }
-                    }
+/* One group of nr filters, w[nr, c, kh, kw], as [block][tap][lane][nr]; where a row of taps is one tap, its lanes are (column, channel). What no
+ * filter or channel fills stays zero. A block at a time: its taps for all filters stay in the first-level cache. */
+typedef struct filling { const conv *d; int nr; } filling;
+
+static void pack_direct(void *arg, const float *w, int64_t begin, int64_t end) {
+    const filling *f = arg;
+    const conv *d = f->d;
+    const int64_t kw = d->win.kernel[1], taps = d->win.kernel[0] * kw, blocks = d->first ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t m = begin; m < end; m++) {
+            int64_t channels = d->first || d->cin - b * FY_LANES < FY_LANES ? d->cin - b * FY_LANES : FY_LANES;
+            const float *from = w + ((m - begin) * d->cin + b * FY_LANES) * taps;
+            float *to = d->w + m / f->nr * d->w_group + b * taps * d->lanes * f->nr + m % f->nr;
+            for (int64_t c = 0; c < channels; c++)
+                for (int64_t t = 0; t < taps; t++)
+                    to[(d->merged ? t / kw * d->lanes + t % kw * d->cin + c : t * d->lanes + c) * f->nr] = from[c * taps + t];
+        }
 }
 
-static void pack_depthwise(const conv *d, const fy_tensor *w) {
+static void pack_depthwise(void *arg, const float *w, int64_t begin, int64_t end) {
+    const conv *d = ((filling *)arg)->d;
     const int64_t taps = d->win.kernel[0] * d->win.kernel[1];
-    for (int64_t b = 0; b < d->groups; b++)
-        for (int64_t t = 0; t < taps; t++)
-            for (int64_t l = 0; l < FY_LANES; l++) {
-                int64_t m = b * FY_LANES + l;
-                d->w[(b * taps + t) * FY_LANES + l] = m < d->cout ? ((const float *)w->data)[m * w->stride[0] + t / d->win.kernel[1] * w->stride[2] + t % d->win.kernel[1] * w->stride[3]] : 0;
-            }
+    for (int64_t m = begin; m < end; m++)
+        for (int64_t t = 0; t < taps; t++) d->w[(m / FY_LANES * taps + t) * FY_LANES + m % FY_LANES] = w[(m - begin) * taps + t];
 }
 
 fy_status fy_cpu_pack_bias(float **bias, const fy_value *b, int64_t padded, fy_arena *a, ferry_error *e) {
@@ -117,28 +115,24 @@ fy_status fy_cpu_pack_bias(float **bias, const fy_value *b, int64_t padded, fy_a
 
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     conv *d = FY_NEW(a, conv);
-    fy_tensor w;
+    const fy_const *w = s->in[1]->constant;
+    bool filled;
     FY_NOMEM(e, d);
-    FY_TRY(fy_const_tensor(&w, s->in[1]->constant, e));
-    fy_status st = fy_window_read(&d->win, s->node, 2, w.dim + 2, e);
+    FY_TRY(fy_window_read(&d->win, s->node, 2, w->dim + 2, e));
     d->depthwise = s->impl->name[5] == 'd' && s->impl->name[6] == 'e';
     d->first = s->impl->name[5] == 'f';
     d->merged = d->first && d->win.dilation[1] == 1;
-    d->cout = w.dim[0];
-    d->cin = d->depthwise ? d->cout : w.dim[1];
+    d->cout = w->dim[0];
+    d->cin = d->depthwise ? d->cout : w->dim[1];
     int nr = d->depthwise ? FY_LANES : p->o.kernels->gemm_nr;
     d->groups = (d->cout + nr - 1) / nr;
     d->lanes = d->merged ? d->cin * d->win.kernel[1] : d->first ? d->cin : FY_LANES;
     int64_t taps = d->win.kernel[0] * (d->merged ? 1 : d->win.kernel[1]), blocks = d->first || d->depthwise ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
     d->w_group = d->depthwise ? taps * FY_LANES : blocks * taps * d->lanes * nr;
-    if (!st) {
-        d->w = fy_cpu_floats(a, d->groups * d->w_group);
-        if (!d->w) st = fy_fail(e, FY_E_NOMEM, "out of memory");
-        else if (d->depthwise) pack_depthwise(d, &w);
-        else pack_direct(d, &w, nr);
-    }
-    fy_tensor_free(&w);
-    if (!st) st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->groups * nr, a, e);
+    d->w = fy_cpu_packed(p, d->groups * d->w_group, &filled);
+    FY_NOMEM(e, d->w);
+    if (!filled) FY_TRY(fy_cpu_pack_rows(p, w, d->depthwise ? 1024 : nr, d->depthwise ? pack_depthwise : pack_direct, &(filling){d, nr}, e));
+    fy_status st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->groups * nr, a, e);
     s->data = d;
     for (int i = 1; i < s->node->nin; i++) s->in[i] = NULL;  /* packed */
     return st;

@@ -69,18 +69,19 @@ static void pack(const conv8 *d, const fy_tensor *w, uint8_t flip, int nr, int64
                             }
 }
 
-static fy_status pack_all(fy_layer8 *l, conv8 *d, int nr, fy_arena *a, ferry_error *e) {
+static fy_status pack_all(fy_layer8 *l, conv8 *d, int nr, fy_plan *p, fy_arena *a, ferry_error *e) {
     int64_t blocks = d->how == DIRECT ? (d->cin + FY_LANES - 1) / FY_LANES : 1, padded = d->groups * nr, columns = d->cout * d->conv_groups;
     bool merged = d->how == FIRST && d->win.dilation[1] == 1;
     d->w_group = blocks * d->win.kernel[0] * (merged || d->how == DEPTHWISE ? 1 : d->win.kernel[1]) * d->lanes * nr;
-    l->packed = fy_arena_alloc(a, (size_t)(d->w_group * d->groups * d->conv_groups) + 64, 1);
-    int32_t *sums = FY_NEWN(a, int32_t, columns + padded);
-    FY_NEED(e, l->packed && sums, NOMEM, "out of memory");
-    l->packed = (int8_t *)(((uintptr_t)l->packed + 63) & ~(uintptr_t)63);
-    fy_tensor w;
-    FY_TRY(fy_const_tensor(&w, l->w.w->constant, e));
-    for (int64_t g = 0; g < d->conv_groups; g++) pack(d, &w, l->w.flip, nr, g * d->cout, l->packed + g * d->groups * d->w_group, sums + g * d->cout);
-    fy_tensor_free(&w);
+    bool filled;
+    int32_t *sums = fy_layer8_room(l, p, d->w_group * d->groups * d->conv_groups, columns + padded, &filled);
+    FY_NOMEM(e, sums);
+    if (!filled) {
+        fy_tensor w;
+        FY_TRY(fy_const_tensor(&w, l->w.w->constant, e));
+        for (int64_t g = 0; g < d->conv_groups; g++) pack(d, &w, l->w.flip, nr, g * d->cout, l->packed + g * d->groups * d->w_group, sums + g * d->cout);
+        fy_tensor_free(&w);
+    }
     return fy_layer8_pack(l, sums, columns, columns + padded, a, e);
 }
 
@@ -100,7 +101,7 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     d->pixel = d->how == FIRST ? (d->cin + 3) / 4 * 4 : FY_LANES;
     d->lanes = d->how == DEPTHWISE ? (w[3] + 3) / 4 * 4 : d->how == FIRST && d->win.dilation[1] == 1 ? d->pixel * w[3] : d->pixel;
     l->data = d;
-    return pack_all(l, d, nr, a, e);
+    return pack_all(l, d, nr, p, a, e);
 }
 
 /* ---- running --------------------------------------------------------------------------------------------------------------- */

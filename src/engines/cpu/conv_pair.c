@@ -91,41 +91,52 @@ static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; 
 
 /* ---- packing --------------------------------------------------------------------------------------------------------------- */
 
-static fy_status pack_depthwise(pair *d, const fy_node *n, fy_arena *a, ferry_error *e) {
-    fy_tensor w;
-    FY_TRY(fy_const_tensor(&w, fy_in(n, 1)->constant, e));
-    const int64_t m = w.dim[0], cols = w.dim[3], taps = w.dim[2] * cols;
-    fy_status st = fy_window_read(&d->win, n, 2, w.dim + 2, e);
-    d->blocks = (m + FY_LANES - 1) / FY_LANES;
-    if (!st && !(d->depth = fy_cpu_floats(a, d->blocks * taps * FY_LANES))) st = fy_fail(e, FY_E_NOMEM, "out of memory");
-    for (int64_t i = 0; !st && i < d->blocks * taps * FY_LANES; i++) {
-        int64_t c = i / (taps * FY_LANES) * FY_LANES + i % FY_LANES, t = i / FY_LANES % taps;
-        d->depth[i] = c < m ? ((const float *)w.data)[c * w.stride[0] + t / cols * w.stride[2] + t % cols * w.stride[3]] : 0;
-    }
-    fy_tensor_free(&w);
-    return st ? st : fy_cpu_pack_bias(&d->depth_bias, fy_in(n, 2), d->blocks * FY_LANES, a, e);
+typedef struct filling { pair *d; int64_t taps, c; int nr; } filling;
+
+/* What no channel fills stays zero. */
+static void fill_depthwise(void *arg, const float *w, int64_t begin, int64_t end) {
+    const filling *f = arg;
+    for (int64_t m = begin; m < end; m++)
+        for (int64_t t = 0; t < f->taps; t++) f->d->depth[(m / FY_LANES * f->taps + t) * FY_LANES + m % FY_LANES] = w[(m - begin) * f->taps + t];
 }
 
-static fy_status pack_pointwise(pair *d, const fy_node *n, int nr, fy_arena *a, ferry_error *e) {
-    fy_tensor w;
-    FY_TRY(fy_const_tensor(&w, fy_in(n, 1)->constant, e));
-    const int64_t m = w.dim[0], c = w.dim[1], groups = (m + nr - 1) / nr;
-    fy_status st = FY_OK;
-    d->in_blocks = (c + FY_LANES - 1) / FY_LANES;
-    if (!(d->point = fy_cpu_floats(a, groups * d->in_blocks * FY_LANES * nr))) st = fy_fail(e, FY_E_NOMEM, "out of memory");
-    for (int64_t g = 0, at = 0; !st && g < groups; g++)
-        for (int64_t k = 0; k < d->in_blocks * FY_LANES; k++)
-            for (int64_t o = g * nr; o < (g + 1) * nr; o++) d->point[at++] = o < m && k < c ? ((const float *)w.data)[o * w.stride[0] + k * w.stride[1]] : 0;
-    fy_tensor_free(&w);
-    return st ? st : fy_cpu_pack_bias(&d->point_bias, fy_in(n, 2), groups * nr, a, e);
+static fy_status pack_depthwise(pair *d, const fy_node *n, fy_plan *p, fy_arena *a, ferry_error *e) {
+    const fy_const *w = fy_in(n, 1)->constant;
+    filling f = {.d = d, .taps = w->dim[2] * w->dim[3]};
+    bool filled;
+    FY_TRY(fy_window_read(&d->win, n, 2, w->dim + 2, e));
+    d->blocks = (w->dim[0] + FY_LANES - 1) / FY_LANES;
+    d->depth = fy_cpu_packed(p, d->blocks * f.taps * FY_LANES, &filled);
+    FY_NOMEM(e, d->depth);
+    if (!filled) FY_TRY(fy_cpu_pack_rows(p, w, 1024, fill_depthwise, &f, e));
+    return fy_cpu_pack_bias(&d->depth_bias, fy_in(n, 2), d->blocks * FY_LANES, a, e);
+}
+
+static void fill_pointwise(void *arg, const float *w, int64_t begin, int64_t end) {
+    const filling *f = arg;
+    for (int64_t m = begin; m < end; m++)
+        for (int64_t k = 0; k < f->c; k++) f->d->point[(m / f->nr * f->d->in_blocks * FY_LANES + k) * f->nr + m % f->nr] = w[(m - begin) * f->c + k];
+}
+
+static fy_status pack_pointwise(pair *d, const fy_node *n, fy_plan *p, fy_arena *a, ferry_error *e) {
+    const fy_const *w = fy_in(n, 1)->constant;
+    const int nr = p->o.kernels->gemm_nr;
+    const int64_t groups = (w->dim[0] + nr - 1) / nr;
+    filling f = {.d = d, .c = w->dim[1], .nr = nr};
+    bool filled;
+    d->in_blocks = (f.c + FY_LANES - 1) / FY_LANES;
+    d->point = fy_cpu_packed(p, groups * d->in_blocks * FY_LANES * nr, &filled);
+    FY_NOMEM(e, d->point);
+    if (!filled) FY_TRY(fy_cpu_pack_rows(p, w, nr, fill_pointwise, &f, e));
+    return fy_cpu_pack_bias(&d->point_bias, fy_in(n, 2), groups * nr, a, e);
 }
 
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     pair *d = FY_NEW(a, pair);
     FY_NOMEM(e, d);
-    FY_TRY(pack_depthwise(d, s->node, a, e));
+    FY_TRY(pack_depthwise(d, s->node, p, a, e));
     for (int i = 0; s->cover && i < s->cover->n; i++)
-        if (is_conv(s->cover->node[i])) FY_TRY(pack_pointwise(d, s->cover->node[i], p->o.kernels->gemm_nr, a, e));
+        if (is_conv(s->cover->node[i])) FY_TRY(pack_pointwise(d, s->cover->node[i], p, a, e));
         else FY_NEED(e, fy_cpu_activation(&d->mid, s->cover->node[i]), INTERNAL, "%s is no activation", s->cover->node[i]->op->name);
     for (int i = 1; !s->cover && i < s->node->nin; i++) s->in[i] = NULL;         /* packed */
     s->data = d;

@@ -2,6 +2,7 @@
  * cpu.c - our engine: a private copy of the graph is optimised and planned once; a session owns memory and declared state. */
 #include "engines/cpu/cpu.h"
 
+#include "base/knobs.h"
 #include "engines/cpu/qdq.h"
 #include "engines/engine.h"
 #include "ir/copy.h"
@@ -61,7 +62,8 @@ static fy_status make(fy_compiled *c, const fy_model *m, const fy_engine_options
     fy_pass_options passes = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true, .pool = c->pool, .hooks = fy_hooks_builtin()};
     if (own) FY_TRY(fy_passes_run(c->model, &passes, e));
     if (own) FY_TRY(fy_qdq_prepare(c->model, c->pool, e));
-    fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .exact = o && o->exact, .bf16 = o && o->bf16};
+    fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .pool = c->pool, .exact = o && o->exact, .bf16 = o && o->bf16, .lean = o && o->low_memory,
+                            .cache = o && o->cache ? o->cache : fy_knob_str("FERRY_CACHE"), .source = m};
     return fy_plan_new(&c->plan, c->model, &plan, e);
 }
 

@@ -19,4 +19,20 @@ bool fy_cpu_keeps_padding(fy_act a);                         /* finite at zero: 
 /* y = act(x) for activations that are not done inside kernels (anything but NONE and CLAMP), over n values in place. */
 void fy_cpu_finish(const fy_step *s, const fy_exec *x, float *y, int64_t n);
 
+/* ---- packing (pack.c): what prepare() keeps of weights is asked for here -------------------------------------------------------- */
+
+/* n floats of packed weights, 64-byte aligned, for the life of the plan. *filled: they are packed already, in the cache's file, and must not be
+ * written; ask before the constant is read, so that this saves reading it. NULL: out of memory. Packed bytes may depend on nothing but the graph,
+ * the step, the constants of its nodes and the kernels: that is what the file goes by. For other than floats: fy_plan_packed. */
+float *fy_cpu_packed(fy_plan *p, int64_t n, bool *filled);
+/* fn(ctx, rows, begin, end) for pieces of at most `rows` of the first axis of an f32 constant, from any thread: rows is c[begin .. end, ...], dense. */
+typedef void fy_cpu_pack_fn(void *ctx, const float *rows, int64_t begin, int64_t end);
+FY_CHECKED fy_status fy_cpu_pack_rows(const fy_plan *p, const fy_const *c, int64_t rows, fy_cpu_pack_fn *fn, void *ctx, ferry_error *e);
+/* Panels of a matrix [k, n] (of one [n, k], if trans), as kernels want them: ceil(n / gemm_nr) * gemm_nr * k floats. */
+FY_CHECKED fy_status fy_cpu_pack_matrix(const fy_plan *p, float *to, const fy_const *c, bool trans, ferry_error *e);
+void fy_cpu_pack_panels(const fy_plan *p, float *to, const float *from, int64_t k, int64_t n, int64_t row, int64_t col);
+/* An f32 constant where it is, seen through its strides; false if it would have to be computed, or where `aligned` is asked for
+ * and files have it at any byte (as protobuf does). Nothing is to be freed. */
+bool fy_cpu_const_view(fy_tensor *t, const fy_const *c, bool aligned);
+
 #endif

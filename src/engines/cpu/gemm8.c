@@ -42,22 +42,22 @@ static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     fy_layer8 *l = s->data;
     gemm8 *d = FY_NEW(a, gemm8);
-    fy_tensor w;
+    const fy_const *c = l->w.w->constant;
+    bool filled;
     const bool trans = fy_qdq_is(l->core, "Gemm") && fy_attr_i(l->core, "transB");
     const int nr = p->o.kernels->int8_nr;
     FY_NOMEM(e, d);
-    FY_TRY(fy_const_tensor(&w, l->w.w->constant, e));
-    d->k = w.dim[trans];
-    d->n = w.dim[!trans];
+    d->k = c->dim[trans];
+    d->n = c->dim[!trans];
     d->groups = (d->n + nr - 1) / nr;
-    l->packed = fy_arena_alloc(a, (size_t)(d->groups * nr * ((d->k + 3) / 4 * 4)) + 64, 1);
-    int32_t *sums = FY_NEWN(a, int32_t, d->groups * nr);
-    if (l->packed && sums) {
-        l->packed = (int8_t *)(((uintptr_t)l->packed + 63) & ~(uintptr_t)63);
+    int32_t *sums = fy_layer8_room(l, p, d->groups * nr * ((d->k + 3) / 4 * 4), d->groups * nr, &filled);
+    FY_NOMEM(e, sums);
+    if (!filled) {
+        fy_tensor w;
+        FY_TRY(fy_const_tensor(&w, c, e));
         fy_pack_s8(l->packed, sums, w.data, l->w.flip, d->k, d->n, w.stride[trans], w.stride[!trans], nr, 0, d->groups);
+        fy_tensor_free(&w);
     }
-    fy_tensor_free(&w);
-    FY_NEED(e, l->packed && sums, NOMEM, "out of memory");
     l->data = d;
     return fy_layer8_pack(l, sums, d->n, d->groups * nr, a, e);
 }

@@ -7,6 +7,8 @@
  *                                                                      from it by one step where it stands next to the middle of two */
 #include "engines/cpu/qdq.h"
 
+#include "base/checked.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -152,6 +154,14 @@ static void fill(fy_layer8 *d, const int32_t *sums, int64_t columns, const fy_te
         }
         d->start[i] = (int32_t)start;
     }
+}
+
+int32_t *fy_layer8_room(fy_layer8 *d, fy_plan *p, int64_t bytes, int64_t sums, bool *filled) {
+    size_t up, all;
+    *filled = false;
+    if (bytes < 0 || sums < 0 || !fy_mul_size(&all, (size_t)sums, sizeof(int32_t)) || !fy_add_size(&up, (size_t)bytes, 63) || !fy_add_size(&all, all, up / 64 * 64)) return NULL;
+    d->packed = fy_plan_packed(p, all, filled);
+    return d->packed ? (int32_t *)(void *)(d->packed + up / 64 * 64) : NULL;
 }
 
 fy_status fy_layer8_pack(fy_layer8 *d, const int32_t *sums, int64_t columns, int64_t padded, fy_arena *a, ferry_error *e) {

@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-typedef struct packed { float *b; int64_t k, n; } packed;
+#define LARGE ((int64_t)1 << 18)         /* elements of a matrix from which on little memory means none of its own */
+#define PART ((int64_t)1 << 20)          /* elements packed at a time then */
+
+typedef struct packed { float *b; int64_t k, n; fy_tensor in_place; bool trans; } packed;      /* b NULL: packed as it runs */
 
 const char *fy_cpu_matmul_can(const fy_site *s) {
     const fy_node *n = s->node;
@@ -49,24 +52,20 @@ bool fy_cpu_matmul_fuse(fy_step *s, const fy_node *next, const fy_value **other)
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     const fy_value *b = s->in[1];
     packed *d = FY_NEW(a, packed);
-    fy_tensor t;
+    bool filled;
     FY_NOMEM(e, d);
     bool gemm = !strcmp(s->node->op->name, "Gemm"), trans = gemm && fy_attr_i(s->node, "transB");
     int nr = p->o.kernels->gemm_nr;
-    FY_TRY(fy_const_tensor(&t, b->constant, e));
-    d->k = t.dim[trans];
-    d->n = t.dim[!trans];
-    int64_t panels = (d->n + nr - 1) / nr;
-    d->b = fy_arena_alloc(a, (size_t)(panels * nr * d->k) + 16, sizeof *d->b);
-    if (d->b) {
-        d->b = (float *)(((uintptr_t)d->b + 63) & ~(uintptr_t)63);
-        fy_gemm_pack_f32(d->b, t.data, d->k, d->n, t.stride[trans], t.stride[!trans], nr, 0, panels);
-    }
-    fy_tensor_free(&t);
-    FY_NOMEM(e, d->b);
+    d->k = b->constant->dim[trans];
+    d->n = b->constant->dim[!trans];
     s->data = d;
-    s->in[1] = NULL;                     /* packed: the constant itself is not read any more */
     if (gemm && s->node->nin > 2 && s->in[2]) s->bias_in = 2;
+    s->in[1] = NULL;                     /* packed: the constant itself is not read any more */
+    d->trans = trans;
+    if (p->lean && d->k * d->n >= LARGE && fy_cpu_const_view(&d->in_place, b->constant, false)) return FY_OK;
+    d->b = fy_cpu_packed(p, (d->n + nr - 1) / nr * nr * d->k, &filled);
+    FY_NOMEM(e, d->b);
+    if (!filled) FY_TRY(fy_cpu_pack_matrix(p, d->b, b->constant, trans, e));
     return FY_OK;
 }
 
@@ -106,19 +105,66 @@ static void piece(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+static void multiply(work *w) {
+    w->p = fy_cpu_pieces_of(w->x, w->g.m, w->g.n);
+    fy_for(w->x->pool, w->p.row_pieces * w->p.panel_pieces, 1, piece, w);
+}
+
+typedef struct part { const packed *d; float *to; int64_t first, n; int nr; } part;
+
+/* As fy_gemm_pack_f32, from floats at any byte. */
+static void pack_part(void *arg, int64_t begin, int64_t end) {
+    const part *p = arg;
+    const fy_tensor *b = &p->d->in_place;
+    const int64_t size = (int64_t)sizeof(float), row = b->stride[p->d->trans] * size, col = b->stride[!p->d->trans] * size, k = p->d->k;
+    for (int64_t j = begin; j < end; j++) {
+        float *to = p->to + j * p->nr * k;
+        const char *from = (const char *)b->data + (p->first + j * p->nr) * col;
+        int64_t cols = p->n - j * p->nr < p->nr ? p->n - j * p->nr : p->nr;
+        if (cols < p->nr) memset(to, 0, (size_t)(p->nr * k * size));
+        if (col == size)
+            for (int64_t i = 0; i < k; i++) memcpy(to + i * p->nr, from + i * row, (size_t)(cols * size));
+        else
+            for (int64_t at = 0; at < k; at += 16)                       /* lines of the target are filled while they are near */
+                for (int64_t c = 0; c < cols; c++)
+                    for (int64_t i = at; i < k && i < at + 16; i++) memcpy(to + i * p->nr + c, from + i * row + c * col, sizeof(float));
+    }
+}
+
+/* Columns by columns: some panels are packed, then used by all rows. The same sums in the same order as with all of them. */
+static fy_status multiply_in_place(const work *all, const packed *d, fy_exec *x, ferry_error *e) {
+    int nr = x->k->gemm_nr;
+    int64_t panels = (d->n + nr - 1) / nr, most = PART / (nr * (d->k + 1)) + 1;
+    part p = {.d = d, .nr = nr, .to = fy_exec_scratch(x, (size_t)(most * nr * d->k) * sizeof(float))};
+    FY_NOMEM(e, p.to);
+    for (int64_t at = 0; at < panels; at += most) {
+        int64_t count = panels - at < most ? panels - at : most;
+        work w = *all;
+        p.first = at * nr;
+        p.n = d->n - p.first < count * nr ? d->n - p.first : count * nr;
+        fy_for(x->pool, count, 1, pack_part, &p);
+        w.g.b = p.to;
+        w.g.n = p.n;
+        w.g.c += p.first;
+        if (w.g.e.bias) w.g.e.bias += p.first;
+        if (w.g.e.add) w.g.e.add += p.first;
+        multiply(&w);
+    }
+    return FY_OK;
+}
+
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const packed *d = s->data;
     const fy_tensor *a = fy_step_in(s, x, 0);
     fy_tensor *y = fy_step_out(s, x, 0);
     const fy_tensor *bias = s->bias_in >= 0 ? fy_step_in(s, x, s->bias_in) : NULL, *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
     work w = {.s = s, .x = x, .g = {.a = a->data, .b = d->b, .c = y->data, .m = 1, .n = d->n, .k = d->k, .a_row = d->k, .c_row = d->n, .e = s->epilogue}};
-    (void)e;
     for (int i = 0; i + 1 < a->rank; i++) w.g.m *= a->dim[i];
     w.g.e.bias = bias ? bias->data : NULL;
     w.g.e.add = add ? add->data : NULL;
     if (!w.g.m || !w.g.n) return FY_OK;
-    w.p = fy_cpu_pieces_of(x, w.g.m, w.g.n);
-    fy_for(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, piece, &w);
+    if (d->b) multiply(&w);
+    else FY_TRY(multiply_in_place(&w, d, x, e));
     return FY_OK;
 }
 

@@ -12,23 +12,32 @@ typedef struct packed { uint16_t *b; int64_t k, n; } packed;
 
 static const char *can(const fy_site *s) { return s->bf16 ? fy_cpu_matmul_can(s) : "precision f32"; }
 
+typedef struct filling { const packed *d; const float *from; int64_t row, col; int nr; } filling;
+
+static void pack_panels(void *arg, int64_t begin, int64_t end) {
+    const filling *f = arg;
+    fy_gemm_pack_bf16(f->d->b, f->from, f->d->k, f->d->n, f->row, f->col, f->nr, begin, end);
+}
+
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     packed *d = FY_NEW(a, packed);
-    fy_tensor t;
+    const fy_const *b = s->in[1]->constant;
+    bool filled;
     FY_NOMEM(e, d);
     bool gemm = !strcmp(s->node->op->name, "Gemm"), trans = gemm && fy_attr_i(s->node, "transB");
     int nr = p->o.kernels->gemm_nr;
-    FY_TRY(fy_const_tensor(&t, s->in[1]->constant, e));
-    d->k = t.dim[trans];
-    d->n = t.dim[!trans];
+    d->k = b->dim[trans];
+    d->n = b->dim[!trans];
     int64_t panels = (d->n + nr - 1) / nr;
-    d->b = fy_arena_alloc(a, (size_t)(panels * nr * ((d->k + 1) / 2 * 2)) + 32, sizeof *d->b);
-    if (d->b) {
-        d->b = (uint16_t *)(((uintptr_t)d->b + 63) & ~(uintptr_t)63);
-        fy_gemm_pack_bf16(d->b, t.data, d->k, d->n, t.stride[trans], t.stride[!trans], nr, 0, panels);
-    }
-    fy_tensor_free(&t);
+    d->b = fy_plan_packed(p, (size_t)(panels * nr * ((d->k + 1) / 2 * 2)) * sizeof *d->b, &filled);
     FY_NOMEM(e, d->b);
+    if (!filled) {
+        fy_tensor t = {0};
+        if (!fy_cpu_const_view(&t, b, true)) FY_TRY(fy_const_tensor(&t, b, e));
+        filling f = {d, t.data, t.stride[trans], t.stride[!trans], nr};
+        fy_for(p->o.pool, panels, 1 + 65536 / (d->k * nr + 1), pack_panels, &f);
+        fy_tensor_free(&t);
+    }
     s->data = d;
     s->in[1] = NULL;                     /* packed: the constant itself is not read any more */
     if (gemm && s->node->nin > 2 && s->in[2]) s->bias_in = 2;

@@ -233,6 +233,6 @@ MOVE(expand, "Expand", can_move, run_expand)
 MOVE(tile, "Tile", can_tile, run_tile)
 MOVE(pad, "Pad", can_pad, run_pad)
 MOVE(constant, "ConstantOfShape", can_constant, run_constant)
-MOVE(gather, "Gather", can_gather, run_gather)
+static const fy_impl gather = {.op = "Gather", .name = "move", .can = can_gather, .run = run_gather, .flags = FY_IMPL_BYTES};
 
 const fy_impl *const fy_cpu_parts[] = {&concat, &split, &slice, &expand, &tile, &pad, &constant, &gather, NULL};

@@ -47,6 +47,9 @@ typedef struct fy_layer8 {
 typedef const char *fy_layer8_can(const fy_node *core, fy_bytes *x, fy_weights8 *w);
 /* Covers from the QuantizeLinear `n` (or, where n is the product itself, from it, if no QuantizeLinear will) back to the bytes. */
 bool fy_layer8_cover(const fy_node *n, const char *const *ops, fy_layer8_can *can, fy_cover *c, fy_arena *a);
+/* Memory for the packed weights, in d->packed, and behind them for the sums of their columns, which it returns; *filled as fy_plan_packed has it.
+ * NULL: out of memory. */
+int32_t *fy_layer8_room(fy_layer8 *d, fy_plan *p, int64_t bytes, int64_t sums, bool *filled);
 /* Scales, first summands and bias for `columns`, of which sums[] are the sums of the weights; padded with zeros. */
 FY_CHECKED fy_status fy_layer8_pack(fy_layer8 *d, const int32_t *sums, int64_t columns, int64_t padded, fy_arena *a, ferry_error *e);
 fy_requant fy_layer8_requant(const fy_layer8 *d, const fy_epilogue *after);

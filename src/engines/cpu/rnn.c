@@ -50,23 +50,22 @@ static const char *can(const fy_site *s) {
     return usual_functions(n) ? NULL : "other functions";
 }
 
-static float *packed(fy_arena *a, const float *w, int64_t n, int64_t k, int nr) {
-    int64_t panels = (n + nr - 1) / nr;
-    float *p = fy_arena_alloc(a, (size_t)(panels * nr * k) + 16, sizeof *p);
-    if (!p) return NULL;
-    p = (float *)(((uintptr_t)p + 63) & ~(uintptr_t)63);
-    fy_gemm_pack_f32(p, w, k, n, 1, k, nr, 0, panels);
-    return p;
+static float *packed(fy_plan *p, const float *w, int64_t n, int64_t k) {
+    int nr = p->o.kernels->gemm_nr;
+    bool filled;
+    float *to = fy_cpu_packed(p, (n + nr - 1) / nr * nr * k, &filled);
+    if (to && !filled) fy_cpu_pack_panels(p, to, w, k, n, 1, k);
+    return to;
 }
 
-static bool prepare_side(net *d, int i, const float *w, const float *r, const float *b, fy_arena *a, int nr) {
+static bool prepare_side(net *d, int i, const float *w, const float *r, const float *b, fy_plan *p, fy_arena *a) {
     side *s = &d->side[i];
     int64_t h = d->hidden, g = d->gates * h, joined = d->kind == GRU ? 2 * h : g;
     w += i * g * d->in;
     r += i * g * h;
-    s->w = packed(a, w, g, d->in, nr);
-    s->r = packed(a, r, d->kind == GRU && !d->after ? 2 * h : g, h, nr);
-    s->candidate = d->kind == GRU && !d->after ? packed(a, r + 2 * h * h, h, h, nr) : s->r;
+    s->w = packed(p, w, g, d->in);
+    s->r = packed(p, r, d->kind == GRU && !d->after ? 2 * h : g, h);
+    s->candidate = d->kind == GRU && !d->after ? packed(p, r + 2 * h * h, h, h) : s->r;
     s->bias = FY_NEWN(a, float, g);
     s->rest = FY_NEWN(a, float, h);
     if (!s->w || !s->r || !s->candidate || !s->bias || !s->rest) return false;
@@ -97,7 +96,7 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     if (!st) st = fy_const_tensor(&r, cr, e);
     if (!st && cb) st = fy_const_tensor(&b, cb, e);
     for (int i = 0; !st && i < d->dirs; i++)
-        if (!prepare_side(d, i, w.data, r.data, cb ? b.data : NULL, a, p->o.kernels->gemm_nr)) st = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!prepare_side(d, i, w.data, r.data, cb ? b.data : NULL, p, a)) st = fy_fail(e, FY_E_NOMEM, "out of memory");
     fy_tensor_free(&w);
     fy_tensor_free(&r);
     fy_tensor_free(&b);

@@ -16,6 +16,7 @@ static const char *can(const fy_site *s) {
     const int64_t *v;
     if (why) return why;
     if (s->exact) return "exact results are asked for";
+    if (s->lean) return "little memory is asked for: the weights would be four times as large";
     if (w[2] != 3 || w[3] != 3 || fy_attr_i(s->node, "group") != 1) return "no plain 3 x 3";
     v = fy_attr_ints(s->node, "strides", &n);
     for (int64_t i = 0; v && i < n; i++)
@@ -32,51 +33,68 @@ static const char *can(const fy_site *s) {
 static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
 
 /* Rows of G: (1, p, p^2) / product of the differences to the other points; infinity takes the last tap. */
-static void filter(double u[36], const double g[9]) {
+static void points(double rows[6][3]) {
     static const double point[5] = {0, 0.75, -0.75, 1.5, -1.5};
-    double rows[6][3] = {{0}}, half[6][3];
     for (int i = 0; i < 5; i++) {
         double scale = 1;
         for (int j = 0; j < 5; j++)
             if (j != i) scale *= point[i] - point[j];
         for (int k = 0; k < 3; k++) rows[i][k] = (k == 0 ? 1 : k == 1 ? point[i] : point[i] * point[i]) / scale;
     }
+    rows[5][0] = rows[5][1] = 0;
     rows[5][2] = 1;
-    for (int i = 0; i < 6; i++)
-        for (int c = 0; c < 3; c++) half[i][c] = rows[i][0] * g[c] + rows[i][1] * g[3 + c] + rows[i][2] * g[6 + c];
-    for (int i = 0; i < 6; i++)
-        for (int j = 0; j < 6; j++) u[6 * i + j] = half[i][0] * rows[j][0] + half[i][1] * rows[j][1] + half[i][2] * rows[j][2];
 }
 
-/* u: for each position, panels of the product as fy_gemm_pack_f32 makes them. */
-static void pack(const winograd *d, const fy_tensor *w, int nr) {
-    for (int64_t m = 0; m < d->cout; m++)
+/* 16 filters at a time: u = G g G'. */
+static void filters(double u[POSITIONS][FY_LANES], const double g[9][FY_LANES], const double rows[6][3]) {
+    double half[6][3][FY_LANES];
+    for (int i = 0; i < 6; i++)
+        for (int c = 0; c < 3; c++)
+            for (int l = 0; l < FY_LANES; l++) half[i][c][l] = rows[i][0] * g[c][l] + rows[i][1] * g[3 + c][l] + rows[i][2] * g[6 + c][l];
+    for (int i = 0; i < 6; i++)
+        for (int j = 0; j < 6; j++)
+            for (int l = 0; l < FY_LANES; l++) u[6 * i + j][l] = half[i][0][l] * rows[j][0] + half[i][1][l] * rows[j][1] + half[i][2][l] * rows[j][2];
+}
+
+/* Filters [begin, end) of w[m, c, 3, 3], whole vectors of them. u: for each position, panels of the product as fy_gemm_pack_f32 makes them. */
+typedef struct filling { const winograd *d; int nr; double rows[6][3]; } filling;
+
+static void pack(void *arg, const float *w, int64_t begin, int64_t end) {
+    const filling *f = arg;
+    const winograd *d = f->d;
+    for (int64_t m = begin; m < end; m += FY_LANES)
         for (int64_t c = 0; c < d->cin; c++) {
-            const float *from = (const float *)w->data + m * w->stride[0] + c * w->stride[1];
-            double g[9], u[36];
-            for (int i = 0; i < 9; i++) g[i] = (double)from[i / 3 * w->stride[2] + i % 3 * w->stride[3]];
-            filter(u, g);
-            for (int i = 0; i < POSITIONS; i++) d->u[i * d->each + m / nr * nr * d->in_blocks * FY_LANES + c * nr + m % nr] = (float)u[i];
+            double g[9][FY_LANES] = {{0}}, u[POSITIONS][FY_LANES];
+            float *to = d->u + m / f->nr * f->nr * d->in_blocks * FY_LANES + c * f->nr + m % f->nr;
+            for (int l = 0; l < FY_LANES && m + l < end; l++)
+                for (int i = 0; i < 9; i++) g[i][l] = (double)w[((m - begin + l) * d->cin + c) * 9 + i];
+            filters(u, (const double(*)[FY_LANES])g, f->rows);
+            for (int i = 0; i < POSITIONS; i++)
+                for (int l = 0; l < FY_LANES; l++) to[i * d->each + l] = (float)u[i][l];
         }
 }
 
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     winograd *d = FY_NEW(a, winograd);
-    fy_tensor w;
+    const fy_const *w = s->in[1]->constant;
     int nr = p->o.kernels->gemm_nr;
+    bool filled;
     FY_NOMEM(e, d);
-    FY_TRY(fy_const_tensor(&w, s->in[1]->constant, e));
-    fy_status st = fy_window_read(&d->win, s->node, 2, w.dim + 2, e);
-    d->cout = w.dim[0];
-    d->cin = w.dim[1];
+    FY_TRY(fy_window_read(&d->win, s->node, 2, w->dim + 2, e));
+    d->cout = w->dim[0];
+    d->cin = w->dim[1];
     d->in_blocks = (d->cin + FY_LANES - 1) / FY_LANES;
     d->out_blocks = (d->cout + FY_LANES - 1) / FY_LANES;
     d->panels = (d->cout + nr - 1) / nr;
     d->each = d->panels * nr * d->in_blocks * FY_LANES;
-    if (!st && !(d->u = fy_cpu_floats(a, POSITIONS * d->each))) st = fy_fail(e, FY_E_NOMEM, "out of memory");
-    if (!st) pack(d, &w, nr);
-    fy_tensor_free(&w);
-    if (!st) st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->out_blocks * FY_LANES, a, e);
+    d->u = fy_cpu_packed(p, POSITIONS * d->each, &filled);
+    FY_NOMEM(e, d->u);
+    if (!filled) {
+        filling f = {.d = d, .nr = nr};
+        points(f.rows);
+        FY_TRY(fy_cpu_pack_rows(p, w, FY_LANES, pack, &f, e));
+    }
+    fy_status st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->out_blocks * FY_LANES, a, e);
     s->data = d;
     for (int i = 1; i < s->node->nin; i++) s->in[i] = NULL;
     return st;

@@ -18,6 +18,11 @@
 #define POLY_7(x, t, p, q, a, b, ...) POLY_5(x, t, fv_fmx(p, t, fv_set1(a)), fv_fmx(q, t, fv_set1(b)), __VA_ARGS__)
 #define POLY_8(x, t, p, q, a, b, ...) POLY_6(x, t, fv_fmx(p, t, fv_set1(a)), fv_fmx(q, t, fv_set1(b)), __VA_ARGS__)
 
+/* Inlined where a vector is a register; once, and called, where it is sixteen numbers. */
+#ifndef FV_MATH
+#define FV_MATH FY_INLINE
+#endif
+
 /* 2^n for n in [-126, 127]. */
 FY_INLINE fv fv_pow2(iv n) { return iv_bits(iv_shl(iv_add(n, iv_set1(127)), 23)); }
 
@@ -30,7 +35,7 @@ FY_INLINE fv2 fv_two_sum(fv a, fv b) {                           /* a + b, nothi
 FY_INLINE fv2 fv_fast_sum(fv a, fv b) { fv h = fv_add(a, b); return (fv2){h, fv_sub(b, fv_sub(h, a))}; }     /* the same where |a| >= |b| */
 
 /* x = n ln 2 + r; e^x = 2^n (1 + r + r^2 p(r)). */
-FY_INLINE fv2 fv_exp_reduce(fv x, fv *n) {
+FV_MATH fv2 fv_exp_reduce(fv x, fv *n) {
     const fv low = fv_set1(-1.42860682030941723e-6f);
     *n = fv_round(fv_mul(x, fv_set1(1.44269504088896341f)));
     fv part = fv_fmx(*n, fv_set1(-0.693145751953125f), x), r = fv_fmx(*n, low, part);     /* part is exact */
@@ -48,12 +53,12 @@ FY_INLINE fv fv_scale(fv y, fv n) {
 }
 
 /* e^x for x in [-80, 80]. */
-FY_INLINE fv fv_exp_middle(fv x) {
+FV_MATH fv fv_exp_middle(fv x) {
     fv n, r = fv_exp_reduce(x, &n).h;
     return fv_mul(fv_add(fv_fmx(fv_mul(r, r), fv_exp_poly(r), r), fv_set1(1.0f)), fv_pow2(fv_to_int(n)));
 }
 
-FY_INLINE fv fv_exp(fv x) {
+FV_MATH fv fv_exp(fv x) {
     fv n;
     fv2 r = fv_exp_reduce(fv_min(fv_set1(89.0f), fv_max(fv_set1(-104.0f), x)), &n);
     fv p = fv_add(fv_add(fv_fmx(fv_mul(r.h, r.h), fv_exp_poly(r.h), r.l), r.h), fv_set1(1.0f));
@@ -79,24 +84,24 @@ FY_INLINE fv fv_over(fv x, fv d) {
 }
 
 /* e^x - 1 = u 2^n + (2^n - 1), u = r + r^2 p(r), and n. */
-FY_INLINE fv2 fv_exp_less_one(fv x, fv *n) {
+FV_MATH fv2 fv_exp_less_one(fv x, fv *n) {
     fv2 r = fv_exp_reduce(x, n);
     return fv_fast_sum(r.h, fv_fmx(fv_mul(r.h, r.h), fv_exp_poly(r.h), r.l));
 }
 /* e^-|x| = (h + l) 2^n for any x: below e^-110 what gives 0 when it is scaled. */
-FY_INLINE fv2 fv_exp_parts(fv x, fv *n) {
+FV_MATH fv2 fv_exp_parts(fv x, fv *n) {
     fv2 u = fv_exp_less_one(fv_max(fv_set1(-110.0f), fv_neg(fv_abs(x))), n), s = fv_fast_sum(fv_set1(1.0f), u.h);
     return (fv2){s.h, fv_add(s.l, u.l)};
 }
 
 /* (n + nl) / (d + dl) in two parts; `about` is 1 / d to some percent. */
-FY_INLINE fv2 fv_quotient(fv2 n, fv2 d, fv about) {
+FV_MATH fv2 fv_quotient(fv2 n, fv2 d, fv about) {
     fv q = fv_div(n.h, d.h), rest = fv_add(fv_fmx(fv_neg(q), d.h, n.h), fv_fmx(fv_neg(q), d.l, n.l));
     return (fv2){q, fv_mul(rest, about)};
 }
 
 /* x = 2^n (1 + f), 1 + f in [sqrt(1/2), sqrt(2)). */
-FY_INLINE fv fv_log(fv x) {
+FV_MATH fv fv_log(fv x) {
     mv tiny = fv_lt(x, fv_set1(1.17549435e-38f));
     fv s = fv_select(tiny, fv_mul(x, fv_set1(8388608.0f)), x);
     iv bits = iv_sub(fv_bits(s), iv_set1(0x3f3504f3));
@@ -119,7 +124,7 @@ FY_INLINE fv fv_copysign(fv size, fv sign) {
 
 /* Below 0.75 an odd polynomial; above, 1 - e^-q(x), where 1 - erf is small against 1. q = c0 + b (c1 + b p(b)), in two parts where 1 ulp is
  * asked for; what takes 1 + erf does not need that. */
-FY_INLINE fv fv_erf_as(fv x, const bool near) {
+FV_MATH fv fv_erf_as(fv x, const bool near) {
     fv a = fv_abs(x), t = fv_mul(a, a);
     fv small = POLY(t, -6.735570362e-04f, 5.112662986e-03f, -2.683393617e-02f, 1.128336562e-01f, -3.761261819e-01f, 1.283791655e-01f);
     small = fv_fmx(a, small, a);
@@ -144,7 +149,7 @@ FY_INLINE fv fv_erf_as(fv x, const bool near) {
 FY_INLINE fv fv_erf(fv x) { return fv_erf_as(x, true); }
 
 /* Below 0.4 an odd polynomial; above, (1 - w) / (1 + w), w = e^-2|x|. */
-FY_INLINE fv fv_tanh(fv x) {
+FV_MATH fv fv_tanh(fv x) {
     fv a = fv_abs(x), t = fv_mul(a, a);
     fv small = POLY(t, 2.269501684e-03f, -8.323187058e-03f, 2.176250291e-02f, -5.395846163e-02f, 1.333330015e-01f, -3.333333315e-01f);
     small = fv_fmx(fv_mul(a, t), small, a);
@@ -160,7 +165,7 @@ FY_INLINE fv fv_tanh(fv x) {
 }
 
 /* 1 / (1 + w) or w / (1 + w), w = e^-|x|. */
-FY_INLINE fv fv_sigmoid(fv x) {
+FV_MATH fv fv_sigmoid(fv x) {
     fv k;
     fv2 w = fv_exp_parts(x, &k);
     w = (fv2){fv_scale(w.h, k), fv_scale(w.l, k)};
@@ -172,7 +177,7 @@ FY_INLINE fv fv_sigmoid(fv x) {
 }
 
 /* e^x - 1 for x <= 0. */
-FY_INLINE fv fv_expm1_below(fv x) {
+FV_MATH fv fv_expm1_below(fv x) {
     fv n;
     fv c = fv_max(fv_set1(-18.0f), x);                           /* -1 from there on */
     fv2 u = fv_exp_less_one(c, &n);
@@ -181,7 +186,7 @@ FY_INLINE fv fv_expm1_below(fv x) {
 }
 
 /* ln(1 + e^x) = max(x, 0) + ln(1 + w), w = e^-|x|; with q = 2 w / (2 + w), ln(1 + w) = 2 artanh(q / 2) = q + q^3 p(q^2). */
-FY_INLINE fv fv_softplus(fv x) {
+FV_MATH fv fv_softplus(fv x) {
     fv k;
     fv2 w = fv_exp_parts(x, &k);
     w = (fv2){fv_scale(w.h, k), fv_scale(w.l, k)};
@@ -197,7 +202,7 @@ FY_INLINE fv fv_softplus(fv x) {
 
 /* x tanh(softplus(x)) = x (2 w + w^2) / (2 + 2 w + w^2), w = e^x; above 0 with v = e^-x: x (1 + 2 v) / (1 + 2 v + 2 v^2). Below, x w is
  * scaled last of all: it reaches down to where w alone is 0. */
-FY_INLINE fv fv_mish(fv x) {
+FV_MATH fv fv_mish(fv x) {
     fv k;
     const fv one = fv_set1(1.0f), two = fv_set1(2.0f);
     mv minus = fv_lt(x, fv_zero());
@@ -221,7 +226,7 @@ FY_INLINE fv fv_mish(fv x) {
 }
 
 /* One step of Newton's method after the quotient. */
-FY_INLINE fv fv_rsqrt(fv x) {
+FV_MATH fv fv_rsqrt(fv x) {
     fv y = fv_div(fv_set1(1.0f), fv_sqrt(x)), t = fv_mul(x, y);
     fv rest = fv_sub(fv_fmx(fv_neg(t), y, fv_set1(1.0f)), fv_mul(fv_fmx(x, y, fv_neg(t)), y));
     fv z = fv_fmx(fv_mul(y, fv_set1(0.5f)), rest, y);

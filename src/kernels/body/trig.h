@@ -24,7 +24,7 @@ static void trig_reduce_one(float x, float *h, float *l, float *n) {
     *n = (float)quarter;
 }
 
-FY_INLINE fv2 fv_trig_reduce(fv x, iv *n) {
+FV_MATH fv2 fv_trig_reduce(fv x, iv *n) {
     const fv most = fv_set1(30000.0f), inf = fv_set1(__builtin_inff());
     mv far = fv_lt(most, fv_abs(x));
     fv k = fv_round(fv_mul(x, fv_set1(0.636619772f))), minus = fv_neg(k);
@@ -52,7 +52,7 @@ FY_INLINE fv2 fv_trig_reduce(fv x, iv *n) {
 }
 
 /* sin(x + `ahead` pi / 2) */
-FY_INLINE fv fv_trig(fv x, int ahead) {
+FV_MATH fv fv_trig(fv x, int ahead) {
     iv n;
     fv2 r = fv_trig_reduce(x, &n);
     n = iv_add(n, iv_set1(ahead));

@@ -6,6 +6,7 @@
 #define ISA generic
 #define GEMM_NV 1
 #define GEMM_MR 4
+#define FV_MATH static FY_NOINLINE FY_UNUSED
 
 typedef struct fv { float v[16]; } fv;
 typedef struct iv { int32_t v[16]; } iv;
