@@ -307,7 +307,8 @@ static fy_status place_output(placing *x, const fy_step *s, const fy_value *v) {
         int32_t at = s->in[i] ? x->buffer_of[s->in[i]->id] : -1;
         if (at < 0 || (i && s->impl->flags & FY_IMPL_ALIAS)) continue;
         buffer *b = &x->buffers.at[at];
-        bool ends_here = b->last == s->index && b->used == used && k->p->layout[s->in[i]->id] == k->p->layout[v->id];
+        bool ends_here = b->last == s->index && b->used == used && fy_elem_bytes(s->in[i]->type.dtype) == fy_elem_bytes(v->type.dtype) &&       /* as many elements: each is read before it is written */
+                         k->p->layout[s->in[i]->id] == k->p->layout[v->id];
         if (!(s->impl->flags & FY_IMPL_ALIAS) && !ends_here) continue;
         x->buffer_of[v->id] = at;
         k->s->offset[v->id] = b->at;

@@ -34,6 +34,7 @@ static void test_pairs(void **state) {
     for (int i = 0; i < 4; i++)          /* of both signs */
         of("(%[2,n,4] x, %[n,4] y) => (a, b, c) <% one = {1}, % o = {50}> { u = Sub (y, o) v = Neg (u) k = BitwiseOr (v, one) h = Sub (x, o) g = Mul (h, y) a = Div (g, k) b = Mod (g, k) c = Mod <fmod = 1> (g, k) }", ints[i], "");
     of_ints("(%[2,n,4] x, %[n,1] y) => (a, b) { a = BitShift <direction = \"LEFT\"> (x, y) b = BitShift <direction = \"RIGHT\"> (x, y) }", "");
+    both("(double[2,3,4] x) => (y) { a = Constant <value = int64[2] {0, 2}> () m = ReduceMax (x, a) e = Equal (x, m) y = Cast <to=11> (e) }");      /* 3 doubles, 24 bools: as many bytes, and not in place */
     both("(bool[n,4] x, bool[1,4] z) => (a, b, c, d, f) { a = And (x, z) b = Or (x, z) c = Xor (z, x) d = Not (x) f = Equal (x, z) }");
     of_floats("(%[2,n,4] x, %[n,1] y) => (a) { a = PRelu (x, y) }", "");
     for (int i = 0; i < 2; i++) of("(%[2,n,4] x, %[n,1] y) => (a) { a = PRelu (x, y) }", ints[i], "");
