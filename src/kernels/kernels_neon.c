@@ -4,6 +4,7 @@
 
 #ifdef __aarch64__
 #include "kernels/simd/neon.h"
+#include "kernels/simd/int8_neon.h"
 
 #include "kernels/body/all.h"
 #endif

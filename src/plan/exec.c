@@ -19,7 +19,7 @@ static bool grow(void **p, size_t *have, size_t need) {
     return *p != NULL;
 }
 
-void *fy_exec_scratch(fy_exec *x, size_t bytes) { return grow(&x->scratch, &x->scratch_bytes, bytes) ? x->scratch : NULL; }
+void *fy_exec_scratch(fy_exec *x, size_t bytes) { return grow(&x->scratch, &x->scratch_bytes, bytes ? bytes : 1) ? x->scratch : NULL; }
 
 const int64_t *fy_exec_dims(const fy_exec *x, const fy_value *v) {
     const int64_t *dim = x->spec->dim[v->id];

@@ -105,7 +105,14 @@ static void test_blocks(void **state) {
         }
 }
 
+/* Sums of nothing: zeros, and the end of the loop. */
+static void test_no_channels(void **state) {
+    (void)state;
+    both("(float[n,0,9,11] x) => (y) { w = Constant <value = float[20,0,3,3] {}> () c = Conv <pads = [1, 1, 1, 1]> (x, w) y = Relu (c) }");
+    both("(float[n,0,9,11] x) => (y) { w = Constant <value = float[40,0,1,1] {}> () y = Conv (x, w) }");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs), cmocka_unit_test(test_gates), cmocka_unit_test(test_blocks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_channels), cmocka_unit_test(test_pairs), cmocka_unit_test(test_gates), cmocka_unit_test(test_blocks)};
     return both_main(tests, FY_COUNT(tests), "mobile");
 }

@@ -26,7 +26,7 @@ const char *fy_cpu_conv_can(const fy_site *s, int64_t *wd) {
     if (x->type.rank != 4) return "not two spatial axes";
     if (!w->constant || (b && !b->constant)) return "weights are no constants";
     fy_cpu_dims(w, wd);
-    return NULL;
+    return wd[1] ? NULL : "no input channels";
 }
 
 static const char *can_direct(const fy_site *s) {

@@ -67,8 +67,8 @@ static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t r
     int64_t first = group * GEMM_NV, each = c->kernel[0] * c->kernel[1] * c->lanes * GEMM_NR, tiles_row = (c->out[1] + GEMM_MR - 1) / GEMM_MR, all = tiles_row * (row_end - row);
     bool two = first + 1 < c->out_blocks, pairs = c->out[1] == CONV_HALF && (two || GEMM_NV == 1);
     if (pairs) all = (all + 1) / 2;
-    int64_t part = all > 1 && each < CONV_PART ? CONV_PART / each : 1;
-    if (all <= 1 || part > c->in_blocks) part = c->in_blocks;
+    int64_t part = all > 1 && each > 0 && each < CONV_PART ? CONV_PART / each : 1;
+    if (all <= 1 || part > c->in_blocks) part = c->in_blocks > 0 ? c->in_blocks : 1;         /* no blocks: zeros and the epilogue */
     conv_place p = {.bias = c->e.bias ? c->e.bias + group * GEMM_NR : NULL, .step = c->x_step[1]};
     for (int64_t b = 0; b < c->in_blocks || b == 0; b += part) {
         p.w = c->w + group * c->w_group + b * each;
