@@ -124,6 +124,17 @@ static fy_status flat(bench *b) {
 
 /* ---- products -------------------------------------------------------------------------------------------------------------- */
 
+/* How fast 2 m n k operations are, by `once`. */
+static fy_status tell_product(bench *b, const char *slot, void (*once)(const fy_kernels *k, void *arg), void *g, int64_t m, int64_t n, int64_t k, const char *what) {
+    fy_buf shape = {0};
+    double rate = 2e-9 * (double)m * (double)n * (double)k / best_of(b->k, once, g);
+    fy_buf_fmt(&shape, "%lldx%lldx%lld %s", (long long)m, (long long)n, (long long)k, what);
+    fy_status st = shape.oom ? fy_fail(b->e, FY_E_NOMEM, "out of memory") : FY_OK;
+    if (!st) tell(b, slot, shape.at, rate, "GFLOP/s", rate / b->peak);
+    fy_buf_free(&shape);
+    return st;
+}
+
 static void run_gemm(const fy_kernels *k, void *arg) {
     const fy_gemm_f32 *g = arg;
     k->gemm_f32(g, 0, g->m, 0, (g->n + k->gemm_nr - 1) / k->gemm_nr);
@@ -135,14 +146,9 @@ static fy_status gemm(bench *b, int64_t m, int64_t n, int64_t k, const char *wha
     fy_status st = FY_OK;
     if (!a || !w || !packed || !c) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
     else {
-        fy_buf shape = {0};
         fy_gemm_f32 g = {.a = a, .b = packed, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n};
         fy_gemm_pack_f32(packed, w, k, n, n, 1, (int)nr, 0, panels);
-        double rate = 2e-9 * (double)m * (double)n * (double)k / best_of(b->k, run_gemm, &g);
-        fy_buf_fmt(&shape, "%lldx%lldx%lld %s", (long long)m, (long long)n, (long long)k, what);
-        if (shape.oom) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
-        else tell(b, "gemm_f32", shape.at, rate, "GFLOP/s", rate / b->peak);
-        fy_buf_free(&shape);
+        st = tell_product(b, "gemm_f32", run_gemm, &g, m, n, k, what);
     }
     fy_free_aligned(a);
     fy_free_aligned(w);
@@ -162,15 +168,10 @@ static fy_status gemm_bf16(bench *b, int64_t m, int64_t n, int64_t k, const char
     fy_status st = FY_OK;
     if (!x || !a || !w || !packed || !c) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
     else {
-        fy_buf shape = {0};
         fy_gemm_bf16 g = {.a = a, .b = (const uint16_t *)(const void *)packed, .c = c, .m = m, .n = n, .k = k, .a_row = row, .c_row = n};
         fy_gemm_pack_bf16((uint16_t *)(void *)packed, w, k, n, n, 1, (int)nr, 0, panels);
         for (int64_t i = 0; i < m; i++) b->k->bf16_rows((char *)a + i * row, x + i * k, k);
-        double rate = 2e-9 * (double)m * (double)n * (double)k / best_of(b->k, run_bf16, &g);
-        fy_buf_fmt(&shape, "%lldx%lldx%lld %s", (long long)m, (long long)n, (long long)k, what);
-        if (shape.oom) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
-        else tell(b, "gemm_bf16", shape.at, rate, "GFLOP/s", rate / b->peak);
-        fy_buf_free(&shape);
+        st = tell_product(b, "gemm_bf16", run_bf16, &g, m, n, k, what);
     }
     fy_free_aligned(x);
     fy_free_aligned(a);

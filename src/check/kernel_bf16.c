@@ -113,14 +113,6 @@ static bool product_once(fy_trial *t, int64_t m, int64_t n, int64_t k, int how) 
 }
 
 bool fy_check_gemm_bf16(fy_trial *t) {
-    static const int64_t ks[] = {0, 1, 2, 3, 7, 16, 61, FY_GEMM_KC - 1, FY_GEMM_KC, FY_GEMM_KC + 1, 2 * FY_GEMM_KC + 17};
     const int64_t mr = t->k->gemm_mr, nr = t->k->gemm_nr;
-    for (int64_t m = 1; m <= 2 * mr + 1; m++)                    /* every height of a tile */
-        if (!product_once(t, m, 1 + (m * 7) % (2 * nr + 1), 1 + m * 5 % 37, (int)(m % 64))) return false;
-    for (int64_t n = 1; n <= 2 * nr + 1; n++)                    /* every width of a panel */
-        if (!product_once(t, 1 + n % (mr + 2), n, 1 + n * 3 % 29, (int)(n * 5 % 128))) return false;
-    for (int i = 0; i < FY_COUNT(ks); i++)
-        for (int how = 0; how < 128; how += 11)
-            if (!product_once(t, fy_trial_pick(t, 1, mr + 1), fy_trial_pick(t, 1, nr + 1), ks[i], how)) return false;
-    return product_once(t, 3 * mr + 1, 34 * nr + 5, 64, 24);     /* several chunks; more tiles than are looked ahead for */
+    return fy_trial_products(t, product_once) && product_once(t, 3 * mr + 1, 34 * nr + 5, 64, 24);       /* several chunks; more tiles than are looked ahead for */
 }

@@ -89,16 +89,22 @@ static bool product_once(fy_trial *t, int64_t m, int64_t n, int64_t k, int how) 
     return product_pieces(t, &p, &g);
 }
 
-bool fy_check_gemm(fy_trial *t) {
+bool fy_trial_products(fy_trial *t, fy_product_once *once) {
     static const int64_t ks[] = {0, 1, 2, 3, 7, 16, 61, FY_GEMM_KC - 1, FY_GEMM_KC, FY_GEMM_KC + 1, 2 * FY_GEMM_KC + 17};
     const int64_t mr = t->k->gemm_mr, nr = t->k->gemm_nr;
     for (int64_t m = 1; m <= 2 * mr + 1; m++)                    /* every height of a tile */
-        if (!product_once(t, m, 1 + (m * 7) % (2 * nr + 1), 1 + m * 5 % 37, (int)(m % 64))) return false;
+        if (!once(t, m, 1 + (m * 7) % (2 * nr + 1), 1 + m * 5 % 37, (int)(m % 64))) return false;
     for (int64_t n = 1; n <= 2 * nr + 1; n++)                    /* every width of a panel */
-        if (!product_once(t, 1 + n % (mr + 2), n, 1 + n * 3 % 29, (int)(n * 5 % 128))) return false;
+        if (!once(t, 1 + n % (mr + 2), n, 1 + n * 3 % 29, (int)(n * 5 % 128))) return false;
     for (int i = 0; i < FY_COUNT(ks); i++)
         for (int how = 0; how < 128; how += 11)
-            if (!product_once(t, fy_trial_pick(t, 1, mr + 1), fy_trial_pick(t, 1, nr + 1), ks[i], how)) return false;
+            if (!once(t, fy_trial_pick(t, 1, mr + 1), fy_trial_pick(t, 1, nr + 1), ks[i], how)) return false;
+    return true;
+}
+
+bool fy_check_gemm(fy_trial *t) {
+    const int64_t mr = t->k->gemm_mr, nr = t->k->gemm_nr;
+    if (!fy_trial_products(t, product_once)) return false;
     for (int how = 0; how < 3; how++)                            /* more panels than stay in the cache; rows that are copied together */
         if (!product_once(t, mr + 3, (256 / nr + 1) * nr + 5, 256, 32 * how)) return false;
     return true;

@@ -65,7 +65,7 @@ static fy_status take(running *k, fy_tensor *t, fy_layout layout, fy_dtype dtype
 }
 
 static fy_status convert(running *k, const fy_tensor *from, const fy_tensor *to, fy_layout layout) {
-    FY_NEED(k->e, from->dtype == FERRY_FLOAT && from->rank >= 2, INTERNAL, "a value in blocks of channels is not of the type that inference gave");
+    FY_NEED(k->e, (from->dtype == FERRY_FLOAT || fy_elem_bytes(from->dtype) == 1) && from->rank >= 2, INTERNAL, "a value in blocks of channels is not of the type that inference gave");
     fy_run_reorder(from, to, layout, k->x.pool);
     return FY_OK;
 }
@@ -239,7 +239,7 @@ static fy_status give_memory(running *k, const fy_step *s) {
         fy_tensor t = k->x.value[maker ? maker->out[i]->id : s->in[0]->id].t, *to = &k->x.value[v->id].t;
         drop(k, v);
         k->x.value[v->id].kind = FY_TENSOR;
-        FY_TRY(take(k, to, i ? FY_PLAIN : s->out_layout, t.dtype, t.rank, t.dim, i));
+        FY_TRY(take(k, to, k->x.plan->layout[v->id], t.dtype, t.rank, t.dim, i));
         FY_TRY(note(k, v));
         FY_TRY(fy_run_check_made(&k->x, v, k->e));
     }
@@ -280,22 +280,27 @@ static fy_status run_fast(running *k, const fy_step *s) {
     return fy_frame(k->e, st, "%s", where);
 }
 
-/* Node by node. A blocked result is made from the plain one. */
-static fy_status run_nodes(running *k, const fy_step *s) {
-    FY_NEED(k->e, s->node, INTERNAL, "a conversion of layouts is to make sizes that are not known");
-    for (int i = 0; i < nodes_of(s); i++) FY_TRY(run_node(k, node_of(s, i)));
-    if (s->out_layout == FY_PLAIN) return FY_OK;
-    const fy_value *made = s->nfused ? s->fused[s->nfused - 1]->out[0] : s->node->out[0];
+/* What a node made, plain, as the step's result v in blocks. */
+static fy_status block_result(running *k, const fy_value *made, const fy_value *v) {
     fy_tensor t = k->x.value[made->id].t;
     k->x.value[made->id] = (fy_rval){0};
-    drop(k, s->out[0]);
-    fy_rval *to = &k->x.value[s->out[0]->id];
+    drop(k, v);
+    fy_rval *to = &k->x.value[v->id];
     to->kind = FY_TENSOR;
     fy_status st = take(k, &to->t, FY_C16, t.dtype, t.rank, t.dim, 0);
     if (!st) st = convert(k, &t, &to->t, FY_C16);
     fy_tensor_free(&t);
-    if (!st) st = note(k, s->out[0]);
-    return st;
+    return st ? st : note(k, v);
+}
+
+/* Node by node. Blocked results are made from plain ones. */
+static fy_status run_nodes(running *k, const fy_step *s) {
+    FY_NEED(k->e, s->node, INTERNAL, "a conversion of layouts is to make sizes that are not known");
+    for (int i = 0; i < nodes_of(s); i++) FY_TRY(run_node(k, node_of(s, i)));
+    const fy_node *last = s->nfused ? s->fused[s->nfused - 1] : s->node;
+    for (int i = 0; i < s->nout; i++)
+        if (s->out[i] && k->x.plan->layout[s->out[i]->id] != FY_PLAIN) FY_TRY(block_result(k, last->out[i], s->out[i]));
+    return FY_OK;
 }
 
 fy_status fy_run_dynamic(running *k, const fy_step *s) {

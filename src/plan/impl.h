@@ -41,8 +41,8 @@ struct fy_impl {
     /* Layouts wanted for the inputs (in[i], as many as the node has; preset to FY_PLAIN) and given for output 0. NULL: all plain. */
     void (*layouts)(const fy_site *s, fy_layout *in, fy_layout *out);
     /* Does the step of `n` compute nodes before it as well? They go into c, in any order, with the values that the step reads then and the
-     * step's data. Asked for every node before there are steps; where it says yes, can() is not asked, and layouts(), which then sees no layouts,
-     * is about the step's inputs; a step with layouts() is dropped where the sizes of a node in it are not known beforehand. NULL: never. */
+     * step's data. Asked for every node before there are steps; where it says yes, can() is not asked, and layouts() is
+     * about the step's inputs; a step with layouts() is dropped where the sizes of a node in it are not known beforehand. NULL: never. */
     bool (*cover)(const fy_node *n, fy_cover *c, fy_arena *a);
     /* Takes `next`, the only user of the step's output, into the step; false if not. *other: the value that next reads besides, as
      * one more input of the step, or NULL. NULL: never. */
@@ -54,9 +54,9 @@ struct fy_impl {
 };
 enum {
     FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes, or a part of it (fy_step.part): shares its buffer, run does nothing */
+    FY_IMPL_INPLACE = 2,                 /* output 0 may take the buffer of any input that ends here and has as many elements of the same size */
     FY_IMPL_BYTES = 4,                   /* input 0 is only copied from, as bytes: a constant may lie anywhere in its file, aligned or not */
-    FY_IMPL_ALIKE = 8,                   /* all outputs have the layout that layouts() gives for the first */
-    FY_IMPL_INPLACE = 2                  /* output 0 may take the buffer of any input of the same size that ends here */
+    FY_IMPL_ALIKE = 8                    /* all outputs have the layout that layouts() gives for the first */
 };
 
 #define FY_STEP_FUSED 6

@@ -99,7 +99,6 @@ static bool add_places(keying *k, const fy_model *m, bool *old) {
     return true;
 }
 
-
 /* ---- what is known already ------------------------------------------------------------------------------------------------- */
 
 typedef struct known { char magic[8]; fy_digest quick, key; fy_file_mark checked; fy_digest check; } known;

@@ -112,7 +112,26 @@ static void test_no_channels(void **state) {
     both("(float[n,0,9,11] x) => (y) { w = Constant <value = float[40,0,1,1] {}> () y = Conv (x, w) }");
 }
 
+/* Four results, of windows so far apart that what lies between them has no room. */
+static void test_far_windows(void **state) {
+    fy_buf t = {0};
+    ferry_error e = {0};
+    (void)state;
+    fy_buf_str(&t, "(float[1,16,n,4] x) => (y) <float[16,16,1,1] w = {");
+    for (int i = 0; i < 256; i++) fy_buf_fmt(&t, "%s%d", i ? ", " : "", i % 3);
+    fy_buf_str(&t, "}> { y = Conv <strides = [2147483647, 2147483647], pads = [2147483640, 2147483640, 2147483640, 2147483640]> (x, w) }");
+    both_rig r;
+    fy_rval in[BOTH_MOST] = {{0}}, out[BOTH_MOST] = {{0}}, *at[BOTH_MOST];
+    both_open(&r, t.at, "ferry");
+    both_fill(in, r.m, 4, 1);
+    for (int i = 0; i < BOTH_MOST; i++) at[i] = &in[i];
+    assert_fails(r.engine->run(r.s, at, out, &e), LIMIT);
+    for (int i = 0; i < BOTH_MOST; i++) fy_rval_free(&in[i]);
+    both_close(&r);
+    fy_buf_free(&t);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_channels), cmocka_unit_test(test_pairs), cmocka_unit_test(test_gates), cmocka_unit_test(test_blocks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_channels), cmocka_unit_test(test_far_windows), cmocka_unit_test(test_pairs), cmocka_unit_test(test_gates), cmocka_unit_test(test_blocks)};
     return both_main(tests, FY_COUNT(tests), "mobile");
 }

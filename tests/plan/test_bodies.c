@@ -106,6 +106,29 @@ static void test_refused(void **state) {
     }
 }
 
+/* Where nothing is known of a body's sizes, since one of its steps cannot be, parts of a blocked value have the memory of whole blocks all the same. */
+static void test_blocks_unknown(void **state) {
+    fy_buf t = {0};
+    ferry_error e = {0};
+    (void)state;
+    fy_buf_str(&t, "(float[1,16,n,6] x, float[m,2] u) => (y, z) <int64 two = {2}, int64[2] parts = {32, 13}, float[45,16,1,1] k = {");
+    for (int i = 0; i < 45 * 16; i++) fy_buf_fmt(&t, "%s%.4f", i ? ", " : "", sin(i * 1.7) / 9);
+    fy_buf_str(&t, "}> { y, z = Loop <body = b (int64 i, bool c, float[1,16,n,6] s) => (d, t, q) { d = Identity (c) t = Relu (s) v = Conv <kernel_shape = [1, 1]> (s, k) r = Relu (v) a, b = Split <axis = 1> (r, parts) "
+                   "g = GlobalAveragePool (a) h = GlobalAveragePool (b) j = Concat <axis = 1> (g, h) f = Flatten (j) q = MatMul (f, u) }> (two, , x) }");
+    both_rig r = {.m = model_of(t.at), .engine = fy_engine_find("ferry")};
+    fy_rval in[BOTH_MOST] = {{0}}, out[BOTH_MOST] = {{0}}, *at[BOTH_MOST];
+    fy_os_guard(FY_GUARD_END);
+    assert_ok(r.engine->compile(&r.c, r.m, &(fy_engine_options){.threads = 1}, &e), e);
+    assert_ok(r.engine->session(&r.s, r.c, &e), e);
+    both_fill(in, r.m, 5, 1);
+    for (int q = 0; q < BOTH_MOST; q++) at[q] = &in[q];
+    assert_fails(r.engine->run(r.s, at, out, &e), SHAPE);
+    for (int q = 0; q < BOTH_MOST; q++) fy_rval_free(&in[q]);
+    both_close(&r);
+    fy_os_guard(FY_GUARD_OFF);
+    fy_buf_free(&t);
+}
+
 /* ---- what is allocated ----------------------------------------------------------------------------------------------------- */
 
 static int64_t calls_of(const char *body, int64_t trips) {
@@ -179,7 +202,7 @@ static void test_faults(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loop), cmocka_unit_test(test_growing), cmocka_unit_test(test_nested), cmocka_unit_test(test_scan), cmocka_unit_test(test_sequence_map),
-        cmocka_unit_test(test_convolutions), cmocka_unit_test(test_strings), cmocka_unit_test(test_refused), cmocka_unit_test(test_allocations), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_convolutions), cmocka_unit_test(test_strings), cmocka_unit_test(test_refused), cmocka_unit_test(test_blocks_unknown), cmocka_unit_test(test_allocations), cmocka_unit_test(test_faults),
     };
     return both_main(tests, FY_COUNT(tests), "bodies");
 }

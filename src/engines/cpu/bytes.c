@@ -39,7 +39,7 @@ static bool elementwise(const fy_node *n) {
     static const char *const names[] = {"Relu", "LeakyRelu", "Sigmoid", "Tanh", "Swish", "HardSwish", "HardSigmoid", "Elu", "Selu", "Celu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg", "Ceil",
                                         "Floor", "Round", "Sin", "Cos", "Softplus", "Softsign", "Mish", "Gelu", "Clip", "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Identity"};
     fy_bytes q;
-    if (*n->op->domain || n->nout != 1 || !n->out[0]) return false;
+    if (*n->op->domain || n->nin > 8 || n->nout != 1 || !n->out[0]) return false;
     if (fy_qdq_params(n, &q)) return true;
     for (int i = 0; i < FY_COUNT(names); i++)
         if (!strcmp(n->op->name, names[i])) return fy_cpu_f32(n->out[0]);

@@ -2,6 +2,8 @@
  * common.c - what the families of implementations share. */
 #include "engines/cpu/cpu.h"
 
+#include "base/checked.h"
+
 #include <string.h>
 
 bool fy_cpu_dims(const fy_value *v, int64_t *dim) {
@@ -56,4 +58,14 @@ bool fy_cpu_keeps_padding(fy_act a) { return a != FY_ACT_LOG && a != FY_ACT_RECI
 
 void fy_cpu_finish(const fy_step *s, const fy_exec *x, float *y, int64_t n) {
     if (s->epilogue.act > FY_ACT_CLAMP) x->k->unary[s->epilogue.act](y, y, n, s->epilogue.p);
+}
+
+fy_status fy_cpu_room(void **room, fy_exec *x, const int64_t *factor, int n, ferry_error *e) {
+    int64_t bytes = 1;
+    bool fits = true;
+    for (int i = 0; i < n; i++) fits = fits && fy_mul_i64(&bytes, bytes, factor[i]);
+    FY_NEED(e, fits && bytes <= x->max_bytes, LIMIT, "a step would need more than %lld bytes for itself", (long long)x->max_bytes);
+    *room = fy_exec_scratch(x, (size_t)bytes + 128);
+    FY_NOMEM(e, *room);
+    return FY_OK;
 }

@@ -189,8 +189,9 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     bool copies = d->first || win.pad[0] || win.pad[1] || ph > h || pw > w;
     int64_t lanes = d->first ? d->cin : FY_LANES;
     padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .lanes = lanes, .channels = d->cin, .interleave = d->first};
-    if (copies) pad.to = fy_exec_scratch(x, (size_t)(blocks * ph * pw * lanes) * sizeof(float));
-    FY_NEED(e, !copies || pad.to, NOMEM, "out of memory");
+    void *room = NULL;
+    if (copies) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){blocks, ph, pw, lanes, sizeof(float)}, 5, e));
+    pad.to = room;
     int64_t row = (copies ? pw : w) * lanes, block = (copies ? ph * pw : h * w) * lanes;
     bool flat = !copies && !d->depthwise && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
     work k = {.s = s, .x = x, .depthwise = d->depthwise, .nv = d->depthwise ? 1 : x->k->gemm_nr / FY_LANES,

@@ -177,8 +177,9 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     bool copies = d->how != DIRECT || l->x.flip || win.pad[0] || win.pad[1] || ph > h || pw > w;
     const bool merged = d->how == FIRST && win.dilation[1] == 1;
     padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .pixel = d->pixel, .channels = d->cin, .interleave = d->how == FIRST, .zero = (uint8_t)l->x.zero, .flip = l->x.flip};
-    if (copies) pad.to = fy_exec_scratch(x, (size_t)(in_blocks * ph * pw * d->pixel) + 128);
-    FY_NEED(e, !copies || pad.to, NOMEM, "out of memory");
+    void *room = NULL;
+    if (copies) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){in_blocks, ph, pw, d->pixel}, 4, e));
+    pad.to = room;
     int64_t row = (copies ? pw : w) * d->pixel, block = (copies ? ph : h) * row;
     bool flat = !copies && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
     work k = {.s = s, .x = x, .d = d, .nr = d->how == DEPTHWISE ? FY_LANES : x->k->int8_nr, .in_group = blocks * block,

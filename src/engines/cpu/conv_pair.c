@@ -240,8 +240,9 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     k.pieces = k.groups * k.bands;
     k.each = up(k.pieces, fy_pool_threads(x->pool) > 1 ? 4 * fy_pool_threads(x->pool) : 1);
     k.slot = k.direct ? 0 : (k.nv * k.win.kernel[0] + 1) * k.wide * FY_LANES;
-    k.room = k.direct ? NULL : fy_exec_scratch(x, (size_t)(up(k.pieces, k.each) * k.slot) * sizeof(float));
-    FY_NEED(e, k.direct || k.room, NOMEM, "out of memory");
+    void *room = NULL;
+    if (!k.direct) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){up(k.pieces, k.each), k.slot, sizeof(float)}, 3, e));
+    k.room = room;
     k.depth = (fy_conv_c16){.w = d->depth, .out_blocks = 1, .kernel = {k.win.kernel[0], k.win.kernel[1]}, .out = {1, k.ow}, .pixels = k.ow,
                             .x_step = {0, k.win.stride[1] * FY_LANES}, .tap = {0, FY_LANES}, .e = s->epilogue};
     k.depth.e.bias = d->depth_bias;

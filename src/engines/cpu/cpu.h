@@ -35,4 +35,7 @@ void fy_cpu_pack_panels(const fy_plan *p, float *to, const float *from, int64_t 
  * and files have it at any byte (as protobuf does). Nothing is to be freed. */
 bool fy_cpu_const_view(fy_tensor *t, const fy_const *c, bool aligned);
 
+/* Scratch of the product of n numbers in bytes, and a vector beyond it for kernels that read ahead. LIMIT where the run may not take as much. */
+FY_CHECKED fy_status fy_cpu_room(void **room, fy_exec *x, const int64_t *factor, int n, ferry_error *e);
+
 #endif

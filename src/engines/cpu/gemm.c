@@ -23,10 +23,8 @@ static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
 }
 
 typedef struct work {
-    const fy_step *s;
     const fy_exec *x;
     fy_gemm_f32    g;
-    fy_cpu_pieces  p;
     const float   *a, *b, *c;
     float         *packed, *turned, *more, alpha, beta;
     int64_t        b_step[2], c_step[2];
@@ -55,16 +53,6 @@ static void spread(void *arg, int64_t begin, int64_t end) {
         for (int64_t j = 0; j < w->g.n; j++) w->more[r * w->g.n + j] = w->beta * w->c[r * w->c_step[0] + j * w->c_step[1]];
 }
 
-static void piece(void *arg, int64_t begin, int64_t end) {
-    const work *w = arg;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t r, r_end, p, p_end;
-        fy_cpu_piece(&w->p, i, &r, &r_end, &p, &p_end);
-        w->x->k->gemm_f32(&w->g, r, r_end, p, p_end);
-        fy_cpu_finish_piece(w->s, w->x, w->g.c, w->g.c_row, w->g.n, r, r_end, p, p_end);
-    }
-}
-
 /* C's steps over the result, 0 where an axis of one stands still. */
 static fy_status place(work *w, const fy_tensor *c, ferry_error *e) {
     int64_t want[2] = {w->g.m, w->g.n};
@@ -81,7 +69,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_node *n = s->node;
     const fy_tensor *a = fy_step_in(s, x, 0), *b = fy_step_in(s, x, 1), *c = n->nin > 2 ? fy_step_in(s, x, 2) : NULL;
     bool ta = fy_attr_i(n, "transA"), tb = fy_attr_i(n, "transB");
-    work w = {.s = s, .x = x, .a = a->data, .b = b->data, .alpha = (float)fy_attr_f(n, "alpha"), .beta = (float)fy_attr_f(n, "beta"),
+    work w = {.x = x, .a = a->data, .b = b->data, .alpha = (float)fy_attr_f(n, "alpha"), .beta = (float)fy_attr_f(n, "beta"),
               .g = {.a = a->data, .c = fy_step_out(s, x, 0)->data, .m = a->dim[ta], .n = b->dim[!tb], .k = a->dim[!ta], .e = s->epilogue}};
     int64_t nr = x->k->gemm_nr, panels = (w.g.n + nr - 1) / nr, bytes_b, bytes_a = 0, bytes_c = 0, all;
     w.g.a_row = w.g.k;
@@ -110,8 +98,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         w.g.e.add = w.more;
         fy_for(x->pool, w.g.m, 1 + 16384 / w.g.n, spread, &w);
     }
-    w.p = fy_cpu_pieces_of(x, w.g.m, w.g.n);
-    fy_for(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, piece, &w);
+    fy_cpu_multiply(s, x, &w.g);
     return FY_OK;
 }
 

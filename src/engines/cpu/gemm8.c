@@ -2,6 +2,7 @@
  * gemm8.c - MatMul and Gemm over bytes with constant weights, packed once; and MatMul of two computed operands, of which the second one is packed
  * in the run.
  *   DequantizeLinear a, b, bias -> MatMul, Gemm -> [Relu, Clip] -> QuantizeLinear [-> DequantizeLinear -> Add row or residual -> QuantizeLinear] */
+#include "engines/cpu/matmul.h"
 #include "engines/cpu/qdq.h"
 
 #include <string.h>
@@ -151,20 +152,10 @@ typedef struct batch {
     int8_t *packed;
     int32_t *start, *row;
     float  *scale;
-    int64_t m, n, k, groups, each, count, size;
+    int64_t m, n, k, groups, each, size;
     fy_requant q;
-    int rank;
-    int64_t dim[FY_MAX_RANK], sa[FY_MAX_RANK], sb[FY_MAX_RANK];
+    fy_cpu_batches all;
 } batch;
-
-static int64_t place_in(const batch *w, int64_t i, const int64_t *step) {
-    int64_t at = 0;
-    for (int r = w->rank - 1; r >= 0; r--) {
-        at += i % w->dim[r] * step[r];
-        i /= w->dim[r];
-    }
-    return at;
-}
 
 /* Sum (a - za)(b - zb), b as s8 with 128 less in zb: Sum a b - za Sum b - zb Sum a + k za zb. */
 static void multiply(void *arg, int64_t begin, int64_t end) {
@@ -172,10 +163,10 @@ static void multiply(void *arg, int64_t begin, int64_t end) {
     const int nr = w->x->k->int8_nr;
     const int64_t padded = w->groups * nr;
     for (int64_t i = begin; i < end; i++) {
-        const uint8_t *a = w->a + place_in(w, i, w->sa);
+        const uint8_t *a = w->a + fy_cpu_batch_at(&w->all, i, w->all.sa);
         int8_t *packed = w->packed + i * w->each;
         int32_t *start = w->start + i * padded, *row = w->row + i * w->m, za = w->d->a.zero, zb = w->d->b.zero - 128;
-        fy_pack_s8(packed, start, w->b + place_in(w, i, w->sb), w->d->b.flip ^ 0x80, w->k, w->n, w->n, 1, nr, 0, w->groups);
+        fy_pack_s8(packed, start, w->b + fy_cpu_batch_at(&w->all, i, w->all.sb), w->d->b.flip ^ 0x80, w->k, w->n, w->n, 1, nr, 0, w->groups);
         for (int64_t c = 0; c < padded; c++) start[c] = (int32_t)((int64_t)w->k * za * zb - (int64_t)za * start[c]);
         if (w->flipped) {
             uint8_t *to = w->flipped + i * w->m * w->k;
@@ -199,26 +190,21 @@ static fy_status run_product(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *a = fy_step_in(s, x, 0), *b = fy_step_in(s, x, 1);
     fy_tensor *y = fy_step_out(s, x, 0);
     const int nr = x->k->int8_nr;
-    batch w = {.x = x, .d = d, .a = a->data, .b = b->data, .y = y->data, .m = a->dim[a->rank - 2], .n = b->dim[b->rank - 1], .k = a->dim[a->rank - 1], .rank = y->rank - 2, .count = 1,
+    batch w = {.x = x, .d = d, .a = a->data, .b = b->data, .y = y->data, .m = a->dim[a->rank - 2], .n = b->dim[b->rank - 1], .k = a->dim[a->rank - 1], .all = fy_cpu_batches_of(y, a, a->rank - 2, b, b->rank - 2),
                .size = d->to_bytes ? 1 : 4};
     w.groups = (w.n + nr - 1) / nr;
     w.each = (w.groups * nr * ((w.k + 3) / 4 * 4) + 63) / 64 * 64;
-    for (int i = 0; i < w.rank; i++) {
-        int ia = i - w.rank + a->rank - 2, ib = i - w.rank + b->rank - 2;
-        w.dim[i] = y->dim[i];
-        w.sa[i] = ia >= 0 && a->dim[ia] > 1 ? a->stride[ia] : 0;
-        w.sb[i] = ib >= 0 && b->dim[ib] > 1 ? b->stride[ib] : 0;
-        w.count *= y->dim[i];
-    }
-    if (!w.count || !w.m || !w.n) return FY_OK;
+    const int64_t count = w.all.count;
+    if (!count || !w.m || !w.n) return FY_OK;
     FY_NEED(e, w.k <= 32768, UNSUPPORTED, "sums of %lld products of bytes may leave 32 bits", (long long)w.k);
-    int64_t words = w.groups * nr, each = w.count * w.each, start = w.count * words * 4, row = (w.count * w.m * 4 + 63) / 64 * 64;
-    char *room = fy_exec_scratch(x, (size_t)(each + start + row + words * 4 + (d->a.flip ? w.count * w.m * w.k : 0)) + 64);
-    FY_NOMEM(e, room);
-    w.packed = (int8_t *)room;
-    w.start = (int32_t *)(void *)(room + each);
-    w.row = (int32_t *)(void *)(room + each + start);
-    w.scale = (float *)(void *)(room + each + start + row);
+    int64_t words = w.groups * nr, each = count * w.each, start = count * words * 4, row = (count * w.m * 4 + 63) / 64 * 64;
+    int64_t all = each + start + row + words * 4 + (d->a.flip ? count * w.m * w.k : 0);      /* k is bounded, the rest by the result: no overflow */
+    void *room;
+    FY_TRY(fy_cpu_room(&room, x, &all, 1, e));
+    w.packed = room;
+    w.start = (int32_t *)(void *)((char *)room + each);
+    w.row = (int32_t *)(void *)((char *)room + each + start);
+    w.scale = (float *)(void *)((char *)room + each + start + row);
     if (d->a.flip) w.flipped = (uint8_t *)room + each + start + row + words * 4;
     for (int64_t i = 0; i < words; i++) w.scale[i] = (float)((double)d->a.scale * (double)d->b.scale / (d->to_bytes ? (double)d->y.scale : 1));
     w.q = (fy_requant){.put = d->to_bytes ? FY_PUT_BYTE : FY_PUT_F32, .scale = w.scale, .lo = -__builtin_inff(), .hi = __builtin_inff()};
@@ -226,7 +212,7 @@ static fy_status run_product(const fy_step *s, fy_exec *x, ferry_error *e) {
         fy_qdq_range(&d->y, &d->limits, &w.q.lo, &w.q.hi);
         w.q.zero = d->y.zero - (d->y.flip ? 128 : 0);
     }
-    fy_for(x->pool, w.count, 1 + 500000 / (w.m * w.n * (w.k + 1) + 1), multiply, &w);
+    fy_for(x->pool, count, 1 + 500000 / (w.m * w.n * (w.k + 1) + 1), multiply, &w);
     return FY_OK;
 }
 

@@ -105,9 +105,9 @@ static void piece(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-static void multiply(work *w) {
-    w->p = fy_cpu_pieces_of(w->x, w->g.m, w->g.n);
-    fy_for(w->x->pool, w->p.row_pieces * w->p.panel_pieces, 1, piece, w);
+void fy_cpu_multiply(const fy_step *s, const fy_exec *x, const fy_gemm_f32 *g) {
+    work w = {s, x, *g, fy_cpu_pieces_of(x, g->m, g->n)};
+    fy_for(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, piece, &w);
 }
 
 typedef struct part { const packed *d; float *to; int64_t first, n; int nr; } part;
@@ -132,23 +132,24 @@ static void pack_part(void *arg, int64_t begin, int64_t end) {
 }
 
 /* Columns by columns: some panels are packed, then used by all rows. The same sums in the same order as with all of them. */
-static fy_status multiply_in_place(const work *all, const packed *d, fy_exec *x, ferry_error *e) {
+static fy_status multiply_in_place(const fy_step *s, const fy_gemm_f32 *all, fy_exec *x, ferry_error *e) {
+    const packed *d = s->data;
     int nr = x->k->gemm_nr;
     int64_t panels = (d->n + nr - 1) / nr, most = PART / (nr * (d->k + 1)) + 1;
     part p = {.d = d, .nr = nr, .to = fy_exec_scratch(x, (size_t)(most * nr * d->k) * sizeof(float))};
     FY_NOMEM(e, p.to);
     for (int64_t at = 0; at < panels; at += most) {
         int64_t count = panels - at < most ? panels - at : most;
-        work w = *all;
+        fy_gemm_f32 g = *all;
         p.first = at * nr;
         p.n = d->n - p.first < count * nr ? d->n - p.first : count * nr;
         fy_for(x->pool, count, 1, pack_part, &p);
-        w.g.b = p.to;
-        w.g.n = p.n;
-        w.g.c += p.first;
-        if (w.g.e.bias) w.g.e.bias += p.first;
-        if (w.g.e.add) w.g.e.add += p.first;
-        multiply(&w);
+        g.b = p.to;
+        g.n = p.n;
+        g.c += p.first;
+        if (g.e.bias) g.e.bias += p.first;
+        if (g.e.add) g.e.add += p.first;
+        fy_cpu_multiply(s, x, &g);
     }
     return FY_OK;
 }
@@ -158,13 +159,13 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *a = fy_step_in(s, x, 0);
     fy_tensor *y = fy_step_out(s, x, 0);
     const fy_tensor *bias = s->bias_in >= 0 ? fy_step_in(s, x, s->bias_in) : NULL, *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
-    work w = {.s = s, .x = x, .g = {.a = a->data, .b = d->b, .c = y->data, .m = 1, .n = d->n, .k = d->k, .a_row = d->k, .c_row = d->n, .e = s->epilogue}};
-    for (int i = 0; i + 1 < a->rank; i++) w.g.m *= a->dim[i];
-    w.g.e.bias = bias ? bias->data : NULL;
-    w.g.e.add = add ? add->data : NULL;
-    if (!w.g.m || !w.g.n) return FY_OK;
-    if (d->b) multiply(&w);
-    else FY_TRY(multiply_in_place(&w, d, x, e));
+    fy_gemm_f32 g = {.a = a->data, .b = d->b, .c = y->data, .m = 1, .n = d->n, .k = d->k, .a_row = d->k, .c_row = d->n, .e = s->epilogue};
+    for (int i = 0; i + 1 < a->rank; i++) g.m *= a->dim[i];
+    g.e.bias = bias ? bias->data : NULL;
+    g.e.add = add ? add->data : NULL;
+    if (!g.m || !g.n) return FY_OK;
+    if (!d->b) return multiply_in_place(s, &g, x, e);
+    fy_cpu_multiply(s, x, &g);
     return FY_OK;
 }
 
@@ -195,11 +196,22 @@ typedef struct batch {
     const float *a, *b, *add;
     float *y, *packed;
     int64_t m, n, k, panels, row_pieces, rows, b_row, b_col, each;
-    int rank;
-    int64_t dim[FY_MAX_RANK], sa[FY_MAX_RANK], sb[FY_MAX_RANK];
+    fy_cpu_batches all;
 } batch;
 
-static int64_t place_in(const batch *w, int64_t i, const int64_t *step) {
+fy_cpu_batches fy_cpu_batches_of(const fy_tensor *y, const fy_tensor *a, int before_a, const fy_tensor *b, int before_b) {
+    fy_cpu_batches w = {.rank = before_a > before_b ? before_a : before_b, .count = 1};
+    for (int i = 0; i < w.rank; i++) {
+        int ia = i - w.rank + before_a, ib = i - w.rank + before_b;
+        w.dim[i] = y->dim[i];
+        w.sa[i] = ia >= 0 && a->dim[ia] > 1 ? a->stride[ia] : 0;
+        w.sb[i] = ib >= 0 && b->dim[ib] > 1 ? b->stride[ib] : 0;
+        w.count *= y->dim[i];
+    }
+    return w;
+}
+
+int64_t fy_cpu_batch_at(const fy_cpu_batches *w, int64_t i, const int64_t *step) {
     int64_t at = 0;
     for (int r = w->rank - 1; r >= 0; r--) {
         at += i % w->dim[r] * step[r];
@@ -210,14 +222,14 @@ static int64_t place_in(const batch *w, int64_t i, const int64_t *step) {
 
 static void pack_batches(void *arg, int64_t begin, int64_t end) {
     const batch *w = arg;
-    for (int64_t i = begin; i < end; i++) fy_gemm_pack_f32(w->packed + i * w->each, w->b + place_in(w, i, w->sb), w->k, w->n, w->b_row, w->b_col, w->x->k->gemm_nr, 0, w->panels);
+    for (int64_t i = begin; i < end; i++) fy_gemm_pack_f32(w->packed + i * w->each, w->b + fy_cpu_batch_at(&w->all, i, w->all.sb), w->k, w->n, w->b_row, w->b_col, w->x->k->gemm_nr, 0, w->panels);
 }
 
 static void multiply_batches(void *arg, int64_t begin, int64_t end) {
     const batch *w = arg;
     for (int64_t i = begin; i < end; i++) {
         int64_t at = i / w->row_pieces, row = i % w->row_pieces * w->rows, row_end = row + w->rows < w->m ? row + w->rows : w->m;
-        fy_gemm_f32 g = {.a = w->a + place_in(w, at, w->sa), .b = w->packed + at * w->each, .c = w->y + at * w->m * w->n, .m = w->m, .n = w->n, .k = w->k, .a_row = w->k, .c_row = w->n,
+        fy_gemm_f32 g = {.a = w->a + fy_cpu_batch_at(&w->all, at, w->all.sa), .b = w->packed + at * w->each, .c = w->y + at * w->m * w->n, .m = w->m, .n = w->n, .k = w->k, .a_row = w->k, .c_row = w->n,
                          .e = w->s->epilogue};
         g.e.add = w->add ? w->add + at * w->m * w->n : NULL;
         w->x->k->gemm_f32(&g, row, row_end, 0, w->panels);
@@ -232,19 +244,12 @@ static fy_status run_batched(const fy_step *s, fy_exec *x, ferry_error *e) {
     bool row = a->rank == 1, col = b->rank == 1;
     int nr = x->k->gemm_nr, before_a = row ? 0 : a->rank - 2, before_b = col ? 0 : b->rank - 2;
     batch w = {.s = s, .x = x, .a = a->data, .b = b->data, .add = add ? add->data : NULL, .y = y->data, .m = row ? 1 : a->dim[a->rank - 2], .n = col ? 1 : b->dim[b->rank - 1],
-               .k = a->dim[a->rank - 1], .rank = before_a > before_b ? before_a : before_b};
-    int64_t count = 1, all;
+               .k = a->dim[a->rank - 1], .all = fy_cpu_batches_of(y, a, before_a, b, before_b)};
+    int64_t count = w.all.count, all;
     w.panels = (w.n + nr - 1) / nr;
     w.each = w.panels * nr * w.k;
     w.b_row = w.n;
     w.b_col = 1;
-    for (int i = 0; i < w.rank; i++) {
-        int ia = i - w.rank + before_a, ib = i - w.rank + before_b;
-        w.dim[i] = y->dim[i];
-        w.sa[i] = ia >= 0 && a->dim[ia] > 1 ? a->stride[ia] : 0;
-        w.sb[i] = ib >= 0 && b->dim[ib] > 1 ? b->stride[ib] : 0;
-        count *= y->dim[i];
-    }
     if (!count || !w.m || !w.n) return FY_OK;
     FY_NEED(e, fy_mul_i64(&all, count, w.each) && fy_mul_i64(&all, all, (int64_t)sizeof(float)) && all <= x->max_bytes, LIMIT, "%lld products with %lld x %lld values", (long long)count, (long long)w.k, (long long)w.n);
     w.packed = fy_exec_scratch(x, (size_t)all + 64);

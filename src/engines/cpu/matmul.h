@@ -18,6 +18,16 @@ void fy_cpu_piece(const fy_cpu_pieces *p, int64_t i, int64_t *row, int64_t *row_
 /* Activations that are not done inside kernels, over a piece of c. */
 void fy_cpu_finish_piece(const fy_step *s, const fy_exec *x, float *c, int64_t c_row, int64_t n, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end);
 
+/* The whole product g, in pieces, with the epilogue of s. */
+void fy_cpu_multiply(const fy_step *s, const fy_exec *x, const fy_gemm_f32 *g);
+
+/* Batches of products: the axes before the last two, broadcast; steps of the operands along them. */
+typedef struct fy_cpu_batches { int rank; int64_t count, dim[FY_MAX_RANK], sa[FY_MAX_RANK], sb[FY_MAX_RANK]; } fy_cpu_batches;
+/* before_a, before_b: how many such axes the operands have. */
+fy_cpu_batches fy_cpu_batches_of(const fy_tensor *y, const fy_tensor *a, int before_a, const fy_tensor *b, int before_b);
+/* Where batch i begins in an operand with these steps. */
+int64_t fy_cpu_batch_at(const fy_cpu_batches *w, int64_t i, const int64_t *step);
+
 extern const fy_impl fy_cpu_matmul_bf16, fy_cpu_gemm_bf16, fy_cpu_gemm_general;
 
 #endif

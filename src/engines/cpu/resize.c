@@ -90,7 +90,12 @@ static void weighted_rows(void *arg, int64_t begin, int64_t end) {
 
 static const char *can(const fy_site *s) {
     const fy_value *x = fy_in(s->node, 0);
+    const fy_value *y = fy_outv(s->node, 0);
     if (x->type.rank < 2) return "fewer than two axes";
+    for (int i = 0; i < x->type.rank - 2; i++) {
+        int64_t a, b;
+        if (y->type.rank == x->type.rank && fy_dim_known(x->type.dim[i], &a) && fy_dim_known(y->type.dim[i], &b) && a != b) return "of other axes than the last two";
+    }
     if (fy_attr_is(s->node, "coordinate_transformation_mode", "tf_crop_and_resize")) return "of a crop";
     if (fy_attr_is(s->node, "mode", "nearest")) return fy_movable(x) ? NULL : "elements of another size";
     return fy_cpu_f32(x) ? NULL : "weighted sums are of f32";
