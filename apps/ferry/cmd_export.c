@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cmd_export.c - ferry export: .pt2 -> .onnx, verified before it is put in place. */
+ * cmd_export.c - ferry export: .pt2 or TorchScript -> .onnx, verified before it is put in place. */
 #include "cli.h"
 
 #include <string.h>
@@ -9,6 +9,7 @@ static const cli_flag flags[] = {
     {"--opset", "N", "opset of ai.onnx, 13 to the newest; default 17"},
     {"--input-names", "A,B", "names of the inputs; else from the program's signature"},
     {"--output-names", "A,B", "names of the outputs; else from the program's signature"},
+    CLI_SHAPE,
     {"--dynamic", "NAME:AXIS=SYMBOL", "make one axis of an input dynamic; may be repeated"},
     {"--dynamic-batch", NULL, "make axis 0 of every input dynamic, as \"batch\""},
     {"--dim-names", "OLD=NEW,...", "rename the program's symbols (s77=batch)"},
@@ -55,10 +56,11 @@ static int run(const cli_args *a) {
 }
 
 const cli_command cli_export = {
-    "export", "make", "export MODEL.pt2 [-o OUT.onnx] [FLAGS]", "write a .pt2 (torch.export.save) as ONNX, and verify it", flags,
+    "export", "make", "export MODEL [-o OUT.onnx] [FLAGS]", "write a .pt2 (torch.export.save) or TorchScript archive (torch.jit.save) as ONNX, and verify it", flags,
     "  ferry export resnet50.pt2                               # -> resnet50.onnx, opset 17, verified\n"
     "  ferry export m.pt2 -o m13.onnx --opset 13 --dynamic-batch\n"
     "  ferry export bert.pt2 --dynamic input_ids:1=sequence --output-names logits\n"
+    "  ferry export script.pt --shape x=1x16000 --shape rate=16000 --dynamic x:0=batch\n"
     "  ferry export m.pt2 --engine onnxruntime --report m.json # judged by ONNX Runtime\n",
     1, 2, run,
 };

@@ -28,6 +28,10 @@ typedef struct export {
     double           tolerance;
     const fy_engine *engine;
     fy_axis_name    *axes;               /* every axis named by --dynamic and --dynamic-batch */
+    fy_filetype      type;
+    bool             batch;              /* of TorchScript: axis 0 of every input is dynamic */
+    int              nsymbol;            /* of TorchScript: axes that are symbolic while it is read */
+    fy_axis_name    *symbol;
     int              naxes, nopened;     /* the first nopened were frozen and had to be re-symbolised */
     fy_axis_name    *renames;            /* --dim-names, and axes that were symbolic already */
     int              nrenames;
@@ -48,8 +52,11 @@ typedef struct export {
 
 static fy_status choose_target(export *x, const char *given, ferry_error *e) {
     size_t n = strlen(x->source);
-    bool pt2 = n > 4 && !strcmp(x->source + n - 4, ".pt2");
-    x->target = given ? fy_arena_str(&x->arena, given) : fy_arena_fmt(&x->arena, "%.*s.onnx", (int)(pt2 ? n - 4 : n), x->source);
+    static const char *const ends[] = {".pt2", ".pt", ".pth", ".ts", ".torchscript"};
+    size_t end = 0;
+    for (int i = 0; i < FY_COUNT(ends) && !end; i++)
+        if (n > strlen(ends[i]) && !strcmp(x->source + n - strlen(ends[i]), ends[i])) end = strlen(ends[i]);
+    x->target = given ? fy_arena_str(&x->arena, given) : fy_arena_fmt(&x->arena, "%.*s.onnx", (int)(n - end), x->source);
     FY_NOMEM(e, x->target);
     FY_NEED(e, !fy_os_same_file(x->target, x->source), USAGE, "%s: the output would overwrite its input", x->target);
     return FY_OK;
@@ -90,7 +97,7 @@ static fy_status distinct(const char *key, const char *const *name, int n, const
 }
 
 static fy_status parse_options(export *x, const char *given_target, ferry_error *e) {
-    static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "no-fold", "no-fold-bn",
+    static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "shape", "no-fold", "no-fold-bn",
         "external-data", "no-verify", "tolerance", "relative-to-range", "engine", "threads", "training", "report", "keep-traces", "no-provenance",
         "stop-after", "skip-pass", "dump", NULL};
     FY_TRY(fy_opt_known(x->job, keys, e));
@@ -259,8 +266,16 @@ static fy_status check_written(export *x, const fy_model *m, const char *path, f
     fy_program *source = NULL;
     fy_verify_options o = {.engine = x->engine, .model_path = path, .threads = (int)x->threads, .tolerance = x->tolerance,
         .relative_to_range = fy_opt_has(x->job, "relative-to-range"), .seed = 1, .sizes = 1, .nodes = true, .progress = x->job->progress, .ctx = x->job->ctx};
-    FY_TRY(fy_pt2_read(&source, x->source, e));              /* as read: the program of this export was rewritten */
+    fy_source_options how = {x->job, x->nsymbol, x->symbol, x->batch};
+    FY_TRY(fy_read_source(&source, x->source, &how, e));     /* as read: the program of this export was rewritten */
     fy_status s = fy_verify_program(&x->verdict, m, source, x->nopened, x->axes, &o, e);
+    if (s && x->nsymbol) {                                   /* a trace that holds the sample's sizes runs at these alone: row by row, then */
+        fy_program_free(source);
+        fy_verify_report_free(&x->verdict);
+        how = (fy_source_options){.job = x->job};
+        FY_TRY(fy_read_source(&source, x->source, &how, e));
+        s = fy_verify_program(&x->verdict, m, source, x->nsymbol, x->symbol, &o, e);
+    }
     x->verified = !s;
     fy_program_free(source);
     return s;
@@ -467,9 +482,24 @@ static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error 
     return s;
 }
 
+/* Axes that the reader made symbolic: verification reads the file again, with and without them. */
+static fy_status keep_symbols(export *x, ferry_error *e) {
+    const fy_pinput *in;
+    x->symbol = FY_NEWN(&x->arena, fy_axis_name, (size_t)x->program->nin * FY_MAX_RANK + 1);
+    FY_NOMEM(e, x->symbol);
+    for (int i = 0; (in = user_input(x, i)); i++)
+        for (int k = 0; k < in->value->rank; k++)
+            if (in->value->dim[k]->kind == FY_DIM_SYM) x->symbol[x->nsymbol++] = (fy_axis_name){in->user_name, k, in->value->dim[k]->name};
+    return FY_OK;
+}
+
 static fy_status run(export *x, const char *target, ferry_error *e) {
     FY_TRY(parse_options(x, target, e));
-    FY_TRY(fy_pt2_read(&x->program, x->source, e));
+    FY_TRY(fy_file_kind(&x->type, x->source, e));
+    x->batch = x->type == FY_FILE_TORCHSCRIPT && fy_opt_has(x->job, "dynamic-batch");
+    FY_TRY(fy_read_source(&x->program, x->source, &(fy_source_options){x->job, x->naxes, x->axes, x->batch}, e));
+    if (x->type == FY_FILE_TORCHSCRIPT) FY_TRY(keep_symbols(x, e));
+    for (int64_t i = 0; i < x->program->remark.n; i++) fy_notes_add(&x->notes, FY_NOTE_OTHER, x->program->remark.at[i].where, "%s", x->program->remark.at[i].text);
     if (x->provenance) {
         fy_task_start(&x->hashing, hash_source, x);
         x->hashed = true;

@@ -23,7 +23,7 @@ static fy_report *begin(ferry_report **out, const ferry_job *job, const char *co
 }
 
 int ferry_info(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"shapes", "plugin", NULL};
+    static const char *const keys[] = {"shapes", "shape", "plugin", NULL};
     fy_loaded l = {0};
     fy_status s;
     fy_report *r = begin(out, job, keys, e, &s);
@@ -34,7 +34,7 @@ int ferry_info(const char *path, const ferry_job *job, ferry_report **out, ferry
 }
 
 int ferry_check(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"strict", "plugin", NULL};
+    static const char *const keys[] = {"strict", "shape", "plugin", NULL};
     fy_loaded l = {0};
     fy_findings f = {0};
     fy_status s;
@@ -81,7 +81,7 @@ static fy_status explain_node(fy_report *r, const char *path, const char *node, 
 }
 
 int ferry_explain(const char *topic, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"node", "engine", "exact", "precision", "plugin", NULL};
+    static const char *const keys[] = {"node", "engine", "exact", "precision", "shape", "plugin", NULL};
     fy_status s;
     fy_report *r = begin(out, job, keys, e, &s);
     const char *node = fy_opt(job, "node");

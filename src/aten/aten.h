@@ -83,6 +83,9 @@ typedef struct fy_lower_options {
  * shares the program's mapped weights: free the program after it. */
 FY_CHECKED fy_status fy_aten_lower(fy_model **m, fy_program *p, const fy_lower_options *o, ferry_error *e);
 
+/* ATEN, listing every operator of the program without a lowering; FY_OK if there is none. */
+FY_CHECKED fy_status fy_aten_missing(const fy_program *p, ferry_error *e);
+
 /* ---- evaluation ------------------------------------------------------------------------------------------------------ */
 
 /* Runs the program as read. Floating point is computed in double; fp16 and bf16 values are rounded to their type at each

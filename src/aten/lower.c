@@ -327,7 +327,7 @@ static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
         if (t->dim[a]->kind != FY_DIM_OPAQUE) continue;
         bool known = false;
         for (int64_t i = 0; i < l->source.n && !known; i++) known = l->source.at[i].dim == t->dim[a];
-        if (!known && l->depth == 0) FY_PUSH(e, l->source, ((fy_lsource){t->dim[a], v, a}));
+        if (!known) FY_PUSH(e, l->source, ((fy_lsource){t->dim[a], v, a}));
     }
     return FY_OK;
 }
@@ -365,14 +365,24 @@ static fy_status check_required(const fy_lower *l) {
     return FY_OK;
 }
 
-static fy_status lower_node(fy_lower *l) {
+/* The lowering of an operator that runs graphs of its own. */
+static fy_status (*holds_graphs(const char *op))(fy_lower *) {
+    static const struct { const char *op; fy_status (*fn)(fy_lower *); } hop[] = {
+        {"hop.cond", fy_lower_cond}, {"hop.while_loop", fy_lower_while}, {"hop.scan", fy_lower_scan}, {"hop.map_impl", fy_lower_scan}};
+    for (int i = 0; i < FY_COUNT(hop); i++)
+        if (strcmp(op, hop[i].op) == 0) return hop[i].fn;
+    return NULL;
+}
+
+fy_status fy_lower_node(fy_lower *l) {
     const fy_pnode *n = l->n;
     if (strncmp(n->op, "sym.", 4) == 0) {
         bool boolean = n->nout == 1 && n->out[0].kind == FY_ARG_SYMBOOL;
         return boolean ? FY_OK : fy_lower_symbolic(l);    /* see lazy() */
     }
-    if (strcmp(n->op, "hop.cond") == 0) {
-        FY_TRY(fy_lower_cond(l));
+    fy_status (*control)(fy_lower *) = holds_graphs(n->op);
+    if (control) {
+        FY_TRY(control(l));
         return check_outputs(l);
     }
     const fy_aten_op *op = fy_aten_find(n->op);
@@ -401,7 +411,7 @@ fy_status fy_lower_graph(fy_lower *l, const fy_pgraph *g) {
         l->n = n;
         l->b.scope = n->scope ? fy_arena_str(&l->m->arena, n->scope) : NULL;
         l->b.source = n->source ? fy_arena_str(&l->m->arena, n->source) : NULL;
-        fy_status s = lower_node(l);
+        fy_status s = fy_lower_node(l);
         if (s == FY_OK) s = l->b.status;
         if (s != FY_OK) {
             l->b.status = s;
@@ -446,7 +456,7 @@ static bool trains(const fy_pnode *n) {
 }
 
 static bool supported(const fy_pnode *n) {
-    if (strncmp(n->op, "sym.", 4) == 0 || strcmp(n->op, "hop.cond") == 0) return true;
+    if (strncmp(n->op, "sym.", 4) == 0 || holds_graphs(n->op)) return true;
     const fy_aten_op *op = fy_aten_find(n->op);
     return op && op->lower;
 }
@@ -525,6 +535,25 @@ static fy_status lower_all(fy_lower *l) {
     return FY_OK;
 }
 
+void fy_lower_done(fy_lower *l) {
+    fy_map_free(&l->symbol);
+    fy_map_free(&l->names);
+    fy_map_free(&l->dropped);
+    fy_map_free(&l->transposed);
+    fy_free(l->source.at);
+    fy_free(l->weights.at);
+    fy_arena_free(&l->tmp);
+}
+
+fy_status fy_aten_missing(const fy_program *p, ferry_error *e) {
+    missing_list lost = {0}, training = {0};
+    fy_status s = survey(p, &lost, &training, e);
+    if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
+    fy_free(lost.at);
+    fy_free(training.at);
+    return s;
+}
+
 fy_status fy_aten_lower(fy_model **out, fy_program *p, const fy_lower_options *o, ferry_error *e) {
     *out = NULL;
     FY_TRY(fy_aten_resolve(p, e));
@@ -539,13 +568,7 @@ fy_status fy_aten_lower(fy_model **out, fy_program *p, const fy_lower_options *o
         l.b = (fy_build){.g = l.m->graph, .e = e};
         s = lower_all(&l);
     }
-    fy_map_free(&l.symbol);
-    fy_map_free(&l.names);
-    fy_map_free(&l.dropped);
-    fy_map_free(&l.transposed);
-    fy_free(l.source.at);
-    fy_free(l.weights.at);
-    fy_arena_free(&l.tmp);
+    fy_lower_done(&l);
     if (s != FY_OK) {
         fy_model_free(l.m);
         return p->path ? fy_frame(e, s, "file %s", p->path) : s;

@@ -19,6 +19,7 @@ typedef struct vm {
     fy_arena *a;
     ferry_error *e;
     fy_pickle *out;
+    bool script;                         /* of TorchScript: objects of its classes are records */
     FY_VEC(fy_pickled *) stack, memo;
 } vm;
 
@@ -30,7 +31,7 @@ static fy_status fresh(vm *m, fy_pickled **v, fy_pickle_kind kind) {
     *v = FY_NEW(m->a, fy_pickled);
     FY_NOMEM(m->e, *v);
     (*v)->kind = kind;
-    if (kind == FY_PK_LIST || kind == FY_PK_DICT || kind == FY_PK_TUPLE) FY_PUSH(m->e, m->out->owners, *v);
+    if (kind == FY_PK_LIST || kind == FY_PK_DICT || kind == FY_PK_TUPLE || kind == FY_PK_OBJECT) FY_PUSH(m->e, m->out->owners, *v);
     return FY_OK;
 }
 
@@ -134,6 +135,11 @@ static const char *const others[] = {
     "torch._utils _rebuild_parameter_with_state", "torch._tensor _rebuild_from_type_v2", "torch Size", "torch device", "torch Tensor",
     "torch.nn.parameter Parameter", "torch.nn.parameter Buffer",
 };
+/* What TorchScript writes besides: lists of one type, and values with their type beside them. */
+static const char *const script_others[] = {
+    "torch.jit._pickle build_intlist", "torch.jit._pickle build_doublelist", "torch.jit._pickle build_boollist", "torch.jit._pickle build_tensorlist",
+    "torch.jit._pickle restore_type_tag",
+};
 
 static fy_status global(vm *m) {
     const unsigned char *a = m->at, *nl = memchr(a, '\n', (size_t)(m->end - a)),
@@ -151,6 +157,13 @@ static fy_status global(vm *m) {
         if (!strcmp(name, dtypes[i].name)) { v->s = dtypes[i].name; v->dtype = dtypes[i].dtype; v->i = 2; }
     for (int i = 0; i < FY_COUNT(others); i++)
         if (!strcmp(name, others[i])) v->s = others[i];
+    for (int i = 0; m->script && i < FY_COUNT(script_others); i++)
+        if (!strcmp(name, script_others[i])) v->s = script_others[i];
+    if (m->script && na >= 9 && !memcmp(a, "__torch__", 9) && (na == 9 || a[9] == '.') && !memchr(a, 0, na + nb)) {
+        v->s = fy_arena_fmt(m->a, "%.*s.%.*s", (int)na, (const char *)a, (int)nb, (const char *)nl + 1);
+        FY_NOMEM(m->e, v->s);
+        v->i = 3;
+    }
     if (!v->s) {
         char *dot = strchr(name, ' ');
         if (dot) *dot = '.';
@@ -227,6 +240,9 @@ static fy_status reduce(vm *m, const fy_pickled *fn, const fy_pickled *args) {
         v = a[0];
     } else if (!strcmp(fn->s, "torch device")) {
         if (n < 1 || n > 2 || a[0]->kind != FY_PK_STR) return bad(m, "a torch.device with wrong arguments");
+        v = a[0];
+    } else if (m->script && !strncmp(fn->s, "torch.jit._pickle ", 18)) {
+        if (n < 1) return bad(m, "a list of one type without its list");
         v = a[0];
     } else return fy_fail(m->e, FY_E_PICKLE, "the pickle calls %s", fn->s);
     return push(m, v);
@@ -358,20 +374,33 @@ static fy_status step(vm *m, bool *done) {
     case 'c': return global(m);
     case 'Q': return persistent(m);
     case 'R': FY_TRY(pop(m, &w)); FY_TRY(pop(m, &v)); return reduce(m, v, w);
+    case 0x81:                                                           /* NEWOBJ: a record without attributes yet */
+        if (!m->script) break;
+        FY_TRY(pop(m, &w));
+        FY_TRY(pop(m, &v));
+        if (v->kind != FY_PK_GLOBAL || v->i != 3 || w->kind != FY_PK_TUPLE || w->item.n) return bad(m, "an object that is not of a class of TorchScript");
+        w = v;
+        FY_TRY(fresh(m, &v, FY_PK_OBJECT));
+        v->s = w->s;
+        return push(m, v);
     case 'b':                                                            /* BUILD: attributes of a dict or tensor are not data of it */
         FY_TRY(pop(m, &w));
         FY_TRY(pop(m, &v));
+        if (v->kind == FY_PK_OBJECT) {
+            if (v->item.n) return bad(m, "BUILD of an object for the second time");
+            FY_PUSH(m->e, v->item, w);
+            return push(m, v);
+        }
         if (v->kind != FY_PK_DICT && v->kind != FY_PK_TENSOR) return bad(m, "BUILD of something that is neither a dict nor a tensor");
         return push(m, v);
-    default:
-        return fy_fail(m->e, FY_E_PICKLE, "opcode 0x%02x at byte %zu of a pickle is not on the list of plain data", op,
-                       (size_t)(m->at - m->start - 1));
+    default: break;
     }
+    return fy_fail(m->e, FY_E_PICKLE, "opcode 0x%02x at byte %zu of a pickle is not on the list of plain data", op, (size_t)(m->at - m->start - 1));
 }
 
-fy_status fy_pickle_parse(fy_pickle *out, fy_arena *a, const void *data, size_t n, ferry_error *e) {
+static fy_status parse(fy_pickle *out, fy_arena *a, const void *data, size_t n, bool script, ferry_error *e) {
     *out = (fy_pickle){0};
-    vm m = { .start = data, .at = data, .a = a, .e = e, .out = out };
+    vm m = { .start = data, .at = data, .a = a, .e = e, .out = out, .script = script };
     m.end = m.start + n;
     bool done = false;
     fy_status s = FY_OK;
@@ -384,6 +413,8 @@ fy_status fy_pickle_parse(fy_pickle *out, fy_arena *a, const void *data, size_t 
     if (s) fy_pickle_free(out);
     return s;
 }
+
+fy_status fy_pickle_parse(fy_pickle *out, fy_arena *a, const void *data, size_t n, ferry_error *e) { return parse(out, a, data, n, false, e); }
 
 void fy_pickle_free(fy_pickle *p) {
     for (int64_t i = 0; i < p->owners.n; i++) {
@@ -469,9 +500,25 @@ void fy_torch_close(fy_torch_file *t) {
     *t = (fy_torch_file){0};
 }
 
+fy_status fy_script_open(fy_torch_file *t, fy_arena *a, const fy_zip *zip, const char *root, const char *stem, ferry_error *e) {
+    *t = (fy_torch_file){ .zip = *zip, .root = root, .folder = stem };
+    const unsigned char *p;
+    char *name = fy_arena_fmt(a, "%s/%s.pkl", root, stem), *order = fy_arena_fmt(a, "%s/byteorder", root);
+    FY_NEED(e, name && order, NOMEM, "out of memory");
+    const fy_zip_entry *f = fy_zip_find(zip, name), *o = fy_zip_find(zip, order);
+    FY_NEED(e, f, FORMAT, "the archive has no %s", name);
+    if (o) {
+        FY_TRY(fy_zip_read(zip, o, a, 64, &p, e));
+        t->big_endian = o->size == 3 && !memcmp(p, "big", 3);
+    }
+    FY_TRY(fy_zip_read(zip, f, a, (uint64_t)1 << 31, &p, e));
+    fy_status s = parse(&t->pickle, a, p, (size_t)f->size, true, e);
+    return s ? fy_frame(e, s, "entry %s", name) : FY_OK;
+}
+
 fy_status fy_torch_const(const fy_const **c, fy_torch_file *t, fy_arena *a, const fy_pickled *v, const char *what, ferry_error *e) {
     FY_NEED(e, v && v->kind == FY_PK_TENSOR, CORRUPT, "%s is not a tensor", what);
-    char *name = fy_arena_fmt(a, "%s/data/%s", t->root, v->storage->s);
+    char *name = fy_arena_fmt(a, "%s/%s/%s", t->root, t->folder ? t->folder : "data", v->storage->s);
     FY_NOMEM(e, name);
     const fy_zip_entry *f = fy_zip_find(&t->zip, name);
     FY_NEED(e, f, CORRUPT, "the storage %s of %s is missing", name, what);

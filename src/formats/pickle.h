@@ -14,6 +14,7 @@ typedef enum fy_pickle_kind {
     FY_PK_TENSOR,                        /* a view of a storage */
     FY_PK_GLOBAL,                        /* a name of the list: "torch FloatStorage" */
     FY_PK_STORAGE,
+    FY_PK_OBJECT,                        /* of TorchScript: `s` names the class, item[0] is what BUILD gave it; nothing is made of it */
     FY_PK_MARK                           /* inside the machine only */
 } fy_pickle_kind;
 
@@ -38,9 +39,12 @@ void fy_pickle_free(fy_pickle *p);
 const fy_pickled *fy_pickled_get(const fy_pickled *dict, const char *key);   /* NULL if absent, or not a dict */
 
 /* A zip that torch.save wrote (a file, or an entry of another archive). */
-typedef struct fy_torch_file { fy_zip zip; fy_pickle pickle; const char *root; bool big_endian; } fy_torch_file;
+typedef struct fy_torch_file { fy_zip zip; fy_pickle pickle; const char *root, *folder /* of the storages; NULL: "data" */; bool big_endian; } fy_torch_file;
 FY_CHECKED fy_status fy_torch_open(fy_torch_file *t, fy_arena *a, const void *data, size_t n, ferry_error *e);
 void fy_torch_close(fy_torch_file *t);
+/* One of the pickles of a TorchScript archive: <root>/<stem>.pkl with its storages in <root>/<stem>/. Objects of classes of `__torch__` are
+ * records of attributes. The archive stays the caller's: only t->pickle is to be freed. */
+FY_CHECKED fy_status fy_script_open(fy_torch_file *t, fy_arena *a, const fy_zip *zip, const char *root, const char *stem, ferry_error *e);
 /* A tensor of it as a constant in `a`; zero-copy. `what` names it in errors. */
 FY_CHECKED fy_status fy_torch_const(const fy_const **c, fy_torch_file *t, fy_arena *a, const fy_pickled *tensor, const char *what,
                                     ferry_error *e);
