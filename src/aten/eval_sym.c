@@ -214,6 +214,7 @@ static fy_status append(fy_eval *v, values *s, const fy_parg *a) {
 static fy_status run_block(fy_eval *v, const fy_pgraph *g, const values *in, values *out) {
     const fy_pnode *node = v->node;
     int             k = v->k;
+    int64_t         bound = v->bound.n;                      /* sizes that are learnt inside are others in the next round */
     *out = (values){0};
     FY_NEED(v->e, g, GRAPH, "a block is missing");
     FY_NEED(v->e, g->nin == in->n, GRAPH, "a block with %d inputs is given %d", g->nin, in->n);
@@ -228,6 +229,7 @@ static fy_status run_block(fy_eval *v, const fy_pgraph *g, const values *in, val
     FY_TRY(fy_ev_graph(v, g));
     fy_status r = FY_OK;
     for (int i = 0; i < g->nout && r == FY_OK; i++) r = append(v, out, &g->out[i]);
+    v->bound.n = bound;
     if (r != FY_OK) { drop_all(out); fy_free(out->at); out->at = NULL; }
     v->node = node;
     v->k = k;

@@ -378,7 +378,9 @@ fy_status fy_lower_node(fy_lower *l) {
     const fy_pnode *n = l->n;
     if (strncmp(n->op, "sym.", 4) == 0) {
         bool boolean = n->nout == 1 && n->out[0].kind == FY_ARG_SYMBOOL;
-        return boolean ? FY_OK : fy_lower_symbolic(l);    /* see lazy() */
+        if (!boolean) return fy_lower_symbolic(l);
+        if (n->out[0].value->id < l->nval) l->val[n->out[0].value->id] = (fy_lval){0};   /* emitted when read: see lazy(). A test of a loop is lowered twice */
+        return FY_OK;
     }
     fy_status (*control)(fy_lower *) = holds_graphs(n->op);
     if (control) {
@@ -461,7 +463,18 @@ static bool supported(const fy_pnode *n) {
     return op && op->lower;
 }
 
-static fy_status survey(const fy_program *p, missing_list *lost, missing_list *training, ferry_error *e) {
+/* An in-place operator of a program as read, whose other form has a lowering. */
+static bool becomes_functional(const fy_pnode *n) {
+    char name[128];
+    const char *dot = strrchr(n->op, '.');
+    if (!n->schema || !dot || dot == n->op || dot[-1] != '_' || strlen(n->op) >= sizeof name) return false;
+    snprintf(name, sizeof name, "%.*s%s", (int)(dot - n->op - 1), n->op, dot);
+    const fy_aten_op *op = fy_aten_find(name);
+    return op && op->lower;
+}
+
+/* raw: the program as read, before it is made functional. */
+static fy_status survey(const fy_program *p, bool raw, missing_list *lost, missing_list *training, ferry_error *e) {
     FY_VEC(const fy_pgraph *) todo = {0};
     fy_status s = FY_RESERVE(todo, 1) ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (s == FY_OK) todo.at[todo.n++] = p->graph;
@@ -472,7 +485,7 @@ static fy_status survey(const fy_program *p, missing_list *lost, missing_list *t
                     if (!FY_RESERVE(todo, todo.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
                     else todo.at[todo.n++] = n->arg[i].graph;
                 }
-            bool bad = !supported(n), train = !bad && trains(n);
+            bool bad = !supported(n) && !(raw && becomes_functional(n)), train = !bad && trains(n);
             if (!bad && !train) continue;
             missing_list *to = bad ? lost : training;
             int64_t k = 0;
@@ -512,7 +525,7 @@ static fy_status report_training(const missing_list *t, ferry_error *e) {
 
 static fy_status check_support(const fy_program *p, const fy_lower_options *o, fy_notes *notes, ferry_error *e) {
     missing_list lost = {0}, training = {0};
-    fy_status s = survey(p, &lost, &training, e);
+    fy_status s = survey(p, false, &lost, &training, e);
     if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
     else if (s == FY_OK && training.n > 0 && !(o && o->training)) s = report_training(&training, e);
     for (int64_t i = 0; s == FY_OK && i < training.n; i++)
@@ -547,7 +560,7 @@ void fy_lower_done(fy_lower *l) {
 
 fy_status fy_aten_missing(const fy_program *p, ferry_error *e) {
     missing_list lost = {0}, training = {0};
-    fy_status s = survey(p, &lost, &training, e);
+    fy_status s = survey(p, true, &lost, &training, e);
     if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
     fy_free(lost.at);
     fy_free(training.at);

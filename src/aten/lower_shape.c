@@ -247,7 +247,7 @@ fy_status fy_lower_split(fy_lower *l) {
             d[n - 1] = fy_dim_sub(p, size, fy_dim_muli(p, each, n - 1));
         }
     } else {
-        int got = fy_l_dims(l, "split_sizes", d, n);
+        int got = fy_l_dims(l, fy_l_is(l, "aten.split.sizes") ? "split_size" : "split_sizes", d, n);
         if (l->b.status == FY_OK && got != n) return fy_l_fail(l, FY_E_ATTR, "%s: %d sizes for %d pieces", l->n->op, got, n);
     }
     FY_L_OK(l);

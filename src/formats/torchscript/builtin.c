@@ -120,7 +120,7 @@ static fy_status repeat(call *c, ts_value *a, ts_value *b) {
 static fy_status list_call(call *c, bool *done) {
     ts *r = c->r;
     ts_value *a = c->arg[0], *b = c->n > 1 ? c->arg[1] : NULL;
-    int64_t k;
+    int64_t k = 0;
     *done = true;
     if (is(c, "append") && b) return append(c);
     if (a->kind == TV_STACK) { *done = false; return FY_OK; }
@@ -170,6 +170,24 @@ static fy_status list_call(call *c, bool *done) {
         *c->v = y;
         return FY_OK;
     }
+    if ((is(c, "any") || is(c, "all")) && c->n == 1 && (!a->n || ts_is_number(a->item[0]))) {
+        ts_value *y;
+        FY_TRY(ts_bool(r, &y, is(c, "all")));
+        for (int64_t i = 0; i < a->n; i++) FY_TRY(ts_arith(r, &y, is(c, "all") ? "__and__" : "__or__", y, a->item[i]));
+        *c->v = y;
+        return FY_OK;
+    }
+    if (is(c, "dict")) {                                     /* of pairs */
+        ts_value *d, *none, **pairs = a->item;
+        bool set;
+        FY_TRY(ts_new(r, &d, TV_DICT));
+        for (int64_t i = 0, n = a->n; i < n; i++) {
+            if ((pairs[i]->kind != TV_TUPLE && pairs[i]->kind != TV_LIST) || pairs[i]->n != 2) return ts_fail(r, FY_E_TYPE, "a dict of something that is no pair");
+            FY_TRY(ts_builtin(r, &none, &set, "_set_item", 3, (ts_value *[]){d, pairs[i]->item[0], pairs[i]->item[1]}, (const char *[]){NULL, NULL, NULL}));
+        }
+        *c->v = d;
+        return FY_OK;
+    }
     if (is(c, "index") && b && !ts_is_tensor(b) && a->kind == TV_LIST && b->kind != TV_LIST) {
         bool known;
         for (int64_t i = 0; i < a->n; i++)
@@ -184,6 +202,11 @@ static fy_status dict_call(call *c, bool *done) {
     ts *r = c->r;
     ts_value *d = c->arg[0], *key = c->n > 1 ? c->arg[1] : NULL;
     *done = true;
+    if (is(c, "copy") || is(c, "dict")) {
+        FY_TRY(ts_new(r, c->v, TV_DICT));
+        for (int64_t i = 0; i < d->n; i++) FY_TRY(ts_add(r, *c->v, d->item[i]));
+        return FY_OK;
+    }
     if (is(c, "keys") || is(c, "values") || is(c, "items") || is(c, "list")) {
         FY_TRY(ts_new(r, c->v, TV_LIST));
         for (int64_t i = 0; i + 1 < d->n; i += 2) {
@@ -432,8 +455,10 @@ static fy_status tensor_call(call *c, bool *done) {
     if (is(c, "layout")) return ts_int(r, c->v, 0);
     if (is(c, "device")) { FY_TRY(ts_new(r, c->v, TV_DEVICE)); (*c->v)->s = "cpu"; return FY_OK; }
     if (is(c, "is_contiguous")) return ts_bool(r, c->v, true);
-    if (is(c, "is_cuda") || is(c, "is_quantized") || is(c, "is_sparse") || is(c, "is_mkldnn") || is(c, "is_mps") || is(c, "is_nested") || is(c, "is_meta") || is(c, "is_xpu") || is(c, "requires_grad"))
+    if (is(c, "is_cuda") || is(c, "is_quantized") || is(c, "is_sparse") || is(c, "is_mkldnn") || is(c, "is_mps") || is(c, "is_nested") || is(c, "is_meta") || is(c, "is_xpu"))
         return ts_bool(r, c->v, false);
+    if (is(c, "_nested_tensor_from_mask_left_aligned")) return ts_bool(r, c->v, false);      /* asked before a road of nested tensors is taken */
+    if (is(c, "requires_grad")) return ts_bool(r, c->v, a->kind == TV_TENSOR && a->parameter);
     if (is(c, "item")) {
         FY_TRY(dtype_of(c, a, &t));
         return ts_convert(r, c->v, fy_dtype_float(t) ? "float" : t == FERRY_BOOL ? "bool" : "int", a);
@@ -599,8 +624,10 @@ static fy_status any_call(call *c, bool *done) {
         return nothing(c);
     }
     if (is(c, "warn") || is(c, "set_grad_enabled") || is(c, "manual_seed") || is(c, "Print")) return nothing(c);
-    if (is(c, "is_grad_enabled") || is(c, "is_autocast_enabled") || is(c, "is_autocast_cpu_enabled") || is(c, "is_tracing") || is(c, "cudnn_is_acceptable")) return ts_bool(r, c->v, false);
+    if (is(c, "is_grad_enabled")) return ts_bool(r, c->v, true);         /* as is requires_grad: the plain road, not the fused one */
+    if (is(c, "is_autocast_enabled") || is(c, "is_autocast_cpu_enabled") || is(c, "is_tracing") || is(c, "cudnn_is_acceptable")) return ts_bool(r, c->v, false);
     if (is(c, "is_scripting")) return ts_bool(r, c->v, true);
+    if (!a && is(c, "dict")) return ts_new(r, c->v, TV_DICT);
     if (!a) { *done = false; return FY_OK; }
     if (is(c, "device") && a->kind == TV_STR) { FY_TRY(ts_new(r, c->v, TV_DEVICE)); (*c->v)->s = a->s; return FY_OK; }
     if (a->kind == TV_DEVICE) {

@@ -471,9 +471,10 @@ static fy_status enter_round(loop *l, ts_value **v, ts_value *init, int depth) {
     return f->kind == FY_PV_TENSOR ? FY_OK : ts_item(r, v, *v, f->kind, init == l->first && init->kind == TV_INT ? init->i : INT64_MIN);
 }
 
+/* Sizes that are known to change are any. */
 static bool same_dims(const fy_pvalue *a, const fy_pvalue *b) {
     for (int i = 0; i < a->rank; i++)
-        if (a->dim[i] != b->dim[i]) return false;
+        if (a->dim[i] != b->dim[i] && b->dim[i]->kind != FY_DIM_OPAQUE) return false;
     return true;
 }
 
@@ -512,7 +513,7 @@ static fy_status leave_round(loop *l, fy_parg **out, ts_value *init, ts_value *v
     if (same_dims(a->value, &f->like)) return FY_OK;
     const fy_dim **dim = FY_NEWN(&r->p->arena, const fy_dim *, f->like.rank);
     TS_OOM(r, dim);
-    for (int i = 0; i < f->like.rank; i++) TS_OOM(r, dim[i] = a->value->dim[i] == f->like.dim[i] ? f->like.dim[i] : fy_dim_opaque(r->p->dims, "round"));
+    for (int i = 0; i < f->like.rank; i++) TS_OOM(r, dim[i] = a->value->dim[i] == f->like.dim[i] || f->like.dim[i]->kind == FY_DIM_OPAQUE ? f->like.dim[i] : fy_dim_opaque(r->p->dims, "round"));
     f->like.dim = dim;
     l->again = true;
     return FY_OK;

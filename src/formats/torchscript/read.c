@@ -55,7 +55,7 @@ static fy_status open_parts(ts *r) {
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct made { fy_pvalue *v; const char *name; fy_psample sample; bool has_sample; } made;
+typedef struct made { fy_pvalue *v; const char *name; } made;
 typedef struct asked { ts *r; FY_VEC(made) at; fy_buf missing; int nmissing; bool *used; } asked;
 
 static const fy_ts_input *said(asked *a, const char *name) {
@@ -107,14 +107,7 @@ static fy_status tensor_input(asked *a, ts_value **to, const char *name, const f
         TS_OOM(r, dim[i]);
     }
     v->dim = dim;
-    if (traced) {
-        const fy_const *c;
-        m.sample.is_tensor = m.has_sample = true;
-        FY_TRY(fy_torch_const(&c, &r->traced, &r->p->arena, traced, name, r->e));
-        FY_TRY(fy_const_tensor(&m.sample.t, c, r->e));
-    }
-    if (!FY_RESERVE(a->at, a->at.n + 1)) { fy_tensor_free(&m.sample.t); return fy_fail(r->e, FY_E_NOMEM, "out of memory"); }
-    a->at.at[a->at.n++] = m;
+    FY_PUSH(r->e, a->at, m);
     FY_TRY(ts_declare(r, v, NULL, NULL));
     return ts_tensor(r, to, v);
 }
@@ -341,6 +334,7 @@ static fy_status close_program(ts *r, const asked *a, const leaving *l) {
         p->graph->in[i] = (fy_parg){.name = "", .kind = FY_ARG_TENSOR, .value = v};
     }
     p->nin = p->graph->nin = nw + ni;
+    TS_OOM(r, p->sample_error = fy_arena_str(&p->arena, "TorchScript archives hold no sample inputs, only the shapes of traced ones"));
     p->nout = p->graph->nout = (int)l->at.n;
     p->out = fy_arena_copy(&p->arena, l->at.at, (size_t)l->at.n, sizeof *p->out);
     p->graph->out = FY_NEWN(&p->arena, fy_parg, p->nout);
@@ -348,17 +342,6 @@ static fy_status close_program(ts *r, const asked *a, const leaving *l) {
     TS_OOM(r, p->graph->out);
     for (int i = 0; i < p->nout; i++) p->graph->out[i] = p->out[i].arg;
     return fy_program_index(p, r->e);
-}
-
-static fy_status keep_sample(ts *r, asked *a) {
-    bool all = a->at.n > 0;
-    for (int64_t i = 0; i < a->at.n; i++) all = all && a->at.at[i].has_sample;
-    for (int64_t i = 0; all && i < a->at.n; i++) {
-        FY_PUSH(r->e, r->p->sample, a->at.at[i].sample);
-        a->at.at[i].sample.t = (fy_tensor){0};
-    }
-    if (!all) TS_OOM(r, r->p->sample_error = fy_arena_str(&r->p->arena, "the archive holds no traced inputs of these shapes"));
-    return FY_OK;
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------------------------- */
@@ -384,7 +367,6 @@ static fy_status program(ts *r, asked *a, leaving *l) {
         snprintf(text, sizeof text, "%lld check%s of the code that raise%s an exception", (long long)r->dropped, r->dropped == 1 ? "" : "s", r->dropped == 1 ? "s" : "");
         FY_TRY(remark(r, "left out", text));
     }
-    FY_TRY(keep_sample(r, a));
     return close_program(r, a, l);
 }
 
@@ -403,7 +385,6 @@ static fy_status archive(ts *r) {
     r->level = &root;
     fy_status s = r->o->typer ? r->o->typer(r->o->ctx, &r->typer, r->p, r->e) : fy_fail(r->e, FY_E_USAGE, "nothing knows the operators");
     if (!s) s = program(r, &a, &l);
-    for (int64_t i = 0; i < a.at.n; i++) fy_tensor_free(&a.at.at[i].sample.t);
     fy_free(a.at.at);
     fy_buf_free(&a.missing);
     fy_free(l.at.at);
