@@ -365,14 +365,24 @@ static fy_status check_required(const fy_lower *l) {
     return FY_OK;
 }
 
+/* The lowering of an operator that runs graphs of its own. */
+static fy_status (*holds_graphs(const char *op))(fy_lower *) {
+    static const struct { const char *op; fy_status (*fn)(fy_lower *); } hop[] = {
+        {"hop.cond", fy_lower_cond}, {"hop.while_loop", fy_lower_while}, {"hop.scan", fy_lower_scan}, {"hop.map_impl", fy_lower_scan}};
+    for (int i = 0; i < FY_COUNT(hop); i++)
+        if (strcmp(op, hop[i].op) == 0) return hop[i].fn;
+    return NULL;
+}
+
 static fy_status lower_node(fy_lower *l) {
     const fy_pnode *n = l->n;
     if (strncmp(n->op, "sym.", 4) == 0) {
         bool boolean = n->nout == 1 && n->out[0].kind == FY_ARG_SYMBOOL;
         return boolean ? FY_OK : fy_lower_symbolic(l);    /* see lazy() */
     }
-    if (strcmp(n->op, "hop.cond") == 0) {
-        FY_TRY(fy_lower_cond(l));
+    fy_status (*control)(fy_lower *) = holds_graphs(n->op);
+    if (control) {
+        FY_TRY(control(l));
         return check_outputs(l);
     }
     const fy_aten_op *op = fy_aten_find(n->op);
@@ -446,7 +456,7 @@ static bool trains(const fy_pnode *n) {
 }
 
 static bool supported(const fy_pnode *n) {
-    if (strncmp(n->op, "sym.", 4) == 0 || strcmp(n->op, "hop.cond") == 0) return true;
+    if (strncmp(n->op, "sym.", 4) == 0 || holds_graphs(n->op)) return true;
     const fy_aten_op *op = fy_aten_find(n->op);
     return op && op->lower;
 }

@@ -124,6 +124,8 @@ fy_value   *fy_l_reduce(fy_lower *l, const char *op, fy_value *x, int n, const i
 fy_value   *fy_l_where(fy_lower *l, fy_value *mask, fy_value *yes, fy_value *no);
 fy_status   fy_lower_graph(fy_lower *l, const fy_pgraph *g);           /* nodes of one graph, in order */
 fy_status   fy_lower_cond(fy_lower *l);
+fy_status   fy_lower_while(fy_lower *l);
+fy_status   fy_lower_scan(fy_lower *l);
 fy_status   fy_lower_symbolic(fy_lower *l);                           /* sym.* */
 void        fy_l_report(fy_lower *l);                                 /* notes about the whole program */
 
