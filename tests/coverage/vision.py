@@ -230,7 +230,7 @@ timm_model("twins_svt_small", 224, depths=(1, 1, 1, 1), embed_dims=(16, 32, 48, 
 timm_model("cait_xxs24_224", 64, depth=2, img_size=64)
 timm_model("crossvit_tiny_240", 240)
 timm_model("halonet26t", 256)
-timm_model("focalnet_tiny_srf", 64, by=4)
+timm_model("focalnet_tiny_srf", 64)
 timm_model("mambaout_femto", 64)
 timm_model("repvgg_a0", 64, by=8)
 timm_model("ghostnet_050", 64)
