@@ -21,6 +21,7 @@ static const cli_flag flags[] = {
     {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"},
     {"--engine", "NAME", "who runs the written model for verification: reference (default), ferry, onnxruntime, openvino"},
     {"--threads", "N", "threads for verification; default: the cores allowed to us"},
+    {"--plugin", "PATH", "custom operators: a text of mappings or a shared object (docs/plugins.md); may be repeated"},
     {"--training", NULL, "accept layers in training mode (active dropout, batch statistics)"},
     {"--report", "FILE", "also write the report, readable or (FILE.json) as JSON"},
     {"--keep-traces", NULL, "keep file paths of the exporting machine in the model"},

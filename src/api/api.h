@@ -37,6 +37,7 @@ FY_CHECKED fy_status fy_file_kind(fy_filetype *t, const char *path, ferry_error 
 
 /* ---- operators of callers and plugins ----------------------------------------------------------------------------------- */
 
+const fy_mappings *fy_mappings_of(const ferry_registry *r);                  /* NULL: none */
 const fy_registry *fy_registry_of(const ferry_registry *r);                  /* NULL: the built-in operators */
 ferry_registry *fy_registry_hold(ferry_registry *r);                         /* for a model; let go with ferry_registry_free. NULL is fine */
 /* Adds the operators of a shared object to *r, which is made, with `base` (may be NULL) behind it, if it is not there. */

@@ -38,6 +38,7 @@ typedef struct export {
     const char *const *input_names, *const *output_names;
     int              ninput_names, noutput_names;
     fy_notes         notes;
+    ferry_registry  *registry;           /* --plugin: operators and mappings; NULL: none */
     fy_program      *program;            /* rewritten on the way to the graph */
     fy_model        *model;
     fy_verify_report verdict;
@@ -45,6 +46,7 @@ typedef struct export {
     int64_t          nnodes;             /* as written */
     fy_task          hashing;            /* of the source, beside the export */
     bool             hashed;             /* the task was started */
+    const char      *unknown;            /* an operator without a kernel: the model cannot be run here */
     char             sha256[65];         /* "" before it is joined */
 } export;
 
@@ -99,7 +101,7 @@ static fy_status distinct(const char *key, const char *const *name, int n, const
 static fy_status parse_options(export *x, const char *given_target, ferry_error *e) {
     static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "shape", "no-fold", "no-fold-bn",
         "external-data", "no-verify", "tolerance", "relative-to-range", "engine", "threads", "training", "report", "keep-traces", "no-provenance",
-        "stop-after", "skip-pass", "dump", NULL};
+        "stop-after", "skip-pass", "dump", "plugin", NULL};
     FY_TRY(fy_opt_known(x->job, keys, e));
     FY_TRY(choose_target(x, given_target, e));
     x->opset = DEFAULT_OPSET;
@@ -199,7 +201,8 @@ static fy_status check_names(const char *key, int n, const char *const *name, fy
 
 static fy_status to_model(export *x, ferry_error *e) {
     fy_lower_options lower = {.training = fy_opt_has(x->job, "training"), .ninput_names = x->ninput_names, .noutput_names = x->noutput_names,
-        .input_names = x->input_names, .output_names = x->output_names, .ndim_names = x->nrenames, .dim_names = x->renames, .notes = &x->notes};
+        .input_names = x->input_names, .output_names = x->output_names, .ndim_names = x->nrenames, .dim_names = x->renames, .notes = &x->notes,
+        .registry = fy_registry_of(x->registry), .mappings = fy_mappings_of(x->registry)};
     const char *dump = fy_opt(x->job, "dump");
     if (!dump && *fy_knob_str("FERRY_DUMP")) dump = fy_knob_str("FERRY_DUMP");
     fy_pass_options passes = {.fold = !fy_opt_has(x->job, "no-fold"), .fold_bn = !fy_opt_has(x->job, "no-fold-bn"), .stop_after = fy_opt(x->job, "stop-after"),
@@ -293,7 +296,7 @@ static const char *verdict_text(const export *x, char *buf, size_t n) {
 static fy_status judge(export *x, const char *tmp, fy_onnx_more *more, ferry_error *e) {
     fy_model *back = tmp ? NULL : x->model;
     char text[400];
-    fy_status s = tmp ? fy_onnx_read(&back, tmp, fy_registry_builtin(), e) : FY_OK;
+    fy_status s = tmp ? fy_onnx_read(&back, tmp, fy_registry_of(x->registry), e) : FY_OK;
     if (!s) s = fy_opset_raise(back, e);
     if (!s) s = fy_infer_model(back, e);
     if (!s) s = check_written(x, back, tmp, e);
@@ -308,11 +311,20 @@ static fy_status judge(export *x, const char *tmp, fy_onnx_more *more, ferry_err
 }
 
 /* Between writing and renaming: what is known only now goes to the end of the file. */
+/* A mapped operator of another domain that no plugin describes. */
+static const char *without_kernel(const fy_model *m) {
+    for (const fy_graph *g = m->graph; g; g = fy_graph_next(NULL, g))
+        for (const fy_node *n = g->first; n; n = n->next)
+            if (n->op->flags & FY_OPAQUE_OP) return n->op->name;
+    return NULL;
+}
+
 static fy_status before_commit(void *ctx, const char *tmp, fy_onnx_more *more, ferry_error *e) {
     export *x = ctx;
     join_hash(x);
     if (x->provenance) more->pair[more->n++] = (fy_pair){"ferry.source_sha256", x->sha256};
-    return x->verify ? judge(x, tmp, more, e) : FY_OK;
+    x->unknown = without_kernel(x->model);
+    return x->verify && !x->unknown ? judge(x, tmp, more, e) : FY_OK;
 }
 
 static fy_status write_model(export *x, ferry_error *e) {
@@ -347,6 +359,7 @@ static void print_head(fy_buf *t, const export *x, int64_t bytes) {
 
 static void print_verdict(fy_buf *t, const export *x, bool colour) {
     if (x->verified) fy_verify_print(t, &x->verdict, colour);
+    else if (x->unknown) fy_buf_fmt(t, "  %snot verified%s: %s has no kernel here; a plugin that describes it makes the model run\n", colour ? FY_AMBER : "", colour ? FY_OFF : "", x->unknown);
     else fy_buf_fmt(t, "  %snot verified%s (--no-verify)\n", colour ? FY_AMBER : "", colour ? FY_OFF : "");
 }
 
@@ -495,6 +508,7 @@ static fy_status keep_symbols(export *x, ferry_error *e) {
 
 static fy_status run(export *x, const char *target, ferry_error *e) {
     FY_TRY(parse_options(x, target, e));
+    FY_TRY(fy_opt_plugins(x->job, &x->registry, e));
     FY_TRY(fy_file_kind(&x->type, x->source, e));
     x->batch = x->type == FY_FILE_TORCHSCRIPT && fy_opt_has(x->job, "dynamic-batch");
     FY_TRY(fy_read_source(&x->program, x->source, &(fy_source_options){x->job, x->naxes, x->axes, x->batch}, e));
@@ -522,6 +536,7 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     fy_notes_free(&x.notes);
     fy_model_free(x.model);
     fy_program_free(x.program);
+    ferry_registry_free(x.registry);     /* after the model, whose nodes point into it */
     fy_arena_free(&x.arena);
     return fy_kind_of(s);
 }

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * load.c - a model from a .onnx, a .pt2 or a TorchScript archive, at the canonical opset, inferred. With FERRY_RUN_ONLY (libferry-run) from a .onnx alone. */
-#include "api/api.h"
+#include "api/registry.h"
 #include "formats/onnx.h"
+#ifndef FERRY_RUN_ONLY
+#include "aten/mapping.h"
+#endif
 #include "opset/opset.h"
+
+#include <string.h>
 
 static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
     FY_TRY(fy_onnx_read(&l->model, path, fy_registry_of(l->registry), e));
@@ -13,7 +18,7 @@ static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
 
 #ifndef FERRY_RUN_ONLY
 static fy_status load_program(fy_loaded *l, const char *path, const ferry_job *job, ferry_error *e) {
-    fy_lower_options o = {0};
+    fy_lower_options o = {.registry = fy_registry_of(l->registry), .mappings = fy_mappings_of(l->registry)};
     fy_pass_options passes = {.fold = true, .fold_bn = true, .hooks = fy_hooks_builtin()};
     FY_TRY(fy_read_source(&l->program, path, &(fy_source_options){.job = job}, e));
     FY_TRY(fy_aten_inline(l->program, e));
@@ -59,3 +64,45 @@ void fy_unload(fy_loaded *l) {
     ferry_registry_free(l->registry);    /* after the model, whose nodes point into it */
     *l = (fy_loaded){0};
 }
+
+/* ---- mappings of custom operators --------------------------------------------------------------------------------- */
+
+#ifndef FERRY_RUN_ONLY
+fy_status fy_maps_add(fy_mappings **m, const char *where, const char *text, size_t n, const fy_registry *r, ferry_error *e) {
+    if (!*m) *m = fy_calloc(1, sizeof **m);
+    FY_NOMEM(e, *m);
+    return fy_mappings_add(*m, where, text, n, r, e);
+}
+
+/* Told from a shared object by what it holds. */
+fy_status fy_maps_file(fy_mappings **m, const char *path, bool *text, const fy_registry *r, ferry_error *e) {
+    static const unsigned char object[][4] = {{0x7f, 'E', 'L', 'F'}, {0xcf, 0xfa, 0xed, 0xfe}, {'M', 'Z', 0x90, 0}};
+    fy_map_file f;
+    *text = false;
+    fy_status s = fy_file_open(&f, path, e);
+    if (s) return s == FY_E_NOMEM ? s : FY_OK;           /* else the loader says what is wrong with it */
+    *text = f.n > 0 && !memchr(f.at, 0, f.n < 4096 ? f.n : 4096);
+    for (int i = 0; i < 3 && f.n >= 4; i++) *text = *text && memcmp(f.at, object[i], 4) != 0;
+    s = *text ? fy_maps_add(m, path, (const char *)f.at, f.n, r, e) : FY_OK;
+    fy_file_close(&f);
+    return s;
+}
+
+void fy_maps_free(fy_mappings *m) {
+    if (m) fy_mappings_free(m);
+    fy_free(m);
+}
+#else
+fy_status fy_maps_add(fy_mappings **m, const char *where, const char *text, size_t n, const fy_registry *r, ferry_error *e) {
+    (void)m, (void)where, (void)text, (void)n, (void)r, (void)e;
+    return FY_OK;
+}
+
+fy_status fy_maps_file(fy_mappings **m, const char *path, bool *text, const fy_registry *r, ferry_error *e) {
+    (void)m, (void)path, (void)r, (void)e;
+    *text = false;
+    return FY_OK;
+}
+
+void fy_maps_free(fy_mappings *m) { (void)m; }
+#endif

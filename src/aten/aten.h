@@ -69,7 +69,11 @@ typedef struct fy_notes { fy_note *at; int64_t n, cap; } fy_notes;
 void fy_notes_free(fy_notes *n);
 void fy_notes_add(fy_notes *n, fy_note_kind kind, const char *where, const char *fmt, ...) FY_PRINTF(4, 5);   /* drops on no memory */
 
+typedef struct fy_mappings fy_mappings;  /* aten/mapping.h: what custom operators become */
+
 typedef struct fy_lower_options {
+    const fy_registry *registry;         /* operators of the model; NULL: the built-in ones */
+    const fy_mappings *mappings;         /* may be NULL; outlives the model */
     bool         training;               /* allow layers in training mode */
     int          ninput_names, noutput_names;
     const char *const *input_names;      /* NULL: from the program */

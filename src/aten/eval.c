@@ -165,7 +165,7 @@ static fy_status read_arg(fy_eval *v, const fy_parg *p, fy_et *a) {
     }
 }
 
-static fy_status widen(fy_eval *v, fy_et *a) {
+fy_status fy_ev_widen(fy_eval *v, fy_et *a) {
     if (!a->t.dtype || a->t.dtype == fy_ev_wide(a->dtype)) return FY_OK;
     fy_tensor t = {0};
     FY_TRY(fy_tensor_cast(&t, &a->t, fy_ev_wide(a->dtype), v->e));
@@ -184,7 +184,7 @@ fy_status fy_ev_opt_raw(fy_eval *v, const char *name, fy_et *a, bool *has) {
 
 fy_status fy_ev_opt(fy_eval *v, const char *name, fy_et *a, bool *has) {
     FY_TRY(fy_ev_opt_raw(v, name, a, has));
-    return *has ? widen(v, a) : FY_OK;
+    return *has ? fy_ev_widen(v, a) : FY_OK;
 }
 
 fy_status fy_ev_raw(fy_eval *v, const char *name, fy_et *a) {
@@ -196,7 +196,7 @@ fy_status fy_ev_raw(fy_eval *v, const char *name, fy_et *a) {
 
 fy_status fy_ev_in(fy_eval *v, const char *name, fy_et *a) {
     FY_TRY(fy_ev_raw(v, name, a));
-    return widen(v, a);
+    return fy_ev_widen(v, a);
 }
 
 fy_status fy_ev_list_raw(fy_eval *v, const char *name, fy_et **a, int *n) {
@@ -214,7 +214,7 @@ fy_status fy_ev_list_raw(fy_eval *v, const char *name, fy_et **a, int *n) {
 
 fy_status fy_ev_list(fy_eval *v, const char *name, fy_et **a, int *n) {
     FY_TRY(fy_ev_list_raw(v, name, a, n));
-    for (int i = 0; i < *n; i++) FY_TRY(widen(v, &(*a)[i]));
+    for (int i = 0; i < *n; i++) FY_TRY(fy_ev_widen(v, &(*a)[i]));
     return FY_OK;
 }
 
@@ -426,7 +426,7 @@ static fy_status cast_new(fy_eval *v, fy_et *o, const fy_et *a, fy_dtype to) {
 fy_status fy_ev_copy(fy_eval *v, fy_et *o, const fy_et *a) { return cast_new(v, o, a, a->dtype); }
 
 fy_status fy_ev_cast(fy_eval *v, fy_et *a, fy_dtype to) {
-    if (a->dtype == to) return widen(v, a);
+    if (a->dtype == to) return fy_ev_widen(v, a);
     fy_et o;
     FY_TRY(cast_new(v, &o, a, to));
     o.number = a->number;
@@ -858,7 +858,7 @@ static fy_status get_output(fy_eval *v, const fy_parg *a, fy_tensor *out) {
     fy_et t = {0};
     if (a->kind == FY_ARG_NONE) return fy_tensor_new(out, FERRY_FLOAT, 1, (int64_t[]){0}, v->e);
     FY_TRY(read_arg(v, a, &t));
-    FY_TRY(widen(v, &t));
+    FY_TRY(fy_ev_widen(v, &t));
     if (fy_dtype_int(t.dtype) && t.dtype != FERRY_INT64) return fy_tensor_cast(out, &t.t, t.dtype, v->e);
     return fy_tensor_clone(out, &t.t, v->e);
 }

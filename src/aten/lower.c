@@ -374,6 +374,8 @@ static fy_status (*holds_graphs(const char *op))(fy_lower *) {
     return NULL;
 }
 
+static const fy_mapping *mapping(const fy_lower_options *o, const char *op) { return fy_mapping_of(o ? o->mappings : NULL, op); }
+
 fy_status fy_lower_node(fy_lower *l) {
     const fy_pnode *n = l->n;
     if (strncmp(n->op, "sym.", 4) == 0) {
@@ -387,10 +389,11 @@ fy_status fy_lower_node(fy_lower *l) {
         FY_TRY(control(l));
         return check_outputs(l);
     }
+    const fy_mapping *mapped = mapping(l->o, n->op);
     const fy_aten_op *op = fy_aten_find(n->op);
-    FY_NEED(l->b.e, op && op->lower, ATEN, "%s has no lowering", n->op);
+    FY_NEED(l->b.e, mapped || (op && op->lower), ATEN, "%s has no lowering", n->op);
     FY_TRY(check_required(l));
-    FY_TRY(op->lower(l));
+    FY_TRY(mapped ? fy_lower_mapped(l, mapped) : op->lower(l));
     FY_L_OK(l);
     return check_outputs(l);
 }
@@ -457,8 +460,8 @@ static bool trains(const fy_pnode *n) {
     return false;
 }
 
-static bool supported(const fy_pnode *n) {
-    if (strncmp(n->op, "sym.", 4) == 0 || holds_graphs(n->op)) return true;
+static bool supported(const fy_pnode *n, const fy_lower_options *o) {
+    if (strncmp(n->op, "sym.", 4) == 0 || holds_graphs(n->op) || mapping(o, n->op)) return true;
     const fy_aten_op *op = fy_aten_find(n->op);
     return op && op->lower;
 }
@@ -474,7 +477,7 @@ static bool becomes_functional(const fy_pnode *n) {
 }
 
 /* raw: the program as read, before it is made functional. */
-static fy_status survey(const fy_program *p, bool raw, missing_list *lost, missing_list *training, ferry_error *e) {
+static fy_status survey(const fy_program *p, const fy_lower_options *o, bool raw, missing_list *lost, missing_list *training, ferry_error *e) {
     FY_VEC(const fy_pgraph *) todo = {0};
     fy_status s = FY_RESERVE(todo, 1) ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (s == FY_OK) todo.at[todo.n++] = p->graph;
@@ -485,7 +488,7 @@ static fy_status survey(const fy_program *p, bool raw, missing_list *lost, missi
                     if (!FY_RESERVE(todo, todo.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
                     else todo.at[todo.n++] = n->arg[i].graph;
                 }
-            bool bad = !supported(n) && !(raw && becomes_functional(n)), train = !bad && trains(n);
+            bool bad = !supported(n, o) && !(raw && becomes_functional(n)), train = !bad && trains(n);
             if (!bad && !train) continue;
             missing_list *to = bad ? lost : training;
             int64_t k = 0;
@@ -525,7 +528,7 @@ static fy_status report_training(const missing_list *t, ferry_error *e) {
 
 static fy_status check_support(const fy_program *p, const fy_lower_options *o, fy_notes *notes, ferry_error *e) {
     missing_list lost = {0}, training = {0};
-    fy_status s = survey(p, false, &lost, &training, e);
+    fy_status s = survey(p, o, false, &lost, &training, e);
     if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
     else if (s == FY_OK && training.n > 0 && !(o && o->training)) s = report_training(&training, e);
     for (int64_t i = 0; s == FY_OK && i < training.n; i++)
@@ -560,20 +563,41 @@ void fy_lower_done(fy_lower *l) {
 
 fy_status fy_aten_missing(const fy_program *p, ferry_error *e) {
     missing_list lost = {0}, training = {0};
-    fy_status s = survey(p, true, &lost, &training, e);
+    fy_status s = survey(p, NULL, true, &lost, &training, e);
     if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
     fy_free(lost.at);
     fy_free(training.at);
     return s;
 }
 
+/* Schemas of custom operators: archives leave out arguments that equal their defaults. */
+static fy_status resolve_mapped(fy_program *p, const fy_lower_options *o, ferry_error *e) {
+    if (!o || !o->mappings) return FY_OK;
+    FY_VEC(const fy_pgraph *) todo = {0};
+    FY_PUSH(e, todo, p->graph);
+    fy_status s = FY_OK;
+    for (int64_t g = 0; g < todo.n && s == FY_OK; g++)
+        for (fy_pnode *n = todo.at[g]->first; n && s == FY_OK; n = n->next) {
+            const fy_mapping *m = mapping(o, n->op);
+            if (m) n->schema = m->schema;
+            for (int i = 0; i < n->narg && s == FY_OK; i++)
+                if (n->arg[i].kind == FY_ARG_GRAPH && n->arg[i].graph) {
+                    if (!FY_RESERVE(todo, todo.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+                    else todo.at[todo.n++] = n->arg[i].graph;
+                }
+        }
+    fy_free(todo.at);
+    return s;
+}
+
 fy_status fy_aten_lower(fy_model **out, fy_program *p, const fy_lower_options *o, ferry_error *e) {
     *out = NULL;
+    FY_TRY(resolve_mapped(p, o, e));
     FY_TRY(fy_aten_resolve(p, e));
     FY_TRY(fy_program_index(p, e));
     FY_TRY(check_support(p, o, o ? o->notes : NULL, e));
     fy_lower l = {.p = p, .o = o, .notes = o ? o->notes : NULL, .nval = p->nvalues};
-    l.m = fy_model_new(fy_registry_builtin());
+    l.m = fy_model_new(o && o->registry ? o->registry : fy_registry_builtin());
     l.val = FY_NEWN(&l.tmp, fy_lval, p->nvalues);
     l.input = FY_NEWN(&l.tmp, const fy_pinput *, p->nvalues);
     fy_status s = l.m && l.val && l.input ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");

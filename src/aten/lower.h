@@ -10,7 +10,7 @@
 #ifndef FY_LOWER_H
 #define FY_LOWER_H
 
-#include "aten/aten.h"
+#include "aten/mapping.h"
 
 #define LOWER(op, fn) fy_status fy_##fn(fy_lower *l);
 #include "aten/lower.def"
@@ -127,6 +127,7 @@ fy_status   fy_lower_node(fy_lower *l);                               /* l->n; i
 fy_status   fy_lower_cond(fy_lower *l);
 fy_status   fy_lower_while(fy_lower *l);
 fy_status   fy_lower_scan(fy_lower *l);
+fy_status   fy_lower_mapped(fy_lower *l, const fy_mapping *m);        /* a custom operator */
 fy_status   fy_lower_symbolic(fy_lower *l);                           /* sym.* */
 void        fy_lower_done(fy_lower *l);                               /* frees what it holds, but for the model */
 void        fy_l_report(fy_lower *l);                                 /* notes about the whole program */

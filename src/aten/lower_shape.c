@@ -262,6 +262,24 @@ fy_status fy_lower_split(fy_lower *l) {
     return l->b.status;
 }
 
+/* Cuts at positions, which may lie outside. */
+fy_status fy_lower_split_at(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "self");
+    int axis = fy_l_axis_in(l, "dim", fy_rank(l, x)), n = fy_l_nout(l);
+    FY_L_OK(l);
+    if (n < 1 || n > 4096) return fy_l_fail(l, FY_E_LIMIT, "%s into %d pieces", l->n->op, n);
+    const fy_dim **at = FY_NEWN(&l->tmp, const fy_dim *, n + 1);
+    if (!at) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
+    int got = fy_l_dims(l, "indices", at + 1, n - 1);
+    FY_L_OK(l);
+    if (got != n - 1) return fy_l_fail(l, FY_E_ATTR, "%s: %d positions for %d pieces", l->n->op, got, n);
+    at[0] = fy_l_k(l, 0);
+    at[n] = x->type.dim[axis];
+    for (int i = 0; i < n; i++)
+        if (fy_l_wanted(l, i)) fy_l_out(l, i, fy_l_slice(l, x, axis, at[i], at[i + 1], 1));
+    return l->b.status;
+}
+
 fy_status fy_lower_unbind(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
     int axis = fy_l_axis_in(l, "dim", fy_rank(l, x)), n = fy_l_nout(l);
