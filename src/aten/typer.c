@@ -101,7 +101,7 @@ static fy_status find_overload(fy_typer *t, const fy_pnode *n, const fy_schema *
 
 /* Ints that stand for element types and formats, empty lists, lists of ints where floats are meant. */
 static fy_status convert(fy_typer *t, fy_parg *a, const fy_schema_arg *s, ferry_error *e) {
-    if (a->kind == FY_ARG_INT && s->type == FY_ST_DTYPE) { a->kind = FY_ARG_DTYPE; a->i = fy_c10_dtype(a->i); }
+    if (a->kind == FY_ARG_INT && (s->type == FY_ST_DTYPE || (s->type == FY_ST_INT && !strcmp(s->name, "dtype")))) { a->kind = FY_ARG_DTYPE; a->i = fy_c10_dtype(a->i); }
     else if (a->kind == FY_ARG_INT && s->type == FY_ST_MEMORY_FORMAT) { a->kind = FY_ARG_MEMORY_FORMAT; a->i++; }
     else if (a->kind == FY_ARG_INT && s->type == FY_ST_LAYOUT) a->kind = FY_ARG_LAYOUT;
     else if (a->kind == FY_ARG_STRING && s->type == FY_ST_DEVICE) a->kind = FY_ARG_DEVICE;

@@ -38,7 +38,7 @@ fy_status ts_index(ts *r, ts_value **v, ts_value *x, ts_value *at) {
         *v = *found;
         return FY_OK;
     }
-    if (at->kind == TV_NUM) at = at->inner, i = at->i;
+    if (at->kind == TV_NUM && at->inner) { at = at->inner; i = at->i; }
     if (x->kind == TV_STACK) return ts_emit(r, v, "aten.select", 3, (ts_value *[]){x->inner, &(ts_value){.kind = TV_INT}, at}, NULL);
     if (x->kind == TV_TENSOR) return ts_emit(r, v, "aten.select", 3, (ts_value *[]){x, &(ts_value){.kind = TV_INT}, at}, NULL);
     if (at->kind == TV_SYM) return ts_fail(r, FY_E_UNSUPPORTED, "an entry of a list whose number is known at run time");
@@ -289,7 +289,7 @@ static fy_status string_call(call *c, bool *done) {
     if (b && b->kind == TV_STR) {
         size_t na = strlen(a->s), nb = strlen(b->s);
         if (is(c, "add")) {
-            FY_NEED(r->e, na + nb < 1 << 20, LIMIT, "the code makes a string of %zu characters", na + nb);
+            if (na + nb >= 1 << 20) return ts_fail(r, FY_E_LIMIT, "the code makes a string of %zu characters", na + nb);
             FY_TRY(ts_step(r, (int64_t)((na + nb) / 64)));
             char *s = fy_arena_fmt(&r->tmp, "%s%s", a->s, b->s);
             TS_OOM(r, s);
@@ -334,7 +334,7 @@ static int64_t c10_of(fy_dtype t) {
 static fy_status dtype_of(call *c, ts_value *x, fy_dtype *t) {
     *t = FERRY_INT64;
     if (x->kind == TV_NUM) {
-        const ts_value *k = x->inner;
+        const ts_value *k = x->inner ? x->inner : x->item[0];
         bool f = k->kind == TV_FLOAT || (k->kind == TV_SYM && k->v->kind == FY_PV_SYMFLOAT);
         *t = f ? FERRY_FLOAT : k->kind == TV_BOOL ? FERRY_BOOL : FERRY_INT64;
         return FY_OK;
@@ -458,6 +458,18 @@ static fy_status tensor_call(call *c, bool *done) {
     if (is(c, "is_cuda") || is(c, "is_quantized") || is(c, "is_sparse") || is(c, "is_mkldnn") || is(c, "is_mps") || is(c, "is_nested") || is(c, "is_meta") || is(c, "is_xpu"))
         return ts_bool(r, c->v, false);
     if (is(c, "_nested_tensor_from_mask_left_aligned")) return ts_bool(r, c->v, false);      /* asked before a road of nested tensors is taken */
+    if ((is(c, "where") || is(c, "nonzero_numpy")) && c->n == 1) {       /* where a condition holds: an index for each axis */
+        ts_value *at, *x, one = {.kind = TV_INT, .i = 1};
+        FY_TRY(ts_rank(r, &rank, a));
+        FY_TRY(ts_emit(r, &at, "aten.nonzero", 1, &a, NULL));
+        FY_TRY(ts_new(r, c->v, TV_LIST));
+        for (int i = 0; i < rank; i++) {
+            ts_value axis = {.kind = TV_INT, .i = i};
+            FY_TRY(ts_emit(r, &x, "aten.select", 3, (ts_value *[]){at, &one, &axis}, NULL));
+            FY_TRY(ts_add(r, *c->v, x));
+        }
+        return FY_OK;
+    }
     if (is(c, "requires_grad")) return ts_bool(r, c->v, a->kind == TV_TENSOR && a->parameter);
     if (is(c, "item")) {
         FY_TRY(dtype_of(c, a, &t));
@@ -470,7 +482,13 @@ static fy_status tensor_call(call *c, bool *done) {
         FY_TRY(dtype_of(c, a, &t));
         return ts_convert(r, c->v, fy_dtype_float(t) ? "float" : "int", a);
     }
-    if (is(c, "_shape_as_tensor")) { FY_TRY(sizes(c, a, &list)); return make_tensor(&(call){r, "tensor", 1, &list, NULL, c->v}); }
+    if (is(c, "_shape_as_tensor")) {
+        FY_TRY(sizes(c, a, &list));
+        if (!list->n) return make_tensor(&(call){r, "tensor", 1, &list, NULL, c->v});
+        FY_TRY(ts_new(r, c->v, TV_NUM));
+        for (int64_t i = 0; i < list->n; i++) FY_TRY(ts_add(r, *c->v, list->item[i]));
+        return FY_OK;
+    }
     if (is(c, "__contains__")) return ts_fail(r, FY_E_UNSUPPORTED, "a number looked for in a tensor");
     if (is(c, "tolist")) return ts_fail(r, FY_E_UNSUPPORTED, "the numbers of a tensor as a list");
     *done = false;
@@ -500,12 +518,81 @@ static fy_status wrap_number(call *c, ts_value *x) {
     return FY_OK;
 }
 
+/* A number of a trace converted to an element type. */
+static fy_status cast_number(ts *r, ts_value **v, ts_value *x, fy_dtype t) {
+    *v = x;
+    if (fy_dtype_float(t)) return ts_convert(r, v, "float", x);
+    return fy_dtype_int(t) ? ts_convert(r, v, "int", x) : FY_OK;
+}
+
+/* One number, or (stack of several) a vector of them, through a function of one argument. */
+static fy_status traced_unary(call *c, bool *done) {
+    static const struct { const char *name; double (*f)(double); } table[] = {{"ceil", ceil}, {"floor", floor}, {"trunc", trunc}, {"round", rint}, {"sqrt", sqrt}};
+    ts *r = c->r;
+    ts_value *x = c->arg[0], *y;
+    *done = true;
+    if (is(c, "to")) {
+        fy_dtype t = FERRY_UNDEFINED;
+        for (int i = 1; i < c->n && !t; i++)
+            if (c->arg[i]->kind == TV_INT && (!c->kw[i] || !strcmp(c->kw[i], "dtype"))) t = fy_c10_dtype(c->arg[i]->i);
+        if (!x->inner) {
+            FY_TRY(ts_new(r, c->v, TV_NUM));
+            for (int64_t i = 0; i < x->n; i++) {
+                FY_TRY(cast_number(r, &y, x->item[i], t));
+                FY_TRY(ts_add(r, *c->v, y));
+            }
+            return FY_OK;
+        }
+        FY_TRY(cast_number(r, &y, x->inner, t));
+        return wrap_number(c, y);
+    }
+    if (!x->inner && c->n == 1 && x->n && (is(c, "max") || is(c, "min"))) {
+        y = x->item[0];
+        for (int64_t i = 1; i < x->n; i++) FY_TRY(ts_arith(r, &y, c->name, y, x->item[i]));
+        return wrap_number(c, y);
+    }
+    int64_t axis = 0;
+    if (!x->inner && is(c, "slice") && int_arg(c, 1, "dim", &axis) && !axis) {
+        ts_value list = {.kind = TV_LIST, .item = x->item, .n = x->n};
+        FY_TRY(ts_slice(r, &y, &list, arg(c, 2, "start"), arg(c, 3, "end"), arg(c, 4, "step")));
+        y->kind = TV_NUM;
+        if (y->n) { *c->v = y; return FY_OK; }
+    }
+    if (!x->inner && is(c, "select") && c->n == 3 && int_arg(c, 1, "dim", &axis) && !axis && int_arg(c, 2, "index", &axis) && wrap(&axis, x->n)) return wrap_number(c, x->item[axis]);
+    if (x->inner && c->n == 1 && is(c, "reciprocal") && x->inner->kind == TV_FLOAT) {
+        FY_TRY(ts_float(r, &y, 1.0F / (float)x->inner->f));
+        return wrap_number(c, y);
+    }
+    for (int i = 0; x->inner && c->n == 1 && i < FY_COUNT(table); i++) {
+        if (!is(c, table[i].name) || x->inner->kind == TV_SYM) continue;
+        if (x->inner->kind != TV_FLOAT) return wrap_number(c, x->inner);
+        FY_TRY(ts_float(r, &y, (float)table[i].f(x->inner->f)));
+        return wrap_number(c, y);
+    }
+    *done = false;
+    return FY_OK;
+}
+
 /* Arithmetic of a trace on sizes. */
 static fy_status traced_number(call *c, bool *done) {
-    static const char *const two[] = {"add", "sub", "mul", "floor_divide", "div", "remainder", "floordiv", "rsub"};
+    static const char *const two[] = {"add", "sub", "mul", "floor_divide", "div", "remainder", "floordiv", "rsub", "min", "max", "minimum", "maximum"};
     ts *r = c->r;
     bool any = false;
     *done = false;
+    if (is(c, "stack") && c->arg[0]->kind == TV_LIST && c->arg[0]->n && (c->n == 1 || (c->arg[1]->kind == TV_INT && !c->arg[1]->i))) {
+        const ts_value *l = c->arg[0];
+        bool all = true;
+        for (int64_t i = 0; i < l->n; i++) all = all && l->item[i]->kind == TV_NUM && l->item[i]->inner;
+        if (!all) return FY_OK;
+        *done = true;
+        FY_TRY(ts_new(r, c->v, TV_NUM));
+        for (int64_t i = 0; i < l->n; i++) FY_TRY(ts_add(r, *c->v, l->item[i]->inner));
+        return FY_OK;
+    }
+    if (c->arg[0]->kind == TV_NUM) {
+        FY_TRY(traced_unary(c, done));
+        if (*done) return FY_OK;
+    }
     for (int i = 0; i < c->n; i++) any = any || c->arg[i]->kind == TV_NUM;
     if (!any) return FY_OK;
     if (c->arg[0]->kind == TV_NUM && (is(c, "detach") || is(c, "clone") || is(c, "contiguous") || is(c, "alias"))) { *done = true; *c->v = c->arg[0]; return FY_OK; }
@@ -521,6 +608,7 @@ static fy_status traced_number(call *c, bool *done) {
     ts_value *x[2];
     for (int i = 0; i < 2; i++) {
         x[i] = c->arg[i];
+        if (x[i]->kind == TV_NUM && !x[i]->inner) return FY_OK;
         if (!ts_is_number(x[i])) FY_TRY(as_number(r, c->arg[i], &x[i]));
         if (!x[i] || x[i]->kind == TV_BOOL) return FY_OK;
     }
@@ -528,7 +616,8 @@ static fy_status traced_number(call *c, bool *done) {
     *done = true;
     ts_value *y;
     if (is(c, "rsub")) FY_TRY(ts_arith(r, &y, "sub", x[1], x[0]));
-    else FY_TRY(ts_arith(r, &y, is(c, "div") ? div ? "div" : "floordiv" : c->name, x[0], x[1]));
+    else FY_TRY(ts_arith(r, &y, is(c, "div") ? div ? "div" : "floordiv" : is(c, "minimum") ? "min" : is(c, "maximum") ? "max" : c->name, x[0], x[1]));
+    if (y->kind == TV_FLOAT) y->f = (float)y->f;             /* tensors of float32 */
     return wrap_number(c, y);
 }
 

@@ -105,7 +105,7 @@ fy_status ts_rank(ts *r, int *rank, const ts_value *x) {
     ts_value *y = (ts_value *)(uintptr_t)x;
     fy_pvalue *v;
     *rank = 0;
-    if (x->kind == TV_NUM) return FY_OK;
+    if (x->kind == TV_NUM) { *rank = !x->inner; return FY_OK; }
     if (x->kind == TV_TENSOR && !x->v && x->pk) { *rank = x->pk->rank; return FY_OK; }
     FY_TRY(ts_pvalue(r, &v, y));
     if (!v->has_meta) {
@@ -271,7 +271,16 @@ fy_status ts_emit(ts *r, ts_value **v, const char *op, int narg, ts_value *const
 fy_status ts_as_tensor(ts *r, ts_value **v) {
     ts_value *x = *v;
     if (x->kind == TV_TENSOR) return FY_OK;
-    if (x->kind == TV_NUM && x->n == 1) { *v = x->item[0]; return FY_OK; }
+    if (x->kind == TV_NUM && !x->inner) {                    /* several: a vector */
+        ts_value *list, zero = {.kind = TV_INT};
+        FY_TRY(ts_new(r, &list, TV_LIST));
+        for (int64_t i = 0; i < x->n; i++) {
+            ts_value *one = x->item[i];
+            FY_TRY(ts_as_tensor(r, &one));
+            FY_TRY(ts_add(r, list, one));
+        }
+        return ts_emit(r, v, "aten.stack", 2, (ts_value *[]){list, &zero}, NULL);
+    }
     ts_value *num = x->kind == TV_NUM ? x->inner : x, *dtype, *made;
     if (!ts_is_number(num)) return ts_fail(r, FY_E_TYPE, "%s where a tensor is needed", ts_kind_text(x));
     bool f = num->kind == TV_FLOAT || (num->kind == TV_SYM && num->v->kind == FY_PV_SYMFLOAT), b = num->kind == TV_BOOL || (num->kind == TV_SYM && num->v->kind == FY_PV_SYMBOOL);

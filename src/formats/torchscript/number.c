@@ -131,6 +131,7 @@ fy_status ts_arith(ts *r, ts_value **v, const char *name, ts_value *a, ts_value 
 
 fy_status ts_convert(ts *r, ts_value **v, const char *to, ts_value *x) {
     bool want_int = !strcmp(to, "int"), want_float = !strcmp(to, "float");
+    if (x->kind == TV_NUM && !x->inner) FY_TRY(ts_as_tensor(r, &x));
     if (x->kind == TV_NUM) x = x->inner;
     if (x->kind == TV_TENSOR) {
         bool known;

@@ -412,7 +412,7 @@ static fy_status statement(ts *r, const ts_stmt *s) {
         ts_value *n, *i;
         FY_TRY(ts_eval(r, &n, s->value));
         if (r->raised) return FY_OK;
-        if (n->kind == TV_NUM) n = n->inner;
+        if (n->kind == TV_NUM && n->inner) n = n->inner;
         if (n->kind != TV_INT) return ts_loop(r, s, n);
         if (n->i > TS_ITEMS) return ts_fail(r, FY_E_LIMIT, "a loop of %lld rounds; at most %d are written out", (long long)n->i, TS_ITEMS);
         for (int64_t k = 0; k < n->i && !r->raised && !r->returned; k++) {

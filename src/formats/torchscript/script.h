@@ -50,7 +50,7 @@ typedef enum ts_kind {
     TV_NONE, TV_BOOL, TV_INT, TV_FLOAT, TV_STR, TV_DEVICE, TV_LIST, TV_TUPLE, TV_DICT, TV_OBJECT,
     TV_TENSOR,                           /* v */
     TV_SYM,                              /* v: an int, float or bool known when the model runs */
-    TV_NUM,                              /* inner: a number as a tensor of no dimension (prim::NumToTensor), made only if needed */
+    TV_NUM,                              /* inner: a number as a tensor of no dimension (prim::NumToTensor), made only if needed; without, item: a vector */
     TV_STACK,                            /* v: a list of tensors, stacked, whose length is known when the model runs */
     TV_FUNC, TV_CLASS, TV_UNSET, TV_LOST /* s: why it has no value */
 } ts_kind;
