@@ -37,7 +37,7 @@ static fy_status read_script(fy_program **p, const char *path, ferry_error *e) {
             char *at = lines[i] + 10, *colon = strchr(at, ':'), *eq = strchr(at, '=');
             assert_true(strncmp(lines[i], "--dynamic ", 10) == 0 && colon && eq);
             *colon = *eq = 0;
-            axes[naxes++] = (fy_axis_name){at, atoi(colon + 1), eq + 1};
+            axes[naxes++] = (fy_axis_name){at, (int)strtol(colon + 1, NULL, 10), eq + 1};
         }
     }
     ferry_job job = {shape, (size_t)nshape, NULL, NULL};

@@ -59,12 +59,10 @@ head -c 4000 /dev/zero >zeros.pt2
 expect 3 'error\[FORMAT\]' export zeros.pt2 -o x.onnx
 expect 3 'AOTInductor' export "$fixtures/other/aoti.pt2" -o x.onnx
 expect 3 'help: make a .pt2|torch.export.save' export "$fixtures/other/state_dict.pth" -o x.onnx
-expect 3 'TorchScript' export "$fixtures/other/script.pt" -o x.onnx
 expect 3 'safetensors' export "$fixtures/other/weights.safetensors" -o x.onnx
 expect 3 'pickle' export "$fixtures/other/module.pth" -o x.onnx
 expect 3 'ONNX model' export "$fixtures/onnx/mlp.onnx" -o x.onnx
 expect 3 'error\[' info "$fixtures/other/state_dict.pth"
-expect 3 'error\[' run "$fixtures/other/script.pt" --random
 expect 3 'error\[' check "$fixtures/other/array.npy"
 for n in 1 30 80 150; do
     head -c $n "$fixtures/onnx/mlp.onnx" >cut.onnx
@@ -81,6 +79,25 @@ if [ "$(id -u)" -ne 0 ]; then
     expect 4 'error\[NOFILE\]' export locked.pt2 -o x.onnx
 fi
 holds 'nothing is written for a file that is refused' not test -e x.onnx
+
+# ---- TorchScript ------------------------------------------------------------------------------------------------------
+ts=$fixtures/torchscript
+expect 2 'ferry export resnet_script.pt --shape x=1x3x224x224' export "$ts/resnet_script.pt" -o x.onnx
+expect 2 'there is no input .y.' export "$ts/resnet_script.pt" --shape y=1x3x32x32 -o x.onnx
+expect 2 'is not NAME=SIZExSIZE' export "$ts/resnet_script.pt" --shape x=1x -o x.onnx
+expect 2 'has recorded shapes' export "$blocks" --shape x=1 -o x.onnx
+holds 'nothing is written without shapes' not test -e x.onnx
+expect 0 'verified' export "$ts/resnet_trace.pt" --dynamic-batch -o ts.onnx
+expect 0 'f32\[batch,10\]' info ts.onnx
+expect 0 'verified' export "$ts/vad16.pt" --shape x=1x256 --shape sr=16000 -o vad.onnx
+expect 0 'verified' export "$ts/gru_loop.pt" --shape x=2x5x4 --dynamic x:1=time -o loop.onnx
+expect 0 'time' info loop.onnx
+cp "$ts/while.pt" renamed.bin
+expect 0 '' run renamed.bin --shape x=2x3 --random
+expect 0 '' info renamed.bin --shape x=2x3
+expect 0 '' check renamed.bin --shape x=2x3
+expect 0 'verified' export renamed.bin --shape x=2x3 -o while.onnx
+expect 0 'max abs' verify while.onnx --against renamed.bin --shape x=2x3
 
 # ---- export -----------------------------------------------------------------------------------------------------------
 expect 0 'verified' export "$blocks" -o blocks.onnx

@@ -163,7 +163,7 @@ static void deep(void **state) {
     ferry_error e = {0};
     size_t n = (size_t)snprintf(body, sizeof body, FORWARD "    return ");
     memset(body + n, '(', 30000);
-    strcpy(body + n + 30000, "x\n");
+    memcpy(body + n + 30000, "x\n", sizeof "x\n");
     assert_int_not_equal(read(body, &e), FY_OK);
     assert_string_equal(e.code, "LIMIT");
     n = (size_t)snprintf(body, sizeof body, FORWARD);
