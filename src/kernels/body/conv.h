@@ -59,7 +59,7 @@ static void conv_tile(int rows, bool two, const fy_conv_c16 *c, const conv_place
         switch (rows) { GEMM_ROWS(CONV_ONE) default: break; }
 }
 
-#define CONV_PART 6144                   /* weights of a part: with the pixels that meet them they stay in the first-level cache */
+#define CONV_PART 4096                   /* weights of a part: with the pixels that meet them they stay in the first-level cache */
 
 /* Where several tiles meet the same weights, the reduction goes in parts that stay in the cache from tile to tile, and the next part is fetched
  * meanwhile: a layer with few pixels and many weights waits for memory otherwise. The order of a sum is the same. */

@@ -78,7 +78,7 @@ static void gemm_chunk(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64
             p.cols = g->n - at < GEMM_NR ? (int)(g->n - at) : GEMM_NR;
             p.c = g->c + r * g->c_row + at;
             p.add = g->e.add ? g->e.add + r * g->c_row + at : NULL;
-            p.ahead = tiles > 2 && next && j - panel < next_panels ? (int)((lines + blocks - 1) / blocks) : 0;
+            p.ahead = tiles > 1 && next && j - panel < next_panels ? (int)((lines + blocks - 1) / blocks) : 0;
             p.next = p.ahead ? next + (j - panel) * GEMM_NR * g->k + t * lines * 16 : NULL;
             gemm_tile(rows, &p);
         }
