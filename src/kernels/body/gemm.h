@@ -48,8 +48,8 @@ static void gemm_tile(int rows, const gemm_place *p) {
 #define GEMM_WIDE 4
 #define GEMM_BESIDE(X) X(0) X(1) X(2) X(3)
 #define GEMV_BEGIN(i) fv s##i = fv_zero(); GEMM_SECOND(fv t##i = fv_zero();) const float *b##i = p->b + i * panel;
-#define GEMV_STEP(i) s##i = fv_fma(a, fv_load(b##i), s##i); __builtin_prefetch(b##i + GEMM_AHEAD); \
-    GEMM_SECOND(t##i = fv_fma(a, fv_load(b##i + 16), t##i); __builtin_prefetch(b##i + GEMM_AHEAD + 16);) b##i += GEMM_NR;
+#define GEMV_STEP(i) s##i = fv_fma(a, fv_load(b##i), s##i); \
+    GEMM_SECOND(t##i = fv_fma(a, fv_load(b##i + 16), t##i);) b##i += GEMM_NR;
 #define GEMV_END(i) gemm_put(&q, q.c, q.add, s##i, 0); GEMM_SECOND(gemm_put(&q, q.c, q.add, t##i, 16);) \
     q.c += GEMM_NR; if (q.add) { q.add += GEMM_NR; } if (q.bias) { q.bias += GEMM_NR; }
 
