@@ -6,6 +6,8 @@
 #define GEMM_NV 2                        /* vectors in a panel */
 #define GEMM_MR 14                       /* rows of a tile: 28 sums, 2 of b, one of a */
 
+#define FV_MANY                          /* 32 vectors fit into registers */
+
 typedef __m512 fv;
 typedef __m512i iv;                      /* 16 ints */
 typedef __mmask16 mv;
