@@ -374,14 +374,12 @@ static fy_status run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry
         s->in[at] = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view((fy_dtype)in[i].dtype, in[i].rank, in[i].dim, in[i].data)};
         s->arg[at] = &s->in[at];
     }
-    fy_status st = m->engine->run(s->session, s->arg, s->next, e);
-    for (size_t i = 0; !st && i < nout; i++) {
-        int64_t at = m->out_at[i];
-        /* a view that the last run gave out is no buffer of the caller's */
-        bool ours = s->out[at].kind == FY_TENSOR && out[i].data && out[i].data == s->out[at].t.data;
-        if (ours) out[i].data = NULL;
-        st = give_output(&m->out[i], &s->next[at], &out[i], e);
+    for (size_t i = 0; i < nout; i++) {  /* a view that the last run gave out is no buffer of the caller's, and is gone if this run fails */
+        const fy_rval *last = &s->out[m->out_at[i]];
+        if (last->kind == FY_TENSOR && out[i].data == last->t.data) out[i].data = NULL;
     }
+    fy_status st = m->engine->run(s->session, s->arg, s->next, e);
+    for (size_t i = 0; !st && i < nout; i++) st = give_output(&m->out[i], &s->next[m->out_at[i]], &out[i], e);
     swap_results(s);
     return st;
 }
