@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wheel, by PEP 517 and nothing beyond Python's library: CMake builds libferry, which goes into the package with the libraries that it needs.
+"""The wheel, by PEP 517 and nothing beyond Python's library: CMake builds libferry, which goes into the package with the libraries that it
+needs.
 
 FERRY_BUILD=DIR takes the build that is there already instead of making one; FERRY_BUNDLE=0 leaves the other libraries out (a wheel for this
 machine, tagged linux_ARCH). Called by pip; by hand: python build_backend.py DIR writes the wheel there."""
+
 import base64
 import hashlib
 import io
@@ -39,15 +41,22 @@ def project():
     def strings(key):
         return re.findall(r'"([^"]*)"', re.search(rf"^{key} = \[(.*?)\]", text, re.M | re.S).group(1))
 
-    extras = re.findall(r"^(\w+) = \[(.*)\]", text[text.index("[project.optional-dependencies]"):], re.M)
+    extras = re.findall(r"^(\w+) = \[(.*)\]", text[text.index("[project.optional-dependencies]") :], re.M)
     return string, strings, [(name, re.findall(r'"([^"]*)"', items)) for name, items in extras]
 
 
 def metadata():
     string, strings, extras = project()
-    lines = ["Metadata-Version: 2.4", f"Name: {string('name')}", f"Version: {version()}", f"Summary: {string('description')}",
-             f"License-Expression: {string('license')}", "License-File: LICENSE", f"Keywords: {','.join(strings('keywords'))}",
-             f"Requires-Python: {string('requires-python')}"]
+    lines = [
+        "Metadata-Version: 2.4",
+        f"Name: {string('name')}",
+        f"Version: {version()}",
+        f"Summary: {string('description')}",
+        f"License-Expression: {string('license')}",
+        "License-File: LICENSE",
+        f"Keywords: {','.join(strings('keywords'))}",
+        f"Requires-Python: {string('requires-python')}",
+    ]
     lines += [f"Classifier: {c}" for c in strings("classifiers")] + [f"Requires-Dist: {d}" for d in strings("dependencies")]
     for name, items in extras:
         lines += [f"Provides-Extra: {name}"] + [f'Requires-Dist: {d}; extra == "{name}"' for d in items]
@@ -97,8 +106,10 @@ def tag(libraries):
 def licence_of(path):
     """The copyright file of the Debian package that a library is from, if it is from one."""
     try:
-        owner = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True).stdout or subprocess.run(
-            ["dpkg", "-S", os.path.basename(path)], capture_output=True, text=True).stdout
+        owner = (
+            subprocess.run(["dpkg", "-S", path], capture_output=True, text=True).stdout
+            or subprocess.run(["dpkg", "-S", os.path.basename(path)], capture_output=True, text=True).stdout
+        )
     except OSError:
         return None
     text = f"/usr/share/doc/{owner.split(':')[0]}/copyright"

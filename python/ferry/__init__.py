@@ -7,14 +7,57 @@
     y, = session.run(None, {"x": x.numpy()})
 
 torch is needed to export modules and programs, and for nothing else; onnx for `ferry.backend` alone."""
+
 from ._commands import Report, VerificationError, check, convert, info, optimize, verify
 from ._export import ExportError, ONNXProgram, export
 from ._lib import Error, InvalidArgument, NoSuchFile
 from ._lib import version as __version__
-from ._session import (ExecutionMode, GraphOptimizationLevel, InferenceSession, IOBinding, ModelMetadata, NodeArg, OrtValue, RunOptions, SessionOptions,
-                       from_dlpack, get_all_providers, get_available_providers, get_device, set_default_logger_severity, set_default_logger_verbosity)
+from ._session import (
+    ExecutionMode,
+    GraphOptimizationLevel,
+    InferenceSession,
+    IOBinding,
+    ModelMetadata,
+    NodeArg,
+    OrtValue,
+    RunOptions,
+    SessionOptions,
+    from_dlpack,
+    get_all_providers,
+    get_available_providers,
+    get_device,
+    set_default_logger_severity,
+    set_default_logger_verbosity,
+)
 
-__all__ = ["Error", "ExecutionMode", "ExportError", "GraphOptimizationLevel", "IOBinding", "InferenceSession", "InvalidArgument", "ModelMetadata", "NoSuchFile",
-           "NodeArg", "ONNXProgram", "OrtValue", "Report", "RunOptions", "SessionOptions", "VerificationError", "__version__", "check", "convert", "export",
-           "from_dlpack", "get_all_providers", "get_available_providers", "get_device", "info", "optimize", "set_default_logger_severity",
-           "set_default_logger_verbosity", "verify"]
+__all__ = [
+    "Error",
+    "ExecutionMode",
+    "ExportError",
+    "GraphOptimizationLevel",
+    "IOBinding",
+    "InferenceSession",
+    "InvalidArgument",
+    "ModelMetadata",
+    "NoSuchFile",
+    "NodeArg",
+    "ONNXProgram",
+    "OrtValue",
+    "Report",
+    "RunOptions",
+    "SessionOptions",
+    "VerificationError",
+    "__version__",
+    "check",
+    "convert",
+    "export",
+    "from_dlpack",
+    "get_all_providers",
+    "get_available_providers",
+    "get_device",
+    "info",
+    "optimize",
+    "set_default_logger_severity",
+    "set_default_logger_verbosity",
+    "verify",
+]

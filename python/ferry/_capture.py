@@ -2,6 +2,7 @@
 """A module and a sample of its inputs, as torch.export captures them: which layers are in training mode, which axes are to stay open.
 
 torch is imported by whoever calls; nothing here is needed to run models."""
+
 from __future__ import annotations
 
 import contextlib
@@ -17,6 +18,7 @@ from ._lib import InvalidArgument
 
 class Axis(NamedTuple):
     """An axis that is to be dynamic: leaf number among the tensors of the sample, axis, name of its size."""
+
     leaf: int
     axis: int
     name: str
@@ -30,12 +32,14 @@ class Sample:
         bound = inspect.signature(model.forward).bind(*args, **kwargs)
         self.args = tuple(args)
         self.kwargs = {name: kwargs[name] for name in bound.signature.parameters if name in kwargs}
-        self.kwargs.update({name: x for name, x in kwargs.items() if name not in self.kwargs})       # those that **kwargs takes
+        self.kwargs.update({name: x for name, x in kwargs.items() if name not in self.kwargs})  # those that **kwargs takes
         self.arguments = dict(bound.arguments)
         leaves, _ = self.tree.tree_flatten_with_path(self.arguments)
         self.tensors = [x for _, x in leaves if isinstance(x, torch.Tensor)]
         loose = {n for n, p in bound.signature.parameters.items() if p.kind is inspect.Parameter.VAR_KEYWORD}
-        self.names = [_join(path[1:] if str(getattr(path[0], "key", "")) in loose else path) for path, x in leaves if isinstance(x, torch.Tensor)]
+        self.names = [
+            _join(path[1:] if str(getattr(path[0], "key", "")) in loose else path) for path, x in leaves if isinstance(x, torch.Tensor)
+        ]
         self.torch = torch
 
     def mapped(self, change: Dict[int, Any]) -> "Sample":
@@ -46,6 +50,7 @@ class Sample:
 
         def replace(tree: Any) -> Any:
             return self.tree.tree_map(lambda x: by_id.get(id(x), x) if isinstance(x, self.torch.Tensor) else x, tree)
+
         new.args, new.kwargs, new.arguments = replace(self.args), replace(self.kwargs), replace(self.arguments)
         new.tensors = [change.get(i, x) for i, x in enumerate(self.tensors)]
         return new
@@ -65,6 +70,7 @@ def _join(path: Sequence[Any]) -> str:
 
 
 # ---- training mode
+
 
 def layers_in_training(torch: Any, model: Any) -> List[str]:
     """The layers that compute something else in training mode, and are in it: "layer1.0.bn1 (BatchNorm2d)"."""
@@ -110,12 +116,15 @@ def training_name(training: Any) -> Optional[str]:
 
 # ---- dynamic axes
 
-def from_dynamic_axes(sample: Sample, axes: Mapping[str, Any], input_names: Sequence[str], outputs: Optional[Sequence[str]]) -> Tuple[List[Axis], List[str]]:
+
+def from_dynamic_axes(
+    sample: Sample, axes: Mapping[str, Any], input_names: Sequence[str], outputs: Optional[Sequence[str]]
+) -> Tuple[List[Axis], List[str]]:
     """The axes of inputs, and the names that are of no input: outputs, whose sizes follow from those of the inputs."""
     names = [input_names[i] if i < len(input_names) else name for i, name in enumerate(sample.names)]
     found, others = [], []
     for key, which in axes.items():
-        flat = [re.sub(r"\W", "_", name) for name in sample.names]          # as torch.export has them
+        flat = [re.sub(r"\W", "_", name) for name in sample.names]  # as torch.export has them
         known = next((n for n in (names, sample.names, flat) if key in n), None)
         if known is not None:
             leaf = known.index(key)
@@ -199,6 +208,7 @@ def grown(sample: Sample, axes: Sequence[Axis]) -> Sample:
 
 # ---- capture
 
+
 def _symbols(program: Any, sample: Sample) -> List[Any]:
     """Shapes of the program's user inputs that are tensors, in order."""
     wanted = list(program.graph_signature.user_inputs)
@@ -220,13 +230,14 @@ def _export(torch: Any, model: Any, sample: Sample, shapes: Any, oblivious: bool
     context: Any = contextlib.nullcontext()
     if oblivious:
         from torch.fx.experimental import _config
+
         if not hasattr(_config, "backed_size_oblivious"):
             raise NotImplementedError("this torch has no backed_size_oblivious")
         context = _config.patch(backed_size_oblivious=True)
     with context, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable
-        logging.disable(logging.ERROR)   # what goes wrong comes as an exception, and other ways are tried
+        logging.disable(logging.ERROR)  # what goes wrong comes as an exception, and other ways are tried
         try:
             return torch.export.export(model, sample.args, sample.kwargs, dynamic_shapes=shapes, **how)
         finally:
@@ -236,8 +247,8 @@ def _export(torch: Any, model: Any, sample: Sample, shapes: Any, oblivious: bool
 def capture(torch: Any, model: Any, sample: Sample, axes: Sequence[Axis], shapes: Any) -> Any:
     """The program. `axes` are to be dynamic; `shapes`: dynamic_shapes of the caller's, which are used as they are, or None.
 
-    With dynamic axes the sample is grown first, so that a batch of 1 is not taken for a constant. What torch.export cannot keep open comes back
-    fixed: libferry opens it, or says why it cannot."""
+    With dynamic axes the sample is grown first, so that a batch of 1 is not taken for a constant. What torch.export cannot keep open comes
+    back fixed: libferry opens it, or says why it cannot."""
     big = grown(sample, axes)
     dims = {"DYNAMIC": getattr(torch.export.Dim, "DYNAMIC", None), "AUTO": getattr(torch.export.Dim, "AUTO", None)}
     given = {id(a): dims["DYNAMIC"] for a in axes}
@@ -252,8 +263,10 @@ def capture(torch: Any, model: Any, sample: Sample, axes: Sequence[Axis], shapes
     first: Optional[Exception] = None
     tries: List[Tuple[Sample, Any, Dict[str, Any]]] = [(big, lambda a: given[id(a)], {"strict": False})]
     if axes:
-        tries += [(big, lambda a: given[id(a)], {"strict": False, "prefer_deferred_runtime_asserts_over_guards": True}),
-                  (sample, lambda a: given[id(a)], {"strict": False, "oblivious": True})]
+        tries += [
+            (big, lambda a: given[id(a)], {"strict": False, "prefer_deferred_runtime_asserts_over_guards": True}),
+            (sample, lambda a: given[id(a)], {"strict": False, "oblivious": True}),
+        ]
     tries.append((big, lambda a: given[id(a)], {"strict": True}))
     if axes and shapes is None:
         tries.append((big, lambda a: dims["AUTO"], {"strict": False}))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the program `ferry` does, as functions: options by the names of its flags, a report back."""
+
 from __future__ import annotations
 
 import ctypes
@@ -13,8 +14,8 @@ Path = Union[str, "os.PathLike[str]"]
 
 
 class Report:
-    """What a command found: `data` (the JSON document), `full` (all that is known, in plain text), `ok` (did every gate say yes?); str() is what
-    the program prints."""
+    """What a command found: `data` (the JSON document), `full` (all that is known, in plain text), `ok` (did every gate say yes?); str()
+    is what the program prints."""
 
     def __init__(self, handle: int, kind: int) -> None:
         self.ok = kind == 0
@@ -76,10 +77,13 @@ def _gate(report: Report, what: str) -> Report:
 
 
 def verify(model: Path, against: Union[Path, None] = None, **options: Any) -> Report:
-    """Does the .onnx compute what `against` (.pt2, .npz, .onnx) does? Options: those of `ferry verify`, e.g. tolerance=1e-4, engine="onnxruntime",
-    sizes=2. Raises VerificationError, with the first node whose values part, if not."""
+    """Does the .onnx compute what `against` (.pt2, .npz, .onnx) does? Options: those of `ferry verify`, e.g. tolerance=1e-4,
+    engine="onnxruntime", sizes=2. Raises VerificationError, with the first node whose values part, if not."""
     against = None if against is None else os.fspath(against)
-    return _gate(command("ferry_verify", (model,), options_of({"against": against, **options})), f"{os.fspath(model)} does not compute what it should")
+    return _gate(
+        command("ferry_verify", (model,), options_of({"against": against, **options})),
+        f"{os.fspath(model)} does not compute what it should",
+    )
 
 
 def optimize(model: Path, to: Path, **options: Any) -> Report:
@@ -89,7 +93,9 @@ def optimize(model: Path, to: Path, **options: Any) -> Report:
 
 def convert(model: Path, to: Path, opset: int, **options: Any) -> Report:
     """Writes the .onnx at another opset, 13 and up, verified. Options: those of `ferry convert`."""
-    return _gate(command("ferry_convert", (model, to), options_of({"opset": opset, **options})), f"{os.fspath(to)} is not written: it would differ")
+    return _gate(
+        command("ferry_convert", (model, to), options_of({"opset": opset, **options})), f"{os.fspath(to)} is not written: it would differ"
+    )
 
 
 def info(model: Path, **options: Any) -> Report:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ferry.export: torch.onnx.export's arguments, torch.export's capture, libferry's writing and judging."""
+
 from __future__ import annotations
 
 import os
@@ -29,8 +30,8 @@ class ONNXProgram:
     """What was exported: `report`; `exported_program`, which torch.export captured (None for a path); calling it runs the model."""
 
     def __init__(self, path: str, report: Report, program: Any, folder: Optional[str]) -> None:
-        self._path, self._session = path, None
-        if folder:                                                       # a temporary one, which goes with this object
+        self._path, self._session = path, None  # type: Tuple[str, Optional[InferenceSession]]
+        if folder:  # a temporary one, which goes with this object
             weakref.finalize(self, shutil.rmtree, folder, True)
         self.report, self.exported_program = report, program
 
@@ -38,6 +39,7 @@ class ONNXProgram:
     def model_proto(self) -> Any:
         """An onnx.ModelProto."""
         import onnx
+
         return onnx.load(self._path)
 
     def save(self, destination: Path, **ignored: Any) -> None:
@@ -111,11 +113,11 @@ def export(
     dynamic_axes: {"x": {0: "batch"}} or {"x": [0]}; or dynamic_shapes as for torch.export.export, with names in place of Dims if you like.
     opset_version: 13 to the newest; None: 17. It is honoured, or an error names the operator and the lowest opset that can.
     external_data: None: weights in the same file, beyond 2 GiB in a second one; True: in a second file.
-    verify: compares with the program in double precision, at the sample and at another size of each dynamic axis, and with the module on the
-        sample; beyond `tolerance` (of the range of an output with relative_to_range) ExportMismatch is raised, with the first node whose values
-        part and its source line, and nothing is written. engine: who runs what was written ("ferry", "onnxruntime").
-    training: None: a model with layers in training mode is refused, and they are named. torch.onnx.TrainingMode.EVAL puts the model into eval mode
-        for the export; PRESERVE and TRAINING accept training mode.
+    verify: compares with the program in double precision, at the sample and at another size of each dynamic axis, and with the module on
+        the sample; beyond `tolerance` (of the range of an output with relative_to_range) ExportMismatch is raised, with the first node
+        whose values part and its source line, and nothing is written. engine: who runs what was written ("ferry", "onnxruntime").
+    training: None: a model with layers in training mode is refused, and they are named. torch.onnx.TrainingMode.EVAL puts the model into
+        eval mode for the export; PRESERVE and TRAINING accept training mode.
     report: True or a path: all that is known about the export, as a text file (True: <name>.report.md in artifacts_dir).
     verbose: prints the summary.
     dump_exported_program: keeps <name>.pt2 in artifacts_dir.
@@ -123,30 +125,46 @@ def export(
     What has no counterpart warns when it is set: export_params=False, keep_initializers_as_inputs, dynamo=False, fallback, profile,
     operator_export_type, custom_opsets, export_modules_as_functions, autograd_inlining=False. custom_translation_table is refused.
     """
-    _warn({"export_params=False: weights are written": not export_params,
-           "keep_initializers_as_inputs: weights are no inputs": keep_initializers_as_inputs,
-           "dynamo=False: modules are captured by torch.export, not traced": not dynamo,
-           "fallback: there is no other exporter to fall back to": fallback,
-           "profile: nothing is recorded": profile,
-           "operator_export_type: operators of ai.onnx are written": operator_export_type is not None and getattr(operator_export_type, "value", operator_export_type) != 0,
-           "custom_opsets: no operators of other domains are written": bool(custom_opsets),
-           "export_modules_as_functions: modules are inlined": bool(export_modules_as_functions),
-           "autograd_inlining=False: autograd functions are captured by torch.export": not autograd_inlining})
+    _warn(
+        {
+            "export_params=False: weights are written": not export_params,
+            "keep_initializers_as_inputs: weights are no inputs": keep_initializers_as_inputs,
+            "dynamo=False: modules are captured by torch.export, not traced": not dynamo,
+            "fallback: there is no other exporter to fall back to": fallback,
+            "profile: nothing is recorded": profile,
+            "operator_export_type: operators of ai.onnx are written": operator_export_type is not None
+            and getattr(operator_export_type, "value", operator_export_type) != 0,
+            "custom_opsets: no operators of other domains are written": bool(custom_opsets),
+            "export_modules_as_functions: modules are inlined": bool(export_modules_as_functions),
+            "autograd_inlining=False: autograd functions are captured by torch.export": not autograd_inlining,
+        }
+    )
     if custom_translation_table:
         raise InvalidArgument("custom_translation_table: operators of your own cannot be written out", "USAGE")
     mode = _capture.training_name(training)
     stem = _stem(model, f)
-    pairs: List[Tuple[str, str]] = [(key, ",".join(names)) for key, names in (("input-names", input_names), ("output-names", output_names)) if names]
+    pairs: List[Tuple[str, str]] = [
+        (key, ",".join(names)) for key, names in (("input-names", input_names), ("output-names", output_names)) if names
+    ]
     pairs += [(key, str(value)) for key, value in (("opset", opset_version), ("engine", engine), ("threads", threads)) if value is not None]
-    flags = {"external-data": external_data, "no-verify": not verify, "no-fold": not do_constant_folding or not optimize, "no-fold-bn": not optimize,
-             "training": mode in ("PRESERVE", "TRAINING"), "relative-to-range": relative_to_range}
+    flags = {
+        "external-data": external_data,
+        "no-verify": not verify,
+        "no-fold": not do_constant_folding or not optimize,
+        "no-fold-bn": not optimize,
+        "training": mode in ("PRESERVE", "TRAINING"),
+        "relative-to-range": relative_to_range,
+    }
     pairs += [(key, "") for key, on in flags.items() if on] + [("tolerance", repr(float(tolerance)))]
-    outer = os.path.dirname(os.path.abspath(os.fspath(f))) if isinstance(f, (str, os.PathLike)) else None
-    folder = tempfile.mkdtemp(prefix=".ferry-", dir=outer)                 # beside f: what is finished is renamed into place
+    to: Optional[str] = os.fspath(f) if isinstance(f, (str, os.PathLike)) else None
+    # beside f: what is finished is renamed into place
+    folder = tempfile.mkdtemp(prefix=".ferry-", dir=None if to is None else os.path.dirname(os.path.abspath(to)))
     kept = False
     try:
-        written = os.path.join(folder, os.path.basename(os.fspath(f)) if outer else f"{stem}.onnx")
-        program, sample, others = None, None, []
+        written = os.path.join(folder, f"{stem}.onnx" if to is None else os.path.basename(to))
+        program: Any = None
+        sample: Any = None
+        others: List[str] = []
         if isinstance(model, (str, os.PathLike)):
             source = os.fspath(model)
             for name, which in (dynamic_axes or {}).items():
@@ -160,27 +178,31 @@ def export(
                 os.makedirs(artifacts_dir, exist_ok=True)
                 shutil.copyfile(source, os.path.join(artifacts_dir, f"{stem}.pt2"))
         result = _write(source, written, pairs)
-        shown = os.fspath(f) if outer else f"{stem}.onnx"
-        result._text, result.full = (t.replace(written, shown).replace(source, f"{stem}.pt2") for t in (result._text, result.full))
+        shown = f"{stem}.onnx" if to is None else to
+        result._text, result.full = (
+            t.replace(written, shown).replace(source, os.path.basename(source)) for t in (result._text, result.full)
+        )
         result.data["output"] = shown
         if report:
             _write_report(result, report, artifacts_dir, stem)
         if verbose:
             print(result, end="")
         if not result.ok:
-            raise ExportMismatch(f"{shown} would not compute what {stem} computes; nothing was written\n{failures(result) or result}", result)
+            raise ExportMismatch(
+                f"{shown} would not compute what {stem} computes; nothing was written\n{failures(result) or result}", result
+            )
         if program is not None and verify:
             _compare(model, program, sample, written, tolerance, mode, result, shown)
         if others:
             _check_outputs(others, written)
         if program is not None:
             os.unlink(source)
-        if outer:
-            _move(written, os.fspath(f), os.replace)
-            return ONNXProgram(os.fspath(f), result, program, None)
+        if to is not None:
+            _move(written, to, os.replace)
+            return ONNXProgram(to, result, program, None)
         if f is not None:
             with open(written, "rb") as finished:
-                shutil.copyfileobj(finished, f)
+                f.write(finished.read())  # type: ignore[union-attr]
         kept = True
         return ONNXProgram(written, result, program, folder)
     finally:
@@ -206,9 +228,11 @@ def _dynamic(name: str, which: Any, output_names: Optional[Sequence[str]]) -> Li
     return [("dynamic", f"{name}:{axis}={symbol}") for axis, symbol in items]
 
 
-def _program(model: Any, args: Any, kwargs: Any, mode: Optional[str], input_names: Any, output_names: Any, dynamic_axes: Any,
-             dynamic_shapes: Any) -> Tuple[Any, Any, List[Tuple[str, str]], List[str]]:
-    """The program, the sample it was captured from (None if it was there before), options for its dynamic axes, names that may be outputs."""
+def _program(
+    model: Any, args: Any, kwargs: Any, mode: Optional[str], input_names: Any, output_names: Any, dynamic_axes: Any, dynamic_shapes: Any
+) -> Tuple[Any, Any, List[Tuple[str, str]], List[str]]:
+    """The program, the sample it was captured from (None if it was there before), options for its dynamic axes, names that may be
+    outputs."""
     try:
         import torch
     except ImportError:
@@ -247,12 +271,17 @@ def _refuse_training(torch: Any, model: Any) -> None:
     layers = _capture.layers_in_training(torch, model)
     if layers:
         shown = ", ".join(layers[:8]) + (f" and {len(layers) - 8} more" if len(layers) > 8 else "")
-        raise ExportError(f"the model is in training mode, in which {len(layers)} of its layers compute something else than in inference: {shown}", "TRAINING",
-                          BAD_MODEL, "Call model.eval() before ferry.export; if training mode is meant, pass training=torch.onnx.TrainingMode.PRESERVE.")
+        raise ExportError(
+            f"the model is in training mode, in which {len(layers)} of its layers compute something else than in inference: {shown}",
+            "TRAINING",
+            BAD_MODEL,
+            "Call model.eval() before ferry.export; if training mode is meant, pass training=torch.onnx.TrainingMode.PRESERVE.",
+        )
 
 
 def _save(program: Any, path: str) -> None:
     import torch
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(program, path)
@@ -264,12 +293,16 @@ def _write(source: str, to: str, pairs: List[Tuple[str, str]]) -> Report:
     except Error as e:
         if e.kind != BAD_MODEL or isinstance(e, InvalidArgument):
             raise
-        help = "Call model.eval() before ferry.export; if training mode is meant, pass training=torch.onnx.TrainingMode.PRESERVE." if e.code == "TRAINING" else e.help
+        help = (
+            "Call model.eval() before ferry.export; if training mode is meant, pass training=torch.onnx.TrainingMode.PRESERVE."
+            if e.code == "TRAINING"
+            else e.help
+        )
         raise ExportError(e.args[0], e.code, e.kind, help, e.frames) from None
 
 
 def _write_report(result: Report, report: Union[bool, Path], artifacts_dir: Path, stem: str) -> None:
-    path = os.path.join(artifacts_dir, f"{stem}.report.md") if report is True else os.fspath(report)
+    path = os.path.join(artifacts_dir, f"{stem}.report.md") if isinstance(report, bool) else os.fspath(report)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as out:
         out.write(f"# Export of {stem}\n\n```\n{result.full}```\n")
@@ -280,18 +313,33 @@ def _check_outputs(names: Sequence[str], written: str) -> None:
     outputs = [o.name for o in ports.get_outputs()]
     for name in names:
         if name not in outputs:
-            raise InvalidArgument(f"dynamic_axes: there is no input or output '{name}'{_capture._near(name, [i.name for i in ports.get_inputs()] + outputs)}", "NAME")
+            raise InvalidArgument(
+                f"dynamic_axes: there is no input or output '{name}'{_capture._near(name, [i.name for i in ports.get_inputs()] + outputs)}",
+                "NAME",
+            )
 
 
-def _compare(model: Any, program: Any, sample: Any, written: str, tolerance: float, mode: Optional[str], result: Report, shown: str) -> None:
-    """The module itself on the caller's sample: the program was judged already, but not whether it is what the module does. Float32 rounds in
-    PyTorch too, so an error counts if it is large beside the range of the output as well."""
+def _compare(
+    model: Any, program: Any, sample: Any, written: str, tolerance: float, mode: Optional[str], result: Report, shown: str
+) -> None:
+    """The module itself on the caller's sample: the program was judged already, but not whether it is what the module does. Float32 rounds
+    in PyTorch too, so an error counts if it is large beside the range of the output as well."""
     import torch
+
     signature = program.graph_signature
-    if sample is None or mode in ("PRESERVE", "TRAINING") or signature.buffers_to_mutate or getattr(signature, "user_inputs_to_mutate", None):
+    if (
+        sample is None
+        or mode in ("PRESERVE", "TRAINING")
+        or signature.buffers_to_mutate
+        or getattr(signature, "user_inputs_to_mutate", None)
+    ):
         return
     wide = (torch.float32, torch.float64)
-    if any(t.is_floating_point() and t.dtype not in wide for t in [*sample.tensors, *model.state_dict().values()] if isinstance(t, torch.Tensor)):
+    if any(
+        t.is_floating_point() and t.dtype not in wide
+        for t in [*sample.tensors, *model.state_dict().values()]
+        if isinstance(t, torch.Tensor)
+    ):
         return
     session = InferenceSession(written)
     if len(session.get_inputs()) != len(sample.tensors):
@@ -304,9 +352,17 @@ def _compare(model: Any, program: Any, sample: Any, written: str, tolerance: flo
         if y.dtype not in wide or len(wanted) != len(got):
             continue
         theirs = y.cpu().numpy()
-        worst = float("inf") if theirs.shape != ours.shape else float(np.abs(np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0, ours - theirs)).max(initial=0))
+        worst = (
+            float("inf")
+            if theirs.shape != ours.shape
+            else float(np.abs(np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0, ours - theirs)).max(initial=0))
+        )
         span = float(np.ptp(theirs[np.isfinite(theirs)])) if np.isfinite(theirs).any() else 0.0
         if not worst <= tolerance and not worst <= max(tolerance, 1e-4) * span:
-            raise ExportMismatch(f"{shown} does not compute what the module computes on the sample: {port.name}: max abs error {worst:.3g}, tolerance {tolerance:.0e}. "
-                                 "torch.export captured something else (a branch that depends on values, a size taken for a constant, random numbers?); "
-                                 "nothing was written", result)
+            raise ExportMismatch(
+                f"{shown} does not compute what the module computes on the sample: {port.name}: "
+                f"max abs error {worst:.3g}, tolerance {tolerance:.0e}. "
+                "torch.export captured something else (a branch that depends on values, a size taken for a constant, random numbers?); "
+                "nothing was written",
+                result,
+            )

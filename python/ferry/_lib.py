@@ -2,6 +2,7 @@
 """libferry by ctypes: the functions of ferry/run.h and ferry/ferry.h that this package uses, and their errors as exceptions.
 
 Calls through `lib` release the GIL. Calls through `quick` do not: they take less than a microsecond, or must not run at the same time."""
+
 from __future__ import annotations
 
 import ctypes
@@ -16,27 +17,46 @@ OK, NO, USAGE, BAD_MODEL, IO, BUG = range(6)
 
 class ErrorRecord(ctypes.Structure):
     """struct ferry_error"""
-    _fields_ = [("kind", c_int32), ("nframes", c_int32), ("code", c_char_p), ("text", c_char * 512), ("help", c_char * 256), ("frame", (c_char * 200) * 8)]
+
+    _fields_ = [
+        ("kind", c_int32),
+        ("nframes", c_int32),
+        ("code", c_char_p),
+        ("text", c_char * 512),
+        ("help", c_char * 256),
+        ("frame", (c_char * 200) * 8),
+    ]
 
 
 class Tensor(ctypes.Structure):
     """struct ferry_tensor"""
+
     _fields_ = [("data", c_void_p), ("bytes", c_size_t), ("dtype", c_int32), ("rank", c_int32), ("dim", c_int64 * MAX_RANK)]
 
 
 class Port(ctypes.Structure):
     """struct ferry_port"""
-    _fields_ = [("name", c_char_p), ("dtype", c_int32), ("rank", c_int32), ("dim", POINTER(c_int64)), ("sym", POINTER(c_char_p)), ("kind", c_int32),
-                ("type", c_char_p)]
+
+    _fields_ = [
+        ("name", c_char_p),
+        ("dtype", c_int32),
+        ("rank", c_int32),
+        ("dim", POINTER(c_int64)),
+        ("sym", POINTER(c_char_p)),
+        ("kind", c_int32),
+        ("type", c_char_p),
+    ]
 
 
 class Option(ctypes.Structure):
     """struct ferry_option"""
+
     _fields_ = [("key", c_char_p), ("value", c_char_p)]
 
 
 class Job(ctypes.Structure):
     """struct ferry_job"""
+
     _fields_ = [("option", POINTER(Option)), ("noption", c_size_t), ("progress", c_void_p), ("ctx", c_void_p)]
 
 
@@ -65,14 +85,23 @@ class NoSuchFile(Error):
     """The file is not there."""
 
 
-_CLASSES = {"USAGE": InvalidArgument, "NAME": InvalidArgument, "TYPE": InvalidArgument, "SHAPE": InvalidArgument, "VALUE": InvalidArgument,
-            "INDEX": InvalidArgument, "AXIS": InvalidArgument, "NOFILE": NoSuchFile}
+_CLASSES = {
+    "USAGE": InvalidArgument,
+    "NAME": InvalidArgument,
+    "TYPE": InvalidArgument,
+    "SHAPE": InvalidArgument,
+    "VALUE": InvalidArgument,
+    "INDEX": InvalidArgument,
+    "AXIS": InvalidArgument,
+    "NOFILE": NoSuchFile,
+}
 
 
 def error_of(record: ErrorRecord) -> Error:
     code = text(record.code)
-    return _CLASSES.get(code, Error)(text(record.text), code, record.kind, text(record.help),
-                                     [text(record.frame[i].value) for i in range(min(record.nframes, 8))])
+    return _CLASSES.get(code, Error)(
+        text(record.text), code, record.kind, text(record.help), [text(record.frame[i].value) for i in range(min(record.nframes, 8))]
+    )
 
 
 def fail(record: ErrorRecord) -> NoReturn:
@@ -102,7 +131,7 @@ def _declare(name: str, result: Any, *arguments: Any) -> None:
         function.restype, function.argtypes = result, list(arguments)
 
 
-_P = c_void_p                            # handles, and addresses of structures that are kept
+_P = c_void_p  # handles, and addresses of structures that are kept
 _declare("ferry_version", c_char_p)
 _declare("ferry_open", _P, c_char_p, c_char_p, _P)
 _declare("ferry_open_memory", _P, c_char_p, c_size_t, c_char_p, _P)

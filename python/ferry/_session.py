@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """InferenceSession and what belongs to it, as scripts written for onnxruntime use them."""
+
 from __future__ import annotations
 
 import ctypes
@@ -17,29 +18,48 @@ from . import _values
 from ._lib import TENSOR, ErrorRecord, Error, InvalidArgument, Tensor, fail, lib, quick, raw, text
 
 _CPU = "CPUExecutionProvider"
-_COPY = 1 << 15                          # results of at most so many bytes are copied: cheaper than an owner
-_SMALL = 1 << 12                         # and inputs: cheaper than asking for their address
+_COPY = 1 << 15  # results of at most so many bytes are copied: cheaper than an owner
+_SMALL = 1 << 12  # and inputs: cheaper than asking for their address
 _run = lib.ferry_run
 _AFTER_DATA = Tensor.bytes.offset
 
 
 class GraphOptimizationLevel(IntEnum):
     """Accepted; ferry plans every model the same way, and results do not depend on it."""
+
     ORT_DISABLE_ALL, ORT_ENABLE_BASIC, ORT_ENABLE_EXTENDED, ORT_ENABLE_LAYOUT, ORT_ENABLE_ALL = 0, 1, 2, 3, 99
 
 
 class ExecutionMode(IntEnum):
     """Accepted; a run works on one operator at a time, with all its threads."""
+
     ORT_SEQUENTIAL, ORT_PARALLEL = 0, 1
 
 
 class SessionOptions:
-    """Settings of a session. These change something: `intra_op_num_threads` (0: all cores allowed), `optimized_model_filepath` (the model is
-    written there with fewer nodes, as `ferry optimize` does), and `add_session_config_entry("ferry.options", "memory=low cache=DIR")` with the
-    options of ferry_open in ferry/run.h. The others are kept and have no effect; `enable_profiling` warns."""
-    __slots__ = ("intra_op_num_threads", "inter_op_num_threads", "graph_optimization_level", "execution_mode", "execution_order", "enable_profiling",
-                 "profile_file_prefix", "optimized_model_filepath", "log_severity_level", "log_verbosity_level", "logid", "enable_mem_pattern",
-                 "enable_mem_reuse", "enable_cpu_mem_arena", "use_deterministic_compute", "use_per_session_threads", "_entries")
+    """Settings of a session. These change something: `intra_op_num_threads` (0: all cores allowed), `optimized_model_filepath` (the model
+    is written there with fewer nodes, as `ferry optimize` does), and `add_session_config_entry("ferry.options", "memory=low cache=DIR")`
+    with the options of ferry_open in ferry/run.h. The others are kept and have no effect; `enable_profiling` warns."""
+
+    __slots__ = (
+        "intra_op_num_threads",
+        "inter_op_num_threads",
+        "graph_optimization_level",
+        "execution_mode",
+        "execution_order",
+        "enable_profiling",
+        "profile_file_prefix",
+        "optimized_model_filepath",
+        "log_severity_level",
+        "log_verbosity_level",
+        "logid",
+        "enable_mem_pattern",
+        "enable_mem_reuse",
+        "enable_cpu_mem_arena",
+        "use_deterministic_compute",
+        "use_per_session_threads",
+        "_entries",
+    )
 
     def __init__(self) -> None:
         self.intra_op_num_threads = 0
@@ -122,6 +142,7 @@ class RunOptions:
 
 class NodeArg:
     """An input or output: `name`, `type` ("tensor(float)"), `shape` (a list; a size that is not fixed is its name, or None)."""
+
     __slots__ = ("name", "type", "shape", "_number", "_text", "_view")
 
     def __init__(self, port: Any) -> None:
@@ -142,6 +163,7 @@ class ModelMetadata:
     def __init__(self, model: int) -> None:
         def about(what: bytes) -> str:
             return text(quick.ferry_about(model, what))
+
         self.producer_name, self.graph_name, self.domain = about(b"producer"), about(b"graph"), about(b"domain")
         self.description, self.graph_description, self.version = about(b"description"), "", quick.ferry_model_version(model)
         self.custom_metadata_map: Dict[str, str] = {}
@@ -173,7 +195,7 @@ class OrtValue:
 
     @staticmethod
     def from_dlpack(tensor: Any, is_bool_tensor: bool = False) -> "OrtValue":
-        array = np.from_dlpack(tensor)
+        array = _of_dlpack(tensor)
         return OrtValue(_values.as_array(array.view(np.bool_) if is_bool_tensor and array.dtype == np.uint8 else array, "", 0))
 
     def __dlpack__(self, **how: Any) -> Any:
@@ -228,6 +250,21 @@ def from_dlpack(tensor: Any) -> OrtValue:
     return OrtValue.from_dlpack(tensor.detach() if hasattr(tensor, "detach") else tensor)
 
 
+def _of_dlpack(tensor: Any) -> np.ndarray:
+    """An array over the tensor's memory. NumPy takes what comes by the first protocol, which cannot say, for read-only: such memory is the
+    producer's to be written to, as by every other library."""
+    array = np.from_dlpack(tensor)
+    if array.flags.writeable or not array.flags.c_contiguous or not array.nbytes:
+        return array
+    try:
+        tensor.__dlpack__(max_version=(1, 0))
+        return array  # it is read-only
+    except TypeError:
+        memory: Any = (c_char * array.nbytes).from_address(array.ctypes.data)
+        memory.ferry_array = array
+        return np.ndarray(array.shape, array.dtype, memory)
+
+
 def _on_cpu(device: str) -> None:
     if str(device).lower() != "cpu":
         raise InvalidArgument(f"device '{device}': ferry runs on the CPU", "USAGE")
@@ -272,7 +309,7 @@ class _Runner:
     """A ferry_session with the structures of its calls. One thread at a time has it."""
 
     def __init__(self, model: _Model, inputs: int, outputs: int) -> None:
-        self.model = model               # outlives the session
+        self.model = model  # outlives the session
         self.error = ErrorRecord()
         self.at_error = ctypes.addressof(self.error)
         self.handle = lib.ferry_session_new(model.handle, self.at_error)
@@ -282,9 +319,9 @@ class _Runner:
         self.input = [self.inputs[i] for i in range(inputs)]
         self.output = [self.outputs[i] for i in range(outputs)]
         self.shape: List[Any] = [None] * inputs
-        self.small: List[Any] = [None] * inputs          # arrays of ours that small inputs are copied to: cheaper than asking for their address
+        self.small: List[Any] = [None] * inputs  # arrays of ours that small inputs are copied to: cheaper than asking for their address
         self.seen = [memoryview(t).cast("B")[_AFTER_DATA:] for t in self.output]
-        self.last: List[Any] = [(None, None, None, None)] * outputs      # what `seen` held, and the shape, dtype and memory that go with it
+        self.last: List[Any] = [(None, None, None, None)] * outputs  # what `seen` held, and the shape, dtype and memory that go with it
         self.at_inputs, self.at_outputs = ctypes.addressof(self.inputs), ctypes.addressof(self.outputs)
         self.values = (c_void_p * max(inputs, 1))()
         self.results = (c_void_p * max(outputs, 1))()
@@ -307,7 +344,7 @@ class _Runner:
         t = self.output[i]
         seen, (last, shape, dtype, memory) = self.seen[i].tobytes(), self.last[i]
         if seen != last:
-            shape, dtype = tuple(t.dim[:t.rank]), _values.numpy_dtype(t.dtype)
+            shape, dtype = tuple(t.dim[: t.rank]), _values.numpy_dtype(t.dtype)
             memory = c_char * t.bytes if 0 < t.bytes <= _COPY else None
             self.last[i] = (seen, shape, dtype, memory)
         if memory is not None:
@@ -336,8 +373,15 @@ class IOBinding:
         _on_cpu(device_type)
         self._inputs[name] = _at(buffer_ptr, shape, element_type)
 
-    def bind_output(self, name: str, device_type: str = "cpu", device_id: int = 0, element_type: Any = None, shape: Optional[Sequence[int]] = None,
-                    buffer_ptr: Optional[int] = None) -> None:
+    def bind_output(
+        self,
+        name: str,
+        device_type: str = "cpu",
+        device_id: int = 0,
+        element_type: Any = None,
+        shape: Optional[Sequence[int]] = None,
+        buffer_ptr: Optional[int] = None,
+    ) -> None:
         """Without `buffer_ptr` the memory is made by the run."""
         _on_cpu(device_type)
         self._outputs[name] = None if buffer_ptr is None else _at(buffer_ptr, shape or (), element_type)
@@ -368,21 +412,31 @@ class IOBinding:
 def _at(address: int, shape: Sequence[int], element_type: Any) -> np.ndarray:
     dtype = _element(element_type)
     n = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    return np.ndarray(tuple(shape), dtype, (c_char * n).from_address(address)) if n else np.empty(tuple(shape), dtype)
+    memory: Any = (c_char * n).from_address(address) if n else None
+    return np.ndarray(tuple(shape), dtype, memory)
 
 
 class InferenceSession:
     """A model that is ready to run; any number of threads may run it at the same time. `path_or_bytes`: a .onnx or .pt2, or the bytes of a
-    .onnx. `providers` may be what it is for onnxruntime: ferry runs on the CPU, and warns about others as onnxruntime does where it lacks them.
+        .onnx. `providers` may be what it is for onnxruntime: ferry runs on the CPU, and warns about others as onnxruntime does where it lacks
+    them.
 
-    Runs release the GIL. Results are arrays of their own: they stay as they are whatever the session does next."""
+        Runs release the GIL. Results are arrays of their own: they stay as they are whatever the session does next."""
 
-    def __init__(self, path_or_bytes: Union[str, bytes, os.PathLike], sess_options: Optional[SessionOptions] = None,
-                 providers: Optional[Sequence[Any]] = None, provider_options: Optional[Sequence[Dict[Any, Any]]] = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        path_or_bytes: Union[str, bytes, os.PathLike],
+        sess_options: Optional[SessionOptions] = None,
+        providers: Optional[Sequence[Any]] = None,
+        provider_options: Optional[Sequence[Dict[Any, Any]]] = None,
+        **kwargs: Any,
+    ) -> None:
         self._options = sess_options or SessionOptions()
         self.set_providers(providers)
         if self._options.enable_profiling:
-            warnings.warn("enable_profiling: no profile is written; `ferry profile MODEL --trace FILE` makes one", UserWarning, stacklevel=2)
+            warnings.warn(
+                "enable_profiling: no profile is written; `ferry profile MODEL --trace FILE` makes one", UserWarning, stacklevel=2
+            )
         self._model = _Model(path_or_bytes, self._options._words())
         handle = self._model.handle
         self._inputs = [NodeArg(quick.ferry_input(handle, i)) for i in range(quick.ferry_inputs(handle))]
@@ -398,9 +452,11 @@ class InferenceSession:
 
     def _write_optimized(self, source: Any) -> None:
         from ._commands import optimize
+
         to = self._options.optimized_model_filepath
         if isinstance(source, (bytes, bytearray, memoryview)):
             import tempfile
+
             with tempfile.TemporaryDirectory() as folder:
                 path = os.path.join(folder, "model.onnx")
                 with open(path, "wb") as f:
@@ -433,7 +489,11 @@ class InferenceSession:
         for p in providers or ():
             name = p if isinstance(p, str) else p[0]
             if name != _CPU:
-                warnings.warn(f"Specified provider '{name}' is not in available provider names. Available providers: '{_CPU}'", UserWarning, stacklevel=3)
+                warnings.warn(
+                    f"Specified provider '{name}' is not in available provider names. Available providers: '{_CPU}'",
+                    UserWarning,
+                    stacklevel=3,
+                )
 
     def get_session_options(self) -> SessionOptions:
         return self._options
@@ -449,7 +509,9 @@ class InferenceSession:
 
     # ---- running
 
-    def run(self, output_names: Optional[Sequence[str]], input_feed: Mapping[str, Any], run_options: Optional[RunOptions] = None) -> List[Any]:
+    def run(
+        self, output_names: Optional[Sequence[str]], input_feed: Mapping[str, Any], run_options: Optional[RunOptions] = None
+    ) -> List[Any]:
         """The outputs named (None: all), for inputs by name: arrays, anything with __dlpack__ in memory of the CPU, lists for sequences."""
         which = self._which(output_names) if output_names else self._all
         if not self._plain:
@@ -459,7 +521,7 @@ class InferenceSession:
         except IndexError:
             r = _Runner(self._model, len(self._inputs), len(self._outputs))
         try:
-            keep = []                    # what the views point into
+            keep = []  # what the views point into
             for i, name, number, dtype in self._ports:
                 x = input_feed.get(name)
                 if type(x) is not np.ndarray or x.dtype is not dtype:
@@ -532,21 +594,33 @@ class InferenceSession:
                 raise InvalidArgument(f"there is no input '{name}'{_nearest(name, self._input_names)}", "NAME")
         missing = [p.name for p in self._inputs if p.name not in feed]
         if missing:
-            raise InvalidArgument("input " + ", ".join(f"'{n}' ({self._wanted(n)})" for n in missing) + (" is" if len(missing) == 1 else " are") + " missing", "NAME")
+            raise InvalidArgument(
+                "input " + ", ".join(f"'{n}' ({self._wanted(n)})" for n in missing) + (" is" if len(missing) == 1 else " are") + " missing",
+                "NAME",
+            )
 
-    def run_async(self, output_names: Optional[Sequence[str]], input_feed: Mapping[str, Any], callback: Callable[[Any, Any, str], None], user_data: Any,
-                  run_options: Optional[RunOptions] = None) -> None:
+    def run_async(
+        self,
+        output_names: Optional[Sequence[str]],
+        input_feed: Mapping[str, Any],
+        callback: Callable[[Any, Any, str], None],
+        user_data: Any,
+        run_options: Optional[RunOptions] = None,
+    ) -> None:
         """Runs in a thread of its own; then callback(results, user_data, error), where error is "" unless it failed."""
+
         def work() -> None:
             try:
                 results, error = self.run(output_names, input_feed, run_options), ""
             except Exception as problem:
                 results, error = [], str(problem)
             callback(results, user_data, error)
+
         threading.Thread(target=work, daemon=True).start()
 
-    def run_with_ort_values(self, output_names: Optional[Sequence[str]], input_dict_ort_values: Mapping[str, OrtValue],
-                            run_options: Optional[RunOptions] = None) -> List[OrtValue]:
+    def run_with_ort_values(
+        self, output_names: Optional[Sequence[str]], input_dict_ort_values: Mapping[str, OrtValue], run_options: Optional[RunOptions] = None
+    ) -> List[OrtValue]:
         return [OrtValue(x) for x in self.run(output_names, input_dict_ort_values, run_options)]
 
     def io_binding(self) -> IOBinding:
@@ -578,10 +652,14 @@ class InferenceSession:
                 into = iobinding._outputs[self._outputs[i].name]
                 if into is not None:
                     if not into.flags.c_contiguous or not into.flags.writeable:
-                        raise InvalidArgument(f"output '{self._outputs[i].name}' is bound to an array that is not contiguous, or is read-only", "VALUE")
+                        raise InvalidArgument(
+                            f"output '{self._outputs[i].name}' is bound to an array that is not contiguous, or is read-only", "VALUE"
+                        )
                     _values.fill(r.output[i], into, _values.number_of(into.dtype))
             self._call(lib.ferry_run, r, r.at_inputs, r.at_outputs, run_options)
-            iobinding._results = [OrtValue(r.result(i) if iobinding._outputs[n] is None else iobinding._outputs[n]) for n, i in zip(names, which)]
+            iobinding._results = [
+                OrtValue(r.result(i) if iobinding._outputs[n] is None else iobinding._outputs[n]) for n, i in zip(names, which)
+            ]
         finally:
             self._idle.append(r)
 

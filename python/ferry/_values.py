@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """NumPy arrays and Python objects to values of libferry, and back."""
+
 from __future__ import annotations
 
 import ctypes
@@ -12,15 +13,36 @@ from ._lib import MAP, MAX_RANK, OPTIONAL, SEQUENCE, TENSOR, ErrorRecord, Invali
 STRING = 8
 # ferry_dtype (numbered as ONNX numbers them): short name, name in tensor(...), NumPy's name. What NumPy lacks comes from ml_dtypes.
 _DTYPES = {
-    1: ("f32", "float", "float32"), 2: ("u8", "uint8", "uint8"), 3: ("i8", "int8", "int8"), 4: ("u16", "uint16", "uint16"), 5: ("i16", "int16", "int16"),
-    6: ("i32", "int32", "int32"), 7: ("i64", "int64", "int64"), 8: ("str", "string", "object"), 9: ("bool", "bool", "bool"),
-    10: ("f16", "float16", "float16"), 11: ("f64", "double", "float64"), 12: ("u32", "uint32", "uint32"), 13: ("u64", "uint64", "uint64"),
-    14: ("c64", "complex64", "complex64"), 15: ("c128", "complex128", "complex128"), 16: ("bf16", "bfloat16", "bfloat16"),
-    17: ("f8e4m3fn", "float8e4m3fn", "float8_e4m3fn"), 18: ("f8e4m3fnuz", "float8e4m3fnuz", "float8_e4m3fnuz"),
-    19: ("f8e5m2", "float8e5m2", "float8_e5m2"), 20: ("f8e5m2fnuz", "float8e5m2fnuz", "float8_e5m2fnuz"), 21: ("u4", "uint4", "uint4"),
-    22: ("i4", "int4", "int4"), 23: ("f4e2m1", "float4e2m1", "float4_e2m1fn"), 24: ("f8e8m0", "float8e8m0", "float8_e8m0fnu"),
-    25: ("u2", "uint2", "uint2"), 26: ("i2", "int2", "int2"), 27: ("f6e2m3", "float6e2m3", "float6_e2m3fn"), 28: ("f6e3m2", "float6e3m2", "float6_e3m2fn")}
-_NARROW = (21, 22, 23, 25, 26, 27, 28)   # less than a byte: a byte each in values, views of ferry_run cannot carry them
+    1: ("f32", "float", "float32"),
+    2: ("u8", "uint8", "uint8"),
+    3: ("i8", "int8", "int8"),
+    4: ("u16", "uint16", "uint16"),
+    5: ("i16", "int16", "int16"),
+    6: ("i32", "int32", "int32"),
+    7: ("i64", "int64", "int64"),
+    8: ("str", "string", "object"),
+    9: ("bool", "bool", "bool"),
+    10: ("f16", "float16", "float16"),
+    11: ("f64", "double", "float64"),
+    12: ("u32", "uint32", "uint32"),
+    13: ("u64", "uint64", "uint64"),
+    14: ("c64", "complex64", "complex64"),
+    15: ("c128", "complex128", "complex128"),
+    16: ("bf16", "bfloat16", "bfloat16"),
+    17: ("f8e4m3fn", "float8e4m3fn", "float8_e4m3fn"),
+    18: ("f8e4m3fnuz", "float8e4m3fnuz", "float8_e4m3fnuz"),
+    19: ("f8e5m2", "float8e5m2", "float8_e5m2"),
+    20: ("f8e5m2fnuz", "float8e5m2fnuz", "float8_e5m2fnuz"),
+    21: ("u4", "uint4", "uint4"),
+    22: ("i4", "int4", "int4"),
+    23: ("f4e2m1", "float4e2m1", "float4_e2m1fn"),
+    24: ("f8e8m0", "float8e8m0", "float8_e8m0fnu"),
+    25: ("u2", "uint2", "uint2"),
+    26: ("i2", "int2", "int2"),
+    27: ("f6e2m3", "float6e2m3", "float6_e2m3fn"),
+    28: ("f6e3m2", "float6e3m2", "float6_e3m2fn"),
+}
+_NARROW = (21, 22, 23, 25, 26, 27, 28)  # less than a byte: a byte each in values, views of ferry_run cannot carry them
 _numpy_of: dict = {}
 _number_of: dict = {}
 _number_of_short = {names[0]: number for number, names in _DTYPES.items()}
@@ -72,7 +94,7 @@ def port_type(text: str) -> str:
     """A type as libferry prints it, "seq(map(str, f32[]))", as onnxruntime does: "seq(map(string,tensor(float)))"."""
     for word in ("seq(", "optional("):
         if text.startswith(word):
-            return word + port_type(text[len(word):-1]) + ")"
+            return word + port_type(text[len(word) : -1]) + ")"
     if text.startswith("map("):
         key, _, value = text[4:-1].partition(", ")
         return f"map({type_name(_number_of_short.get(key, 0))},{port_type(value)})"
@@ -82,12 +104,12 @@ def port_type(text: str) -> str:
 def as_array(x: Any, name: str, number: int) -> np.ndarray:
     """`x` as an array of that dtype (0: any), without a copy where it is in memory of the CPU already; objects with __dlpack__ too."""
     if not isinstance(x, np.ndarray):
-        if hasattr(x, "numpy") and hasattr(x, "is_tensor"):             # OrtValue
+        if hasattr(x, "numpy") and hasattr(x, "is_tensor"):  # OrtValue
             x = x.numpy()
         elif hasattr(x, "__dlpack__") and not isinstance(x, np.generic):
             x = np.from_dlpack(x.detach() if hasattr(x, "detach") else x)
         else:
-            plain = isinstance(x, (bool, int, float, list, tuple))       # have no dtype of their own
+            plain = isinstance(x, (bool, int, float, list, tuple))  # have no dtype of their own
             x = np.asarray(x, numpy_dtype(number) if plain and number else None)
     if x.dtype.byteorder == ">":
         x = x.astype(x.dtype.newbyteorder("="))
@@ -102,6 +124,7 @@ def as_array(x: Any, name: str, number: int) -> np.ndarray:
 
 class Owned:
     """A ferry_value that goes with this object. Freed under the GIL: values may share memory that is counted without locks."""
+
     __slots__ = ("handle",)
 
     def __init__(self, handle: Optional[int], record: ErrorRecord) -> None:
@@ -116,7 +139,7 @@ class Owned:
 
 def fill(t: Tensor, x: np.ndarray, number: int) -> None:
     t.data, t.bytes, t.dtype, t.rank = x.ctypes.data, x.nbytes, number, x.ndim
-    t.dim[:x.ndim] = x.shape
+    t.dim[: x.ndim] = x.shape
 
 
 def _strings(x: np.ndarray, record: ErrorRecord) -> Owned:
@@ -166,7 +189,7 @@ def to_value(x: Any, name: str, text: str) -> Owned:
 
 
 def _shape(t: Tensor) -> Tuple[int, ...]:
-    return tuple(t.dim[:t.rank])
+    return tuple(t.dim[: t.rank])
 
 
 def array_of(t: Tensor) -> np.ndarray:
@@ -196,7 +219,7 @@ def _strings_of(handle: int, t: Tensor) -> np.ndarray:
     return out.reshape(_shape(t))
 
 
-def from_value(handle: int) -> Any:
+def from_value(handle: Any) -> Any:
     """A value as Python has it: array, list, dict; None for an optional without contents."""
     kind = quick.ferry_value_kind(handle)
     if kind == TENSOR:

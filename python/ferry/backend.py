@@ -5,6 +5,7 @@
     outputs = ferry.backend.run_model(onnx.load("model.onnx"), [x])
 
 Options of ferry_open (ferry/run.h) go in as `options`: prepare(model, options="threads=1 engine=reference")."""
+
 from __future__ import annotations
 
 from typing import Any, Optional, Sequence, Tuple, Union
@@ -73,10 +74,11 @@ class FerryBackend(Backend):
         return cls.prepare(model, device, **kwargs).run(inputs)
 
     @classmethod
-    def run_node(cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Optional[Sequence[Tuple[Any, Any]]] = None,
-                 **kwargs: Any) -> Tuple[Any, ...]:
-        """Runs one operator. `inputs`: one for each input that the node has (not for those left out by an empty name). `opset_version`: of the
-        node's domain, the newest unless given."""
+    def run_node(
+        cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Optional[Sequence[Tuple[Any, Any]]] = None, **kwargs: Any
+    ) -> Tuple[Any, ...]:
+        """Runs one operator. `inputs`: one for each input that the node has (not for those left out by an empty name). `opset_version`: of
+        the node's domain, the newest unless given."""
         names = [n for n in node.input if n]
         if isinstance(inputs, (np.ndarray, *_PROTOS)):
             inputs = [inputs]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples of a document, run in an empty folder with the demo's fashion.pt2 and shirt.png in it: doctests.py DOCUMENT [torch]. A section whose
 heading ends in "(torch)" is run with `torch` only, and then nothing else is."""
+
 import doctest
 import os
 import re

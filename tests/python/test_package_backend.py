@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""onnx.backend.test.BackendTest, whole, on ferry.backend. Every case must pass but for those below, which no backend can pass or whose own data is
-rounding noise; they are compared here in their own way. The runner downloads nothing: its nine "real" models come with the package."""
+"""onnx.backend.test.BackendTest, whole, on ferry.backend. Every case must pass but for those below, which no backend can pass or whose own
+data is rounding noise; they are compared here in their own way. The runner downloads nothing: its nine "real" models come with the
+package."""
+
 import os
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from onnx.backend.test.loader import load_model_tests
 import ferry.backend
 
 warnings.simplefilter("ignore")
-os.environ.setdefault("ONNX_HOME", tempfile.mkdtemp())       # where the runner puts its light models
+os.environ.setdefault("ONNX_HOME", tempfile.mkdtemp())  # where the runner puts its light models
 
 APART = {
     "test_bernoulli": "the outputs are numpy's random numbers of the moment",
@@ -64,13 +66,21 @@ class Module(unittest.TestCase):
     def test_functions(self):
         x = np.array([[-1, 2]], np.float32)
         node = onnx.helper.make_node("Clip", ["x", "", "hi"], ["y"])
-        y, = ferry.backend.run_node(node, [x, np.float32(1)])
+        (y,) = ferry.backend.run_node(node, [x, np.float32(1)])
         self.assertEqual(y.tolist(), [[-1, 1]])
         self.assertEqual(ferry.backend.run_node(onnx.helper.make_node("SequenceLength", ["s"], ["n"]), [[x, x]])[0], 2)
-        self.assertEqual(ferry.backend.run_node(onnx.helper.make_node("ReduceSum", ["x"], ["y"], axes=[1]), x, opset_version=11).y.tolist(), [[1]])
+        self.assertEqual(
+            ferry.backend.run_node(onnx.helper.make_node("ReduceSum", ["x"], ["y"], axes=[1]), x, opset_version=11).y.tolist(), [[1]]
+        )
         self.assertTrue(ferry.backend.supports_device("CPU") and not ferry.backend.supports_device("CUDA"))
-        model = onnx.helper.make_model(onnx.helper.make_graph([onnx.helper.make_node("Neg", ["x"], ["y"])], "g",
-                                       [onnx.helper.make_tensor_value_info("x", 1, None)], [onnx.helper.make_tensor_value_info("y", 1, None)]))
+        model = onnx.helper.make_model(
+            onnx.helper.make_graph(
+                [onnx.helper.make_node("Neg", ["x"], ["y"])],
+                "g",
+                [onnx.helper.make_tensor_value_info("x", 1, None)],
+                [onnx.helper.make_tensor_value_info("y", 1, None)],
+            )
+        )
         rep = ferry.backend.prepare(model, "CPU", options="engine=reference")
         self.assertEqual(rep.run([x])["y"].tolist(), [[1, -2]])
         self.assertEqual(rep.run({"x": onnx.numpy_helper.from_array(x)}).y.tolist(), [[1, -2]])

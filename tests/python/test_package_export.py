@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""ferry.export on modules: needs torch and torchvision (tests/python/package_export.sh runs it where FERRY_TORCH names a Python that has them)."""
+"""ferry.export on modules: needs torch and torchvision (tests/python/package_export.sh runs it where FERRY_TORCH names a Python that has
+them)."""
+
 import contextlib
 import io
 import os
@@ -49,8 +51,9 @@ class Recipe(Folder):
 
     def recipe(self, eval_forgotten):
         import ferry as ort
+
         model = torchvision.models.resnet50(weights=None)
-        model.fc.weight.data *= 0.05     # random weights: outputs of order one, as trained ones give
+        model.fc.weight.data *= 0.05  # random weights: outputs of order one, as trained ones give
         if not eval_forgotten:
             model.eval()
         dummy_input = torch.randn(1, 3, 224, 224)
@@ -75,8 +78,10 @@ class Recipe(Folder):
 
     def test_recipe(self):
         model, session = self.recipe(eval_forgotten=False)
-        self.assertEqual([(p.name, p.type, p.shape) for p in session.get_inputs() + session.get_outputs()],
-                         [("input", "tensor(float)", ["batch_size", 3, 224, 224]), ("output", "tensor(float)", ["batch_size", 1000])])
+        self.assertEqual(
+            [(p.name, p.type, p.shape) for p in session.get_inputs() + session.get_outputs()],
+            [("input", "tensor(float)", ["batch_size", 3, 224, 224]), ("output", "tensor(float)", ["batch_size", 1000])],
+        )
         onnx.checker.check_model("resnet50.onnx", full_check=True)
         self.assertEqual(onnx.load("resnet50.onnx").opset_import[0].version, 13)
         self.assertEqual(os.listdir("."), ["resnet50.onnx"])
@@ -108,7 +113,7 @@ class Training(Folder):
         ferry.export(model, (torch.randn(2, 4),), "m.onnx", training=torch.onnx.TrainingMode.EVAL)
         self.assertTrue(model.training and model.drop.training)
         self.agrees(model.eval(), "m.onnx", (torch.randn(2, 4),))
-        model.drop.train()               # one layer alone
+        model.drop.train()  # one layer alone
         with self.assertRaisesRegex(ferry.ExportError, "1 of its layers"):
             ferry.export(model, (torch.randn(2, 4),), "m.onnx")
 
@@ -119,9 +124,11 @@ class Training(Folder):
 
     def test_functional(self):
         """Dropout that is no layer, in a model that is in training mode: the archive says so."""
+
         class F(nn.Module):
             def forward(self, x):
                 return torch.nn.functional.dropout(x, 0.5, self.training)
+
         with self.assertRaisesRegex(ferry.ExportError, r"model\.eval\(\)"):
             ferry.export(F(), (torch.randn(2, 4),), "m.onnx")
         self.assertEqual(os.listdir("."), [])
@@ -149,12 +156,14 @@ class Gate(Folder):
 
     def test_capture_is_judged(self):
         """A branch on a value: torch.export captures the sample's side or refuses; a file that computes something else never appears."""
+
         class Counted(nn.Module):
             calls = 0
 
             def forward(self, x):
                 self.calls += 1
-                return x * self.calls    # a number that the capture takes for a constant
+                return x * self.calls  # a number that the capture takes for a constant
+
         with self.assertRaises(ferry.ExportError) as problem:
             ferry.export(Counted(), (torch.ones(3),), "m.onnx")
         self.assertIn("module", str(problem.exception))
@@ -177,7 +186,8 @@ class Dynamic(Folder):
     def test_shared_name(self):
         class Two(nn.Module):
             def forward(self, a, b):
-                return a.sum(1), b.mean(1)       # nothing says that the batches are one
+                return a.sum(1), b.mean(1)  # nothing says that the batches are one
+
         a, b = torch.randn(1, 3), torch.randn(1, 5)
         ferry.export(Two(), (a, b), "m.onnx", dynamic_axes={"a": {0: "batch"}, "b": {0: "batch"}})
         s = self.agrees(Two(), "m.onnx", (a, b), (torch.randn(4, 3), torch.randn(4, 5)))
@@ -191,12 +201,18 @@ class Dynamic(Folder):
 
             def forward(self, ids, mask=None):
                 return self.layer(self.embed(ids), src_key_padding_mask=mask)
+
         model = Encoder().eval()
         torch.backends.mha.set_fastpath_enabled(False)
         ids = torch.randint(0, 50, (1, 7))
         ferry.export(model, (ids,), "m.onnx", dynamic_axes={"ids": {0: "batch", 1: "sequence"}})
         self.agrees(model, "m.onnx", (ids,), (torch.randint(0, 50, (3, 20)),))
-        ferry.export(model, (ids, {"mask": torch.zeros(1, 7, dtype=torch.bool)}), "m.onnx", dynamic_axes={k: {0: "batch", 1: "sequence"} for k in ("ids", "mask")})
+        ferry.export(
+            model,
+            (ids, {"mask": torch.zeros(1, 7, dtype=torch.bool)}),
+            "m.onnx",
+            dynamic_axes={k: {0: "batch", 1: "sequence"} for k in ("ids", "mask")},
+        )
         mask = torch.zeros(3, 20, dtype=torch.bool)
         mask[1, 15:] = True
         s = self.agrees(model, "m.onnx", (torch.randint(0, 50, (3, 20)), mask))
@@ -227,6 +243,7 @@ class Dynamic(Folder):
 
     def test_fixed_by_the_model(self):
         """An axis that the model's code takes for a constant is refused, with the reason."""
+
         class Fixed(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -234,6 +251,7 @@ class Dynamic(Folder):
 
             def forward(self, x):
                 return x + self.table
+
         with self.assertRaises(ferry.ExportError):
             ferry.export(Fixed(), (torch.randn(6, 4),), "m.onnx", dynamic_axes={"x": {0: "rows"}})
         self.assertEqual(os.listdir("."), [])
@@ -244,11 +262,14 @@ class Arguments(Folder):
         class Dicts(nn.Module):
             def forward(self, batch, scale):
                 return {"sum": batch["a"] + batch["b"][0], "scaled": batch["a"] * scale}
+
         batch, scale = {"a": torch.randn(2, 3), "b": [torch.randn(2, 3)]}, torch.tensor(2.0)
         ferry.export(Dicts(), (batch, scale), "m.onnx", dynamic_axes={"batch_a": {0: "n"}, "batch_b_0": {0: "n"}})
         s = self.agrees(Dicts(), "m.onnx", (batch, scale), ({"a": torch.randn(5, 3), "b": [torch.randn(5, 3)]}, scale))
         self.assertEqual(len(s.get_inputs()), 3)
-        ferry.export(Dicts(), (), "m.onnx", kwargs={"scale": scale, "batch": batch}, input_names=["a", "b", "s"], output_names=["total", "product"])
+        ferry.export(
+            Dicts(), (), "m.onnx", kwargs={"scale": scale, "batch": batch}, input_names=["a", "b", "s"], output_names=["total", "product"]
+        )
         s = self.agrees(Dicts(), "m.onnx", (batch, scale))
         self.assertEqual([p.name for p in s.get_inputs() + s.get_outputs()], ["a", "b", "s", "total", "product"])
 
@@ -282,6 +303,7 @@ class Arguments(Folder):
         class Gelu(nn.Module):
             def forward(self, x):
                 return torch.nn.functional.gelu(x)
+
         for opset in (13, 16, 18, 20, 23):
             ferry.export(Gelu(), (torch.randn(3, 4),), "m.onnx", opset_version=opset)
             self.assertEqual(onnx.load("m.onnx").opset_import[0].version, opset)
@@ -292,7 +314,7 @@ class Arguments(Folder):
         model, x = nn.Identity(), torch.randn(500, 100)
         ferry.export(model, (x,), "m.onnx")
         s = ferry.InferenceSession("m.onnx")
-        y, = s.run(None, {s.get_inputs()[0].name: x})
+        (y,) = s.run(None, {s.get_inputs()[0].name: x})
         self.assertEqual(torch.from_dlpack(y).data_ptr(), y.ctypes.data)
         self.assertTrue(torch.equal(torch.from_dlpack(y), x))
         self.assertEqual(ferry.from_dlpack(x).data_ptr(), x.data_ptr())
@@ -302,6 +324,7 @@ class Arguments(Folder):
         class Odd(nn.Module):
             def forward(self, x):
                 return torch.linalg.eigvals(x).real
+
         with self.assertRaisesRegex(ferry.ExportError, "linalg"):
             ferry.export(Odd(), (torch.randn(3, 3),), "m.onnx")
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The Python package as scripts written for onnxruntime use it. Needs numpy, onnx, ml_dtypes; compares with onnxruntime where it is installed.
+"""The Python package as scripts written for onnxruntime use it. Needs numpy, onnx, ml_dtypes; compares with onnxruntime where it is
+installed.
 
-    python test_package_session.py FIXTURES"""
+python test_package_session.py FIXTURES"""
+
 import gc
 import io
 import os
@@ -39,8 +41,11 @@ def relu(shape=("n", 16)):
 
 
 def two():
-    m = model([h.make_node("Add", ["a", "b"], ["sum"]), h.make_node("Sub", ["a", "b"], ["difference"])],
-              [tensor("a", T.FLOAT, ["n", 3]), tensor("b", T.FLOAT, ["n", 3])], [tensor("sum", T.FLOAT, ["n", 3]), tensor("difference", T.FLOAT, ["n", 3])])
+    m = model(
+        [h.make_node("Add", ["a", "b"], ["sum"]), h.make_node("Sub", ["a", "b"], ["difference"])],
+        [tensor("a", T.FLOAT, ["n", 3]), tensor("b", T.FLOAT, ["n", 3])],
+        [tensor("sum", T.FLOAT, ["n", 3]), tensor("difference", T.FLOAT, ["n", 3])],
+    )
     m.producer_name, m.doc_string, m.model_version = "a test", "two outputs", 3
     h.set_model_props(m, {"colour": "blue"})
     return m.SerializeToString()
@@ -52,19 +57,30 @@ A, B = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((2, 3), np.float32)
 class Looking(unittest.TestCase):
     def test_ports(self):
         s = ferry.InferenceSession(two(), providers=["CPUExecutionProvider"])
-        self.assertEqual([(i.name, i.type, i.shape) for i in s.get_inputs()], [("a", "tensor(float)", ["n", 3]), ("b", "tensor(float)", ["n", 3])])
+        self.assertEqual(
+            [(i.name, i.type, i.shape) for i in s.get_inputs()], [("a", "tensor(float)", ["n", 3]), ("b", "tensor(float)", ["n", 3])]
+        )
         self.assertEqual([o.name for o in s.get_outputs()], ["sum", "difference"])
         about = s.get_modelmeta()
-        self.assertEqual((about.producer_name, about.description, about.version, about.graph_name, about.custom_metadata_map), ("a test", "two outputs", 3, "g", {"colour": "blue"}))
+        self.assertEqual(
+            (about.producer_name, about.description, about.version, about.graph_name, about.custom_metadata_map),
+            ("a test", "two outputs", 3, "g", {"colour": "blue"}),
+        )
         self.assertEqual(s.get_providers(), ["CPUExecutionProvider"])
         self.assertIn("CPUExecutionProvider", ferry.get_available_providers())
 
     def test_types(self):
         seq = h.make_tensor_sequence_value_info("s", T.INT64, None)
-        m = model([h.make_node("Cast", ["x"], ["y"], to=T.BFLOAT16), h.make_node("Identity", ["s"], ["t"])], [tensor("x", T.DOUBLE, [2]), seq],
-                  [tensor("y", T.BFLOAT16, [2]), h.make_tensor_sequence_value_info("t", T.INT64, None)])
+        m = model(
+            [h.make_node("Cast", ["x"], ["y"], to=T.BFLOAT16), h.make_node("Identity", ["s"], ["t"])],
+            [tensor("x", T.DOUBLE, [2]), seq],
+            [tensor("y", T.BFLOAT16, [2]), h.make_tensor_sequence_value_info("t", T.INT64, None)],
+        )
         s = ferry.InferenceSession(m.SerializeToString())
-        self.assertEqual([p.type for p in s.get_inputs() + s.get_outputs()], ["tensor(double)", "seq(tensor(int64))", "tensor(bfloat16)", "seq(tensor(int64))"])
+        self.assertEqual(
+            [p.type for p in s.get_inputs() + s.get_outputs()],
+            ["tensor(double)", "seq(tensor(int64))", "tensor(bfloat16)", "seq(tensor(int64))"],
+        )
 
     def test_options(self):
         o = ferry.SessionOptions()
@@ -85,7 +101,11 @@ class Looking(unittest.TestCase):
             ferry.InferenceSession(two(), o)
 
     def test_optimized_model(self):
-        m = model([h.make_node("Identity", ["x"], ["t"]), h.make_node("Relu", ["t"], ["y"])], [tensor("x", T.FLOAT, ["n"])], [tensor("y", T.FLOAT, ["n"])])
+        m = model(
+            [h.make_node("Identity", ["x"], ["t"]), h.make_node("Relu", ["t"], ["y"])],
+            [tensor("x", T.FLOAT, ["n"])],
+            [tensor("y", T.FLOAT, ["n"])],
+        )
         with tempfile.TemporaryDirectory() as folder:
             o = ferry.SessionOptions()
             o.optimized_model_filepath = os.path.join(folder, "o.onnx")
@@ -108,7 +128,12 @@ class Looking(unittest.TestCase):
 class Running(unittest.TestCase):
     def test_names(self):
         s = ferry.InferenceSession(two())
-        for names, wanted in ((None, [A + B, A - B]), ([], [A + B, A - B]), (["difference"], [A - B]), (["difference", "sum"], [A - B, A + B])):
+        for names, wanted in (
+            (None, [A + B, A - B]),
+            ([], [A + B, A - B]),
+            (["difference"], [A - B]),
+            (["difference", "sum"], [A - B, A + B]),
+        ):
             got = s.run(names, {"a": A, "b": B})
             self.assertEqual(len(got), len(wanted))
             for g, w in zip(got, wanted):
@@ -116,27 +141,34 @@ class Running(unittest.TestCase):
 
     def test_mistakes(self):
         s = ferry.InferenceSession(two())
-        for feed, names, says in (({"a": A}, None, r"'b' \(tensor\(float\) \['n', 3\]\) is missing"), ({"a": A, "b": B, "sums": A}, None, "no input 'sums'"),
-                                  ({"a": A, "b": B.astype(np.float64)}, None, r"'b' is tensor\(double\); the model takes tensor\(float\)"),
-                                  ({"a": A, "b": B[:, :2]}, None, r"'b'.*axis 1 is 2.*n,3"), ({"a": A, "b": B[0]}, None, "'b'.*rank 1"),
-                                  ({"a": A, "b": B[:1]}, None, "b"), ({"a": A, "b": None}, None, "'b' is None"), ({"a": A, "b": B}, ["som"], "did you mean 'sum'"),
-                                  ({"a": A, "b": np.zeros((1,) * 17, np.float32)}, None, "'b' has rank 17"), ({"a": A, "b": np.array([["x"] * 3])}, None, "string")):
+        for feed, names, says in (
+            ({"a": A}, None, r"'b' \(tensor\(float\) \['n', 3\]\) is missing"),
+            ({"a": A, "b": B, "sums": A}, None, "no input 'sums'"),
+            ({"a": A, "b": B.astype(np.float64)}, None, r"'b' is tensor\(double\); the model takes tensor\(float\)"),
+            ({"a": A, "b": B[:, :2]}, None, r"'b'.*axis 1 is 2.*n,3"),
+            ({"a": A, "b": B[0]}, None, "'b'.*rank 1"),
+            ({"a": A, "b": B[:1]}, None, "b"),
+            ({"a": A, "b": None}, None, "'b' is None"),
+            ({"a": A, "b": B}, ["som"], "did you mean 'sum'"),
+            ({"a": A, "b": np.zeros((1,) * 17, np.float32)}, None, "'b' has rank 17"),
+            ({"a": A, "b": np.array([["x"] * 3])}, None, "string"),
+        ):
             with self.assertRaisesRegex(ferry.InvalidArgument, says):
                 s.run(names, feed)
-            np.testing.assert_array_equal(s.run(["sum"], {"a": A, "b": B})[0], A + B)        # and the session is as good as before
+            np.testing.assert_array_equal(s.run(["sum"], {"a": A, "b": B})[0], A + B)  # and the session is as good as before
         self.assertTrue(issubclass(ferry.InvalidArgument, ValueError))
 
     def test_results_stay(self):
-        for shape in ((2, 16), (4000, 16)):          # copied, handed over
+        for shape in ((2, 16), (4000, 16)):  # copied, handed over
             s = ferry.InferenceSession(relu())
             x = np.random.default_rng(0).standard_normal(shape, np.float32)
-            first, = s.run(None, {"x": x})
-            second, = s.run(None, {"x": -x})
+            (first,) = s.run(None, {"x": x})
+            (second,) = s.run(None, {"x": -x})
             del s
             gc.collect()
             np.testing.assert_array_equal(first, np.maximum(x, 0))
             np.testing.assert_array_equal(second, np.maximum(-x, 0))
-            first += 1                               # it is the caller's
+            first += 1  # it is the caller's
             np.testing.assert_array_equal(second, np.maximum(-x, 0))
 
     def test_inputs_stay(self):
@@ -144,11 +176,16 @@ class Running(unittest.TestCase):
         for n in (3, 3000, 3):
             x = np.random.default_rng(1).standard_normal((n, 16), np.float32)
             keep = x.copy()
-            y, = s.run(None, {"x": x})
+            (y,) = s.run(None, {"x": x})
             y *= 7
             np.testing.assert_array_equal(x, keep)
-            for odd in (np.asfortranarray(x), np.repeat(x, 2, 0)[::2], x.astype(">f4"), np.frombuffer(b"." + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape),
-                        x.tolist()):
+            for odd in (
+                np.asfortranarray(x),
+                np.repeat(x, 2, 0)[::2],
+                x.astype(">f4"),
+                np.frombuffer(b"." + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape),
+                x.tolist(),
+            ):
                 np.testing.assert_array_equal(s.run(None, {"x": odd})[0], np.maximum(x, 0))
 
     def test_empty_and_scalar(self):
@@ -165,7 +202,7 @@ class Running(unittest.TestCase):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for _ in range(200):
             s.run(None, {"x": x})
-        self.assertLess(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, 100 << 10)        # KiB; 200 results are 800 MiB
+        self.assertLess(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, 100 << 10)  # KiB; 200 results are 800 MiB
 
     def test_threads(self):
         s = ferry.InferenceSession(relu())
@@ -176,6 +213,7 @@ class Running(unittest.TestCase):
                 x = np.random.default_rng(seed * 1000 + i).standard_normal((1 + (seed + i) % 700, 16), np.float32)
                 if not np.array_equal(s.run(None, {"x": x})[0], np.maximum(x, 0)):
                     wrong.append((seed, i))
+
         threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
         [t.start() for t in threads]
         [t.join() for t in threads]
@@ -183,9 +221,17 @@ class Running(unittest.TestCase):
 
     def test_gil_is_released(self):
         """A run that would not end in a lifetime is ended from another thread, which can only be if that one may work meanwhile."""
-        body = h.make_graph([h.make_node("Identity", ["c"], ["d"]), h.make_node("Add", ["v", "v"], ["w"])], "body",
-                            [tensor("i", T.INT64, []), tensor("c", T.BOOL, []), tensor("v", T.FLOAT, [])], [tensor("d", T.BOOL, []), tensor("w", T.FLOAT, [])])
-        m = model([h.make_node("Loop", ["n", "", "x"], ["y"], body=body)], [tensor("n", T.INT64, []), tensor("x", T.FLOAT, [])], [tensor("y", T.FLOAT, [])])
+        body = h.make_graph(
+            [h.make_node("Identity", ["c"], ["d"]), h.make_node("Add", ["v", "v"], ["w"])],
+            "body",
+            [tensor("i", T.INT64, []), tensor("c", T.BOOL, []), tensor("v", T.FLOAT, [])],
+            [tensor("d", T.BOOL, []), tensor("w", T.FLOAT, [])],
+        )
+        m = model(
+            [h.make_node("Loop", ["n", "", "x"], ["y"], body=body)],
+            [tensor("n", T.INT64, []), tensor("x", T.FLOAT, [])],
+            [tensor("y", T.FLOAT, [])],
+        )
         s = ferry.InferenceSession(m.SerializeToString())
         how = ferry.RunOptions()
         started, ended = threading.Event(), []
@@ -196,6 +242,7 @@ class Running(unittest.TestCase):
                 s.run(None, {"n": np.int64(1 << 60), "x": np.float32(1)}, how)
             except ferry.Error as e:
                 ended.append(e.code)
+
         t = threading.Thread(target=work)
         t.start()
         started.wait()
@@ -220,9 +267,13 @@ class Running(unittest.TestCase):
 
 class Values(unittest.TestCase):
     def test_strings(self):
-        m = model([h.make_node("StringConcat", ["a", "b"], ["c"])], [tensor("a", T.STRING, ["n"]), tensor("b", T.STRING, ["n"])], [tensor("c", T.STRING, ["n"])])
+        m = model(
+            [h.make_node("StringConcat", ["a", "b"], ["c"])],
+            [tensor("a", T.STRING, ["n"]), tensor("b", T.STRING, ["n"])],
+            [tensor("c", T.STRING, ["n"])],
+        )
         s = ferry.InferenceSession(m.SerializeToString())
-        c, = s.run(None, {"a": np.array(["Füße", ""], object), "b": np.array(["!", "x\0y"])})
+        (c,) = s.run(None, {"a": np.array(["Füße", ""], object), "b": np.array(["!", "x\0y"])})
         self.assertEqual((c.dtype, c.tolist()), (object, ["Füße!", "x\0y"]))
         self.assertEqual(s.run(None, {"a": ["p"], "b": np.array([b"q"])})[0].tolist(), ["pq"])
         self.assertEqual(s.run(None, {"a": [], "b": []})[0].shape, (0,))
@@ -230,17 +281,23 @@ class Values(unittest.TestCase):
             s.run(None, {"a": np.array([1]), "b": ["q"]})
 
     def test_sequences(self):
-        m = model([h.make_node("SequenceInsert", ["s", "x"], ["t"])], [h.make_tensor_sequence_value_info("s", T.FLOAT, None), tensor("x", T.FLOAT, None)],
-                  [h.make_tensor_sequence_value_info("t", T.FLOAT, None)])
+        m = model(
+            [h.make_node("SequenceInsert", ["s", "x"], ["t"])],
+            [h.make_tensor_sequence_value_info("s", T.FLOAT, None), tensor("x", T.FLOAT, None)],
+            [h.make_tensor_sequence_value_info("t", T.FLOAT, None)],
+        )
         s = ferry.InferenceSession(m.SerializeToString())
-        got, = s.run(None, {"s": [A, B[0]], "x": np.float32(7)})
+        (got,) = s.run(None, {"s": [A, B[0]], "x": np.float32(7)})
         self.assertEqual([g.shape for g in got], [(2, 3), (3,), ()])
         self.assertEqual(len(s.run(None, {"s": [], "x": A})[0]), 1)
 
     def test_optionals(self):
         kind = h.make_optional_type_proto(h.make_tensor_type_proto(T.FLOAT, ["n"]))
-        m = model([h.make_node("OptionalHasElement", ["o"], ["there"]), h.make_node("Identity", ["o"], ["p"])], [h.make_value_info("o", kind)],
-                  [tensor("there", T.BOOL, []), h.make_value_info("p", kind)])
+        m = model(
+            [h.make_node("OptionalHasElement", ["o"], ["there"]), h.make_node("Identity", ["o"], ["p"])],
+            [h.make_value_info("o", kind)],
+            [tensor("there", T.BOOL, []), h.make_value_info("p", kind)],
+        )
         s = ferry.InferenceSession(m.SerializeToString())
         self.assertEqual(s.get_inputs()[0].type, "optional(tensor(float))")
         there, same = s.run(None, {"o": np.ones(2, np.float32)})
@@ -249,15 +306,32 @@ class Values(unittest.TestCase):
         self.assertTrue(not there and same is None)
 
     def test_maps(self):
-        m = model([h.make_node("ZipMap", ["x"], ["z"], domain="ai.onnx.ml", classlabels_strings=["no", "yes"])], [tensor("x", T.FLOAT, ["n", 2])],
-                  [h.make_value_info("z", h.make_sequence_type_proto(onnx.TypeProto(map_type=onnx.TypeProto.Map(key_type=T.STRING, value_type=h.make_tensor_type_proto(T.FLOAT, [])))))],
-                  domains=[("ai.onnx.ml", 3)])
+        m = model(
+            [h.make_node("ZipMap", ["x"], ["z"], domain="ai.onnx.ml", classlabels_strings=["no", "yes"])],
+            [tensor("x", T.FLOAT, ["n", 2])],
+            [
+                h.make_value_info(
+                    "z",
+                    h.make_sequence_type_proto(
+                        onnx.TypeProto(map_type=onnx.TypeProto.Map(key_type=T.STRING, value_type=h.make_tensor_type_proto(T.FLOAT, [])))
+                    ),
+                )
+            ],
+            domains=[("ai.onnx.ml", 3)],
+        )
         s = ferry.InferenceSession(m.SerializeToString())
         self.assertEqual(s.get_outputs()[0].type, "seq(map(string,tensor(float)))")
         self.assertEqual(s.run(None, {"x": np.array([[0.25, 0.75]], np.float32)})[0], [{"no": 0.25, "yes": 0.75}])
-        m = model([h.make_node("DictVectorizer", ["d"], ["y"], domain="ai.onnx.ml", string_vocabulary=["a", "b", "c"])],
-                  [h.make_value_info("d", onnx.TypeProto(map_type=onnx.TypeProto.Map(key_type=T.STRING, value_type=h.make_tensor_type_proto(T.FLOAT, []))))],
-                  [tensor("y", T.FLOAT, None)], domains=[("ai.onnx.ml", 3)])
+        m = model(
+            [h.make_node("DictVectorizer", ["d"], ["y"], domain="ai.onnx.ml", string_vocabulary=["a", "b", "c"])],
+            [
+                h.make_value_info(
+                    "d", onnx.TypeProto(map_type=onnx.TypeProto.Map(key_type=T.STRING, value_type=h.make_tensor_type_proto(T.FLOAT, [])))
+                )
+            ],
+            [tensor("y", T.FLOAT, None)],
+            domains=[("ai.onnx.ml", 3)],
+        )
         s = ferry.InferenceSession(m.SerializeToString())
         self.assertEqual(np.ravel(s.run(None, {"d": {"c": 3.0, "a": 1.0}})[0]).tolist(), [1, 0, 3])
 
@@ -270,7 +344,7 @@ class Values(unittest.TestCase):
             s = ferry.InferenceSession(m.SerializeToString())
             dtype = ferry._values.numpy_dtype(number)
             x = np.zeros(5, dtype) if number == T.FLOAT8E8M0 else np.array([0, 1, 1, 0, 1]).astype(dtype)
-            y, = s.run(None, {"x": x})
+            (y,) = s.run(None, {"x": x})
             self.assertEqual((y.dtype, y.tobytes()), (x.dtype, x.tobytes()), number)
         x = np.array([-8, -1, 0, 7], ml_dtypes.int4)
         m = model([h.make_node("Cast", ["x"], ["y"], to=T.INT64)], [tensor("x", T.INT4, [4])], [tensor("y", T.INT64, [4])])
@@ -280,7 +354,13 @@ class Values(unittest.TestCase):
 class Memory(unittest.TestCase):
     def test_ort_values(self):
         v = ferry.OrtValue.ortvalue_from_numpy(A)
-        self.assertTrue(v.data_ptr() == A.ctypes.data and v.shape() == [2, 3] and v.data_type() == "tensor(float)" and v.device_name() == "cpu" and v.is_tensor())
+        self.assertTrue(
+            v.data_ptr() == A.ctypes.data
+            and v.shape() == [2, 3]
+            and v.data_type() == "tensor(float)"
+            and v.device_name() == "cpu"
+            and v.is_tensor()
+        )
         s = ferry.InferenceSession(two())
         got = s.run_with_ort_values(["sum"], {"a": v, "b": ferry.OrtValue.ortvalue_from_numpy(B)})
         np.testing.assert_array_equal(got[0].numpy(), A + B)
@@ -298,7 +378,7 @@ class Memory(unittest.TestCase):
         self.assertEqual(v.data_ptr(), x.ctypes.data)
         self.assertEqual(np.from_dlpack(v).ctypes.data, x.ctypes.data)
 
-        class Other:                                 # a tensor of some library
+        class Other:  # a tensor of some library
             def __init__(self, array):
                 self.array = array
 
@@ -307,6 +387,7 @@ class Memory(unittest.TestCase):
 
             def __dlpack_device__(self):
                 return self.array.__dlpack_device__()
+
         s = ferry.InferenceSession(two())
         np.testing.assert_array_equal(s.run(["sum"], {"a": Other(x), "b": v})[0], x + x)
 
@@ -323,7 +404,7 @@ class Memory(unittest.TestCase):
         difference, total = b.copy_outputs_to_cpu()
         np.testing.assert_array_equal(total, A + B)
         self.assertEqual(b.get_outputs()[0].data_ptr(), mine.ctypes.data)
-        np.testing.assert_array_equal(s.run(None, {"a": B, "b": B})[1], B - B)                 # the next run is not bound
+        np.testing.assert_array_equal(s.run(None, {"a": B, "b": B})[1], B - B)  # the next run is not bound
         np.testing.assert_array_equal(mine, A - B)
         b.clear_binding_outputs()
         b.bind_ortvalue_output("sum", ferry.OrtValue.ortvalue_from_numpy(np.zeros((5, 3), np.float32)))
@@ -347,7 +428,10 @@ class Memory(unittest.TestCase):
             options.graph_optimization_level = rt.GraphOptimizationLevel.ORT_ENABLE_ALL
             options.execution_mode = rt.ExecutionMode.ORT_SEQUENTIAL
             session = rt.InferenceSession(two(), sess_options=options, providers=rt.get_available_providers()[-1:])
-            feed = {i.name: np.full([2 if isinstance(d, str) else d for d in i.shape], k, np.float32) for k, i in enumerate(session.get_inputs())}
+            feed = {
+                i.name: np.full([2 if isinstance(d, str) else d for d in i.shape], k, np.float32)
+                for k, i in enumerate(session.get_inputs())
+            }
             results = session.run([o.name for o in session.get_outputs()], feed, rt.RunOptions())
             binding = session.io_binding()
             for name, x in feed.items():
@@ -355,8 +439,17 @@ class Memory(unittest.TestCase):
             binding.bind_output("sum", "cpu")
             session.run_with_iobinding(binding)
             about = session.get_modelmeta()
-            return (results, binding.copy_outputs_to_cpu(), [(p.name, p.type, p.shape) for p in session.get_inputs() + session.get_outputs()],
-                    about.custom_metadata_map, about.producer_name, about.version, about.graph_name, about.description)
+            return (
+                results,
+                binding.copy_outputs_to_cpu(),
+                [(p.name, p.type, p.shape) for p in session.get_inputs() + session.get_outputs()],
+                about.custom_metadata_map,
+                about.producer_name,
+                about.version,
+                about.graph_name,
+                about.description,
+            )
+
         ours, theirs = script(ferry), script(onnxruntime)
         np.testing.assert_array_equal(ours[0], theirs[0])
         np.testing.assert_array_equal(ours[1], theirs[1])
@@ -374,15 +467,23 @@ class Archives(unittest.TestCase):
         self.pt2 = os.path.join(PT2, "cnn.pt2")
 
     def test_export(self):
-        p = ferry.export(self.pt2, f=self.onnx, opset_version=13, input_names=["input"], output_names=["output"],
-                         dynamic_axes={"input": {0: "batch_size"}, "output": {0: "batch_size"}})
+        p = ferry.export(
+            self.pt2,
+            f=self.onnx,
+            opset_version=13,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_axes={"input": {0: "batch_size"}, "output": {0: "batch_size"}},
+        )
         self.assertTrue(p.report.ok and p.report.data["verdict"] == "pass" and "verified" in str(p))
         self.assertEqual(os.listdir(self.folder.name), ["cnn.onnx"])
         m = onnx.load(self.onnx)
         onnx.checker.check_model(m, full_check=True)
         self.assertEqual(m.opset_import[0].version, 13)
         s = ferry.InferenceSession(self.onnx)
-        self.assertEqual((s.get_inputs()[0].name, s.get_inputs()[0].shape[0], s.get_outputs()[0].shape[0]), ("input", "batch_size", "batch_size"))
+        self.assertEqual(
+            (s.get_inputs()[0].name, s.get_inputs()[0].shape[0], s.get_outputs()[0].shape[0]), ("input", "batch_size", "batch_size")
+        )
         recorded = np.load(self.pt2.replace(".pt2", ".npz"))
         self.assertTrue(recorded.files)
 
@@ -409,7 +510,9 @@ class Archives(unittest.TestCase):
         with open(self.onnx, "rb") as f:
             self.assertEqual(f.read(), out.getvalue())
         x = np.zeros([1 if isinstance(d, str) else d for d in ferry.InferenceSession(self.onnx).get_inputs()[0].shape], np.float32)
-        np.testing.assert_array_equal(p(x)[0], ferry.InferenceSession(self.onnx).run(None, {ferry.InferenceSession(self.onnx).get_inputs()[0].name: x})[0])
+        np.testing.assert_array_equal(
+            p(x)[0], ferry.InferenceSession(self.onnx).run(None, {ferry.InferenceSession(self.onnx).get_inputs()[0].name: x})[0]
+        )
         self.assertEqual(p.model_proto.graph.name, onnx.load(self.onnx).graph.name)
         ferry.export(self.pt2, f=self.onnx, external_data=True)
         self.assertEqual(len(os.listdir(self.folder.name)), 2)
@@ -422,19 +525,38 @@ class Archives(unittest.TestCase):
         self.assertTrue(text.startswith("# Export of cnn") and "verification" in text and ".ferry-" not in text, text)
 
     def test_refusals(self):
-        for wrong, error, says in (({"opset_version": 12}, ferry.InvalidArgument, "13"), ({"dynamic_axes": {"nothing": {0: "b"}}}, ferry.InvalidArgument, "nothing"),
-                                   ({"custom_translation_table": {1: 2}}, ferry.InvalidArgument, "custom_translation_table"), ({"training": "SOMETIMES"}, ferry.InvalidArgument, "EVAL")):
+        for wrong, error, says in (
+            ({"opset_version": 12}, ferry.InvalidArgument, "13"),
+            ({"dynamic_axes": {"nothing": {0: "b"}}}, ferry.InvalidArgument, "nothing"),
+            ({"custom_translation_table": {1: 2}}, ferry.InvalidArgument, "custom_translation_table"),
+            ({"training": "SOMETIMES"}, ferry.InvalidArgument, "EVAL"),
+        ):
             with self.assertRaisesRegex(error, says):
                 ferry.export(self.pt2, f=self.onnx, **wrong)
         with self.assertRaises(ferry.Error):
             ferry.export(os.path.join(FIXTURES, "other", "checkpoint.pth"), f=self.onnx)
         self.assertEqual(os.listdir(self.folder.name), [])
-        for said in ({"dynamo": False}, {"export_params": False}, {"keep_initializers_as_inputs": True}, {"fallback": True}, {"profile": True}, {"custom_opsets": {"a": 1}}):
+        for said in (
+            {"dynamo": False},
+            {"export_params": False},
+            {"keep_initializers_as_inputs": True},
+            {"fallback": True},
+            {"profile": True},
+            {"custom_opsets": {"a": 1}},
+        ):
             with self.assertWarnsRegex(UserWarning, next(iter(said))):
                 ferry.export(self.pt2, f=self.onnx, **said)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            ferry.export(self.pt2, f=self.onnx, export_params=True, do_constant_folding=True, keep_initializers_as_inputs=False, training=0, dynamo=True)
+            ferry.export(
+                self.pt2,
+                f=self.onnx,
+                export_params=True,
+                do_constant_folding=True,
+                keep_initializers_as_inputs=False,
+                training=0,
+                dynamo=True,
+            )
 
     def test_commands(self):
         ferry.export(self.pt2, f=self.onnx)
