@@ -41,6 +41,7 @@ class Sample:
             _join(path[1:] if str(getattr(path[0], "key", "")) in loose else path) for path, x in leaves if isinstance(x, torch.Tensor)
         ]
         self.torch = torch
+        self.big = self  # the same, grown along axes that are to be dynamic
 
     def mapped(self, change: Dict[int, Any]) -> "Sample":
         """The sample with tensors replaced, by the number of their leaf."""
@@ -249,7 +250,7 @@ def capture(torch: Any, model: Any, sample: Sample, axes: Sequence[Axis], shapes
 
     With dynamic axes the sample is grown first, so that a batch of 1 is not taken for a constant. What torch.export cannot keep open comes
     back fixed: libferry opens it, or says why it cannot."""
-    big = grown(sample, axes)
+    big = sample.big
     dims = {"DYNAMIC": getattr(torch.export.Dim, "DYNAMIC", None), "AUTO": getattr(torch.export.Dim, "AUTO", None)}
     given = {id(a): dims["DYNAMIC"] for a in axes}
 

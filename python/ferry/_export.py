@@ -193,6 +193,10 @@ def export(
             )
         if program is not None and verify:
             _compare(model, program, sample, written, tolerance, mode, result, shown)
+        if verify and result.data.get("verdict") == "unverified":
+            if sample is not None and sample.big is not sample:  # another size at least, by the module itself
+                _compare(model, program, sample.big, written, tolerance, mode, result, shown)
+            warnings.warn(f"{shown} is not verified in full: {result.data.get('unverified')}", UserWarning, stacklevel=2)
         if others:
             _check_outputs(others, written)
         if program is not None:
@@ -257,6 +261,7 @@ def _program(
         axes = _capture.from_dynamic_shapes(sample, dynamic_shapes)
     else:
         axes, others = _capture.from_dynamic_axes(sample, dynamic_axes or {}, list(input_names or ()), output_names)
+    sample.big = _capture.grown(sample, axes)
     with _capture.training_mode(torch, model, mode):
         try:
             program = _capture.capture(torch, model, sample, axes, dynamic_shapes)

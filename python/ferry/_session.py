@@ -431,6 +431,9 @@ class InferenceSession:
         provider_options: Optional[Sequence[Dict[Any, Any]]] = None,
         **kwargs: Any,
     ) -> None:
+        for name in kwargs:
+            if name not in ("disabled_optimizers", "enable_fallback", "read_config_from_model"):
+                raise TypeError(f"InferenceSession has no argument '{name}'")
         self._options = sess_options or SessionOptions()
         self.set_providers(providers)
         if self._options.enable_profiling:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any, List, Optional, Tuple
 
 import numpy as np
@@ -107,7 +108,7 @@ def as_array(x: Any, name: str, number: int) -> np.ndarray:
         if hasattr(x, "numpy") and hasattr(x, "is_tensor"):  # OrtValue
             x = x.numpy()
         elif hasattr(x, "__dlpack__") and not isinstance(x, np.generic):
-            x = np.from_dlpack(x.detach() if hasattr(x, "detach") else x)
+            x = _from_other(x, name)
         else:
             plain = isinstance(x, (bool, int, float, list, tuple))  # have no dtype of their own
             x = np.asarray(x, numpy_dtype(number) if plain and number else None)
@@ -120,6 +121,17 @@ def as_array(x: Any, name: str, number: int) -> np.ndarray:
     if x.ndim > MAX_RANK:
         raise InvalidArgument(f"input '{name}' has rank {x.ndim}; at most {MAX_RANK}", "SHAPE")
     return x if x.flags.c_contiguous and x.flags.aligned else x.copy("C")
+
+
+def _from_other(x: Any, name: str) -> np.ndarray:
+    """A tensor of another library, without a copy."""
+    try:
+        x = x.detach() if hasattr(x, "detach") else x
+        if str(getattr(x, "dtype", "")) == "torch.bfloat16":  # which NumPy does not take as it is
+            return np.from_dlpack(x.view(sys.modules["torch"].int16)).view(numpy_dtype(16))
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError) as problem:
+        raise InvalidArgument(f"input '{name}' is no tensor in memory of the CPU that NumPy takes: {problem}", "VALUE") from None
 
 
 class Owned:

@@ -154,6 +154,14 @@ class Gate(Folder):
         self.assertIsInstance(problem.exception, ferry.VerificationError)
         self.assertEqual(os.listdir("."), [])
 
+    def test_no_oracle(self):
+        """What nothing can be compared with is written, and said not to be verified."""
+        model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).train()
+        with self.assertWarnsRegex(UserWarning, "m.onnx is not verified in full: .*random"):
+            p = ferry.export(model, (torch.randn(2, 4),), "m.onnx", training=torch.onnx.TrainingMode.PRESERVE)
+        self.assertEqual(p.report.data["verdict"], "unverified")
+        self.assertTrue(model.training)
+
     def test_capture_is_judged(self):
         """A branch on a value: torch.export captures the sample's side or refuses; a file that computes something else never appears."""
 
@@ -318,6 +326,13 @@ class Arguments(Folder):
         self.assertEqual(torch.from_dlpack(y).data_ptr(), y.ctypes.data)
         self.assertTrue(torch.equal(torch.from_dlpack(y), x))
         self.assertEqual(ferry.from_dlpack(x).data_ptr(), x.data_ptr())
+        with self.assertRaisesRegex(ferry.InvalidArgument, "no tensor in memory of the CPU"):
+            s.run(None, {s.get_inputs()[0].name: torch.empty(500, 100, device="meta")})
+        half = torch.randn(3, 4).to(torch.bfloat16)
+        ferry.export(model, (half,), "m.onnx")
+        s = ferry.InferenceSession("m.onnx")
+        (y,) = s.run(None, {s.get_inputs()[0].name: half})
+        self.assertTrue(torch.equal(torch.from_numpy(y.view(np.int16)).view(torch.bfloat16), half))
         self.assertEqual(torch.from_dlpack(ferry.from_dlpack(x)).data_ptr(), x.data_ptr())
 
     def test_no_operator(self):

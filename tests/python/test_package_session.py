@@ -95,6 +95,8 @@ class Looking(unittest.TestCase):
             ferry.InferenceSession(two(), o)
         with self.assertWarnsRegex(UserWarning, "CUDAExecutionProvider"):
             ferry.InferenceSession(two(), providers=["CUDAExecutionProvider", ("CPUExecutionProvider", {})])
+        with self.assertRaises(TypeError):
+            ferry.InferenceSession(two(), session_options=o)
         o = ferry.SessionOptions()
         o.enable_profiling = True
         with self.assertWarnsRegex(UserWarning, "ferry profile"):
