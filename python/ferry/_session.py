@@ -310,6 +310,7 @@ class _Runner:
 
     def __init__(self, model: _Model, inputs: int, outputs: int) -> None:
         self.model = model  # outlives the session
+        self.stopped = False
         self.error = ErrorRecord()
         self.at_error = ctypes.addressof(self.error)
         self.handle = lib.ferry_session_new(model.handle, self.at_error)
@@ -421,7 +422,8 @@ class InferenceSession:
         .onnx. `providers` may be what it is for onnxruntime: ferry runs on the CPU, and warns about others as onnxruntime does where it lacks
     them.
 
-        Runs release the GIL. Results are arrays of their own: they stay as they are whatever the session does next."""
+        Runs release the GIL. Results are arrays of their own: they stay as they are whatever the session does next. A model that declares state
+    (a KV cache) keeps it from run to run; runs at the same time have a state each, so run such a model from one thread."""
 
     def __init__(
         self,
@@ -519,10 +521,7 @@ class InferenceSession:
         which = self._which(output_names) if output_names else self._all
         if not self._plain:
             return self._run_values(which, input_feed, run_options)
-        try:
-            r = self._idle.pop()
-        except IndexError:
-            r = _Runner(self._model, len(self._inputs), len(self._outputs))
+        r = self._take()
         try:
             keep = []  # what the views point into
             for i, name, number, dtype in self._ports:
@@ -549,7 +548,7 @@ class InferenceSession:
                 fail(r.error)
             return [r.result(i) for i in which]
         finally:
-            self._idle.append(r)
+            self._leave(r)
 
     def _call(self, function: Any, r: _Runner, inputs: Any, outputs: Any, run_options: Optional[RunOptions]) -> None:
         if run_options is not None:
@@ -560,9 +559,21 @@ class InferenceSession:
         finally:
             if run_options is not None:
                 run_options._end(r.handle)
+                r.stopped = run_options.terminate
+
+    def _take(self) -> _Runner:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Runner(self._model, len(self._inputs), len(self._outputs))
+
+    def _leave(self, r: _Runner) -> None:
+        """For the next run; unless it was stopped, perhaps too late for this run, and would stop the next."""
+        if not r.stopped:
+            self._idle.append(r)
 
     def _run_values(self, which: Sequence[int], feed: Mapping[str, Any], run_options: Optional[RunOptions]) -> List[Any]:
-        r = self._idle.pop() if self._idle else _Runner(self._model, len(self._inputs), len(self._outputs))
+        r = self._take()
         try:
             self._check_names(feed)
             keep = []
@@ -573,7 +584,7 @@ class InferenceSession:
             self._call(lib.ferry_run_values, r, r.values, r.results, run_options)
             return [_values.from_value(r.results[i]) for i in which]
         finally:
-            self._idle.append(r)
+            self._leave(r)
 
     def _which(self, names: Sequence[str]) -> List[int]:
         unknown = [n for n in names if n not in self._output_at]
@@ -642,7 +653,7 @@ class InferenceSession:
             iobinding._results = [OrtValue(x if iobinding._outputs[n] is None else iobinding._outputs[n]) for n, x in zip(names, results)]
             return
         self._check_names(iobinding._inputs)
-        r = _Runner(self._model, len(self._inputs), len(self._outputs)) if not self._idle else self._idle.pop()
+        r = self._take()
         try:
             keep = []
             for i, name, number, _ in self._ports:
@@ -664,7 +675,7 @@ class InferenceSession:
                 OrtValue(r.result(i) if iobinding._outputs[n] is None else iobinding._outputs[n]) for n, i in zip(names, which)
             ]
         finally:
-            self._idle.append(r)
+            self._leave(r)
 
 
 def _nearest(word: str, names: Any) -> str:

@@ -254,6 +254,28 @@ class Running(unittest.TestCase):
         how.terminate = False
         self.assertEqual(float(s.run(None, {"n": np.int64(3), "x": np.float32(1)}, how)[0]), 8)
 
+    def test_stop_that_comes_late(self):
+        """Ends no run but those that use the options."""
+        s = ferry.InferenceSession(relu())
+        x = np.ones((2, 16), np.float32)
+        how = ferry.RunOptions()
+        how.terminate = True
+        for _ in range(3):
+            with self.assertRaisesRegex(ferry.Error, "STOPPED"):
+                s.run(None, {"x": x}, how)
+            np.testing.assert_array_equal(s.run(None, {"x": x})[0], x)
+        late = ferry.RunOptions()
+        end = late._end
+
+        def set_and_end(handle):  # between the end of the run and that of the call
+            late.terminate = True
+            end(handle)
+
+        late._end = set_and_end
+        np.testing.assert_array_equal(s.run(None, {"x": x}, late)[0], x)
+        for _ in range(3):
+            np.testing.assert_array_equal(s.run(None, {"x": x})[0], x)
+
     def test_async(self):
         s = ferry.InferenceSession(two())
         done, got = threading.Event(), []
