@@ -64,6 +64,17 @@ typedef struct fy_conv_c16 {
     fy_epilogue  e;                      /* bias: out_blocks * 16, padded to whole groups; add in y's layout */
 } fy_conv_c16;
 
+/* The same for one block of output channels whose lanes belong to groups of few channels. Input channels are met block by block: at step e of a run, lane
+ * i of the result takes lane `lane[e][i]` of the run's block of x, or nothing where that is below 0. w: [in_blocks][run][tap][step][16]. */
+typedef struct fy_pick_run { int64_t block, n; } fy_pick_run;
+typedef struct fy_pick_c16 {
+    fy_conv_c16        c;                /* in_blocks: taps along a third axis, x_depth apart; w, y, bias, add: of this block; out_blocks, lanes, w_group, pixels, rows: not read */
+    int64_t            x_depth, runs;
+    const fy_pick_run *run;
+    const int32_t     *lane;             /* [run][step][16] */
+    bool               near;             /* every lane is taken, by one of the same eight */
+} fy_pick_c16;
+
 typedef enum fy_binary {
 #undef BINARY
 #define BINARY(OP, name) FY_##OP,
@@ -81,6 +92,7 @@ typedef void fy_kernel_gemm_bf16(const fy_gemm_bf16 *g, int64_t row, int64_t row
 /* x rounded to bfloat16 as gemm_bf16 takes its first operand: (n + 1) / 2 * 2 values of bf16_bytes each (floats, or bfloat16). */
 typedef void fy_kernel_bf16_rows(void *to, const float *x, int64_t n);
 typedef void fy_kernel_conv(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t row_end);
+typedef void fy_kernel_conv_pick(const fy_pick_c16 *p, int64_t row, int64_t row_end);
 typedef fy_kernel_conv fy_kernel_depthwise;      /* group is a block */
 typedef void fy_kernel_winograd_in(float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left);
 typedef void fy_kernel_winograd_out(float *y, const float *add, const float *m, int64_t apart, int64_t h, int64_t w, int64_t top, int64_t left, const float *bias, const fy_epilogue *e);

@@ -4,6 +4,7 @@
 #include "kernels/body/gemm.h"
 #include "kernels/body/bf16.h"
 #include "kernels/body/conv.h"
+#include "kernels/body/conv_pick.h"
 #include "kernels/body/winograd.h"
 #include "kernels/body/math.h"
 #include "kernels/body/trig.h"

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_cpu_conv.c - convolutions and pools of every form by our engine against the reference kernels: one to three spatial axes, transposed, in groups, dilated,
+ * with weights that come with the run, with what follows them in the same step; windows that reach far beyond the input; batches of n. */
+#include "engines/both.h"
+
+typedef struct form { const char *op, *attrs; int rank, x[3], w[5], cin; } form;
+
+static int64_t product(const int *v, int n) {
+    int64_t p = 1;
+    for (int i = 0; i < n; i++) p *= v[i];
+    return p;
+}
+
+static void sizes(fy_buf *t, const int *v, int n) {
+    for (int i = 0; i < n; i++) fy_buf_fmt(t, "%s%d", i ? "," : "", v[i]);
+}
+
+/* Weights are sines over a tenth of their number: folded to a constant when the model is compiled. */
+static void wave(fy_buf *t, const char *name, const int *dim, int rank) {
+    fy_buf_fmt(t, "%s_s = Constant <value_ints = [", name);
+    sizes(t, dim, rank);
+    fy_buf_fmt(t, "]> () %s_0 = Constant <value = float {0}> () %s_n = Constant <value = float {%lld}> () %s_1 = Constant <value = float {1}> () "
+                  "%s_k = Constant <value = float {%g}> () %s_r = Range (%s_0, %s_n, %s_1) %s_f = Sin (%s_r) %s_g = Mul (%s_f, %s_k) %s = Reshape (%s_g, %s_s) ",
+               name, name, (long long)product(dim, rank), name, name, 1.0 / (double)product(dim + 1, rank - 1), name, name, name, name, name, name, name, name, name, name, name, name);
+}
+
+/* y = after (op (x, w, b)); the weights constant, or inputs. */
+static void convolve(const form *f, const char *after, bool given, const int64_t *n, int count) {
+    fy_buf t = {0};
+    int64_t bias = f->op[4] ? f->w[1] : f->w[0], group = 1;
+    const char *g = strstr(f->attrs, "group = ");
+    if (g) group = strtol(g + 8, NULL, 10);
+    if (f->op[4]) bias *= group;
+    fy_buf_fmt(&t, "(float[n,%d", f->cin);
+    for (int i = 0; i < f->rank; i++) fy_buf_fmt(&t, ",%d", f->x[i]);
+    fy_buf_str(&t, "] x");
+    if (given) {
+        fy_buf_str(&t, ", float[");
+        sizes(&t, f->w, f->rank + 2);
+        fy_buf_fmt(&t, "] v, float[%lld] b", (long long)bias);
+    }
+    fy_buf_str(&t, ") => (y) { ");
+    if (given) fy_buf_fmt(&t, "k = Constant <value = float {%g}> () w = Mul (v, k) ", 1.0 / (double)product(f->w + 1, f->rank + 1));
+    else {
+        wave(&t, "w", f->w, f->rank + 2);
+        wave(&t, "b", (int[]){(int)bias}, 1);
+    }
+    fy_buf_fmt(&t, "c = %s <%s> (x, w, b) %s }", f->op, f->attrs, after);
+    both_at(t.at, n, count);
+    fy_buf_free(&t);
+}
+
+static void every(const form *f, int count) {
+    static const char *const after[] = {"y = Identity (c)", "y = Relu (c)", "r = Neg (c) y = Add (c, r)", "e = Sigmoid (c) y = Mul (c, e)"};
+    for (int i = 0; i < count; i++) {
+        convolve(&f[i], after[i % 4], false, (const int64_t[]){2, 1, 0}, 3);
+        convolve(&f[i], after[(i + 1) % 4], true, (const int64_t[]){1, 3}, 2);
+    }
+    /* a residual that is there before, then an activation */
+    for (int i = 0; i < count; i += 2) convolve(&f[i], "a = Abs (x) q = ReduceMean <keepdims = 0> (a) z = Shape (c) r = Expand (q, z) d = Add (c, r) y = Tanh (d)", false, (const int64_t[]){2}, 1);
+}
+
+static void test_transposed(void **state) {
+    (void)state;
+    static const form forms[] = {
+        {"ConvTranspose", "strides = [2, 2]", 2, {9, 11}, {32, 48, 2, 2}, 32},
+        {"ConvTranspose", "strides = [2, 2], pads = [1, 1, 1, 1], output_padding = [1, 1]", 2, {7, 8}, {20, 33, 3, 3}, 20},
+        {"ConvTranspose", "strides = [3, 2], pads = [0, 2, 1, 0]", 2, {5, 130}, {16, 24, 4, 5}, 16},
+        {"ConvTranspose", "dilations = [2, 3], pads = [1, 1, 1, 1]", 2, {9, 8}, {16, 16, 3, 2}, 16},
+        {"ConvTranspose", "strides = [4, 6], dilations = [2, 4], output_padding = [3, 5]", 2, {4, 5}, {16, 32, 3, 4}, 16},
+        {"ConvTranspose", "strides = [5, 5]", 2, {4, 3}, {16, 16, 2, 3}, 16},
+        {"ConvTranspose", "strides = [2, 2], group = 2", 2, {6, 7}, {64, 16, 3, 3}, 64},
+        {"ConvTranspose", "strides = [2, 2], group = 5, pads = [1, 0, 1, 0]", 2, {6, 7}, {30, 4, 3, 3}, 30},
+        {"ConvTranspose", "strides = [2, 2], group = 20, pads = [1, 1, 1, 1]", 2, {6, 7}, {20, 1, 4, 4}, 20},
+        {"ConvTranspose", "strides = [2, 2], auto_pad = \"SAME_UPPER\"", 2, {6, 7}, {16, 16, 3, 3}, 16},
+        {"ConvTranspose", "strides = [2, 2], auto_pad = \"SAME_LOWER\"", 2, {6, 7}, {16, 16, 3, 4}, 16},
+        {"ConvTranspose", "strides = [3, 3], output_shape = [20, 19]", 2, {6, 7}, {16, 16, 3, 3}, 16},
+        {"ConvTranspose", "strides = [1, 2], pads = [1, -1, 1, -2]", 2, {6, 7}, {16, 16, 3, 3}, 16},
+        {"ConvTranspose", "strides = [4], pads = [2, 2]", 1, {70}, {16, 40, 8}, 16},
+        {"ConvTranspose", "strides = [2, 2, 2]", 3, {3, 4, 5}, {16, 20, 2, 2, 2}, 16},
+        {"ConvTranspose", "strides = [2, 1, 3], dilations = [1, 2, 2], pads = [1, 1, 1, 0, 1, 2], group = 3", 3, {4, 4, 5}, {24, 5, 3, 3, 3}, 24}};
+    every(forms, FY_COUNT(forms));
+}
+
+static void test_groups(void **state) {
+    (void)state;
+    static const form forms[] = {
+        {"Conv", "group = 8, pads = [1, 1, 1, 1]", 2, {9, 17}, {32, 4, 3, 3}, 32},      {"Conv", "group = 6, pads = [1, 1, 1, 1], strides = [2, 2]", 2, {14, 15}, {48, 8, 3, 3}, 48},
+        {"Conv", "group = 3, pads = [1, 1, 1, 1]", 2, {7, 7}, {36, 12, 3, 3}, 36},       {"Conv", "group = 4, pads = [1, 1, 1, 1]", 2, {7, 9}, {96, 24, 3, 3}, 96},
+        {"Conv", "group = 2, pads = [1, 1, 1, 1]", 2, {7, 9}, {32, 16, 3, 3}, 32},       {"Conv", "group = 2", 2, {7, 9}, {96, 32, 1, 1}, 64},
+        {"Conv", "group = 2, dilations = [2, 2]", 2, {9, 20}, {128, 16, 3, 3}, 32},      {"Conv", "group = 3", 2, {6, 5}, {60, 8, 1, 1}, 24},
+        {"Conv", "group = 10, pads = [2, 2, 2, 2]", 2, {6, 30}, {20, 1, 5, 5}, 10},      {"Conv", "group = 4, pads = [1, 1, 1, 1]", 2, {6, 5}, {128, 1, 3, 3}, 4},
+        {"Conv", "group = 20, pads = [2, 2, 2, 2], dilations = [2, 2]", 2, {9, 9}, {20, 1, 3, 3}, 20}, {"Conv", "group = 2", 2, {5, 4}, {2, 40, 1, 2}, 80},
+        {"Conv", "group = 33, strides = [2, 1], auto_pad = \"SAME_UPPER\"", 2, {8, 9}, {33, 1, 3, 3}, 33}, {"Conv", "group = 7, auto_pad = \"SAME_LOWER\"", 2, {8, 9}, {21, 5, 2, 3}, 35}};
+    every(forms, FY_COUNT(forms));
+}
+
+static void test_other_ranks(void **state) {
+    (void)state;
+    static const form forms[] = {
+        {"Conv", "pads = [1, 1]", 1, {500}, {40, 20, 3}, 20},                            {"Conv", "strides = [4], pads = [3, 4]", 1, {333}, {32, 1, 8}, 1},
+        {"Conv", "strides = [2], dilations = [3]", 1, {101}, {24, 3, 5}, 3},             {"Conv", "", 1, {77}, {48, 32, 1}, 32},
+        {"Conv", "group = 24, pads = [4, 0]", 1, {450}, {24, 1, 5}, 24},                 {"Conv", "group = 4, pads = [2, 2], dilations = [2]", 1, {60}, {32, 8, 3}, 32},
+        {"Conv", "pads = [1, 1, 1, 1, 1, 1]", 3, {5, 6, 7}, {40, 16, 3, 3, 3}, 16},      {"Conv", "strides = [1, 2, 2], pads = [1, 3, 3, 1, 3, 3]", 3, {4, 12, 13}, {20, 3, 3, 7, 7}, 3},
+        {"Conv", "strides = [2, 1, 2], dilations = [2, 1, 1], pads = [2, 1, 0, 1, 1, 2]", 3, {7, 6, 8}, {16, 33, 3, 3, 2}, 33}, {"Conv", "", 3, {3, 4, 5}, {36, 20, 1, 1, 1}, 20},
+        {"Conv", "group = 18, pads = [1, 1, 1, 1, 1, 1]", 3, {4, 5, 6}, {18, 1, 3, 3, 3}, 18}, {"Conv", "group = 3, dilations = [3, 1, 2]", 3, {8, 5, 6}, {30, 6, 2, 3, 2}, 18},
+        {"Conv", "pads = [0, 1, 1, 0, 1, 1]", 3, {4, 9, 8}, {32, 32, 1, 3, 3}, 32},      {"Conv", "pads = [1, 0, 0, 1, 0, 0]", 3, {6, 5, 4}, {32, 32, 3, 1, 1}, 32},
+        {"Conv", "pads = [-1, 1, 2, 1, -2, 1]", 3, {6, 7, 4}, {16, 20, 3, 3, 3}, 20},    {"Conv", "pads = [1, 1, 1, 1], dilations = [1, 2]", 2, {9, 12}, {33, 20, 3, 3}, 20},
+        {"Conv", "strides = [2, 2]", 2, {13, 15}, {16, 3, 5, 5}, 3},                     {"Conv", "group = 70, pads = [3, 1, 1, 3, 1, 1]", 3, {9, 11, 4}, {70, 1, 7, 3, 3}, 70}};
+    every(forms, FY_COUNT(forms));
+}
+
+/* Values that are no numbers stay in their group. */
+static void test_infinities(void **state) {
+    (void)state;
+    both("(float[n,24,5,6] x) => (y) { w_s = Constant <value_ints = [24, 12, 1, 1]> () w_v = ConstantOfShape <value = float[1] {1}> (w_s) o = Constant <value = float {1.9}> () "
+         "i = Constant <value = float {3e38}> () g = Greater (x, o) b = Mul (x, i) q = Mul (b, i) z = Where (g, q, x) y = Conv <group = 2> (z, w_v) }");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_infinities)};
+    return both_main(tests, FY_COUNT(tests), "convolutions");
+}
