@@ -5,10 +5,19 @@
 
 #if GEMM_MR == 14
 #define PICK_EACH GEMM_ROWS
-#define PICK_MR GEMM_MR
-#else
+#define PICK_SIZES(X) X(14) X(7) X(4) X(2) X(1)      /* pixels of a tile: not one for each number, as they are large */
+#elif GEMM_MR == 6
 #define PICK_EACH DEPTH_EACH             /* the table takes registers, too */
-#define PICK_MR DEPTH_MR
+#define PICK_SIZES(X) X(5) X(2) X(1)
+#else
+#define PICK_EACH DEPTH_EACH
+#define PICK_SIZES(X) X(4) X(1)
+#endif
+#ifdef FV_NEAR
+#define PICK_IS_NEAR p->near
+#else
+#define PICK_IS_NEAR false
+#define fv_near fv_pick
 #endif
 #define PICK_BEGIN(i) fv s##i = fv_zero();
 #define PICK_STEP(i) if (PIXELS > i) s##i = fv_fma(NEAR ? fv_near(fv_load(x + i * step), at) : fv_pick(fv_load(x + i * step), at), k, s##i);
@@ -38,20 +47,14 @@ FY_INLINE void pick_pixels(const int PIXELS, const bool NEAR, const fy_pick_c16 
     PICK_EACH(PICK_END)
 }
 
-#define PICK_FAR(i) case i + 1: pick_pixels(i + 1, false, p, x, y, add); break;
-#define PICK_NEAR(i) case i + 1: pick_pixels(i + 1, true, p, x, y, add); break;
+#define PICK_TILE(n) if (left >= n) { if (PICK_IS_NEAR) pick_pixels(n, true, p, x, y, add); else pick_pixels(n, false, p, x, y, add); at += n; continue; }
 static void conv_pick_c16(const fy_pick_c16 *p, int64_t row, int64_t row_end) {
     const fy_conv_c16 *c = &p->c;
-    int64_t tiles = (c->out[1] + PICK_MR - 1) / PICK_MR;
     for (int64_t r = row; r < row_end; r++)
-        for (int64_t t = 0, at = 0; t < tiles; t++) {
-            int n = (int)((c->out[1] - at + tiles - t - 1) / (tiles - t));
-            const float *x = c->x + r * c->x_step[0] + at * c->x_step[1], *add = c->e.add ? c->e.add + (r * c->out[1] + at) * 16 : NULL;
-            float *y = c->y + (r * c->out[1] + at) * 16;
-            if (p->near)
-                switch (n) { PICK_EACH(PICK_NEAR) default: break; }
-            else
-                switch (n) { PICK_EACH(PICK_FAR) default: break; }
-            at += n;
+        for (int64_t at = 0; at < c->out[1];) {
+            const int64_t left = c->out[1] - at, to = (r * c->out[1] + at) * 16;
+            const float *x = c->x + r * c->x_step[0] + at * c->x_step[1], *add = c->e.add ? c->e.add + to : NULL;
+            float *y = c->y + to;
+            PICK_SIZES(PICK_TILE)
         }
 }

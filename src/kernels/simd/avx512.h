@@ -67,4 +67,3 @@ FY_INLINE fp fv_places(const int32_t *p) {
     return (fp){at, _mm512_cmpge_epi32_mask(at, _mm512_setzero_si512())};
 }
 FY_INLINE fv fv_pick(fv x, fp at) { return _mm512_maskz_permutexvar_ps(at.there, at.at, x); }
-FY_INLINE fv fv_near(fv x, fp at) { return _mm512_permutexvar_ps(at.at, x); }    /* all come from one of the same eight */

@@ -70,4 +70,3 @@ FY_INLINE mv mv_bytes(const unsigned char *p) { EACH16(mv, -(p[i] != 0)); }
 typedef iv fp;                           /* from which lane each comes; below 0: from none, and is 0 */
 FY_INLINE fp fv_places(const int32_t *p) { EACH16(iv, p[i]); }
 FY_INLINE fv fv_pick(fv x, fp at) { EACH16(fv, at.v[i] < 0 ? 0 : x.v[at.v[i] & 15]); }
-#define fv_near fv_pick                  /* all come from one of the same eight */

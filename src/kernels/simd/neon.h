@@ -90,4 +90,3 @@ FY_INLINE fv fv_pick(fv x, fp at) {
     return (fv){{vreinterpretq_f32_u8(vqtbl4q_u8(t, at.v[0])), vreinterpretq_f32_u8(vqtbl4q_u8(t, at.v[1])), vreinterpretq_f32_u8(vqtbl4q_u8(t, at.v[2])),
                  vreinterpretq_f32_u8(vqtbl4q_u8(t, at.v[3]))}};
 }
-#define fv_near fv_pick                  /* all come from one of the same eight */
