@@ -110,6 +110,16 @@ static void test_other_ranks(void **state) {
     every(forms, FY_COUNT(forms));
 }
 
+/* Winograd over the last two axes, its taps along the first summed. */
+static void test_deep_winograd(void **state) {
+    (void)state;
+    static const form forms[] = {
+        {"Conv", "pads = [1, 1, 1, 1, 1, 1]", 3, {5, 13, 14}, {40, 33, 3, 3, 3}, 33},   {"Conv", "strides = [2, 1, 1], pads = [1, 1, 1, 1, 1, 1]", 3, {9, 12, 17}, {32, 16, 3, 3, 3}, 16},
+        {"Conv", "pads = [0, 1, 2, 0, 0, 1]", 3, {3, 21, 30}, {16, 20, 1, 3, 3}, 20},   {"Conv", "auto_pad = \"SAME_UPPER\"", 3, {6, 10, 11}, {64, 32, 2, 3, 3}, 32},
+        {"Conv", "pads = [4, -1, 1, 3, 1, -2]", 3, {2, 16, 19}, {24, 16, 5, 3, 3}, 16}};
+    every(forms, FY_COUNT(forms));
+}
+
 /* Values that are no numbers stay in their group. */
 static void test_infinities(void **state) {
     (void)state;
@@ -118,6 +128,6 @@ static void test_infinities(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_infinities)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_infinities)};
     return both_main(tests, FY_COUNT(tests), "convolutions");
 }

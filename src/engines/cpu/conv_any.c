@@ -110,4 +110,4 @@ ANY(back_depth, "ConvTranspose", "conv.transposed_depthwise", depth, layouts)
 ANY(back_direct, "ConvTranspose", "conv.transposed_direct", direct, layouts)
 ANY(back_pick, "ConvTranspose", "conv.transposed_pick", pick, layouts)
 
-const fy_impl *const fy_cpu_conv_any[] = {&depth, &first, &direct, &pick, &back_depth, &back_direct, &back_pick, NULL};
+const fy_impl *const fy_cpu_conv_any[] = {&depth, &first, &fy_cpu_winograd3, &direct, &pick, &back_depth, &back_direct, &back_pick, NULL};
