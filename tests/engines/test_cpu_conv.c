@@ -120,6 +120,40 @@ static void test_deep_winograd(void **state) {
     every(forms, FY_COUNT(forms));
 }
 
+static void test_pools(void **state) {
+    (void)state;
+    static const struct { const char *op, *attrs, *sizes; } pools[] = {
+        {"Max", "kernel_shape = [3], strides = [2], pads = [1, 1]", "100"},            {"Max", "kernel_shape = [2, 3, 2], strides = [2, 1, 2], pads = [1, 1, 0, 0, 1, 1]", "5,6,7"},
+        {"Max", "kernel_shape = [3, 2], dilations = [2, 3], ceil_mode = 1, strides = [2, 2]", "9,12"}, {"Max", "kernel_shape = [2, 2, 2], dilations = [1, 2, 3]", "4,6,9"},
+        {"Max", "kernel_shape = [1, 1], strides = [2, 2], pads = [3, 3, 3, 3]", "4,5"},   /* windows of padding alone */
+        {"Average", "kernel_shape = [4], strides = [3], pads = [2, 3], count_include_pad = 1", "50"}, {"Average", "kernel_shape = [3, 3], dilations = [2, 2], pads = [2, 2, 2, 2]", "8,9"},
+        {"Average", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], ceil_mode = 1, count_include_pad = 1", "8,10"}, {"Average", "kernel_shape = [3, 2, 2], pads = [1, 0, 1, 1, 1, 0]", "4,5,6"},
+        {"Average", "kernel_shape = [3, 3], dilations = [2, 1], pads = [2, 1, 2, 1], count_include_pad = 1, auto_pad = \"SAME_UPPER\"", "8,9"},
+        {"Lp", "kernel_shape = [3, 3], pads = [1, 1, 1, 1]", "8,9"}, {"Lp", "kernel_shape = [4], strides = [2], p = 1", "33"}, {"Lp", "kernel_shape = [2, 2], p = 3", "6,7"}};
+    static const char *const global[] = {"GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool <p = 1>", "GlobalLpPool"}, *const of[] = {"30", "5,6", "3,4,5"};
+    for (int c = 1; c < 40; c += 19) {
+        for (int i = 0; i < FY_COUNT(pools); i++) {
+            fy_buf t = {0};
+            fy_buf_fmt(&t, "(float[n,%d,%s] x) => (y) { p = %sPool <%s> (x) y = Relu (p) }", c, pools[i].sizes, pools[i].op, pools[i].attrs);
+            both_at(t.at, (const int64_t[]){2, 1, 0}, 3);
+            fy_buf_free(&t);
+            if (pools[i].op[0] != 'M') continue;
+            for (int order = 0; order < 2; order++) {
+                fy_buf_fmt(&t, "(float[n,%d,%s] x) => (y, k) { y, k = MaxPool <storage_order = %d, %s> (x) }", c, pools[i].sizes, order, pools[i].attrs);
+                both_at(t.at, (const int64_t[]){2, 1}, 2);
+                fy_buf_free(&t);
+            }
+        }
+        for (int i = 0; i < FY_COUNT(global); i++)
+            for (int k = 0; k < FY_COUNT(of); k++) {
+                fy_buf t = {0};
+                fy_buf_fmt(&t, "(float[n,%d,%s] x) => (y) { m = MaxPool <kernel_shape = [1%s]> (x) y = %s (m) }", c, of[k], k == 0 ? "" : k == 1 ? ", 1" : ", 1, 1", global[i]);
+                both_at(t.at, (const int64_t[]){2, 1}, 2);
+                fy_buf_free(&t);
+            }
+    }
+}
+
 /* Values that are no numbers stay in their group. */
 static void test_infinities(void **state) {
     (void)state;
@@ -128,6 +162,6 @@ static void test_infinities(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_infinities)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_infinities)};
     return both_main(tests, FY_COUNT(tests), "convolutions");
 }
