@@ -101,9 +101,9 @@ typedef void fy_kernel_unary(float *y, const float *x, int64_t n, const float *p
 typedef void fy_kernel_binary(float *y, const float *a, const float *b, int64_t n, int one);
 typedef void fy_kernel_softmax(float *y, const float *x, int64_t rows, int64_t n);
 typedef void fy_kernel_norm(float *y, const float *x, int64_t rows, int64_t n, const float *scale, const float *bias, float eps, bool rms, float *mean, float *inv);
-/* One output pixel of 16 channels from a window: n pixels along each of three axes, `step` floats from one to the next. Of none the maximum is -inf. p: 0 the
- * sum of the values, 1 of their sizes, 2 of their squares. */
-typedef struct fy_pool_c16 { int64_t n[3], step[3]; } fy_pool_c16;
+/* Output pixels of 16 channels, each from a window: n pixels along each of three axes, `step` floats from one to the next; the next pixel's window is `next`
+ * floats further on. Of none the maximum is -inf. p: 0 the sum of the values, 1 of their sizes, 2 of their squares. */
+typedef struct fy_pool_c16 { int64_t n[3], step[3], pixels, next; } fy_pool_c16;
 typedef void fy_kernel_pool_max(float *y, const float *x, const fy_pool_c16 *w);
 typedef void fy_kernel_pool_sum(float *y, const float *x, const fy_pool_c16 *w, float scale, int p);
 typedef double fy_kernel_peak(int64_t n);        /* n rounds of FMA in registers alone; the operations done: what a machine can do at most */

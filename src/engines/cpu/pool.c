@@ -48,6 +48,7 @@ typedef struct work {
     float *y;
     int64_t *index;                      /* plain, or NULL */
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3], channels, blocks;
+    int64_t inner, inner_end;            /* outputs along the last axis whose windows are inside as a whole */
 } work;
 
 /* Along one axis, of the window of output o: the taps inside, the place of the first, the taps that an average counts. */
@@ -88,10 +89,10 @@ static void greatest(const work *w, float *y, int64_t *where, const float *x, co
             }
 }
 
-/* One window of block `plane`. */
-static void pixel(const work *w, float *y, const float *x, const span *s, int64_t plane, int64_t o) {
+/* `pixels` windows of block `plane`, from output o on. */
+static void some(const work *w, float *y, const float *x, const span *s, int64_t plane, int64_t o, int64_t pixels) {
     const int64_t row = w->in[2] * FY_LANES, step[3] = {w->in[1] * row, row, FY_LANES};
-    fy_pool_c16 win = {.n = {s[0].n, s[1].n, s[2].n}, .step = {w->dilation[0] * step[0], w->dilation[1] * step[1], w->dilation[2] * step[2]}};
+    fy_pool_c16 win = {.n = {s[0].n, s[1].n, s[2].n}, .step = {w->dilation[0] * step[0], w->dilation[1] * step[1], w->dilation[2] * step[2]}, .pixels = pixels, .next = w->stride[2] * FY_LANES};
     if (w->index) {
         int64_t where[FY_LANES], sample = plane / w->blocks, c = plane % w->blocks * FY_LANES, area = w->in[0] * w->in[1] * w->in[2], made = w->out[0] * w->out[1] * w->out[2];
         greatest(w, y, where, x, s);
@@ -113,9 +114,10 @@ static void rows(void *arg, int64_t begin, int64_t end) {
         const float *x = w->x + plane * w->in[0] * w->in[1] * w->in[2] * FY_LANES;
         float *y = w->y + i * w->out[2] * FY_LANES;
         span s[3] = {span_of(w, 0, z), span_of(w, 1, r)};
-        for (int64_t c = 0; c < w->out[2]; c++) {
+        for (int64_t c = 0, n; c < w->out[2]; c += n) {
+            n = c >= w->inner && c < w->inner_end && !w->index ? w->inner_end - c : 1;
             s[2] = span_of(w, 2, c);
-            pixel(w, y + c * FY_LANES, x, s, plane, (z * w->out[1] + r) * w->out[2] + c);
+            some(w, y + c * FY_LANES, x, s, plane, (z * w->out[1] + r) * w->out[2] + c, n);
         }
         if (w->d->p == 2) w->k->unary[FY_ACT_SQRT](y, y, w->out[2] * FY_LANES, NULL);
     }
@@ -140,6 +142,10 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         w.pad[i] = own ? win.pad[at] : 0;
         w.pad_end[i] = own ? win.pad_end[at] : 0;
     }
+    const int64_t reach = w.in[2] - 1 - (w.kernel[2] - 1) * w.dilation[2] + w.pad[2];
+    w.inner = w.pad[2] > 0 ? (w.pad[2] + w.stride[2] - 1) / w.stride[2] : 0;
+    w.inner_end = reach < 0 ? 0 : reach / w.stride[2] + 1;
+    if (w.inner_end > w.out[2]) w.inner_end = w.out[2];
     int64_t each = w.out[2];
     for (int i = 0; i < 3; i++) each *= w.kernel[i] < w.in[i] ? w.kernel[i] : w.in[i];
     fy_for(x->pool, in->dim[0] * w.blocks * w.out[0] * w.out[1], 1 + 4096 / (each + 1), rows, &w);

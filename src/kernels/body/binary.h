@@ -36,15 +36,19 @@ static void scale_c16(float *y, const float *x, const float *scale, int64_t n) {
 #define POOL_EACH for (int64_t h = 0; h < w->n[0]; h++) for (int64_t i = 0; i < w->n[1]; i++) for (int64_t j = 0; j < w->n[2]; j++)
 #define POOL_AT fv_load(x + h * w->step[0] + i * w->step[1] + j * w->step[2])
 static void pool_max_c16(float *y, const float *x, const fy_pool_c16 *w) {
-    fv m = fv_set1(-__builtin_inff());
-    POOL_EACH m = fv_nan_max(POOL_AT, m);
-    fv_store(y, m);
+    for (int64_t o = 0; o < w->pixels; o++, x += w->next, y += 16) {
+        fv m = fv_set1(-__builtin_inff());
+        POOL_EACH m = fv_nan_max(POOL_AT, m);
+        fv_store(y, m);
+    }
 }
 
 static void pool_sum_c16(float *y, const float *x, const fy_pool_c16 *w, float scale, int p) {
-    fv s = fv_zero();
-    if (p == 2) POOL_EACH { fv v = POOL_AT; s = fv_fma(v, v, s); }
-    else if (p == 1) POOL_EACH s = fv_add(s, fv_abs(POOL_AT));
-    else POOL_EACH s = fv_add(s, POOL_AT);
-    fv_store(y, fv_mul(s, fv_set1(scale)));
+    for (int64_t o = 0; o < w->pixels; o++, x += w->next, y += 16) {
+        fv s = fv_zero();
+        if (p == 2) POOL_EACH { fv v = POOL_AT; s = fv_fma(v, v, s); }
+        else if (p == 1) POOL_EACH s = fv_add(s, fv_abs(POOL_AT));
+        else POOL_EACH s = fv_add(s, POOL_AT);
+        fv_store(y, fv_mul(s, fv_set1(scale)));
+    }
 }
