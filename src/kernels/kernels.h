@@ -135,6 +135,7 @@ typedef struct fy_kernels {
     void (*reduce_cols)(float *y, const float *x, int64_t n, int64_t row, int64_t cols, fy_reduction k);           /* y[cols] of x[n, cols], rows `row` apart */
     void (*log_softmax_rows)(float *y, const float *x, int64_t rows, int64_t n);
     void (*scale_c16)(float *y, const float *x, const float *scale, int64_t n);                                    /* y = x times scale[16], lane by lane, over n pixels; y may be x */
+    void (*blend_c16)(float *y, int64_t y_block, const float *const *x, int64_t x_block, const float *w, int n, int64_t blocks);   /* y = sum of n pixels x[i] w[i], block by block */
     void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
     fy_loops loops;                      /* elementwise, of every dtype */
 } fy_kernels;

@@ -154,6 +154,29 @@ static void test_pools(void **state) {
     }
 }
 
+static void test_deformed(void **state) {
+    (void)state;
+    static const struct { const char *attrs; int cin, cout, w1, h, v, oh, ow, shared, mask; } forms[] = {
+        {"pads = [1, 1, 1, 1]", 20, 40, 20, 9, 8, 9, 8, 1, 1}, {"strides = [2, 1], group = 2, offset_group = 2", 32, 64, 16, 9, 12, 4, 10, 2, 1},
+        {"dilations = [2, 2], pads = [2, 1, 0, 1], offset_group = 3", 48, 16, 48, 8, 7, 6, 5, 3, 0}, {"offset_group = 2", 20, 16, 20, 6, 7, 4, 5, 2, 1}};
+    for (int i = 0; i < FY_COUNT(forms); i++)
+        for (int given = 0; given < 2; given++) {
+            fy_buf t = {0};
+            fy_buf_fmt(&t, "(float[n,%d,%d,%d] x, float[n,%d,%d,%d] o", forms[i].cin, forms[i].h, forms[i].v, forms[i].shared * 18, forms[i].oh, forms[i].ow);
+            if (forms[i].mask) fy_buf_fmt(&t, ", float[n,%d,%d,%d] m", forms[i].shared * 9, forms[i].oh, forms[i].ow);
+            if (given) fy_buf_fmt(&t, ", float[%d,%d,3,3] v, float[%d] b", forms[i].cout, forms[i].w1, forms[i].cout);
+            fy_buf_str(&t, ") => (y) { ");
+            if (given) fy_buf_str(&t, "k = Constant <value = float {0.01}> () w = Mul (v, k) ");
+            else {
+                wave(&t, "w", (int[]){forms[i].cout, forms[i].w1, 3, 3}, 4);
+                wave(&t, "b", (int[]){forms[i].cout}, 1);
+            }
+            fy_buf_fmt(&t, "c = DeformConv <%s> (x, w, o, b%s) %s }", forms[i].attrs, forms[i].mask ? ", m" : "", given ? "r = Neg (c) q = Add (c, r) y = Relu (q)" : "y = Sigmoid (c)");
+            both_at(t.at, (const int64_t[]){2, 1, 0}, 3);
+            fy_buf_free(&t);
+        }
+}
+
 /* Values that are no numbers stay in their group. */
 static void test_infinities(void **state) {
     (void)state;
@@ -162,6 +185,6 @@ static void test_infinities(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_infinities)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_deformed), cmocka_unit_test(test_infinities)};
     return both_main(tests, FY_COUNT(tests), "convolutions");
 }

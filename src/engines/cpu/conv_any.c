@@ -79,14 +79,11 @@ static fy_conv_how how_of(const fy_impl *t) {
     return *name == 'f' ? FY_CONV_FIRST : !strcmp(name, "depthwise") ? FY_CONV_DEPTH : *name == 'p' ? FY_CONV_PICK : FY_CONV_DIRECT;
 }
 
-static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
-    fy_conv_any *d = FY_NEW(a, fy_conv_any);
-    const fy_value *w = s->in[1], *b = s->node->nin > 2 ? s->in[2] : NULL;
+fy_status fy_conv_any_prepare(fy_conv_any *d, fy_step *s, int bias, fy_conv_how how, fy_plan *p, fy_arena *a, ferry_error *e) {
+    const fy_value *w = s->in[1], *b = s->node->nin > bias ? s->in[bias] : NULL;
     int64_t wd[FY_MAX_RANK];
-    FY_NOMEM(e, d);
     fy_cpu_dims(w, wd);
-    FY_TRY(fy_conv_any_shape(d, s->node, p->o.kernels, how_of(s->impl), wd, a, e));
-    s->data = d;
+    FY_TRY(fy_conv_any_shape(d, s->node, p->o.kernels, how, wd, a, e));
     if (w->constant) {
         bool filled;
         d->w = fy_cpu_packed(p, d->count, &filled);
@@ -96,8 +93,15 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     }
     if (!b || !b->constant) return FY_OK;
     FY_TRY(fy_cpu_pack_bias(&d->bias, b, d->padded, a, e));
-    s->in[2] = NULL;
+    s->in[bias] = NULL;
     return FY_OK;
+}
+
+static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+    fy_conv_any *d = FY_NEW(a, fy_conv_any);
+    FY_NOMEM(e, d);
+    s->data = d;
+    return fy_conv_any_prepare(d, s, 2, how_of(s->impl), p, a, e);
 }
 
 #define ANY(var, Op, Name, how, in) \
@@ -110,4 +114,4 @@ ANY(back_depth, "ConvTranspose", "conv.transposed_depthwise", depth, layouts)
 ANY(back_direct, "ConvTranspose", "conv.transposed_direct", direct, layouts)
 ANY(back_pick, "ConvTranspose", "conv.transposed_pick", pick, layouts)
 
-const fy_impl *const fy_cpu_conv_any[] = {&depth, &first, &fy_cpu_winograd3, &direct, &pick, &back_depth, &back_direct, &back_pick, NULL};
+const fy_impl *const fy_cpu_conv_any[] = {&depth, &first, &fy_cpu_winograd3, &direct, &pick, &back_depth, &back_direct, &back_pick, &fy_cpu_deform, NULL};

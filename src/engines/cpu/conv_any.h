@@ -41,6 +41,10 @@ FY_CHECKED fy_status fy_conv_any_shape(fy_conv_any *d, const fy_node *n, const f
 /* Rows [begin, end) of the first axis of the weights, as fy_cpu_pack_fn; what nothing fills must be zero. */
 typedef struct fy_conv_filling { const fy_conv_any *d; float *to; } fy_conv_filling;
 void fy_conv_any_pack(void *filling, const float *w, int64_t begin, int64_t end);
+/* The same for the step of a node with the weights as input 1: packs what is constant of them and of its bias, which it then reads no more. */
+FY_CHECKED fy_status fy_conv_any_prepare(fy_conv_any *d, fy_step *s, int bias, fy_conv_how how, fy_plan *p, fy_arena *a, ferry_error *e);
+/* What to run with: weights and bias that come with the run (else NULL) packed into `room`, of d->count and d->padded floats. */
+void fy_conv_any_given(const fy_conv_any *d, fy_pool *pool, float *room, const fy_tensor *weights, const fy_tensor *bias, const float **w, const float **b);
 FY_CHECKED fy_status fy_conv_any_run(const fy_step *s, fy_exec *x, ferry_error *e);
 
 /* Phase j of axis i: its taps, those of the phases before it, and from one to the next in the input. */
@@ -48,5 +52,7 @@ int64_t fy_conv_phases(const fy_conv_any *d, int i);
 int64_t fy_conv_phase_taps(const fy_conv_any *d, int i, int64_t j);
 int64_t fy_conv_phase_before(const fy_conv_any *d, int i, int64_t j);
 int64_t fy_conv_period(const fy_conv_any *d, int i);         /* p above */
+
+extern const fy_impl fy_cpu_deform;
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "base/checked.h"
 
+#include <string.h>
+
 /* ---- phases ---------------------------------------------------------------------------------------------------------------- */
 
 static int64_t gcd(int64_t a, int64_t b) { return b ? gcd(b, a % b) : a; }
@@ -188,4 +190,26 @@ void fy_conv_any_pack(void *filling, const float *w, int64_t begin, int64_t end)
             for (int64_t t = 0; t < d->taps; t++)
                 to[s.unit * (d->at[t] * s.many + d->within[t] * s.block + d->place[t] * s.each) + (d->merged ? t % d->kernel[2] * d->cin * d->nr : 0)] = from[t];
         }
+}
+
+typedef struct loose { fy_conv_filling f; const float *w; int64_t row; } loose;
+
+static void pack_rows(void *arg, int64_t begin, int64_t end) {
+    loose *l = arg;
+    fy_conv_any_pack(&l->f, l->w + begin * l->row, begin, end);
+}
+
+void fy_conv_any_given(const fy_conv_any *d, fy_pool *pool, float *room, const fy_tensor *weights, const fy_tensor *bias, const float **w, const float **b) {
+    *w = d->w;
+    *b = d->bias;
+    if (weights) {
+        memset(room, 0, (size_t)d->count * sizeof *room);
+        fy_for(pool, weights->dim[0], d->nr, pack_rows, &(loose){{d, room}, weights->data, fy_count(weights) / weights->dim[0]});
+        *w = room;
+        room += d->count;
+    }
+    if (!bias) return;
+    memcpy(room, bias->data, (size_t)fy_count(bias) * sizeof *room);
+    memset(room + fy_count(bias), 0, (size_t)(d->padded - fy_count(bias)) * sizeof *room);
+    *b = room;
 }

@@ -267,30 +267,6 @@ static void cut(work *w) {
     w->col_pieces = up(wide, w->cols);
 }
 
-/* Weights and bias that come with the run, packed into `room`. */
-typedef struct loose { fy_conv_filling f; const float *w; int64_t row; } loose;
-
-static void pack_rows(void *arg, int64_t begin, int64_t end) {
-    loose *l = arg;
-    fy_conv_any_pack(&l->f, l->w + begin * l->row, begin, end);
-}
-
-static void pack(work *w, float *room, const fy_tensor *wt, const fy_tensor *bias) {
-    const fy_conv_any *d = w->d;
-    w->w = d->w;
-    w->bias = d->bias;
-    if (wt) {
-        memset(room, 0, (size_t)d->count * sizeof *room);
-        fy_for(w->x->pool, wt->dim[0], d->nr, pack_rows, &(loose){{d, room}, wt->data, fy_count(wt) / wt->dim[0]});
-        w->w = room;
-        room += d->count;
-    }
-    if (!bias) return;
-    memcpy(room, bias->data, (size_t)fy_count(bias) * sizeof *room);
-    memset(room + fy_count(bias), 0, (size_t)(d->padded - fy_count(bias)) * sizeof *room);
-    w->bias = room;
-}
-
 fy_status fy_conv_any_run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_conv_any *d = s->data;
     const fy_tensor *in = fy_step_in(s, x, 0), *wt = fy_step_in(s, x, 1), *bias = s->node->nin > 2 ? fy_step_in(s, x, 2) : NULL, *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
@@ -325,7 +301,7 @@ fy_status fy_conv_any_run(const fy_step *s, fy_exec *x, ferry_error *e) {
     w.plane = w.size[1] * w.row;
     w.block = w.copies ? w.plane : w.size[0] * w.plane;
     w.group = w.copies ? w.slots * d->in_blocks * w.plane : d->in_blocks * w.block;
-    pack(&w, w.copy + copied, wt, bias);
+    fy_conv_any_given(d, x->pool, w.copy + copied, wt, bias, &w.w, &w.bias);
     cut(&w);
     const int64_t n = (lanes ? d->out_blocks : d->groups * d->panels) * w.out[0] * w.classes * w.row_pieces * w.col_pieces;
     const int64_t x_size = (first ? d->cin : all_in * FY_LANES) * w.in[0] * w.in[1] * w.in[2], y_size = all_out * FY_LANES * w.out[0] * w.out[1] * w.out[2];

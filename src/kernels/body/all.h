@@ -37,5 +37,6 @@ void FY_FILL(ISA)(fy_kernels *k) {
     k->reduce_cols = reduce_cols;
     k->log_softmax_rows = log_softmax_rows;
     k->scale_c16 = scale_c16;
+    k->blend_c16 = blend_c16;
     k->affine = affine;
 }

@@ -33,6 +33,15 @@ static void scale_c16(float *y, const float *x, const float *scale, int64_t n) {
     for (int64_t i = 0; i < n; i++) fv_store(y + i * 16, fv_mul(fv_load(x + i * 16), s));
 }
 
+/* y = sum of n pixels times w, for blocks of 16 channels */
+static void blend_c16(float *y, int64_t y_block, const float *const *x, int64_t x_block, const float *w, int n, int64_t blocks) {
+    for (int64_t b = 0; b < blocks; b++) {
+        fv s = fv_zero();
+        for (int i = 0; i < n; i++) s = fv_fma(fv_load(x[i] + b * x_block), fv_set1(w[i]), s);
+        fv_store(y + b * y_block, s);
+    }
+}
+
 #define POOL_EACH for (int64_t h = 0; h < w->n[0]; h++) for (int64_t i = 0; i < w->n[1]; i++) for (int64_t j = 0; j < w->n[2]; j++)
 #define POOL_AT fv_load(x + h * w->step[0] + i * w->step[1] + j * w->step[2])
 static void pool_max_c16(float *y, const float *x, const fy_pool_c16 *w) {
