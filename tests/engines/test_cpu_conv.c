@@ -177,6 +177,27 @@ static void test_deformed(void **state) {
         }
 }
 
+/* What stands between convolutions over one axis and over three. */
+static void test_between(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "y = Add (c, d)", "a = Concat <axis = 1> (c, d) y = Relu (a)", "z = Constant <value_ints = [16, 16]> () a, b = Split <axis = 1> (c, z) y = Sub (a, b)", "g = GlobalAveragePool (c) s = Sigmoid (g) y = Mul (c, s)",
+        "g = GlobalMaxPool (c) s = Add (g, d) y = Mul (s, c)", "q = MaxPool <kernel_shape = [1%s]> (c) y = Mul (q, d)", "t = Relu (c) u = Exp (t) y = Sub (u, d)"};
+    static const char *const of[] = {"30", "3,4,5"};
+    for (int i = 0; i < FY_COUNT(bodies); i++)
+        for (int k = 0; k < 2; k++) {
+            fy_buf t = {0};
+            fy_buf_fmt(&t, "(float[n,16,%s] x) => (y) { ", of[k]);
+            wave(&t, "w", (int[]){32, 16, 1, 1, 1}, k ? 5 : 3);
+            wave(&t, "v", (int[]){32, 16, 1, 1, 1}, k ? 5 : 3);
+            fy_buf_fmt(&t, "c = Conv (x, w) d = Conv (x, v) ");
+            fy_buf_fmt(&t, "%.*s%s%s", (int)strcspn(bodies[i], "%"), bodies[i], strchr(bodies[i], '%') ? k ? ",1,1" : "" : "", strchr(bodies[i], '%') ? strchr(bodies[i], '%') + 2 : "");
+            fy_buf_str(&t, " }");
+            both_at(t.at, (const int64_t[]){2, 1, 0, 3}, 4);
+            fy_buf_free(&t);
+        }
+}
+
 /* Values that are no numbers stay in their group. */
 static void test_infinities(void **state) {
     (void)state;
@@ -185,6 +206,6 @@ static void test_infinities(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_deformed), cmocka_unit_test(test_infinities)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_deformed), cmocka_unit_test(test_between), cmocka_unit_test(test_infinities)};
     return both_main(tests, FY_COUNT(tests), "convolutions");
 }

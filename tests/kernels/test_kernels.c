@@ -155,7 +155,11 @@ static void softmax_batch(float *y, const float *x, int64_t rows, int64_t n) {
 static void norm_eps(float *y, const float *x, int64_t rows, int64_t n, const float *scale, const float *bias, float eps, bool rms, float *mean, float *inv) {
     good.norm_rows(y, x, rows, n, scale, bias, eps * 1.01f, rms, mean, inv);
 }
-static void pool_less(float *y, const float *x, int64_t rows, int64_t cols, int64_t row) { good.pool_max_c16(y, x, rows > 1 ? rows - 1 : 1, cols, row); }
+static void pool_less(float *y, const float *x, const fy_pool_c16 *w) {
+    fy_pool_c16 less = *w;
+    less.n[1] -= less.n[1] > 1;
+    good.pool_max_c16(y, x, &less);
+}
 static void winograd_edge(float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left) {
     good.winograd_in_c16(v, apart, x, h, w, top, left);
     if (top < 0) v[apart] += 0.001f;
