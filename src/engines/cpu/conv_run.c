@@ -11,6 +11,7 @@
 
 #define WAIT 128                         /* pixels of several phases computed before they are spread */
 #define LONG 196                         /* pixels of a row computed together */
+#define CACHED (1 << 18)                 /* floats that stay in the second-level cache */
 #define ROWS 64                          /* of a depthwise kernel */
 
 /* Along one axis: outputs y0, y0 + step_y ... (count of them) meet `taps` taps, `tap` apart, the first at `first` and then `step` further on for each. */
@@ -26,6 +27,8 @@ typedef struct work {
     int64_t apart, slots;                                    /* planes that a window meets are `apart` planes of the input from each other; planes held */
     int64_t row, plane, block, group;                        /* of what is read: floats from one to the next */
     int64_t rows, cols, row_pieces, col_pieces, classes;
+    int64_t panels, places;                                  /* a piece is one of both */
+    bool    turns;                                           /* panels take turns at a place: what they read there is larger than their weights */
     const float *from, *at, *w, *bias, *add;
     float  *copy, *y;
 } work;
@@ -175,14 +178,15 @@ static void finish(const work *w, float *y, const float *add, int64_t n, bool cl
 
 static void one(const work *w, int64_t i) {
     const fy_conv_any *d = w->d;
-    const int64_t ow = w->out[2], y_block = w->out[0] * w->out[1] * ow * FY_LANES, first_col = i % w->col_pieces * w->cols;
-    int64_t rest = i / w->col_pieces, per = d->nr / FY_LANES;
-    part p = {.q0 = rest % w->row_pieces * w->rows};
+    const int64_t ow = w->out[2], y_block = w->out[0] * w->out[1] * ow * FY_LANES, panel = w->turns ? i % w->panels : i / w->places, per = d->nr / FY_LANES;
+    int64_t rest = w->turns ? i / w->panels : i % w->places;
+    const int64_t first_col = rest % w->col_pieces * w->cols;
+    rest /= w->col_pieces;
+    part p = {.panel = panel, .q0 = rest % w->row_pieces * w->rows};
     rest /= w->row_pieces;
     p.h = span_of(w, 1, rest % w->classes);
     rest /= w->classes;
-    const int64_t z = rest % w->out[0];
-    p.panel = rest / w->out[0];
+    const int64_t z = rest;
     p.rows = least(w->rows, p.h.count - p.q0);
     if (p.rows <= 0) return;
     p.z = span_of(w, 0, z % w->spread[0]);
@@ -303,7 +307,9 @@ fy_status fy_conv_any_run(const fy_step *s, fy_exec *x, ferry_error *e) {
     w.group = w.copies ? w.slots * d->in_blocks * w.plane : d->in_blocks * w.block;
     fy_conv_any_given(d, x->pool, w.copy + copied, wt, bias, &w.w, &w.bias);
     cut(&w);
-    const int64_t n = (lanes ? d->out_blocks : d->groups * d->panels) * w.out[0] * w.classes * w.row_pieces * w.col_pieces;
+    w.panels = lanes ? d->out_blocks : d->groups * d->panels;
+    w.places = w.out[0] * w.classes * w.row_pieces * w.col_pieces;
+    w.turns = d->how == FY_CONV_DIRECT && d->groups == 1 && !d->transposed && d->count <= CACHED && w.slots * d->in_blocks * w.plane > CACHED;
     const int64_t x_size = (first ? d->cin : all_in * FY_LANES) * w.in[0] * w.in[1] * w.in[2], y_size = all_out * FY_LANES * w.out[0] * w.out[1] * w.out[2];
     for (int64_t i = 0; i < in->dim[0]; i++) {
         w.from = w.at = (const float *)in->data + i * x_size;
@@ -313,7 +319,7 @@ fy_status fy_conv_any_run(const fy_step *s, fy_exec *x, ferry_error *e) {
             fy_for(x->pool, (first ? 1 : all_in) * w.size[0] * w.size[1], 1 + 16384 / (w.row + 1), copy_rows, &w);
             w.at = w.copy;
         }
-        fy_for(x->pool, n, 1, pieces, &w);
+        fy_for(x->pool, w.panels * w.places, 1, pieces, &w);
     }
     return FY_OK;
 }
