@@ -198,6 +198,56 @@ static void test_between(void **state) {
         }
 }
 
+/* How many samples there are follows from what they hold. */
+static void test_unknown_sizes(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "c = ConvTranspose <strides = [2]> (z, w) y = Relu (c)", "p, k = MaxPool <kernel_shape = [2], dilations = [2]> (z) q = Cast <to = 1> (k) y = Add (p, q)", "c = Conv <group = 8> (z, v) a = Relu (c) y = Neg (a)",
+        "p = LpPool <kernel_shape = [3]> (z) c = Conv (p, w) e = Sigmoid (c) f = Mul (c, e) y = GlobalLpPool (f)"};
+    for (int i = 0; i < FY_COUNT(bodies); i++) {
+        fy_buf t = {0};
+        fy_buf_str(&t, "(float[n,32,19] x) => (y) { o = Constant <value_ints = [1]> () l = Constant <value = float {0}> () h = Flatten (x) m = ReduceMean <keepdims = 0> (h, o) g = Greater (m, l) "
+                       "z = Compress <axis = 0> (x, g) ");
+        wave(&t, "w", (int[]){32, 32, 3}, 3);
+        wave(&t, "v", (int[]){32, 4, 3}, 3);
+        fy_buf_fmt(&t, "%s }", bodies[i]);
+        both_at(t.at, (const int64_t[]){4, 1, 7}, 3);
+        fy_buf_free(&t);
+    }
+}
+
+/* Windows that reach far beyond the input: a clear end, or a result, and no more memory than may be had. */
+static void test_far(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "y = ConvTranspose <strides = [2147483647], dilations = [2147483647], output_shape = [5]> (x, w)", "y = Conv <strides = [2147483647], pads = [2147483640, 2147483640], group = 2> (x, v)",
+        "y = ConvTranspose <pads = [1000000007, -1000000000]> (x, w)", "y = Conv <dilations = [2000000000], pads = [2147483647, 2147483647], strides = [2000000000], group = 2> (x, v)"};
+    for (int i = 0; i < FY_COUNT(bodies); i++) {
+        fy_buf t = {0};
+        fy_buf_str(&t, "(float[1,32,9] x) => (y) { ");
+        wave(&t, "w", (int[]){32, 16, 2}, 3);
+        wave(&t, "v", (int[]){32, 16, 2}, 3);
+        fy_buf_fmt(&t, "%s }", bodies[i]);
+        both_rig r, ref;
+        ferry_error e = {0};
+        fy_rval in[BOTH_MOST] = {{0}}, out[BOTH_MOST] = {{0}}, want[BOTH_MOST] = {{0}}, *at[BOTH_MOST];
+        both_open(&r, t.at, "ferry");
+        both_open(&ref, t.at, "reference");
+        both_fill(in, r.m, 1, 1);
+        for (int k = 0; k < BOTH_MOST; k++) at[k] = &in[k];
+        fy_status st = r.engine->run(r.s, at, out, &e);
+        if (st) assert_fails(st, LIMIT);
+        else {
+            assert_ok(ref.engine->run(ref.s, at, want, &e), e);
+            both_same(&out[0], &want[0], t.at, 1);
+        }
+        for (int k = 0; k < BOTH_MOST; k++) { fy_rval_free(&in[k]); fy_rval_free(&out[k]); fy_rval_free(&want[k]); }
+        both_close(&r);
+        both_close(&ref);
+        fy_buf_free(&t);
+    }
+}
+
 /* Values that are no numbers stay in their group. */
 static void test_infinities(void **state) {
     (void)state;
@@ -206,6 +256,6 @@ static void test_infinities(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_deformed), cmocka_unit_test(test_between), cmocka_unit_test(test_infinities)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_deformed), cmocka_unit_test(test_between), cmocka_unit_test(test_unknown_sizes), cmocka_unit_test(test_far), cmocka_unit_test(test_infinities)};
     return both_main(tests, FY_COUNT(tests), "convolutions");
 }
