@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define SCRATCH (3 << 19)                /* bytes that the tiles at work take at least before there are more of them than a product's rows */
-#define DEEP 4                           /* output planes at a time: their inputs overlap */
+#define DEEP 8                           /* output planes at a time: their inputs overlap */
 
 typedef struct winograd { fy_window win; float *u, *bias; int64_t cin, cout, in_blocks, out_blocks, panels, row, each; } winograd;     /* row: summands of a product */
 
