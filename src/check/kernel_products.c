@@ -266,3 +266,73 @@ bool fy_check_depthwise(fy_trial *t) {
     }
     return true;
 }
+
+/* Blocks of lanes that take what a random table says, over depth taps, runs, taps and steps. */
+static double pick_value(const fy_pick_c16 *p, int64_t pixel, int lane, double *size) {
+    const fy_conv_c16 *c = &p->c;
+    const float *x0 = c->x + pixel / c->out[1] * c->x_step[0] + pixel % c->out[1] * c->x_step[1], *w = c->w;
+    double sum = c->e.bias ? (double)c->e.bias[lane] : 0, add = c->e.add ? (double)c->e.add[pixel * FY_LANES + lane] : 0;
+    *size = fabs(sum) + fabs(add);
+    for (int64_t d = 0; d < c->in_blocks; d++) {
+        const int32_t *at = p->lane;
+        for (int64_t r = 0; r < p->runs; at += p->run[r++].n * FY_LANES)
+            for (int64_t t = 0; t < c->kernel[0] * c->kernel[1]; t++)
+                for (int64_t s = 0; s < p->run[r].n; s++, w += FY_LANES) {
+                    int32_t from = at[s * FY_LANES + lane];
+                    const float *x = x0 + d * p->x_depth + p->run[r].block * c->x_block + t / c->kernel[1] * c->tap[0] + t % c->kernel[1] * c->tap[1];
+                    double v = from < 0 ? 0 : (double)x[from] * (double)w[lane];
+                    sum += v;
+                    *size += fabs(v);
+                }
+    }
+    return clamped(&c->e, sum + add);
+}
+
+static bool pick_once(fy_trial *t, layer *l, fy_pick_c16 *p, int64_t steps) {
+    fy_conv_c16 *c = &p->c;
+    const int64_t summands = steps * c->in_blocks * c->kernel[0] * c->kernel[1];
+    float *x = fy_room_place(t, 0, l->x_size, false), *w = fy_room_place(t, 1, summands * FY_LANES, false), *bias = fy_room_place(t, 2, FY_LANES, false), *add = fy_room_place(t, 4, l->y_size, false);
+    fy_trial_values(t, x, l->x_size);
+    fy_trial_values(t, w, summands * FY_LANES);
+    fy_trial_values(t, bias, FY_LANES);
+    fy_trial_values(t, add, l->y_size);
+    c->x = x;
+    c->w = w;
+    c->y = fy_room_place(t, 3, l->y_size, fy_trial_pick(t, 0, 1));
+    if (fy_trial_pick(t, 0, 1)) c->e.bias = bias;
+    if (fy_trial_pick(t, 0, 1)) c->e.add = add;
+    if (fy_trial_pick(t, 0, 1)) { c->e.act = FY_ACT_CLAMP; c->e.p[1] = 6; }
+    t->k->conv_pick_c16(p, 0, c->out[0]);
+    t->cases++;
+    if (!fy_room_intact(t, 3)) return fy_trial_fail(t, "wrote outside of its result (%lldx%lld pixels)", (long long)c->out[0], (long long)c->out[1]);
+    for (int64_t i = 0; i < l->y_size; i++) {
+        double size, want = pick_value(p, i / FY_LANES, (int)(i % FY_LANES), &size);
+        if (!fy_trial_near(t, c->y[i], want, t->ulps * ROOT * size * sqrt((double)summands + 4)))
+            return fy_trial_fail(t, "%lld runs, %lld steps, %s: %.9g at %lld, not %.9g", (long long)p->runs, (long long)steps, p->near ? "near" : "far", (double)c->y[i], (long long)i, want);
+    }
+    float *whole = c->y;
+    c->y = fy_room_place(t, 5, l->y_size, false);
+    for (int64_t r = c->out[0] - 1; r >= 0; r--) t->k->conv_pick_c16(p, r, r + 1);
+    return fy_same_bits(c->y, whole, l->y_size) || fy_trial_fail(t, "bits depend on which rows are computed together");
+}
+
+bool fy_check_conv_pick(fy_trial *t) {
+    for (int64_t i = 0; i < 3 * t->k->gemm_mr + 30; i++) {
+        fy_pick_run run[3];
+        int32_t lane[3 * 20 * FY_LANES];
+        int64_t steps = 0, depth = fy_trial_pick(t, 1, 3), blocks = 4;
+        layer l = {.c = {.kernel = {fy_trial_pick(t, 1, 3), fy_trial_pick(t, 1, 3)}, .out = {fy_trial_pick(t, 1, 3), 1 + i % (2 * t->k->gemm_mr + 1)}}, .blocks = 1};
+        fy_pick_c16 p = {.runs = fy_trial_pick(t, 1, 3), .run = run, .lane = lane, .near = i % 2 == 0};
+        conv_place(&l, depth * blocks, fy_trial_pick(t, 1, 2), fy_trial_pick(t, 1, 2));
+        for (int64_t r = 0; r < p.runs; r++) {
+            run[r] = (fy_pick_run){fy_trial_pick(t, 0, blocks - 1), fy_trial_pick(t, 1, 20)};
+            steps += run[r].n;
+        }
+        for (int64_t s = 0; s < steps * FY_LANES; s++) lane[s] = p.near ? (int32_t)(s % FY_LANES / 8 * 8 + fy_trial_pick(t, 0, 7)) : (int32_t)fy_trial_pick(t, -1, FY_LANES - 1);
+        p.c = l.c;
+        p.c.in_blocks = depth;
+        p.x_depth = blocks * l.c.x_block;
+        if (!pick_once(t, &l, &p, steps)) return false;
+    }
+    return true;
+}
