@@ -93,6 +93,11 @@ FERRY_API int ferry_weights(const char *path, const char *to, const ferry_job *j
 /* Inputs, outputs, opset, operators, parameters, MACs, memory of a .onnx or .pt2; names, types and shapes of a file of weights (options: section=PATH,
  * shapes). */
 FERRY_API int ferry_info(const char *path, const ferry_job *job, ferry_report **r, ferry_error *e);
+/* What is different between two models (.onnx or .pt2 on either side; both are compared at the newest opset): inputs, outputs, opset, metadata;
+ * nodes matched by what they compute and what is computed from them, so that other names alone are no difference; weights, with the
+ * largest absolute and relative difference. FERRY_NO if they differ. Options: no-weights, no-metadata, tolerance=X [0], threads=N,
+ * plugin=PATH. */
+FERRY_API int ferry_diff(const char *a, const char *b, const ferry_job *job, ferry_report **r, ferry_error *e);
 /* Validity and the pitfalls that people meet. FERRY_NO if there is a finding of severity error. Options: strict. */
 FERRY_API int ferry_check(const char *path, const ferry_job *job, ferry_report **r, ferry_error *e);
 /* What is supported. Options: aten, onnx. */

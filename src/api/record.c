@@ -225,7 +225,7 @@ static void listed(fy_buf *b, const char *name) {
 }
 
 /* An initializer under a name that no weight had: which weights is it a view of? All that are one tensor (tied) get a link. */
-static void look_for(making *k, const fy_value *v, const fy_origin *at, int64_t n, const fy_map *by_name) {
+static void look_for(making *k, const fy_value *v, const fy_origin *at, int64_t n, const fy_map *by_name, const fy_record *before) {
     char key[40];
     int perm[FY_MAX_RANK];
     size_t len = strlen(v->name);
@@ -233,7 +233,7 @@ static void look_for(making *k, const fy_value *v, const fy_origin *at, int64_t 
     size_t i = bare ? (size_t)(uintptr_t)fy_map_gets(by_name, bare) : 0;
     if (!i && key_of(key, v->constant)) i = (size_t)(uintptr_t)fy_map_gets(&k->by_bytes, key);
     if (!i || (int64_t)i > n || !permutation(&k->arena, perm, v->constant, at[i - 1].data)) {
-        if (fy_dtype_float(v->constant->dtype) && v->constant->rank && strchr(v->name, '.')) listed(&k->made, v->name);
+        if (fy_dtype_float(v->constant->dtype) && v->constant->rank && strchr(v->name, '.') && !(before && fy_map_has(&before->folded_by_name, v->name, len))) listed(&k->made, v->name);
         return;
     }
     link_to(k, v->name, at[i - 1].name, v->constant->rank, perm);
@@ -256,7 +256,7 @@ static fy_status compare(making *k, const fy_model *m, const fy_origin *at, int6
         const fy_value *v = g->constants.at[i];
         if (!v->name || !v->nuses || !v->constant) continue;
         size_t b = (size_t)(uintptr_t)fy_map_gets(&by_name, v->name);
-        if (!b) look_for(k, v, at, n, &by_name);
+        if (!b) look_for(k, v, at, n, &by_name, before);
         else if (fy_const_same(v->constant, at[b - 1].data) || same_contents(v->constant, at[b - 1].data)) {
             k->found[b - 1] = true;
             if (!fy_map_puts(&now, v->name, (void *)(uintptr_t)v)) s = FY_E_NOMEM;

@@ -108,6 +108,10 @@ static void into_both(void **state) {
     exported(FILES "net.pt2", "plain.onnx", OPTIONS("no-fold-bn", ""));
     assert_int_equal(ferry_optimize("plain.onnx", NULL, &job, &r, &e), FERRY_OK);
     ferry_report_free(r);
+    o[0].value = "again.onnx";
+    assert_int_equal(ferry_optimize("small.onnx", NULL, &job, &r, &e), FERRY_OK);
+    ferry_report_free(r);
+    assert_true(same_bytes("small.onnx", "again.onnx"));     /* the record too */
     exported("small.onnx", "by_small.onnx", OPTIONS("weights", FILES "tuned.pth", "tolerance", "1e-5"));
     agree("by_small.onnx", "by_pt2.onnx");
     REFUSED("small.onnx", OPTIONS("weights", FILES "bad.pth", "partial", ""), "conv.weight", "folded 1");

@@ -301,6 +301,14 @@ holds 'nothing is written when weights do not match' not test -e bad.onnx
 expect 0 'weights' export tuned.onnx --weights w.safetensors -o back.onnx
 expect 2 'did you mean' export tuned.onnx --weights "$fixtures/weights/tuned.pth" --section modle -o back.onnx
 
+# ---- diff -----------------------------------------------------------------------------------------------------------------
+expect 0 'same: ' diff tuned.onnx tuned.onnx
+expect 1 'weights' diff back.onnx tuned.onnx
+expect 0 'weights not compared' diff back.onnx tuned.onnx --no-weights --no-metadata
+expect 1 '"same": false' diff back.onnx tuned.onnx --json
+expect 2 'too few' diff tuned.onnx
+expect 4 'NOFILE' diff tuned.onnx nothing.onnx
+
 # ---- kernels --------------------------------------------------------------------------------------------------------------
 expect 0 "passed, 0 failed" selftest kernels --kernel softmax
 expect 0 "GFLOP/s of FMAs" selftest kernels --bench --kernel pool --isa generic
