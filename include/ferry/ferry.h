@@ -98,6 +98,9 @@ FERRY_API int ferry_info(const char *path, const ferry_job *job, ferry_report **
  * largest absolute and relative difference. FERRY_NO if they differ. Options: no-weights, no-metadata, tolerance=X [0], threads=N,
  * plugin=PATH. */
 FERRY_API int ferry_diff(const char *a, const char *b, const ferry_job *job, ferry_report **r, ferry_error *e);
+/* A model as one HTML page that needs nothing else: the graph folded along its modules, search, attributes, shapes, source lines, statistics of the
+ * weights. `to` NULL: the option output. Options: output=PATH, no-weights, threads=N, plugin=PATH. */
+FERRY_API int ferry_view_page(const char *path, const char *to, const ferry_job *job, ferry_report **r, ferry_error *e);
 /* Validity and the pitfalls that people meet. FERRY_NO if there is a finding of severity error. Options: strict. */
 FERRY_API int ferry_check(const char *path, const ferry_job *job, ferry_report **r, ferry_error *e);
 /* What is supported. Options: aten, onnx. */

@@ -309,6 +309,13 @@ expect 1 '"same": false' diff back.onnx tuned.onnx --json
 expect 2 'too few' diff tuned.onnx
 expect 4 'NOFILE' diff tuned.onnx nothing.onnx
 
+# ---- view -----------------------------------------------------------------------------------------------------------------
+expect 0 'nodes' view tuned.onnx -o tuned.html
+holds 'the page is one' has tuned.html '<!DOCTYPE html>'
+expect 2 'where to write' view tuned.onnx
+expect 2 'would overwrite its input' view tuned.onnx -o tuned.onnx
+expect 3 'error' view "$fixtures/other/array.npy" -o no.html
+
 # ---- kernels --------------------------------------------------------------------------------------------------------------
 expect 0 "passed, 0 failed" selftest kernels --kernel softmax
 expect 0 "GFLOP/s of FMAs" selftest kernels --bench --kernel pool --isa generic
