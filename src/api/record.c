@@ -88,8 +88,9 @@ fy_status fy_record_read(fy_record *r, const fy_model *m, ferry_error *e) {
     if (!meta || !*meta) return FY_OK;
     fy_status s = fy_json_parse(&doc, &r->arena, meta, strlen(meta), e);
     if (!s) s = read_all(r, doc, e);
-    if (s) fy_record_free(r);
-    return s;
+    if (!s) return FY_OK;
+    fy_record_free(r);
+    return s == FY_E_NOMEM ? s : fy_help(e, s, "the metadata %s of the model is damaged: take it out, or export the model again", KEY);
 }
 
 void fy_record_free(fy_record *r) {
@@ -151,6 +152,7 @@ typedef struct making {
     ferry_error *e;
     fy_map by_bytes;                     /* where the bytes of an origin are -> its number + 1 */
     bool *found;
+    struct home { const char *target; int rank, perm[FY_MAX_RANK]; } *home;      /* of each origin that was found: the initializer that it is */
     fy_buf folded, links, unused, made;
 } making;
 
@@ -238,10 +240,45 @@ static void look_for(making *k, const fy_value *v, const fy_origin *at, int64_t 
     }
     link_to(k, v->name, at[i - 1].name, v->constant->rank, perm);
     k->found[i - 1] = true;
+    k->home[i - 1].target = v->name;
+    k->home[i - 1].rank = v->constant->rank;
+    memcpy(k->home[i - 1].perm, perm, sizeof perm);
+}
+
+/* Weights of equal contents, tied or by chance (norms of ones), come once: the others are linked to it, so that new weights that part there are found
+ * out. */
+static fy_status merged(making *k, const fy_origin *at, int64_t n) {
+    fy_map counts = {0}, contents = {0};
+    fy_status s = FY_OK;
+    char hex[17];
+    for (int64_t i = 0; i < n && !s; i++)
+        if (!k->found[i] && !fy_map_put(&counts, (const char *)&at[i].data->count, sizeof at[i].data->count, k)) s = FY_E_NOMEM;
+    for (int pass = 0; pass < 2 && counts.n && !s; pass++)
+        for (int64_t i = 0; i < n && !s; i++) {
+            const fy_const *c = at[i].data;
+            fy_buf key = {0};
+            if (k->found[i] != !pass || !fy_map_has(&counts, (const char *)&c->count, sizeof c->count)) continue;
+            if (!fy_const_digest(hex, c, k->e)) { s = FY_E_NOMEM; continue; }
+            fy_buf_fmt(&key, "%s %d", hex, (int)c->dtype);
+            for (int d = 0; d < c->rank; d++) fy_buf_fmt(&key, " %lld", (long long)c->dim[d]);
+            char *text = key.oom ? NULL : fy_arena_strn(&k->arena, key.at, key.n);
+            fy_buf_free(&key);
+            if (!text) { s = FY_E_NOMEM; continue; }
+            size_t j = (size_t)(uintptr_t)fy_map_gets(&contents, text);
+            if (!pass) {
+                if (!j && !fy_map_puts(&contents, text, (void *)(uintptr_t)(i + 1))) s = FY_E_NOMEM;
+            } else if (j && (at[i].used || fy_const_same(at[j - 1].data, c))) {      /* an unused one only if it is tied */
+                link_to(k, k->home[j - 1].target, at[i].name, k->home[j - 1].rank, k->home[j - 1].perm);
+                k->found[i] = true;
+            }
+        }
+    fy_map_free(&counts);
+    fy_map_free(&contents);
+    return s;
 }
 
 static fy_status compare(making *k, const fy_model *m, const fy_origin *at, int64_t n, const fy_record *before) {
-    fy_map by_name = {0}, now = {0};
+    fy_map by_name = {0};
     fy_status s = FY_OK;
     const fy_graph *g = m->graph;
     char key[40], hex[17];
@@ -259,17 +296,10 @@ static fy_status compare(making *k, const fy_model *m, const fy_origin *at, int6
         if (!b) look_for(k, v, at, n, &by_name, before);
         else if (fy_const_same(v->constant, at[b - 1].data) || same_contents(v->constant, at[b - 1].data)) {
             k->found[b - 1] = true;
-            if (!fy_map_puts(&now, v->name, (void *)(uintptr_t)v)) s = FY_E_NOMEM;
+            k->home[b - 1].target = v->name;
         }
     }
-    for (int64_t i = 0; i < n && !s; i++) {                  /* tied: under the name of the first alone */
-        size_t first = !k->found[i] && key_of(key, at[i].data) ? (size_t)(uintptr_t)fy_map_gets(&k->by_bytes, key) : 0;
-        for (int64_t j = (int64_t)first; first && j <= n && !k->found[i]; j++) {
-            if (!k->found[j - 1] || !fy_const_same(at[j - 1].data, at[i].data)) continue;
-            const fy_value *v = fy_map_gets(&now, at[j - 1].name);
-            if (v) { link_to(k, v->name, at[i].name, 0, NULL); k->found[i] = true; }
-        }
-    }
+    if (!s) s = merged(k, at, n);
     for (int64_t i = 0; i < n && !s; i++) {
         if (k->found[i]) continue;
         size_t len = strlen(at[i].name);
@@ -282,7 +312,6 @@ static fy_status compare(making *k, const fy_model *m, const fy_origin *at, int6
     for (int64_t i = 0; before && i < before->folded.n; i++) folded(k, before->folded.at[i].key, before->folded.at[i].val);
     for (int64_t i = 0; before && i < before->unused.n; i++) listed(&k->unused, before->unused.at[i]);
     fy_map_free(&by_name);
-    fy_map_free(&now);
     return s ? fy_fail(k->e, FY_E_NOMEM, "out of memory") : FY_OK;
 }
 
@@ -290,7 +319,8 @@ fy_status fy_record_make(fy_model *m, const fy_origin *at, int64_t n, const fy_r
     making k = {.e = e};
     fy_buf all = {0};
     k.found = FY_NEWN(&k.arena, bool, n + 1);
-    fy_status s = k.found ? compare(&k, m, at, n, before) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    k.home = FY_NEWN(&k.arena, struct home, n + 1);
+    fy_status s = k.found && k.home ? compare(&k, m, at, n, before) : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (!s && (k.folded.n || k.links.n || k.unused.n || k.made.n || fy_model_meta(m, KEY))) {
         fy_buf_fmt(&all, "{\"folded\":{%s},\"links\":[%s],\"unused\":[%s],\"made\":[%s]}", k.folded.n ? k.folded.at : "", k.links.n ? k.links.at : "", k.unused.n ? k.unused.at : "",
                    k.made.n ? k.made.at : "");

@@ -57,6 +57,8 @@ static fy_status name_all(fy_swap *s, const char *const *target, int64_t n, ferr
 
 static fy_status note(fy_swap *s, fy_swap_faults *to, const char *name, const char *why, ferry_error *e) {
     if (s->again) return FY_OK;
+    for (int64_t i = 0; i < to->n; i++)
+        if (!strcmp(to->at[i].name, name)) return FY_OK;     /* a weight may have several places */
     fy_swap_fault f = {fy_arena_str(&s->arena, name), why ? fy_arena_str(&s->arena, why) : ""};
     FY_NEED(e, f.name && f.why, NOMEM, "out of memory");
     FY_PUSH(e, *to, f);
@@ -211,7 +213,7 @@ static fy_status replace(fy_swap *s, fy_model *m, fy_value *v, const fy_record *
             if (c && !fy_const_same(c, other)) {
                 char x[17], y[17];
                 FY_NEED(e, fy_const_digest(x, c, e) && fy_const_digest(y, other, e), NOMEM, "out of memory");
-                if (strcmp(x, y)) FY_TRY(note(s, &s->wrong, l->name, "it shares one tensor with another weight in the model, but not in the file", e));
+                if (strcmp(x, y)) FY_TRY(note(s, &s->folded, l->name, "it shares one tensor with another weight in the model, but not in the file", e));
             }
             c = c ? c : other;
         }
@@ -297,7 +299,7 @@ void fy_swap_print(fy_buf *t, const fy_swap *s) {
     print_faults(t, "missing", "in the model, not in the file", s->missing.at, s->missing.n);
     print_faults(t, "unexpected", "in the file, not in the model", s->unexpected.at, s->unexpected.n);
     print_faults(t, "mismatch", "of another shape or type", s->wrong.at, s->wrong.n);
-    print_faults(t, "folded", "the .onnx holds something computed from these, so they cannot be replaced in it", s->folded.at, s->folded.n);
+    print_faults(t, "folded", "cannot be replaced in the .onnx, which holds something computed from them", s->folded.at, s->folded.n);
 }
 
 static void json_faults(fy_jsonw *w, const char *key, const fy_swap_fault *at, int64_t n) {

@@ -129,7 +129,7 @@ static void all_faults_at_once(void **state) {
         REFUSED(models[i], OPTIONS("weights", FILES "bad.pth"), "missing 1", "fc.bias", "unexpected 1", "extra.weight", "mismatch 2",
                 "fc.weight: the file has f32[4,8], the model f32[8,8]", "mix.weight: the file has f16[8,8], the model f32[8,8] (--cast converts)");
     REFUSED("net.onnx", OPTIONS("weights", FILES "bad.pth", "partial", "", "cast", ""), "folded 1", "conv.weight", "ferry export MODEL.pt2 --weights");
-    REFUSED("net.onnx", OPTIONS("weights", FILES "untied.pth"), "shares one tensor with another weight");
+    REFUSED("net.onnx", OPTIONS("weights", FILES "untied.pth", "partial", ""), "emb.weight: it shares one tensor with another weight");
     exported(FILES "net.pt2", "untied.onnx", OPTIONS("weights", FILES "untied.pth"));
     exported(FILES "net.pt2", "some.onnx", OPTIONS("weights", FILES "bad.pth", "partial", "", "cast", ""));
     REFUSED("net.onnx", OPTIONS("weights", FILES "every.pth", "partial", ""), "0 of ", "no weight of the file has a name of the model");
@@ -142,24 +142,56 @@ static void all_faults_at_once(void **state) {
     assert_false(exists("x.onnx"));
 }
 
+/* Copies a file with one text in it replaced by another of the same length. */
+static void patched(const char *from, const char *to, const char *old, const char *now) {
+    fy_map_file f;
+    ferry_error e;
+    size_t n = strlen(old);
+    bool found = false;
+    assert_ok(fy_file_open(&f, from, &e), e);
+    char *copy = malloc(f.n);
+    memcpy(copy, f.at, f.n);
+    for (size_t i = 0; i + n <= f.n; i++)
+        if (!memcmp(copy + i, old, n)) { memcpy(copy + i, now, n); found = true; }
+    assert_true(found);
+    FILE *out = fopen(to, "wb");
+    assert_non_null(out);
+    fwrite(copy, 1, f.n, out);
+    fclose(out);
+    free(copy);
+    fy_file_close(&f);
+}
+
 /* A file without a record (of another tool, or with it taken out): a batch norm that the model lacks is a warning sign. */
 static void without_record(void **state) {
     (void)state;
     exported(FILES "net.pt2", "net.onnx", NONE);
-    fy_map_file f;
-    ferry_error e;
-    assert_ok(fy_file_open(&f, "net.onnx", &e), e);
-    char *copy = malloc(f.n);
-    memcpy(copy, f.at, f.n);
-    for (size_t i = 0; i + 13 < f.n; i++)
-        if (!memcmp(copy + i, "ferry.weights", 13)) memcpy(copy + i, "other.weights", 13);
-    FILE *to = fopen("bare.onnx", "wb");
-    assert_non_null(to);
-    fwrite(copy, 1, f.n, to);
-    fclose(to);
-    free(copy);
-    fy_file_close(&f);
+    patched("net.onnx", "bare.onnx", "ferry.weights", "other.weights");
     REFUSED("bare.onnx", OPTIONS("weights", FILES "tuned.pth", "partial", ""), "bn.running_var: the model has no such batch norm");
+}
+
+/* A record that says what cannot be. */
+static void damaged_record(void **state) {
+    (void)state;
+    static const struct { const char *old, *now; } bad[] = {
+        {"{\"folded\":{", "[\"folded\":{"}, {"\"links\":[[", "\"links\":[5["}, {"mix.weight\",1,0]", "mix.weight\",1,1]"}, {"mix.weight\",1,0]", "mix.weight\",9,0]"},
+        {"\"unused\":[]", "\"unused\":{}"}, {"\"made\":[\"", "\"made\":[1,"}, {"\"bn.weight\":\"", "\"bn.weight\":0\""},
+    };
+    exported(FILES "net.pt2", "net.onnx", NONE);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ferry_error   e;
+        ferry_report *r;
+        patched("net.onnx", "damaged.onnx", bad[i].old, bad[i].now);
+        int kind = export_to("damaged.onnx", "x.onnx", OPTIONS("weights", FILES "tuned.pth"), &r, &e);
+        if (kind != FERRY_BAD_MODEL || !strstr(e.help, "ferry.weights")) fail_msg("%s: %d %s %s", bad[i].now, kind, e.text, e.help);
+        assert_false(exists("x.onnx"));
+    }
+    /* a link to a weight of another shape is found out by its shape */
+    ferry_error   e;
+    ferry_report *r;
+    patched("net.onnx", "damaged.onnx", "\"mix.weight\",1,0]", "\"conv.weigh\",1,0]");
+    assert_int_equal(export_to("damaged.onnx", "x.onnx", OPTIONS("weights", FILES "tuned.pth"), &r, &e), FERRY_NO);
+    ferry_report_free(r);
 }
 
 static void info(void **state) {
@@ -179,7 +211,7 @@ static void info(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reproducible), cmocka_unit_test(into_both), cmocka_unit_test(all_faults_at_once), cmocka_unit_test(without_record), cmocka_unit_test(info),
+        cmocka_unit_test(reproducible), cmocka_unit_test(into_both), cmocka_unit_test(all_faults_at_once), cmocka_unit_test(without_record), cmocka_unit_test(damaged_record), cmocka_unit_test(info),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }
