@@ -23,6 +23,8 @@ FY_CHECKED fy_status fy_load_with(fy_loaded *l, const char *path, ferry_registry
 FY_CHECKED fy_status fy_load(fy_loaded *l, const char *path, const ferry_job *job, ferry_error *e);
 void fy_unload(fy_loaded *l);
 
+bool fy_is_onnx(const char *path);       /* by its first bytes; false also if it cannot be read */
+
 /* ---- operators of callers and plugins ----------------------------------------------------------------------------------- */
 
 const fy_registry *fy_registry_of(const ferry_registry *r);                  /* NULL: the built-in operators */

@@ -2,6 +2,7 @@
  * export.c - ferry_export: read, inline, functionalise, lower, clean up, lower the opset, write, verify what was written, and only
  * then put it in place. The report is made from what each step noted. */
 #include "api/rewrite.h"
+#include "api/weights.h"
 #include "base/file.h"
 #include "base/knobs.h"
 #include "base/threads.h"
@@ -41,6 +42,9 @@ typedef struct export {
     int64_t          nnodes;             /* as written */
     fy_task          hashing;            /* of the source, beside the export */
     bool             hashed;             /* the task was started */
+    fy_swap          swap;               /* other weights */
+    fy_origin       *origin;             /* weights as they were before the program was rewritten */
+    int64_t          norigin;
     char             sha256[65];         /* "" before it is joined */
 } export;
 
@@ -92,7 +96,7 @@ static fy_status distinct(const char *key, const char *const *name, int n, const
 static fy_status parse_options(export *x, const char *given_target, ferry_error *e) {
     static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "no-fold", "no-fold-bn",
         "external-data", "no-verify", "tolerance", "relative-to-range", "engine", "threads", "training", "report", "keep-traces", "no-provenance",
-        "stop-after", "skip-pass", "dump", NULL};
+        "stop-after", "skip-pass", "dump", FY_SWAP_KEYS, NULL};
     FY_TRY(fy_opt_known(x->job, keys, e));
     FY_TRY(choose_target(x, given_target, e));
     x->opset = DEFAULT_OPSET;
@@ -212,6 +216,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     const fy_graph *g = x->model->graph;
     x->nnodes = g->nnodes;
     FY_TRY(fy_model_name_all(x->model, e));
+    FY_TRY(fy_record_make(x->model, x->origin, x->norigin, NULL, e));
     FY_TRY(check_names("input-names", x->ninput_names, x->input_names, g->in.at, g->in.n - g->state.n, e));
     return check_names("output-names", x->noutput_names, x->output_names, g->out.at, g->out.n - g->state.n, e);
 }
@@ -227,6 +232,17 @@ static void print_dynamic(fy_buf *out, const fy_model *m) {
             fy_dim_print(out, v->type.dim[k]);
         }
     }
+}
+
+/* Before the program is rewritten. */
+static fy_status note_origins(export *x, ferry_error *e) {
+    const fy_program *p = x->program;
+    x->origin = FY_NEWN(&x->arena, fy_origin, p->nin + 1);
+    FY_NOMEM(e, x->origin);
+    for (int i = 0; i < p->nin; i++)
+        if (p->in[i].data && p->in[i].fqn && p->in[i].kind != FY_PIN_CONSTANT && (p->in[i].kind != FY_PIN_BUFFER || p->in[i].persistent))
+            x->origin[x->norigin++] = (fy_origin){p->in[i].fqn, p->in[i].data, p->in[i].value && p->in[i].value->nuses > 0};
+    return FY_OK;
 }
 
 static void hash_source(void *arg) {
@@ -248,6 +264,7 @@ static fy_status provenance(export *x, ferry_error *e) {
     print_dynamic(&axes, m);
     fy_status s = axes.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);
     if (!s) s = fy_model_set_meta(m, "ferry.source", fy_base_name(x->source), e);
+    if (!s && x->swap.open) s = fy_model_set_meta(m, "ferry.weights_from", fy_base_name(x->swap.path), e);
     if (!s) s = fy_model_set_meta(m, "ferry.opset", opset, e);
     if (!s) s = fy_model_set_meta(m, "ferry.dynamic_axes", axes.n ? fy_arena_str(&m->arena, axes.at) : "", e);
     fy_buf_free(&axes);
@@ -261,6 +278,14 @@ static fy_status check_written(export *x, const fy_model *m, const char *path, f
     fy_verify_options o = {.engine = x->engine, .model_path = path, .threads = (int)x->threads, .tolerance = x->tolerance,
         .relative_to_range = fy_opt_has(x->job, "relative-to-range"), .seed = 1, .sizes = 1, .nodes = true, .progress = x->job->progress, .ctx = x->job->ctx};
     FY_TRY(fy_pt2_read(&source, x->source, e));              /* as read: the program of this export was rewritten */
+    if (x->swap.open) {
+        x->swap.again = true;
+        fy_status swapped = fy_swap_program(&x->swap, source, e);
+        if (swapped) {
+            fy_program_free(source);
+            return swapped;
+        }
+    }
     fy_status s = fy_verify_program(&x->verdict, m, source, x->nopened, x->axes, &o, e);
     x->verified = !s;
     fy_program_free(source);
@@ -340,6 +365,7 @@ static void print_verdict(fy_buf *t, const export *x, bool colour) {
 static void print_text(fy_report *r, const export *x, int64_t bytes) {
     fy_buf *t = &r->text, axes = {0};
     print_head(t, x, bytes);
+    if (x->swap.open) fy_swap_print(t, &x->swap);
     for (int64_t i = 0; i < x->notes.n; i++) {
         const fy_note *n = &x->notes.at[i];
         if (n->kind == FY_NOTE_FIXED_AXIS || n->kind == FY_NOTE_ASSERT || n->kind == FY_NOTE_LITERAL || n->kind == FY_NOTE_LEAK) continue;
@@ -425,6 +451,7 @@ static void print_json(fy_report *r, const export *x, int64_t bytes) {
     for (int64_t i = 0; i < x->model->graph->out.n; i++) json_port(&w, x->model->graph->out.at[i]);
     fy_jsonw_end_array(&w);
     json_operators(&w, x->model);
+    if (x->swap.open) fy_swap_json(&w, &x->swap);
     fy_jsonw_array(&w, "notes");
     for (int64_t i = 0; i < x->notes.n; i++) {
         fy_jsonw_object(&w, NULL);
@@ -470,7 +497,10 @@ static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error 
 
 static fy_status run(export *x, const char *target, ferry_error *e) {
     FY_TRY(parse_options(x, target, e));
+    FY_TRY(fy_swap_open(&x->swap, x->source, x->job, e));
     FY_TRY(fy_pt2_read(&x->program, x->source, e));
+    if (x->swap.open) FY_TRY(fy_swap_program(&x->swap, x->program, e));
+    FY_TRY(note_origins(x, e));
     if (x->provenance) {
         fy_task_start(&x->hashing, hash_source, x);
         x->hashed = true;
@@ -486,13 +516,18 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     export x = {.job = job ? job : &none, .source = pt2};
     *out = NULL;
     fy_error_clear(e);
+    if (fy_opt(x.job, "weights") && fy_is_onnx(pt2)) return fy_swap_onnx(pt2, onnx, x.job, out, e);
     fy_status s = run(&x, onnx, e);
     join_hash(&x);
-    s = finish(&x, s, out, e);
+    if (s == FY_E_GATE && x.swap.open && !fy_swap_fits(&x.swap)) {
+        fy_status refused = fy_swap_refusal(out, &x.swap, x.target, e);
+        if (refused) s = refused;
+    } else s = finish(&x, s, out, e);
     fy_verify_report_free(&x.verdict);
     fy_notes_free(&x.notes);
     fy_model_free(x.model);
     fy_program_free(x.program);
+    fy_swap_close(&x.swap);              /* after what points into its file */
     fy_arena_free(&x.arena);
     return fy_kind_of(s);
 }
