@@ -26,6 +26,10 @@ static const cli_flag flags[] = {
     {"--report", "FILE", "also write the report, readable or (FILE.json) as JSON"},
     {"--keep-traces", NULL, "keep file paths of the exporting machine in the model"},
     {"--no-provenance", NULL, "leave out metadata_props (source, hash, verdict)"},
+    {"--weights", "FILE", "put these weights in, by name: .safetensors, .pth, .pt2, .onnx (docs/weights.md); the source may be a .onnx then"},
+    {"--section", "PATH", "where in a checkpoint the weights are; else the usual places"},
+    {"--partial", NULL, "take the weights that match, keep the model's own for the rest"},
+    {"--cast", NULL, "convert weights between floating-point types"},
     {"--stop-after", "PASS", "stop the clean-up after this pass"},
     {"--skip-pass", "PASS,...", "leave out these passes"},
     {"--dump", "DIR", "write the graph after each pass as text (also FERRY_DUMP=DIR)"},
@@ -62,6 +66,7 @@ const cli_command cli_export = {
     "  ferry export m.pt2 -o m13.onnx --opset 13 --dynamic-batch\n"
     "  ferry export bert.pt2 --dynamic input_ids:1=sequence --output-names logits\n"
     "  ferry export script.pt --shape x=1x16000 --shape rate=16000 --dynamic x:0=batch\n"
-    "  ferry export m.pt2 --engine onnxruntime --report m.json # judged by ONNX Runtime\n",
+    "  ferry export m.pt2 --engine onnxruntime --report m.json # judged by ONNX Runtime\n"
+    "  ferry export m.onnx --weights tuned.safetensors -o tuned.onnx    # the same graph, other weights\n",
     1, 2, run,
 };

@@ -9,10 +9,10 @@ static int info(const cli_args *a) {
     int kind = ferry_info(a->at[0], &job, &r, &e);
     return cli_finish(a, kind, r, &e);
 }
-static const cli_flag info_flags[] = {{"--shapes", NULL, "list every value with its type"}, CLI_SHAPE, CLI_PLUGIN, {0}};
+static const cli_flag info_flags[] = {{"--shapes", NULL, "list every value (every weight) with its type"}, {"--section", "PATH", "of a checkpoint: the weights there"}, CLI_SHAPE, CLI_PLUGIN, {0}};
 const cli_command cli_info = {
-    "info", "look", "info MODEL [--shapes] [--json]", "inputs, outputs, operators, parameters, MACs, memory, provenance", info_flags,
-    "  ferry info resnet50.onnx\n  ferry info model.pt2 --json\n", 1, 1, info,
+    "info", "look", "info FILE [--shapes] [--json]", "inputs, outputs, operators, parameters, MACs, memory; what a file of weights holds", info_flags,
+    "  ferry info resnet50.onnx\n  ferry info model.pt2 --json\n  ferry info checkpoint.pth --section ema\n", 1, 1, info,
 };
 
 static int check(const cli_args *a) {

@@ -27,6 +27,7 @@ FY_CHECKED fy_status fy_load_with(fy_loaded *l, const char *path, ferry_registry
 FY_CHECKED fy_status fy_load(fy_loaded *l, const char *path, const ferry_job *job, ferry_error *e);
 void fy_unload(fy_loaded *l);
 
+bool fy_is_onnx(const char *path);       /* by its first bytes; false also if it cannot be read */
 #ifndef FERRY_RUN_ONLY
 /* The program of a .pt2 or of a TorchScript archive. The latter takes shapes from the job's `shape` options (NAME=1x3x224x224[:DTYPE]), and
  * symbols for the axes named (batch: for axis 0 of every input) while it is read; a .pt2 has its own. */

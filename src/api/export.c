@@ -2,6 +2,7 @@
  * export.c - ferry_export: read, inline, functionalise, lower, clean up, lower the opset, write, verify what was written, and only
  * then put it in place. The report is made from what each step noted. */
 #include "api/rewrite.h"
+#include "api/weights.h"
 #include "base/file.h"
 #include "base/knobs.h"
 #include "base/threads.h"
@@ -47,6 +48,9 @@ typedef struct export {
     fy_task          hashing;            /* of the source, beside the export */
     bool             hashed;             /* the task was started */
     const char      *unknown;            /* an operator without a kernel: the model cannot be run here */
+    fy_swap          swap;               /* other weights */
+    fy_origin       *origin;             /* weights as they were before the program was rewritten */
+    int64_t          norigin;
     char             sha256[65];         /* "" before it is joined */
 } export;
 
@@ -101,7 +105,7 @@ static fy_status distinct(const char *key, const char *const *name, int n, const
 static fy_status parse_options(export *x, const char *given_target, ferry_error *e) {
     static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "shape", "no-fold", "no-fold-bn",
         "external-data", "no-verify", "tolerance", "relative-to-range", "engine", "threads", "training", "report", "keep-traces", "no-provenance",
-        "stop-after", "skip-pass", "dump", "plugin", NULL};
+        "stop-after", "skip-pass", "dump", "plugin", FY_SWAP_KEYS, NULL};
     FY_TRY(fy_opt_known(x->job, keys, e));
     FY_TRY(choose_target(x, given_target, e));
     x->opset = DEFAULT_OPSET;
@@ -209,6 +213,7 @@ static fy_status to_model(export *x, ferry_error *e) {
         .skip = fy_opt(x->job, "skip-pass"), .dump = dump, .hooks = fy_hooks_builtin()};
     passes.opset = x->opset;
     FY_TRY(resolve_axes(x, e));
+    lower.ndim_names = x->nrenames;      /* with those of axes that are symbolic already */
     FY_TRY(fy_aten_inline(x->program, e));
     if (x->nopened) FY_TRY(fy_aten_symbolise(x->program, x->nopened, x->axes, e));
     FY_TRY(fy_aten_functionalise(x->program, e));
@@ -221,6 +226,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     const fy_graph *g = x->model->graph;
     x->nnodes = g->nnodes;
     FY_TRY(fy_model_name_all(x->model, e));
+    FY_TRY(fy_record_make(x->model, x->origin, x->norigin, NULL, e));
     FY_TRY(check_names("input-names", x->ninput_names, x->input_names, g->in.at, g->in.n - g->state.n, e));
     return check_names("output-names", x->noutput_names, x->output_names, g->out.at, g->out.n - g->state.n, e);
 }
@@ -236,6 +242,17 @@ static void print_dynamic(fy_buf *out, const fy_model *m) {
             fy_dim_print(out, v->type.dim[k]);
         }
     }
+}
+
+/* Before the program is rewritten. */
+static fy_status note_origins(export *x, ferry_error *e) {
+    const fy_program *p = x->program;
+    x->origin = FY_NEWN(&x->arena, fy_origin, p->nin + 1);
+    FY_NOMEM(e, x->origin);
+    for (int i = 0; i < p->nin; i++)
+        if (p->in[i].data && p->in[i].fqn && p->in[i].kind != FY_PIN_CONSTANT && (p->in[i].kind != FY_PIN_BUFFER || p->in[i].persistent))
+            x->origin[x->norigin++] = (fy_origin){p->in[i].fqn, p->in[i].data, p->in[i].value && p->in[i].value->nuses > 0};
+    return FY_OK;
 }
 
 static void hash_source(void *arg) {
@@ -257,6 +274,7 @@ static fy_status provenance(export *x, ferry_error *e) {
     print_dynamic(&axes, m);
     fy_status s = axes.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);
     if (!s) s = fy_model_set_meta(m, "ferry.source", fy_base_name(x->source), e);
+    if (!s && x->swap.open) s = fy_model_set_meta(m, "ferry.weights_from", fy_base_name(x->swap.path), e);
     if (!s) s = fy_model_set_meta(m, "ferry.opset", opset, e);
     if (!s) s = fy_model_set_meta(m, "ferry.dynamic_axes", axes.n ? fy_arena_str(&m->arena, axes.at) : "", e);
     fy_buf_free(&axes);
@@ -265,18 +283,28 @@ static fy_status provenance(export *x, ferry_error *e) {
 
 /* ---- verification of what was written ----------------------------------------------------------------------------- */
 
+/* The source as it was before this export rewrote its program, with the weights asked for. */
+static fy_status read_again(export *x, fy_program **source, const fy_source_options *how, ferry_error *e) {
+    FY_TRY(fy_read_source(source, x->source, how, e));
+    if (!x->swap.open) return FY_OK;
+    x->swap.again = true;
+    fy_status s = fy_swap_program(&x->swap, *source, e);
+    if (s) fy_program_free(*source);
+    return s;
+}
+
 static fy_status check_written(export *x, const fy_model *m, const char *path, ferry_error *e) {
     fy_program *source = NULL;
     fy_verify_options o = {.engine = x->engine, .model_path = path, .threads = (int)x->threads, .tolerance = x->tolerance,
         .relative_to_range = fy_opt_has(x->job, "relative-to-range"), .seed = 1, .sizes = 1, .nodes = true, .progress = x->job->progress, .ctx = x->job->ctx};
     fy_source_options how = {x->job, x->nsymbol, x->symbol, x->batch};
-    FY_TRY(fy_read_source(&source, x->source, &how, e));     /* as read: the program of this export was rewritten */
+    FY_TRY(read_again(x, &source, &how, e));
     fy_status s = fy_verify_program(&x->verdict, m, source, x->nopened, x->axes, &o, e);
     if (s && x->nsymbol) {                                   /* a trace that holds the sample's sizes runs at these alone: row by row, then */
         fy_program_free(source);
         fy_verify_report_free(&x->verdict);
         how = (fy_source_options){.job = x->job};
-        FY_TRY(fy_read_source(&source, x->source, &how, e));
+        FY_TRY(read_again(x, &source, &how, e));
         s = fy_verify_program(&x->verdict, m, source, x->nsymbol, x->symbol, &o, e);
     }
     x->verified = !s;
@@ -367,6 +395,7 @@ static void print_verdict(fy_buf *t, const export *x, bool colour) {
 static void print_text(fy_report *r, const export *x, int64_t bytes) {
     fy_buf *t = &r->text, axes = {0};
     print_head(t, x, bytes);
+    if (x->swap.open) fy_swap_print(t, &x->swap);
     for (int64_t i = 0; i < x->notes.n; i++) {
         const fy_note *n = &x->notes.at[i];
         if (n->kind == FY_NOTE_FIXED_AXIS || n->kind == FY_NOTE_ASSERT || n->kind == FY_NOTE_LITERAL || n->kind == FY_NOTE_LEAK) continue;
@@ -452,6 +481,7 @@ static void print_json(fy_report *r, const export *x, int64_t bytes) {
     for (int64_t i = 0; i < x->model->graph->out.n; i++) json_port(&w, x->model->graph->out.at[i]);
     fy_jsonw_end_array(&w);
     json_operators(&w, x->model);
+    if (x->swap.open) fy_swap_json(&w, &x->swap);
     fy_jsonw_array(&w, "notes");
     for (int64_t i = 0; i < x->notes.n; i++) {
         fy_jsonw_object(&w, NULL);
@@ -510,8 +540,11 @@ static fy_status run(export *x, const char *target, ferry_error *e) {
     FY_TRY(parse_options(x, target, e));
     FY_TRY(fy_opt_plugins(x->job, &x->registry, e));
     FY_TRY(fy_file_kind(&x->type, x->source, e));
+    FY_TRY(fy_swap_open(&x->swap, x->source, x->job, e));
     x->batch = x->type == FY_FILE_TORCHSCRIPT && fy_opt_has(x->job, "dynamic-batch");
     FY_TRY(fy_read_source(&x->program, x->source, &(fy_source_options){x->job, x->naxes, x->axes, x->batch}, e));
+    if (x->swap.open) FY_TRY(fy_swap_program(&x->swap, x->program, e));
+    FY_TRY(note_origins(x, e));
     if (x->type == FY_FILE_TORCHSCRIPT) FY_TRY(keep_symbols(x, e));
     for (int64_t i = 0; i < x->program->remark.n; i++) fy_notes_add(&x->notes, FY_NOTE_OTHER, x->program->remark.at[i].where, "%s", x->program->remark.at[i].text);
     if (x->provenance) {
@@ -529,14 +562,19 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     export x = {.job = job ? job : &none, .source = pt2};
     *out = NULL;
     fy_error_clear(e);
+    if (fy_opt(x.job, "weights") && fy_is_onnx(pt2)) return fy_swap_onnx(pt2, onnx, x.job, out, e);
     fy_status s = run(&x, onnx, e);
     join_hash(&x);
-    s = finish(&x, s, out, e);
+    if (s == FY_E_GATE && x.swap.open && !fy_swap_fits(&x.swap)) {
+        fy_status refused = fy_swap_refusal(out, &x.swap, x.target, e);
+        if (refused) s = refused;
+    } else s = finish(&x, s, out, e);
     fy_verify_report_free(&x.verdict);
     fy_notes_free(&x.notes);
     fy_model_free(x.model);
     fy_program_free(x.program);
     ferry_registry_free(x.registry);     /* after the model, whose nodes point into it */
+    fy_swap_close(&x.swap);              /* after what points into its file */
     fy_arena_free(&x.arena);
     return fy_kind_of(s);
 }

@@ -9,6 +9,13 @@
 
 #include <string.h>
 
+#ifndef FERRY_RUN_ONLY
+bool fy_is_onnx(const char *path) {
+    fy_filetype t;
+    return fy_file_kind(&t, path, NULL) == FY_OK && t == FY_FILE_ONNX;
+}
+#endif
+
 static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
     FY_TRY(fy_onnx_read(&l->model, path, fy_registry_of(l->registry), e));
     l->file_opset = l->model->opset;

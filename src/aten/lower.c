@@ -90,22 +90,10 @@ static fy_status name_symbols(fy_lower *l) {
 
 /* ---- inputs and weights ------------------------------------------------------------------------------------------------------ */
 
-static bool same_const(const fy_const *a, const fy_const *b) {
-    if (a == b) return true;
-    if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank) return false;
-    for (int i = 0; i < a->rank; i++)
-        if (a->dim[i] != b->dim[i]) return false;
-    if (a->kind == FY_CONST_BYTES) return a->bytes && a->bytes == b->bytes && a->nbytes == b->nbytes;
-    if (a->kind != FY_CONST_STRIDED || a->offset != b->offset) return false;
-    for (int i = 0; i < a->rank; i++)
-        if (a->stride[i] != b->stride[i]) return false;
-    return a->src[0] == b->src[0] || (a->src[0]->kind == FY_CONST_BYTES && b->src[0]->kind == FY_CONST_BYTES && a->src[0]->bytes && a->src[0]->bytes == b->src[0]->bytes);
-}
-
 /* A parameter, buffer or constant, made when it is first read: unused ones never reach the model, tied ones come once. */
 static fy_value *weight(fy_lower *l, const fy_pinput *in) {
     for (int64_t i = 0; i < l->weights.n; i++)
-        if (same_const(l->weights.at[i]->constant, in->data)) return l->weights.at[i];
+        if (fy_const_same(l->weights.at[i]->constant, in->data)) return l->weights.at[i];
     const char *name = unique_name(l, in->fqn ? in->fqn : in->value->name);
     fy_value *v = name ? fy_graph_add_const(l->m->graph, name, in->data) : NULL;
     if (!v || !FY_RESERVE(l->weights, l->weights.n + 1)) { (void)fy_l_fail(l, FY_E_NOMEM, "out of memory"); return NULL; }

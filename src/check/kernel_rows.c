@@ -118,25 +118,31 @@ bool fy_check_norm(fy_trial *t) {
 
 static bool pool(fy_trial *t, bool sums) {
     for (int i = 0; i < 200; i++) {
-        int64_t rows = fy_trial_pick(t, 1, 7), cols = fy_trial_pick(t, 1, 7), row = (cols + fy_trial_pick(t, 0, 3)) * FY_LANES;
-        float *x = fy_room_place(t, 0, (rows - 1) * row + cols * FY_LANES, i & 1), *y = fy_room_place(t, 1, FY_LANES, i & 2), scale = 1.0f / (float)(rows * cols);
-        for (int64_t r = 0; r < rows; r++) fy_trial_values(t, x + r * row, cols * FY_LANES);
-        if (i % 5 == 0) x[fy_trial_pick(t, 0, cols * FY_LANES - 1)] = i % 10 ? NAN : INFINITY;
-        if (sums) t->k->pool_sum_c16(y, x, rows, cols, row, scale);
-        else t->k->pool_max_c16(y, x, rows, cols, row);
+        fy_pool_c16 w = {.n = {fy_trial_pick(t, i % 7 ? 1 : 0, 3), fy_trial_pick(t, 1, 7), fy_trial_pick(t, 1, 7)}};
+        int p = (int)fy_trial_pick(t, 0, 2);
+        w.step[2] = fy_trial_pick(t, 1, 2) * FY_LANES;
+        w.step[1] = w.n[2] * w.step[2] + fy_trial_pick(t, 0, 3) * FY_LANES;
+        w.step[0] = w.n[1] * w.step[1];
+        w.pixels = fy_trial_pick(t, 1, 4);
+        w.next = fy_trial_pick(t, 1, 2) * FY_LANES;
+        int64_t taps = w.n[0] * w.n[1] * w.n[2], floats = (w.pixels - 1) * w.next + (taps ? (w.n[0] - 1) * w.step[0] + (w.n[1] - 1) * w.step[1] + (w.n[2] - 1) * w.step[2] + FY_LANES : FY_LANES);
+        float *x = fy_room_place(t, 0, floats, i & 1), *y = fy_room_place(t, 1, w.pixels * FY_LANES, i & 2), scale = 1.0f / (float)(taps + 1);
+        fy_trial_values(t, x, floats);
+        if (i % 5 == 0) x[fy_trial_pick(t, 0, FY_LANES - 1)] = i % 10 ? NAN : INFINITY;
+        if (sums) t->k->pool_sum_c16(y, x, &w, scale, p);
+        else t->k->pool_max_c16(y, x, &w);
         t->cases++;
-        if (!fy_room_intact(t, 1) || !fy_room_intact(t, 0)) return fy_trial_fail(t, "%lldx%lld: wrote outside of its result", (long long)rows, (long long)cols);
-        for (int64_t c = 0; c < FY_LANES; c++) {
+        if (!fy_room_intact(t, 1)) return fy_trial_fail(t, "%lld pixels: wrote outside of its result", (long long)taps);
+        for (int64_t c = 0; c < w.pixels * FY_LANES; c++) {
             double sum = 0, size = 0, top = -(double)INFINITY;
-            for (int64_t r = 0; r < rows; r++)
-                for (int64_t q = 0; q < cols; q++) {
-                    double v = (double)x[r * row + q * FY_LANES + c];
-                    sum += v * (double)scale;
-                    size += fabs(v) * (double)scale;
-                    top = isnan(v) || isnan(top) ? (double)NAN : v > top ? v : top;
-                }
-            if (!fy_trial_near(t, y[c], sums ? sum : top, sums ? t->ulps * ROOT * size * sqrt((double)(rows * cols)) : 0))
-                return fy_trial_fail(t, "%lldx%lld: %.9g in lane %lld, not %.9g", (long long)rows, (long long)cols, (double)y[c], (long long)c, sums ? sum : top);
+            for (int64_t q = 0; q < taps; q++) {
+                double v = (double)x[c / FY_LANES * w.next + q / w.n[2] / w.n[1] * w.step[0] + q / w.n[2] % w.n[1] * w.step[1] + q % w.n[2] * w.step[2] + c % FY_LANES], term = p == 2 ? v * v : p == 1 ? fabs(v) : v;
+                sum += term * (double)scale;
+                size += fabs(term) * (double)scale;
+                top = isnan(v) || isnan(top) ? (double)NAN : v > top ? v : top;
+            }
+            if (!fy_trial_near(t, y[c], sums ? sum : top, sums ? t->ulps * ROOT * size * sqrt((double)taps) : 0))
+                return fy_trial_fail(t, "%lld pixels, p %d: %.9g at %lld, not %.9g", (long long)taps, p, (double)y[c], (long long)c, sums ? sum : top);
         }
     }
     return true;

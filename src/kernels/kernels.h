@@ -55,6 +55,7 @@ typedef struct fy_conv_c16 {
     const float *x, *w;                  /* w: [group][in block][tap][lanes in][gemm_nr out]; depthwise: [block][tap][16] */
     float       *y;
     int64_t      lanes;                  /* values of x that follow each other at a tap: 16 channels of a block, or a row of taps times few channels */
+    int64_t      last;                   /* of those, how many are any of the last block; 0: all */
     int64_t      in_blocks, out_blocks, kernel[2], out[2], w_group;
     int64_t      pixels;                 /* of the output: out[0] * out[1], or less where the last row is shorter */
     int64_t      x_block, y_block;       /* from one block of channels to the next */
@@ -64,6 +65,17 @@ typedef struct fy_conv_c16 {
     int64_t      tap[2];                 /* from one tap to the next, down and across */
     fy_epilogue  e;                      /* bias: out_blocks * 16, padded to whole groups; add in y's layout */
 } fy_conv_c16;
+
+/* The same for one block of output channels whose lanes belong to groups of few channels. Input channels are met block by block: at step e of a run, lane
+ * i of the result takes lane `lane[e][i]` of the run's block of x, or nothing where that is below 0. w: [in_blocks][run][tap][step][16]. */
+typedef struct fy_pick_run { int64_t block, n; } fy_pick_run;
+typedef struct fy_pick_c16 {
+    fy_conv_c16        c;                /* in_blocks: taps along a third axis, x_depth apart; w, y, bias, add: of this block; out_blocks, lanes, w_group, pixels, rows: not read */
+    int64_t            x_depth, runs;
+    const fy_pick_run *run;
+    const int32_t     *lane;             /* [run][step][16] */
+    bool               near;             /* every lane is taken, by one of the same eight */
+} fy_pick_c16;
 
 typedef enum fy_binary {
 #undef BINARY
@@ -82,6 +94,7 @@ typedef void fy_kernel_gemm_bf16(const fy_gemm_bf16 *g, int64_t row, int64_t row
 /* x rounded to bfloat16 as gemm_bf16 takes its first operand: (n + 1) / 2 * 2 values of bf16_bytes each (floats, or bfloat16). */
 typedef void fy_kernel_bf16_rows(void *to, const float *x, int64_t n);
 typedef void fy_kernel_conv(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t row_end);
+typedef void fy_kernel_conv_pick(const fy_pick_c16 *p, int64_t row, int64_t row_end);
 typedef fy_kernel_conv fy_kernel_depthwise;      /* group is a block */
 typedef void fy_kernel_winograd_in(float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left);
 typedef void fy_kernel_winograd_out(float *y, const float *add, const float *m, int64_t apart, int64_t h, int64_t w, int64_t top, int64_t left, const float *bias, const fy_epilogue *e);
@@ -90,9 +103,11 @@ typedef void fy_kernel_unary(float *y, const float *x, int64_t n, const float *p
 typedef void fy_kernel_binary(float *y, const float *a, const float *b, int64_t n, int one);
 typedef void fy_kernel_softmax(float *y, const float *x, int64_t rows, int64_t n);
 typedef void fy_kernel_norm(float *y, const float *x, int64_t rows, int64_t n, const float *scale, const float *bias, float eps, bool rms, float *mean, float *inv);
-/* One output pixel of 16 channels from a window of rows x cols pixels; `row`: from one row of pixels to the next. */
-typedef void fy_kernel_pool_max(float *y, const float *x, int64_t rows, int64_t cols, int64_t row);
-typedef void fy_kernel_pool_sum(float *y, const float *x, int64_t rows, int64_t cols, int64_t row, float scale);
+/* Output pixels of 16 channels, each from a window: n pixels along each of three axes, `step` floats from one to the next; the next pixel's window is `next`
+ * floats further on. Of none the maximum is -inf. p: 0 the sum of the values, 1 of their sizes, 2 of their squares. */
+typedef struct fy_pool_c16 { int64_t n[3], step[3], pixels, next; } fy_pool_c16;
+typedef void fy_kernel_pool_max(float *y, const float *x, const fy_pool_c16 *w);
+typedef void fy_kernel_pool_sum(float *y, const float *x, const fy_pool_c16 *w, float scale, int p);
 typedef double fy_kernel_peak(int64_t n);        /* n rounds of FMA in registers alone; the operations done: what a machine can do at most */
 
 typedef enum fy_reduction { FY_REDUCE_SUM, FY_REDUCE_MAX, FY_REDUCE_MIN, FY_REDUCE_L1, FY_REDUCE_SQUARE } fy_reduction;
@@ -122,6 +137,7 @@ typedef struct fy_kernels {
     void (*reduce_cols)(float *y, const float *x, int64_t n, int64_t row, int64_t cols, fy_reduction k);           /* y[cols] of x[n, cols], rows `row` apart */
     void (*log_softmax_rows)(float *y, const float *x, int64_t rows, int64_t n);
     void (*scale_c16)(float *y, const float *x, const float *scale, int64_t n);                                    /* y = x times scale[16], lane by lane, over n pixels; y may be x */
+    void (*blend_c16)(float *y, int64_t y_block, const float *const *x, int64_t x_block, const float *w, int n, int64_t blocks);   /* y = sum of n pixels x[i] w[i], block by block */
     void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
     fy_loops loops;                      /* elementwise, of every dtype */
 } fy_kernels;

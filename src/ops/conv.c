@@ -245,6 +245,19 @@ static fy_status read_extra(extra *x, const fy_node *n, int nd, ferry_error *e) 
     return FY_OK;
 }
 
+fy_status fy_transpose_place(fy_window *w, const fy_node *n, const int64_t *in, const int64_t *out, ferry_error *e) {
+    extra x;
+    FY_TRY(read_extra(&x, n, w->nd, e));
+    if (!x.given && w->auto_pad != FY_PAD_SAME_UPPER && w->auto_pad != FY_PAD_SAME_LOWER) return FY_OK;
+    for (int i = 0; i < w->nd; i++) {
+        int64_t total = w->stride[i] * (in[i] - 1) + x.out_pad[i] + (w->kernel[i] - 1) * w->dilation[i] + 1 - out[i];
+        if (total < 0 && !x.given) total = 0;
+        int64_t half = (total - (total & 1)) / 2;                        /* rounded down, also below 0 */
+        w->pad[i] = w->auto_pad == FY_PAD_SAME_UPPER ? half : total - half;
+    }
+    return FY_OK;
+}
+
 static fy_status infer_transpose(fy_infer *f) {
     int rx, rw, rank;
     bool known = true, same;
@@ -326,9 +339,8 @@ static fy_status ref_transpose(const fy_call *c) {
     int nd = x.rank - 2;
     int64_t group = fy_attr_i(c->node, "group"), cin = x.dim[1] / group, cout = w.dim[1];
     fy_window win;
-    extra ex;
     FY_TRY(fy_window_read(&win, c->node, nd, w.dim + 2, c->e));
-    FY_TRY(read_extra(&ex, c->node, nd, c->e));
+    FY_TRY(fy_transpose_place(&win, c->node, x.dim + 2, y->dim + 2, c->e));
     scatter s = {.points = 1, .taps = 1, .plane = 1};
     for (int i = 0; i < 3; i++) {
         int k = i - (3 - nd);
@@ -338,12 +350,6 @@ static fy_status ref_transpose(const fy_call *c) {
         s.stride[i] = k < 0 ? 1 : win.stride[k];
         s.dilation[i] = k < 0 ? 1 : win.dilation[k];
         s.pad[i] = k < 0 ? 0 : win.pad[k];
-        if (k >= 0 && (ex.given || win.auto_pad == FY_PAD_SAME_UPPER || win.auto_pad == FY_PAD_SAME_LOWER)) {
-            int64_t total = s.stride[i] * (s.in[i] - 1) + ex.out_pad[k] + (s.kernel[i] - 1) * s.dilation[i] + 1 - s.size[i];
-            if (total < 0 && !ex.given) total = 0;
-            int64_t half = (total - (total & 1)) / 2;                    /* rounded down, also below 0 */
-            s.pad[i] = win.auto_pad == FY_PAD_SAME_UPPER ? half : total - half;
-        }
         s.points *= s.in[i];
         s.taps *= s.kernel[i];
         s.plane *= s.size[i];

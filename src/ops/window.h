@@ -24,6 +24,9 @@ FY_CHECKED fy_status fy_window_out(fy_infer *f, const fy_window *w, int i, const
 /* Fixes auto_pad for constant sizes: pad[] then hold the padding before each axis. */
 void fy_window_place(fy_window *w, const int64_t *in, const int64_t *out);
 
+/* The same for a transposed convolution, whose pads follow from output_shape as well. */
+FY_CHECKED fy_status fy_transpose_place(fy_window *w, const fy_node *n, const int64_t *in, const int64_t *out, ferry_error *e);
+
 /* What convolutions share (conv.c). Output 0 [n, m, o1..] of x (input 0) and w (input wi) in `group`s, dtype t. */
 FY_CHECKED fy_status fy_conv_infer(fy_infer *f, int wi, fy_dtype t);
 /* The optional bias, input i, has one element for each of the channels. */

@@ -129,6 +129,12 @@ static const char *const layers[] = {
     "g = GlobalAveragePool (c) s = Sigmoid (g) y = Mul (c, s) }",                                                                              /* pointwise and depthwise in one */
     "(float[N, 64, 7, 7] x) => (y) { " WEIGHTS("w", "44352", "77, 64, 3, 3") "y = Conv <pads = [1, 1, 1, 1]> (x, w) }",                        /* in parts of the reduction */
     "(float[N, 24, 9, 9] x) => (y) { " WEIGHTS("w", "2592", "24, 12, 3, 3") "y = Conv <group = 2> (x, w) }",
+    "(float[N, 24, 13, 17] x) => (y) { " WEIGHTS("w", "8640", "24, 40, 3, 3") "c = ConvTranspose <strides = [2, 3], pads = [1, 1, 0, 1]> (x, w) y = Sigmoid (c) }",  /* phases */
+    "(float[N, 36, 19, 23] x) => (y) { " WEIGHTS("w", "3888", "36, 12, 3, 3") "c = Conv <group = 3, pads = [1, 1, 1, 1]> (x, w) y = Relu (c) }", /* lanes by a table */
+    "(float[N, 20, 7, 13, 14] x) => (y) { " WEIGHTS("w", "17280", "32, 20, 3, 3, 3") "y = Conv <pads = [1, 1, 1, 1, 1, 1]> (x, w) }",          /* Winograd over two of three axes */
+    "(float[N, 20, 6, 9, 9] x) => (y) { " WEIGHTS("w", "17280", "32, 20, 3, 3, 3") "c = Conv <strides = [2, 2, 2]> (x, w) y = MaxPool <kernel_shape = [1, 2, 2]> (c) }",
+    "(float[N, 3, 700] x) => (y) { " WEIGHTS("w", "720", "30, 3, 8") WEIGHTS("d", "150", "30, 1, 5") "a = Conv <strides = [2]> (x, w) c = Conv <group = 30> (a, d) y = LpPool <kernel_shape = [4]> (c) }",
+    "(float[N, 32, 14, 15] x) => (y) { " WEIGHTS("w", "9216", "32, 32, 3, 3") WEIGHTS("v", "576", "18, 32, 1, 1") "o = Conv (x, v) y = DeformConv <pads = [1, 1, 1, 1]> (x, w, o) }",
     "(float[N, 1100] x) => (y) { " WEIGHTS("w", "108900", "1100, 99") "p = MatMul (x, w) y = Gelu (p) }",                                     /* three pieces of k */
     "(float[N, 29, 65] x) => (y) { " WEIGHTS("w", "17160", "65, 264") "p = MatMul (x, w) y = Softmax (p) }",
     "(float[N, 29, 33] x) => (y) { t = Transpose <perm = [0, 2, 1]> (x) p = MatMul (x, t) y = Softplus (p) }",

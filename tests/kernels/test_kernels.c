@@ -155,7 +155,16 @@ static void softmax_batch(float *y, const float *x, int64_t rows, int64_t n) {
 static void norm_eps(float *y, const float *x, int64_t rows, int64_t n, const float *scale, const float *bias, float eps, bool rms, float *mean, float *inv) {
     good.norm_rows(y, x, rows, n, scale, bias, eps * 1.01f, rms, mean, inv);
 }
-static void pool_less(float *y, const float *x, int64_t rows, int64_t cols, int64_t row) { good.pool_max_c16(y, x, rows > 1 ? rows - 1 : 1, cols, row); }
+static void pick_step(const fy_pick_c16 *p, int64_t row, int64_t row_end) {                          /* a lane that is not there is read */
+    good.conv_pick_c16(p, row, row_end);
+    for (int64_t i = 0; !p->near && i < FY_LANES; i++)
+        if (p->lane[i] < 0) p->c.y[row * p->c.out[1] * FY_LANES + i] += p->c.w[i] * p->c.x[p->run->block * p->c.x_block];
+}
+static void pool_less(float *y, const float *x, const fy_pool_c16 *w) {
+    fy_pool_c16 less = *w;
+    less.n[1] -= less.n[1] > 1;
+    good.pool_max_c16(y, x, &less);
+}
 static void winograd_edge(float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left) {
     good.winograd_in_c16(v, apart, x, h, w, top, left);
     if (top < 0) v[apart] += 0.001f;
@@ -167,9 +176,11 @@ static void test_other_faults(void **state) {
     bad.conv_c16 = conv_tail;
     bad.softmax_rows = softmax_batch;
     bad.norm_rows = norm_eps;
+    bad.conv_pick_c16 = pick_step;
     bad.pool_max_c16 = pool_less;
     bad.winograd_in_c16 = winograd_edge;
     expect_caught(fy_check_conv, &bad, 0, 4, "not");
+    expect_caught(fy_check_conv_pick, &bad, 0, 4, "not");
     expect_caught(fy_check_softmax, &bad, 0, 8, "alone");
     expect_caught(fy_check_norm, &bad, 0, 8, "not");
     expect_caught(fy_check_pool_max, &bad, 0, 0, "not");

@@ -13,13 +13,20 @@ static const char *can(const fy_site *s) {
     return NULL;
 }
 
+/* [n, c, 1, 1 ..] */
+static bool points(const fy_value *v) {
+    for (int i = 2; i < v->type.rank; i++)
+        if (!fy_dim_is(v->type.dim[i], 1)) return false;
+    return true;
+}
+
 /* Not quotients: the lanes that pad channels would become 0 / 0. */
 static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) {
     const fy_value *a = fy_in(s->node, 0), *b = fy_in(s->node, 1);
-    bool blocked = s->node->op->name[0] != 'D' && (s->layout[0] == FY_C16 || s->layout[1] == FY_C16) && !a->constant && !b->constant && a->type.rank == 4 && b->type.rank == 4;
+    bool blocked = s->node->op->name[0] != 'D' && (s->layout[0] == FY_C16 || s->layout[1] == FY_C16) && !a->constant && !b->constant && a->type.rank >= 3 && b->type.rank == a->type.rank;
     bool same = blocked && fy_type_equal(&a->type, &b->type), gate = blocked && !same && a->type.dim[1] == b->type.dim[1] && a->type.dim[0] == b->type.dim[0];
-    /* [n, c, h, w] with [n, c, 1, 1]: what squeeze-and-excitation does */
-    if (gate) gate = (fy_dim_is(a->type.dim[2], 1) && fy_dim_is(a->type.dim[3], 1)) || (fy_dim_is(b->type.dim[2], 1) && fy_dim_is(b->type.dim[3], 1));
+    /* what squeeze-and-excitation does */
+    if (gate) gate = points(a) || points(b);
     if (same || gate) in[0] = in[1] = *out = FY_C16;
 }
 
@@ -51,6 +58,12 @@ static void pieces(void *arg, int64_t begin, int64_t end) {
     w->k->binary[w->op](w->y + begin, w->one == 1 ? w->a : w->a + begin, w->one == 2 ? w->b : w->b + begin, end - begin, w->one);
 }
 
+static int64_t area_of(const fy_tensor *t) {
+    int64_t n = 1;
+    for (int i = 2; i < t->rank; i++) n *= t->dim[i];
+    return n;
+}
+
 /* Sizes as the buffers have them: [n, blocks, area, 16] of a blocked value. */
 static int sizes(int64_t *dim, const fy_tensor *t, fy_layout l) {
     if (l == FY_PLAIN) {
@@ -59,12 +72,12 @@ static int sizes(int64_t *dim, const fy_tensor *t, fy_layout l) {
     }
     dim[0] = t->dim[0];
     dim[1] = (t->dim[1] + FY_LANES - 1) / FY_LANES;
-    dim[2] = t->dim[2] * t->dim[3];
+    dim[2] = area_of(t);
     dim[3] = FY_LANES;
     return 4;
 }
 
-/* [n, c, h, w] times [n, c, 1, 1], a block of channels at a time. */
+/* [n, c, ..] times [n, c, 1 ..], a block of channels at a time. */
 typedef struct gating { const fy_kernels *k; const float *x, *scale; float *y; int64_t area; } gating;
 
 static void gates(void *arg, int64_t begin, int64_t end) {
@@ -74,10 +87,10 @@ static void gates(void *arg, int64_t begin, int64_t end) {
 
 static bool gate(const fy_step *s, const fy_exec *x, const fy_tensor *a, const fy_tensor *b, const fy_tensor *y) {
     if (s->out_layout != FY_C16 || op_of(s->node) != FY_MUL) return false;
-    bool swap = a->dim[2] * a->dim[3] == 1;
+    bool swap = area_of(a) == 1;
     const fy_tensor *big = swap ? b : a, *one = swap ? a : b;
-    if (one->dim[2] * one->dim[3] != 1 || big->dim[0] != one->dim[0] || big->dim[1] != one->dim[1] || big->dim[2] != y->dim[2] || big->dim[3] != y->dim[3]) return false;
-    gating g = {x->k, big->data, one->data, y->data, y->dim[2] * y->dim[3]};
+    if (area_of(one) != 1 || big->dim[0] != one->dim[0] || big->dim[1] != one->dim[1] || !fy_same_dims(big, y)) return false;
+    gating g = {x->k, big->data, one->data, y->data, area_of(y)};
     fy_for(x->pool, y->dim[0] * ((y->dim[1] + FY_LANES - 1) / FY_LANES), 1 + 1024 / (g.area + 1), gates, &g);
     return true;
 }

@@ -7,9 +7,10 @@
 #include <string.h>
 
 static bool image(const fy_value *v) { return fy_cpu_f32(v) && v->type.rank == 4; }
+static bool blocks(const fy_value *v) { return fy_cpu_f32(v) && v->type.rank >= 3; }
 
 /* Channels are along `axis`, and in whole blocks. */
-static bool along_channels(const fy_node *n) { int64_t a = fy_attr_i(n, "axis"); return a == 1 || a == -3; }
+static bool along_channels(const fy_node *n) { int64_t a = fy_attr_i(n, "axis"); return a == 1 || a == 1 - fy_in(n, 0)->type.rank; }
 
 static bool whole(const fy_value *v) {
     int64_t c;
@@ -20,7 +21,7 @@ static const char *can_concat(const fy_site *s) {
     const fy_node *n = s->node;
     bool blocked = false;
     for (int i = 0; i < n->nin; i++) {
-        if (!image(fy_in(n, i))) return "not f32 over two spatial axes";
+        if (!blocks(fy_in(n, i))) return "not f32 over spatial axes";
         blocked |= s->layout[i] == FY_C16;
         if (fy_in(n, i)->constant) return "an input is constant";
         if (i + 1 < n->nin && !whole(fy_in(n, i))) return "an input has no whole blocks of channels";
@@ -32,11 +33,11 @@ static const char *can_concat(const fy_site *s) {
 
 static const char *can_split(const fy_site *s) {
     const fy_node *n = s->node;
-    if (!image(fy_in(n, 0))) return "not f32 over two spatial axes";
+    if (!blocks(fy_in(n, 0))) return "not f32 over spatial axes";
     if (!s->sized) return "sizes depend on contents";
     if (s->layout[0] != FY_C16) return "the input is not blocked";
     for (int i = 0; i < n->nout; i++) {
-        if (!n->out[i] || !image(n->out[i])) return "a part is left out";
+        if (!n->out[i] || !blocks(n->out[i])) return "a part is left out";
         if (i + 1 < n->nout && !whole(n->out[i])) return "a part has no whole blocks of channels";
     }
     return along_channels(n) ? NULL : "not along the channels";
@@ -50,7 +51,11 @@ static void layouts_concat(const fy_site *s, fy_layout *in, fy_layout *out) {
 static void layouts_first(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
 
 /* Floats of one sample. */
-static int64_t sample(const fy_tensor *t) { return fy_layout_count(FY_C16, t->rank - 1, (const int64_t[]){1, t->dim[1], t->dim[2]}) * t->dim[3]; }
+static int64_t sample(const fy_tensor *t) {
+    int64_t n = (t->dim[1] + FY_LANES - 1) / FY_LANES * FY_LANES;
+    for (int i = 2; i < t->rank; i++) n *= t->dim[i];
+    return n;
+}
 
 /* `n` runs of `floats` each. */
 typedef struct copying { float *to; const float *from; int64_t floats, to_step, from_step, piece; } copying;

@@ -14,6 +14,11 @@ float *fy_cpu_floats(fy_arena *a, int64_t n);
 /* The bias as `padded` floats, zeros behind it; NULL for none. */
 FY_CHECKED fy_status fy_cpu_pack_bias(float **bias, const fy_value *b, int64_t padded, fy_arena *a, ferry_error *e);
 
-extern const fy_impl fy_cpu_winograd, fy_cpu_conv_pair, fy_cpu_conv_rows;
+/* Of Winograd's F(4x4, 3x3): G, by rows, and the transforms u = G g G' of 16 filters side by side. */
+#define FY_WINOGRAD 36
+void fy_winograd_points(double rows[6][3]);
+void fy_winograd_filters(double u[FY_WINOGRAD][FY_LANES], const double g[9][FY_LANES], const double rows[6][3]);
+
+extern const fy_impl fy_cpu_winograd3, fy_cpu_winograd, fy_cpu_conv_pair, fy_cpu_conv_rows;
 
 #endif

@@ -5,7 +5,6 @@
 
 #include "ops/window.h"
 
-#define POSITIONS 36
 #define SCRATCH (3 << 19)                /* bytes that the tiles at work may take in the second-level cache */
 
 typedef struct winograd { fy_window win; float *u, *bias; int64_t cin, cout, in_blocks, out_blocks, panels, each; } winograd;
@@ -33,7 +32,7 @@ static const char *can(const fy_site *s) {
 static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
 
 /* Rows of G: (1, p, p^2) / product of the differences to the other points; infinity takes the last tap. */
-static void points(double rows[6][3]) {
+void fy_winograd_points(double rows[6][3]) {
     static const double point[5] = {0, 0.75, -0.75, 1.5, -1.5};
     for (int i = 0; i < 5; i++) {
         double scale = 1;
@@ -46,7 +45,7 @@ static void points(double rows[6][3]) {
 }
 
 /* 16 filters at a time: u = G g G'. */
-static void filters(double u[POSITIONS][FY_LANES], const double g[9][FY_LANES], const double rows[6][3]) {
+void fy_winograd_filters(double u[FY_WINOGRAD][FY_LANES], const double g[9][FY_LANES], const double rows[6][3]) {
     double half[6][3][FY_LANES];
     for (int i = 0; i < 6; i++)
         for (int c = 0; c < 3; c++)
@@ -64,12 +63,12 @@ static void pack(void *arg, const float *w, int64_t begin, int64_t end) {
     const winograd *d = f->d;
     for (int64_t m = begin; m < end; m += FY_LANES)
         for (int64_t c = 0; c < d->cin; c++) {
-            double g[9][FY_LANES] = {{0}}, u[POSITIONS][FY_LANES];
+            double g[9][FY_LANES] = {{0}}, u[FY_WINOGRAD][FY_LANES];
             float *to = d->u + m / f->nr * f->nr * d->in_blocks * FY_LANES + c * f->nr + m % f->nr;
             for (int l = 0; l < FY_LANES && m + l < end; l++)
                 for (int i = 0; i < 9; i++) g[i][l] = (double)w[((m - begin + l) * d->cin + c) * 9 + i];
-            filters(u, (const double(*)[FY_LANES])g, f->rows);
-            for (int i = 0; i < POSITIONS; i++)
+            fy_winograd_filters(u, (const double(*)[FY_LANES])g, f->rows);
+            for (int i = 0; i < FY_WINOGRAD; i++)
                 for (int l = 0; l < FY_LANES; l++) to[i * d->each + l] = (float)u[i][l];
         }
 }
@@ -87,11 +86,11 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     d->out_blocks = (d->cout + FY_LANES - 1) / FY_LANES;
     d->panels = (d->cout + nr - 1) / nr;
     d->each = d->panels * nr * d->in_blocks * FY_LANES;
-    d->u = fy_cpu_packed(p, POSITIONS * d->each, &filled);
+    d->u = fy_cpu_packed(p, FY_WINOGRAD * d->each, &filled);
     FY_NOMEM(e, d->u);
     if (!filled) {
         filling f = {.d = d, .nr = nr};
-        points(f.rows);
+        fy_winograd_points(f.rows);
         FY_TRY(fy_cpu_pack_rows(p, w, FY_LANES, pack, &f, e));
     }
     fy_status st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->out_blocks * FY_LANES, a, e);
@@ -150,16 +149,16 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     fy_window_place(&placed.win, in->dim + 2, y->dim + 2);
     k.across = (k.ow + 3) / 4;
     all = (k.oh + 3) / 4 * k.across;
-    most = SCRATCH / (POSITIONS * channels * (int64_t)sizeof(float));
+    most = SCRATCH / (FY_WINOGRAD * channels * (int64_t)sizeof(float));
     if (most < x->k->gemm_mr) most = x->k->gemm_mr;
     if (most > all) most = all;
     if (!all) return FY_OK;
     most = (all + (all + most - 1) / most - 1) / ((all + most - 1) / most);        /* pieces of nearly equal size */
     k.apart_v = most * d->in_blocks * FY_LANES;
     k.apart_m = most * d->out_blocks * FY_LANES;
-    k.v = fy_exec_scratch(x, (size_t)(POSITIONS * (k.apart_v + k.apart_m)) * sizeof(float));
+    k.v = fy_exec_scratch(x, (size_t)(FY_WINOGRAD * (k.apart_v + k.apart_m)) * sizeof(float));
     FY_NOMEM(e, k.v);
-    k.m = k.v + POSITIONS * k.apart_v;
+    k.m = k.v + FY_WINOGRAD * k.apart_v;
     for (int64_t i = 0; i < in->dim[0]; i++) {
         k.in = (const float *)in->data + i * x_size;
         k.out = (float *)y->data + i * y_size;
@@ -167,7 +166,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         for (k.first = 0; k.first < all; k.first += most) {
             k.tiles = all - k.first < most ? all - k.first : most;
             fy_for(x->pool, k.tiles * d->in_blocks, 16, transform_in, &k);
-            fy_for(x->pool, POSITIONS * d->panels, 1 + 1000000 / (k.tiles * d->in_blocks * FY_LANES * x->k->gemm_nr), multiply, &k);
+            fy_for(x->pool, FY_WINOGRAD * d->panels, 1 + 1000000 / (k.tiles * d->in_blocks * FY_LANES * x->k->gemm_nr), multiply, &k);
             fy_for(x->pool, k.tiles * d->out_blocks, 16, transform_out, &k);
         }
         fy_cpu_finish(s, x, k.out, y_size);

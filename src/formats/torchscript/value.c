@@ -158,8 +158,8 @@ static fy_status join(ts *r, const char **to, const char *path, const char *name
 static fy_status object(ts *r, ts_value *v, const fy_pickled *pk, fy_torch_file *of, const char *path, int depth) {
     FY_TRY(ts_parse_class(r, &v->cls, pk->s));
     v->s = path;
-    const fy_pickled *state = pk->item.n ? pk->item.at[0] : NULL;
-    if (!state) return FY_OK;
+    const fy_pickled *state = pk->item.at[1];
+    if (state->kind == FY_PK_NONE) return FY_OK;
     if (state->kind != FY_PK_DICT) {                         /* what __getstate__ gave: only __setstate__ would know */
         v->pk = pk;
         return FY_OK;

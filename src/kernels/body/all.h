@@ -4,6 +4,7 @@
 #include "kernels/body/gemm.h"
 #include "kernels/body/bf16.h"
 #include "kernels/body/conv.h"
+#include "kernels/body/conv_pick.h"
 #include "kernels/body/winograd.h"
 #include "kernels/body/math.h"
 #include "kernels/body/trig.h"
@@ -36,5 +37,6 @@ void FY_FILL(ISA)(fy_kernels *k) {
     k->reduce_cols = reduce_cols;
     k->log_softmax_rows = log_softmax_rows;
     k->scale_c16 = scale_c16;
+    k->blend_c16 = blend_c16;
     k->affine = affine;
 }

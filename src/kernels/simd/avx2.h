@@ -73,3 +73,13 @@ FY_INLINE mv mv_bytes(const unsigned char *p) {                                 
     __m256i zero = _mm256_setzero_si256();
     return PAIR(mv, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_cvtepu8_epi32(b), zero)), _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_cvtepu8_epi32(_mm_srli_si128(b, 8)), zero)));
 }
+typedef iv fp;                           /* from which lane each comes; below 0: from none, and is 0 */
+FY_INLINE fp fv_places(const int32_t *p) { return PAIR(fp, _mm256_loadu_si256((const __m256i *)(const void *)p), _mm256_loadu_si256((const __m256i *)(const void *)(p + 8))); }
+#define FV_NEAR                          /* all come from one of the same eight: much less work here */
+FY_INLINE fv fv_near(fv x, fp at) { return PAIR(fv, _mm256_permutevar8x32_ps(x.l, at.l), _mm256_permutevar8x32_ps(x.h, at.h)); }
+FY_INLINE __m256 half_pick(fv x, __m256i at) {
+    __m256 high = _mm256_castsi256_ps(_mm256_slli_epi32(at, 28));                /* bit 3 as the sign */
+    __m256 v = _mm256_blendv_ps(_mm256_permutevar8x32_ps(x.l, at), _mm256_permutevar8x32_ps(x.h, at), high);
+    return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32(at, 31)), v);
+}
+FY_INLINE fv fv_pick(fv x, fp at) { return PAIR(fv, half_pick(x, at.l), half_pick(x, at.h)); }

@@ -64,3 +64,9 @@ FY_INLINE mv mv_bytes(const unsigned char *p) {                                 
     __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
     return _mm_test_epi8_mask(b, b);
 }
+typedef struct fp { iv at; mv there; } fp;                                       /* from which lane each comes; below 0: from none, and is 0 */
+FY_INLINE fp fv_places(const int32_t *p) {
+    iv at = _mm512_loadu_si512(p);
+    return (fp){at, _mm512_cmpge_epi32_mask(at, _mm512_setzero_si512())};
+}
+FY_INLINE fv fv_pick(fv x, fp at) { return _mm512_maskz_permutexvar_ps(at.there, at.at, x); }

@@ -67,3 +67,6 @@ FY_INLINE float fv_hmax(fv a) {
     return a.v[0];
 }
 FY_INLINE mv mv_bytes(const unsigned char *p) { EACH16(mv, -(p[i] != 0)); }
+typedef iv fp;                           /* from which lane each comes; below 0: from none, and is 0 */
+FY_INLINE fp fv_places(const int32_t *p) { EACH16(iv, p[i]); }
+FY_INLINE fv fv_pick(fv x, fp at) { EACH16(fv, at.v[i] < 0 ? 0 : x.v[at.v[i] & 15]); }

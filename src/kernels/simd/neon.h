@@ -78,3 +78,15 @@ FY_INLINE mv mv_bytes(const unsigned char *p) {                                 
     return (mv){{vcgtq_u32(vmovl_u16(vget_low_u16(l)), zero), vcgtq_u32(vmovl_u16(vget_high_u16(l)), zero), vcgtq_u32(vmovl_u16(vget_low_u16(h)), zero),
                  vcgtq_u32(vmovl_u16(vget_high_u16(h)), zero)}};
 }
+typedef struct fp { uint8x16_t v[4]; } fp;       /* from which lane each comes, as places of bytes; below 0: from none, and is 0 */
+FY_INLINE uint8x16_t quarter_places(const int32_t *p) {
+    int32x4_t at = vld1q_s32(p);
+    uint32x4_t byte = vbslq_u32(vcltzq_s32(at), vdupq_n_u32(0x80), vreinterpretq_u32_s32(vshlq_n_s32(at, 2)));
+    return vreinterpretq_u8_u32(vaddq_u32(vmulq_n_u32(byte, 0x01010101), vdupq_n_u32(0x03020100)));
+}
+FY_INLINE fp fv_places(const int32_t *p) { return (fp){{quarter_places(p), quarter_places(p + 4), quarter_places(p + 8), quarter_places(p + 12)}}; }
+FY_INLINE fv fv_pick(fv x, fp at) {
+    uint8x16x4_t t = {{vreinterpretq_u8_f32(x.v[0]), vreinterpretq_u8_f32(x.v[1]), vreinterpretq_u8_f32(x.v[2]), vreinterpretq_u8_f32(x.v[3])}};
+    return (fv){{vreinterpretq_f32_u8(vqtbl4q_u8(t, at.v[0])), vreinterpretq_f32_u8(vqtbl4q_u8(t, at.v[1])), vreinterpretq_f32_u8(vqtbl4q_u8(t, at.v[2])),
+                 vreinterpretq_f32_u8(vqtbl4q_u8(t, at.v[3]))}};
+}
