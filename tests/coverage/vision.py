@@ -24,8 +24,8 @@ def fixed(size):
     return lambda batch: (images(batch, size, size),)
 
 
-def classifier(name, make, inputs=picture, sizes=SQUARE):
-    add("torchvision", name, lambda: Model(warmed(make(), inputs(**sizes[0])), inputs, sizes))
+def classifier(name, make, inputs=picture, sizes=SQUARE, batch=2):
+    add("torchvision", name, lambda: Model(warmed(make(), inputs(**dict(sizes[0], batch=batch))), inputs, sizes))
 
 
 def shrunk(name, by=8, family=None, **kw):
@@ -138,7 +138,7 @@ class Out(nn.Module):
 
 for segmenter in ("fcn_resnet50", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large"):
     classifier(segmenter.split("_")[0], lambda name=segmenter: Out(shrunk(name, 8, "segmentation", weights_backbone=None, num_classes=32)(), "out"),
-               lambda batch, height, width: (images(batch, height, width),), ANY)
+               lambda batch, height, width: (images(batch, height, width),), ANY, batch=16)
 
 
 # ---- video and flow ---------------------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def timm_model(name, size=64, by=1, batches=(2, 1, 5), **kw):
             for key, p in m.named_parameters(recurse=False):
                 if "gamma" in key or "layer_scale" in key or key == "ls":
                     nn.init.uniform_(p, 0.3, 0.7)
-        return Model(warmed(model, (images(4, size, size),)), fixed(size), [dict(batch=b) for b in batches])
+        return Model(warmed(model, (images(8, size, size),)), fixed(size), [dict(batch=b) for b in batches])
     add("timm", name, make)
 
 
