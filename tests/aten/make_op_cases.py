@@ -123,6 +123,9 @@ def losses(x, y, p, t, c, ci, w):
 def odd(x, y, v, g):
     r = [F.bilinear(x[0], y[0], v[:, :4, :4], x[0, 0, :2]), F.bilinear(x, y, v[:, :4, :4]), *torch.broadcast_tensors(x[0], y[:, :1], x[0, 0]), torch.cartesian_prod(x[0, 0], y[0, 0]), torch.cartesian_prod(x[0, 0], y[0, 0], x[0, 1])]
     r += [torch.rot90(x), torch.rot90(x, 2, (1, 2)), torch.rot90(x, -1, (0, 2)), torch.isclose(x, y, rtol=0.3), torch.isclose(x, x + 1e-7), torch.linalg.norm(x), torch.linalg.norm(x, dim=1), torch.linalg.norm(x[0, 0], 1), torch.arccos(x / 9)]
+    import transformers.integrations.moe    # noqa: F401  registers the operator
+    r += [torch.histc(x, 5, -2, 2), torch.histc(x, 4, 0, 3), torch.pdist(x[0]), torch.pdist(x[0], 1), A._pdist_forward(x[0], 3.0)]
+    r += [torch.ops.transformers.grouped_mm_fallback(x[0], v[:, :4, :3], torch.tensor([2, 5])), torch.ops.transformers.grouped_mm_fallback(x[1], v[:, :4, :3], torch.tensor([0, 4], dtype=torch.int32))]
     r += [torch.arcsin(x / 9), torch.arctan(x), *A.split_copy.Tensor(x, 2, 1), *torch.tensor_split(x, (1, 3, 9), 1), *torch.tensor_split(x, (2,), -1), A._trilinear(x, y, x + 1, [], [], [], [1]), A._trilinear(x[0], y[:, :, 0], x[1], [0], [2], [0], [0])]
     w = torch.stack([v, -v], 1)[:, :, None] * torch.arange(1, 4)[:, None, None]
     r += [F.grid_sample(w, g), F.grid_sample(w, g, "nearest", "border", True), F.grid_sample(w, g, padding_mode="reflection")]

@@ -16,14 +16,14 @@ def passed(x):
     return "errors" in x and "error" not in x
 
 
-def cell(f, v):
+def cell(f, v, capture):
     """The largest error of both engines over all sizes; what torch closed."""
     x = f.get(v)
     if not x:
         return "-"
     if not passed(x):
         return "**fails**"
-    return "%.0e%s" % (max(x["errors"].values()), " r" if x.get("relative") else "") + (" (closed)" if x.get("frozen") and v == "dynamic" else "")
+    return "%.0e%s" % (max(x["errors"].values()), " r" if x.get("relative") else "") + (" d" if capture.get("double") else "") + (" (closed)" if x.get("frozen") and v == "dynamic" else "")
 
 
 def geometric(values):
@@ -66,12 +66,12 @@ def write(folder, names, path):
             speed.append(rival["cpu"] / max(mine["cpu"], 1e-3))
             memory.append(rival["peak"] / mine["peak"])
         rows.append([new["capture"]["kind"], name, str(operators), "%s / %s" % (mine.get("nodes", "-"), mine.get("small", "-")), "%s / %s" % (theirs, rival.get("slim", "-")) if rival else "-",
-                     "%.2f" % mine["cpu"] if "cpu" in mine else "-", "%.1f" % rival["cpu"] if "cpu" in rival else "-", cell(new["ferry"], "static"), cell(new["ferry"], "dynamic"), cell(old["ferry"], "static"), cell(old["ferry"], "dynamic")])
+                     "%.2f" % mine["cpu"] if "cpu" in mine else "-", "%.1f" % rival["cpu"] if "cpu" in rival else "-", cell(new["ferry"], "static", new["capture"]), cell(new["ferry"], "dynamic", new["capture"]), cell(old["ferry"], "static", old["capture"]), cell(old["ferry"], "dynamic", old["capture"])])
     text = ["# Coverage: architectures from PyTorch to ONNX", "",
             "Written by `make coverage`; do not edit. Thin variants (few layers, small widths) with random seeded weights, batch norms warmed up; nothing is downloaded. Each is captured by `torch.export`",
             "static and with dynamic axes, exported by `ferry export --opset 20` with its gates on, checked by `onnx.checker` in full, made smaller by `ferry optimize`, and run by onnxruntime and by",
             "ferry at up to three sizes of every axis. The error is the largest difference of either engine, before and after `optimize`, from what PyTorch computed; the bar is 1e-4. *r*: outputs beyond 3 are compared",
-            "relative to their range. *closed*: `torch.export` fixed an axis that was asked for, those sizes are left out. `-`: not captured, or not applicable.", "",
+            "relative to their range. *d*: PyTorch ran in double. *closed*: `torch.export` fixed an axis that was asked for, those sizes are left out. `-`: not captured, or not applicable.", "",
             "Nodes: as exported / after `ferry optimize`, beside `torch.onnx.export` of the newest torch from the same `.pt2` (dynamo, its own optimiser on) / onnxslim after it. Seconds: CPU time of whole",
             "processes, `ferry export` with verification beside `torch.export.load` and `torch.onnx.export`.", ""]
     for tag in ("new", "old"):
