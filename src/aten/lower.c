@@ -308,8 +308,9 @@ static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
     }
     fy_type *t = &v->type;
     if (t->kind != FY_TENSOR) return FY_OK;
-    /* torch 2.7 records the states of its recurrent layers as [layers, 1, batch, hidden]; they are [layers, batch, hidden] */
-    bool recurrent = pv->def && (strcmp(pv->def->op, "aten.lstm.input") == 0 || strcmp(pv->def->op, "aten.gru.input") == 0) && t->rank != pv->rank;
+    /* torch 2.7 records the states of its recurrent layers as [layers, 1, batch, hidden]; they are [layers, batch, hidden]. 2.15 records the
+     * sample's length where the sequence is dynamic. */
+    bool recurrent = pv->def && (strcmp(pv->def->op, "aten.lstm.input") == 0 || strcmp(pv->def->op, "aten.gru.input") == 0) && t->rank >= 0;
     if (pv->has_meta && fy_dtype_class(pv->dtype) != FY_CLASS_C && !recurrent) {
         FY_NEED(e, !t->dtype || t->dtype == pv->dtype, INTERNAL, "\"%s\" is %s, the program says %s", pv->name, fy_dtype_name(t->dtype), fy_dtype_name(pv->dtype));
         FY_NEED(e, t->rank < 0 || t->rank == pv->rank, INTERNAL, "\"%s\" has rank %d, the program says %d", pv->name, t->rank, pv->rank);

@@ -27,6 +27,11 @@ def leaves(tree):
     return torch.utils._pytree.tree_leaves(tree)
 
 
+def differing(args):
+    """For each input the axes whose sizes are not the same in all of `args`."""
+    return [sorted({axis for other in args[1:] for axis in range(a.dim()) if a.shape[axis] != other[i].shape[axis]}) for i, a in enumerate(args[0])]
+
+
 def shapes(module, args, differs):
     """dynamic_shapes: AUTO where sizes differ, in the form of forward's signature."""
     spec = [{a: torch.export.Dim.AUTO for a in axes} if axes else None for axes in differs]
@@ -85,7 +90,7 @@ def main():
     model = make()
     torch.manual_seed(1)
     args = [model.inputs(**s) for s in model.sizes]
-    differs = [sorted({axis for other in args[1:] for axis in range(a.dim()) if a.shape[axis] != other[i].shape[axis]}) for i, a in enumerate(args[0])]
+    differs = differing(args)
     info = {"kind": kind, "name": name, "torch": torch.__version__, "relative": model.relative, "double": model.double, "sizes": model.sizes, "variants": {}}
     record = {}
     for k, a in enumerate(args):
@@ -108,4 +113,5 @@ def main():
     json.dump(info, open(os.path.join(folder, name + ".json"), "w"))
 
 
-main()
+if __name__ == "__main__":
+    main()
