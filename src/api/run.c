@@ -337,7 +337,8 @@ static fy_status check_counts(const ferry_model *m, size_t nin, size_t nout, fer
 
 /* The results of the run in progress become those of the last run. */
 static void swap_results(ferry_session *s) {
-    drop_outputs(s, s->out);
+    if (s->model->engine->recycle) s->model->engine->recycle(s->session, s->out);
+    else drop_outputs(s, s->out);
     fy_rval *old = s->out;
     s->out = s->next;
     s->next = old;
