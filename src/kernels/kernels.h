@@ -55,6 +55,7 @@ typedef struct fy_conv_c16 {
     const float *x, *w;                  /* w: [group][in block][tap][lanes in][gemm_nr out]; depthwise: [block][tap][16] */
     float       *y;
     int64_t      lanes;                  /* values of x that follow each other at a tap: 16 channels of a block, or a row of taps times few channels */
+    int64_t      last;                   /* of those, how many are any of the last block; 0: all */
     int64_t      in_blocks, out_blocks, kernel[2], out[2], w_group;
     int64_t      pixels;                 /* of the output: out[0] * out[1], or less where the last row is shorter */
     int64_t      x_block, y_block;       /* from one block of channels to the next */

@@ -19,7 +19,7 @@ typedef struct pair {
     float      *depth, *depth_bias;      /* [block][tap][16] */
     float      *point, *point_bias;      /* [group][channel][gemm_nr]; NULL: depthwise alone */
     fy_epilogue mid;                     /* activation between the two */
-    int64_t     blocks, in_blocks;
+    int64_t     blocks, in_blocks, last; /* last: channels of the last input block */
 } pair;
 
 /* ---- may it? --------------------------------------------------------------------------------------------------------------- */
@@ -127,6 +127,7 @@ static fy_status pack_pointwise(pair *d, const fy_node *n, fy_plan *p, fy_arena 
     filling f = {.d = d, .c = w->dim[1], .nr = nr};
     bool filled;
     d->in_blocks = (f.c + FY_LANES - 1) / FY_LANES;
+    d->last = f.c % FY_LANES;
     d->point = fy_cpu_packed(p, groups * d->in_blocks * FY_LANES * nr, &filled);
     FY_NOMEM(e, d->point);
     if (!filled) FY_TRY(fy_cpu_pack_rows(p, w, nr, fill_pointwise, &f, e));
@@ -280,7 +281,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     k.depth = (fy_conv_c16){.w = d->depth, .out_blocks = 1, .kernel = {k.win.kernel[0], k.win.kernel[1]}, .out = {0, k.ow},
                             .x_step = {k.win.stride[0], k.win.stride[1] * FY_LANES}, .tap = {0, FY_LANES}, .e = s->epilogue};
     k.depth.e.bias = d->depth_bias;
-    k.point = (fy_conv_c16){.w = d->point, .lanes = FY_LANES, .in_blocks = in_blocks, .kernel = {1, 1}, .out = {0, k.cols}, .w_group = in_blocks * FY_LANES * x->k->gemm_nr,
+    k.point = (fy_conv_c16){.w = d->point, .lanes = FY_LANES, .last = d->last, .in_blocks = in_blocks, .kernel = {1, 1}, .out = {0, k.cols}, .w_group = in_blocks * FY_LANES * x->k->gemm_nr,
                             .x_block = k.h * k.w * FY_LANES, .y_row = k.wide * FY_LANES, .x_step = {k.w * FY_LANES, FY_LANES}, .e = d->mid};
     k.point.e.bias = d->point_bias;
     for (int64_t i = 0; i < in->dim[0]; i++) {

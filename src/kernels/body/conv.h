@@ -33,11 +33,12 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
     const float *w = p->w, *ahead = p->ahead;
     const int64_t step = p->step, ahead_step = p->ahead_step;
     (void)TWO;
-    for (int64_t b = 0; b < p->blocks; b++)
+    for (int64_t b = 0; b < p->blocks; b++) {
+        const int64_t lanes = c->last && p->last && b == p->blocks - 1 ? c->last : c->lanes;
         for (int64_t i = 0; i < c->kernel[0]; i++)
-            for (int64_t j = 0; j < c->kernel[1]; j++) {
+            for (int64_t j = 0; j < c->kernel[1]; j++, w += (c->lanes - lanes) * GEMM_NR) {
                 const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1], *below = HALF < ROWS ? x + c->x_step[0] - HALF * step : x;
-                for (int64_t k = 0; k < c->lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) {
+                for (int64_t k = 0; k < lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) {
                     fv w0 = fv_load(w), w1 = w0;
                     CONV_SECOND(w1 = fv_load(w + 16);)
                     __builtin_prefetch(ahead);
@@ -45,6 +46,7 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
                     (void)w1;
                 }
             }
+    }
     if (p->last) { GEMM_ROWS(CONV_END) }
     else { GEMM_ROWS(CONV_WAIT) }
 }
