@@ -93,6 +93,7 @@ FY_CHECKED fy_status fy_ev_copy(fy_eval *v, fy_et *o, const fy_et *a);
 
 /* ---- the driver ------------------------------------------------------------------------------------------------------ */
 
+FY_CHECKED fy_status fy_ev_complex(fy_eval *v, bool *mine);                  /* eval_complex.c: the node reads complex numbers */
 FY_CHECKED fy_status fy_ev_graph(fy_eval *v, const fy_pgraph *g);            /* its nodes, in order */
 FY_CHECKED fy_status fy_ev_arg_slot(fy_eval *v, const fy_parg *a, int64_t i, fy_eslot *r);   /* entry i of an argument, shared */
 FY_CHECKED fy_status fy_ev_set(fy_eval *v, fy_pvalue *to, fy_eslot *from);   /* takes over */

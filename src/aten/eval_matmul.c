@@ -570,3 +570,45 @@ fy_status fy_at_trilinear(fy_eval *v) {
     }
     return fy_ev_out(v, 0, &o);
 }
+
+fy_status fy_at_grouped_mm(fy_eval *v) {
+    fy_et x, w, offs, o;
+    FY_TRY(fy_ev_in(v, "input", &x));
+    FY_TRY(fy_ev_in(v, "weight", &w));
+    FY_TRY(fy_ev_in(v, "offs", &offs));
+    FY_NEED(v->e, x.t.rank == 2 && w.t.rank == 3 && offs.t.rank == 1 && w.t.dim[0] == offs.t.dim[0] && x.t.dim[1] == w.t.dim[1], SHAPE, "grouped products of shapes that do not fit");
+    const double  *px = fy_ev_dense(v, &x), *pw = fy_ev_dense(v, &w);
+    const int64_t *end = fy_ev_dense_i(v, &offs);
+    if (!px || !pw || !end) return FY_E_NOMEM;
+    int64_t rows = x.t.dim[0], k = x.t.dim[1], n = w.t.dim[2], r = 0;
+    FY_TRY(fy_ev_new(v, &o, x.dtype, 2, (int64_t[]){rows, n}));
+    for (int64_t g = 0; g < offs.t.dim[0]; g++)
+        for (; r < rows && r < end[g]; r++)
+            for (int64_t i = 0; i < k; i++)
+                for (int64_t j = 0; j < n; j++) fy_ev_at(&o)[r * n + j] += px[r * k + i] * pw[(g * k + i) * n + j];
+    return fy_ev_out(v, 0, &o);
+}
+
+fy_status fy_at_pdist(fy_eval *v) {
+    fy_et  x, o;
+    double p = 2;
+    FY_TRY(fy_ev_in(v, "self", &x));
+    FY_TRY(fy_ev_f64(v, "p", &p));
+    FY_NEED(v->e, x.t.rank == 2 && x.t.dim[0] < 1 << 16, SHAPE, "pdist of rank %d", x.t.rank);
+    const double *px = fy_ev_dense(v, &x);
+    if (!px) return FY_E_NOMEM;
+    int64_t n = x.t.dim[0], d = x.t.dim[1], pairs = n * (n - 1) / 2, k = 0;
+    FY_TRY(fy_ev_new(v, &o, x.dtype, 1, &pairs));
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = i + 1; j < n; j++, k++) {
+            double sum = 0, most = 0, count = 0;
+            for (int64_t c = 0; c < d; c++) {
+                double gap = fabs(px[i * d + c] - px[j * d + c]);
+                sum += pow(gap, p);
+                most = fmax(most, gap);
+                count += gap != 0;
+            }
+            fy_ev_at(&o)[k] = p == 0 ? count : isinf(p) ? most : pow(sum, 1 / p);
+        }
+    return fy_ev_out(v, 0, &o);
+}

@@ -103,6 +103,7 @@ static fy_value *weight(fy_lower *l, const fy_pinput *in) {
 
 static fy_value *lazy(fy_lower *l, const fy_pvalue *v) {
     fy_lval *got = &l->val[v->id];
+    if (!got->v && l->input[v->id] && fy_l_is_complex(v)) (void)(fy_l_complex_const(l, l->input[v->id]->data, v->name, got) == FY_OK);
     if (!got->v && l->input[v->id]) got->v = weight(l, l->input[v->id]);
     if (!got->v && got->dim) {
         fy_value *made = fy_l_size_scalar(l, got->dim);
@@ -168,11 +169,19 @@ static fy_status add_inputs(fy_lower *l) {
             if (!dim[a]) dim[a] = fy_dim_opaque(l->m->dims, name);
             FY_NOMEM(e, dim[a]);
         }
-        fy_type t = fy_tensor_type(l->m, v->dtype, v->rank, dim);
+        bool complex = fy_l_is_complex(v);                /* ONNX has them as pairs on a last axis */
+        FY_NEED(e, !complex || v->rank < FY_MAX_RANK, LIMIT, "input \"%s\" has rank %d", who, v->rank);
+        if (complex) FY_NOMEM(e, dim[v->rank] = fy_l_k(l, 2));
+        fy_type t = fy_tensor_type(l->m, complex ? (v->dtype == FERRY_COMPLEX128 ? FERRY_DOUBLE : FERRY_FLOAT) : v->dtype, v->rank + complex, dim);
         FY_NEED(e, t.kind == FY_TENSOR, NOMEM, "out of memory");
         fy_value *got = fy_graph_add_input(l->m->graph, name, &t);
         FY_NOMEM(e, got);
         l->val[v->id].v = got;
+        for (int k = 1; complex && k >= 0; k--) {
+            fy_value *plane = fy_emit(&l->b, "Gather", FY_V(got, fy_k_i64(&l->b, k)), FY_A(fy_int("axis", -1)));
+            if (k) l->val[v->id].im = plane;
+            else l->val[v->id].v = plane;
+        }
     }
     return FY_OK;
 }
@@ -195,7 +204,10 @@ static fy_status add_output(fy_lower *l, fy_value *v, const char *name) {
 
 static fy_value *output_value(fy_lower *l, const fy_parg *a) {
     switch ((int)a->kind) {
-    case FY_ARG_TENSOR: case FY_ARG_SYMBOOL: case FY_ARG_SYMFLOAT: return fy_l_value(l, a->value);
+    case FY_ARG_TENSOR:
+        if (fy_l_is_complex(a->value) && fy_l_value(l, a->value)) return fy_l_complex_pair(l, a->value);
+        return fy_l_value(l, a->value);
+    case FY_ARG_SYMBOOL: case FY_ARG_SYMFLOAT: return fy_l_value(l, a->value);
     case FY_ARG_SYM: return a->sym.value ? fy_l_value(l, a->sym.value) : fy_k_i64(&l->b, a->sym.i);
     case FY_ARG_INT: return fy_k_i64(&l->b, a->i);
     case FY_ARG_BOOL: return fy_k_scalar_i(&l->b, FERRY_BOOL, a->i);
@@ -278,14 +290,15 @@ static bool contains_unknown(const fy_dim *d, int depth) {
 /* Recorded against inferred; recorded sizes refine what inference could not tell, data-dependent ones get their source. */
 static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
     ferry_error *e = l->b.e;
-    if (!v->name && !v->is_input && !v->constant) {
+    if (!v->name && !v->is_input && !v->constant && !fy_l_is_complex(pv)) {
         v->name = unique_name(l, pv->name);
         FY_NOMEM(e, v->name);
     }
     fy_type *t = &v->type;
     if (t->kind != FY_TENSOR) return FY_OK;
-    /* torch 2.7 records the states of its recurrent layers as [layers, 1, batch, hidden]; they are [layers, batch, hidden] */
-    bool recurrent = pv->def && (strcmp(pv->def->op, "aten.lstm.input") == 0 || strcmp(pv->def->op, "aten.gru.input") == 0) && t->rank != pv->rank;
+    /* torch 2.7 records the states of its recurrent layers as [layers, 1, batch, hidden]; they are [layers, batch, hidden]. 2.15 records the
+     * sample's length where the sequence is dynamic. */
+    bool recurrent = pv->def && (strcmp(pv->def->op, "aten.lstm.input") == 0 || strcmp(pv->def->op, "aten.gru.input") == 0) && t->rank >= 0;
     if (pv->has_meta && fy_dtype_class(pv->dtype) != FY_CLASS_C && !recurrent) {
         FY_NEED(e, !t->dtype || t->dtype == pv->dtype, INTERNAL, "\"%s\" is %s, the program says %s", pv->name, fy_dtype_name(t->dtype), fy_dtype_name(pv->dtype));
         FY_NEED(e, t->rank < 0 || t->rank == pv->rank, INTERNAL, "\"%s\" has rank %d, the program says %d", pv->name, t->rank, pv->rank);
@@ -381,7 +394,7 @@ fy_status fy_lower_node(fy_lower *l) {
     const fy_aten_op *op = fy_aten_find(n->op);
     FY_NEED(l->b.e, mapped || (op && op->lower), ATEN, "%s has no lowering", n->op);
     FY_TRY(check_required(l));
-    FY_TRY(mapped ? fy_lower_mapped(l, mapped) : op->lower(l));
+    FY_TRY(mapped ? fy_lower_mapped(l, mapped) : fy_l_complex(l) ? fy_lower_complex(l) : op->lower(l));
     FY_L_OK(l);
     return check_outputs(l);
 }

@@ -236,7 +236,7 @@ fy_status fy_lower_split(fy_lower *l) {
     if (!d) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
     fy_dims *p = l->m->dims;
     bool chunk = strstr(l->n->op, "chunk") != NULL, sections = fy_l_named(l, "aten.tensor_split");
-    if (chunk || sections || fy_l_is(l, "aten.split.Tensor") || fy_l_is(l, "aten.unsafe_split.Tensor")) {
+    if (chunk || sections || fy_l_is(l, "aten.split.Tensor") || fy_l_is(l, "aten.unsafe_split.Tensor") || fy_l_is(l, "aten.split_copy.Tensor")) {
         const fy_dim *k = fy_l_dim(l, chunk ? "chunks" : sections ? "sections" : "split_size"), *each = chunk ? fy_dim_ceildiv(p, size, k) : k;
         int64_t have, parts;
         if (sections) {                                  /* the first size % n pieces are one longer */

@@ -123,6 +123,9 @@ def losses(x, y, p, t, c, ci, w):
 def odd(x, y, v, g):
     r = [F.bilinear(x[0], y[0], v[:, :4, :4], x[0, 0, :2]), F.bilinear(x, y, v[:, :4, :4]), *torch.broadcast_tensors(x[0], y[:, :1], x[0, 0]), torch.cartesian_prod(x[0, 0], y[0, 0]), torch.cartesian_prod(x[0, 0], y[0, 0], x[0, 1])]
     r += [torch.rot90(x), torch.rot90(x, 2, (1, 2)), torch.rot90(x, -1, (0, 2)), torch.isclose(x, y, rtol=0.3), torch.isclose(x, x + 1e-7), torch.linalg.norm(x), torch.linalg.norm(x, dim=1), torch.linalg.norm(x[0, 0], 1), torch.arccos(x / 9)]
+    import transformers.integrations.moe    # noqa: F401  registers the operator
+    r += [torch.histc(x, 5, -2, 2), torch.histc(x, 4, 0, 3), torch.pdist(x[0]), torch.pdist(x[0], 1), A._pdist_forward(x[0], 3.0)]
+    r += [torch.ops.transformers.grouped_mm_fallback(x[0], v[:, :4, :3], torch.tensor([2, 5])), torch.ops.transformers.grouped_mm_fallback(x[1], v[:, :4, :3], torch.tensor([0, 4], dtype=torch.int32))]
     r += [torch.arcsin(x / 9), torch.arctan(x), *A.split_copy.Tensor(x, 2, 1), *torch.tensor_split(x, (1, 3, 9), 1), *torch.tensor_split(x, (2,), -1), A._trilinear(x, y, x + 1, [], [], [], [1]), A._trilinear(x[0], y[:, :, 0], x[1], [0], [2], [0], [0])]
     w = torch.stack([v, -v], 1)[:, :, None] * torch.arange(1, 4)[:, None, None]
     r += [F.grid_sample(w, g), F.grid_sample(w, g, "nearest", "border", True), F.grid_sample(w, g, padding_mode="reflection")]
@@ -166,6 +169,22 @@ def control(x, y):
     return r
 
 
+ROTATION = torch.polar(torch.ones(3, 4), torch.arange(12.0).reshape(3, 4))
+
+
+def complex_(x, a, b, w):
+    f, g, h = torch.fft.rfft(x), torch.fft.fft(x), torch.fft.fft2(a[..., 0].expand(2, 3, 4))
+    r = [f.abs(), f[:, 1:-1].angle(), f.real, f.imag, torch.view_as_real(g), torch.fft.irfft(f), torch.fft.ifft(g).real, h.imag, torch.fft.irfft(f * 2j * (1 + 1j), norm="ortho"), torch.fft.irfft(f.conj(), n=15), torch.fft.irfft(f, n=24)]
+    r += [torch.fft.rfft(x, n=12, norm="forward").real, torch.fft.rfft(x, 20, 0, "ortho").imag, torch.fft.rfft2(x).real, torch.fft.irfft2(torch.fft.rfft2(x)), torch.fft.fftn(x).imag, torch.fft.ifft2(h, norm="forward").real]
+    s = torch.stft(x, 8, 2, window=w, return_complex=True)
+    r += [torch.view_as_real(s), torch.stft(x, 8, 4, return_complex=True, center=False, onesided=False, normalized=True).abs(), torch.istft(s, 8, 2, window=w), torch.istft(s, 8, 2, window=w, length=13)]
+    p, q = torch.view_as_complex(a), torch.view_as_complex(b)
+    z, c = torch.polar(a[..., 0].abs(), a[..., 1]), torch.complex(a[..., 0], b[..., 1])
+    r += [torch.view_as_real(t.resolve_conj()) for t in (p * q, p + q, p - q, p / q, p.conj(), p.exp(), z * c, p @ q.t(), torch.stack([p, q]), p.reshape(4, 3).t()[:, 1:], p * 2, p + 1.5, -p, p * (1 + 2j), torch.cat([p, q], 1),
+                                                         p.unsqueeze(1).expand(3, 2, 4), p * ROTATION, 2 / p, p - (1 - 2j), p / 2)]
+    return r + [p.abs(), p.angle(), p.real + q.imag]
+
+
 def gen(seed):
     return torch.Generator().manual_seed(seed)
 
@@ -190,6 +209,7 @@ CASES = {
                         torch.cat([(torch.arange(5) % 2).float()[:, None], randn(5, 2).abs() * 3, randn(5, 2).abs() * 3 + 4], 1), randn(2, 18, 7, 7), torch.sigmoid(randn(2, 9, 7, 7)), randn(6, 4, 3, 3), randn(6))),
     "quant": (quant, (randn(3, 3, 4) * 2, torch.tensor([0.03, 0.05, 0.02]), torch.tensor([0, 5, -7]))),
     "control": (control, (randn(5, 3, 4), randn(2, 4))),
+    "complex": (complex_, (randn(2, 16), randn(3, 4, 2), randn(3, 4, 2).flip(0) + 0.1, torch.hann_window(8))),
     "views": (views, (X, randn(3, 3))),
     "layers": (layers, (randn(2, 4, 7, 9), randn(6, 4, 3, 3), randn(4, 1, 3, 3), randn(4, 6, 3, 3), randn(6).abs(), torch.tanh(randn(2, 3, 4, 2)))),
     "products": (products, (randn(5, 6), randn(6, 5)[:, :5], randn(5, 5), randn(2, 2, 5, 6), randn(2, 2, 5, 6) * 1.1, randn(2, 2, 5, 3), torch.tensor([[True, False, True, True, False]] * 5))),

@@ -50,7 +50,7 @@ def text(name, build, names=("input_ids", "attention_mask"), take=("last_hidden_
     def inputs(batch, seq):
         made = {"input_ids": ids(batch, seq), "attention_mask": padding(batch, seq), "token_type_ids": torch.randint(0, 2, (batch, seq))}
         return tuple(made[n] for n in names)
-    add("transformers", name, lambda: Model(warmed(Call(scaled(build()), names, take, **fixed), ()), inputs, sizes, relative))
+    add("transformers", name, lambda: Model(warmed(Call(scaled(build()), names, take, **fixed), ()), inputs, sizes, relative=relative))
 
 
 SMALL = dict(vocab_size=WORDS, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, max_position_embeddings=64)
@@ -124,11 +124,11 @@ def pair(name, build, relative=False):
     def inputs(batch, seq, out):
         return ids(batch, seq), padding(batch, seq), ids(batch, out)
     names = ("input_ids", "attention_mask", "decoder_input_ids")
-    add("transformers", name, lambda: Model(Call(scaled(build()), names, ("logits",), use_cache=False).eval(), inputs, PAIRS, relative))
+    add("transformers", name, lambda: Model(Call(scaled(build()), names, ("logits",), use_cache=False).eval(), inputs, PAIRS, relative=relative))
 
 
 def t5():
-    return hf().T5Config(vocab_size=WORDS, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, relative_attention_num_buckets=8, relative_attention_max_distance=16, decoder_start_token_id=0)
+    return hf().T5Config(vocab_size=WORDS, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, relative_attention_num_buckets=8, relative_attention_max_distance=20, decoder_start_token_id=0)
 
 
 BARTISH = dict(vocab_size=WORDS, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=64)
@@ -183,7 +183,7 @@ EYES = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermed
 def sight(name, build, take, size=32, names=("pixel_values",), relative=False, sizes=BATCH, **fixed):
     def inputs(batch, height=size, width=size):
         return (images(batch, height, width),)
-    add("transformers", name, lambda: Model(warmed(Call(scaled(build()), names, take, **fixed), inputs(2)), inputs, sizes, relative))
+    add("transformers", name, lambda: Model(warmed(Call(scaled(build()), names, take, **fixed), inputs(2)), inputs, sizes, relative=relative))
 
 
 sight("vit_hf", lambda: hf().ViTForImageClassification(hf().ViTConfig(num_labels=10, **EYES)), ("logits",))

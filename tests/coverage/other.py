@@ -257,7 +257,9 @@ class Seq2Seq(nn.Module):
         self.model = nn.Transformer(16, 4, 2, 2, 32, batch_first=True)
 
     def forward(self, src, tgt):
-        return self.model(src, tgt, tgt_mask=nn.Transformer.generate_square_subsequent_mask(tgt.shape[1]))
+        n = tgt.shape[1]
+        mask = torch.ones(n, n, dtype=torch.bool).triu(1)
+        return self.model(src, tgt, tgt_mask=mask, tgt_is_causal=False)
 
 
 add("torch.nn", "transformer", lambda: Model(Seq2Seq().eval(), lambda batch, seq, out: (torch.randn(batch, seq, 16), torch.randn(batch, out, 16)), [dict(batch=2, seq=9, out=5), dict(batch=1, seq=6, out=7), dict(batch=3, seq=11, out=4)]))

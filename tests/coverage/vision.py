@@ -24,8 +24,8 @@ def fixed(size):
     return lambda batch: (images(batch, size, size),)
 
 
-def classifier(name, make, inputs=picture, sizes=SQUARE):
-    add("torchvision", name, lambda: Model(warmed(make(), inputs(**sizes[0])), inputs, sizes))
+def classifier(name, make, inputs=picture, sizes=SQUARE, **more):
+    add("torchvision", name, lambda: Model(warmed(make(), inputs(**sizes[0])), inputs, sizes, **more))
 
 
 def shrunk(name, by=8, family=None, **kw):
@@ -138,7 +138,7 @@ class Out(nn.Module):
 
 for segmenter in ("fcn_resnet50", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large"):
     classifier(segmenter.split("_")[0], lambda name=segmenter: Out(shrunk(name, 8, "segmentation", weights_backbone=None, num_classes=32)(), "out"),
-               lambda batch, height, width: (images(batch, height, width),), ANY)
+               lambda batch, height, width: (images(batch, height, width),), ANY, double=True)
 
 
 # ---- video and flow ---------------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ add("torchvision", "raft", lambda: Model(warmed(Flow(), pair(2)), pair, [dict(ba
 
 # ---- timm -------------------------------------------------------------------------------------------------------------------------
 
-def timm_model(name, size=64, by=1, batches=(2, 1, 5), **kw):
+def timm_model(name, size=64, by=1, batches=(2, 1, 5), double=False, calm=False, **kw):
     def make():
         import timm
         torch.manual_seed(1)
@@ -202,7 +202,11 @@ def timm_model(name, size=64, by=1, batches=(2, 1, 5), **kw):
             for key, p in m.named_parameters(recurse=False):
                 if "gamma" in key or "layer_scale" in key or key == "ls":
                     nn.init.uniform_(p, 0.3, 0.7)
-        return Model(warmed(model, (images(4, size, size),)), fixed(size), [dict(batch=b) for b in batches])
+        warmed(model, (images(4, size, size),))
+        for key, m in model.named_modules():            # scores of attention behind a batch norm: small enough that a softmax is no switch
+            if calm and "attn" in key and isinstance(m, nn.modules.batchnorm._BatchNorm):
+                m.weight.data.mul_(0.3)
+        return Model(model, fixed(size), [dict(batch=b) for b in batches], double)
     add("timm", name, make)
 
 
@@ -212,14 +216,14 @@ timm_model("mobilevitv2_050")
 timm_model("efficientformer_l1", 224)
 timm_model("efficientformerv2_s0", 224)
 timm_model("hrnet_w18_small")
-timm_model("levit_128s", 224)
+timm_model("levit_128s", 224, double=True, calm=True)
 timm_model("xcit_nano_12_p16_224", 64, depth=2, img_size=64)
 timm_model("eva02_tiny_patch14_224", 56, depth=2, img_size=56)
 timm_model("fastvit_t8")
 timm_model("coatnet_nano_rw_224", 224)
 timm_model("nfnet_l0", by=8)
 timm_model("mobilenetv4_conv_small")
-timm_model("mobilenetv4_hybrid_medium", 64)
+timm_model("mobilenetv4_hybrid_medium", 64, double=True)
 timm_model("tiny_vit_5m_224", 224, depths=(1, 1, 2, 1), embed_dims=(16, 32, 48, 64), num_heads=(1, 2, 3, 4))
 timm_model("davit_tiny", 64, depths=(1, 1, 1, 1), embed_dims=(16, 32, 48, 64), num_heads=(1, 2, 3, 4))
 timm_model("beit_base_patch16_224", 64, depth=2, embed_dim=48, num_heads=4, img_size=64)

@@ -13,6 +13,7 @@ class Model:
     module: nn.Module
     inputs: typing.Callable           # sizes by name -> tuple of arguments
     sizes: list                       # the first is exported; axes that differ in another are dynamic; all are compared
+    double: bool = False              # the reference runs in double
     relative: bool = False            # outputs are not of order one: the bar is relative to their range
 
 
