@@ -6,7 +6,7 @@ GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON  = -DFERRY_PYTHON=$(shell test -x $(VENV)/bin/python && echo $(abspath $(VENV))/bin/python)
 CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert soak fuzz bench bench-export bench-optimize install update-golden clean
+.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert soak fuzz bench bench-export bench-optimize wheel install update-golden clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,10 @@ bench-export: build ## export of ResNet-50 against torch.onnx.export in the same
 
 bench-optimize: build ## ferry optimize against onnxsim, onnxslim and onnxruntime: nodes, time, error (FERRY_TORCH=python with torch)
 	@bench/optimize.sh $(BUILD)/ferry
+
+wheel: configure ## the Python package as a file, build/dist/ferry_onnx-*.whl
+	@cmake --build $(BUILD) --target ferry_python
+	@FERRY_BUILD=$(abspath $(BUILD)) python3 python/build_backend.py $(BUILD)/dist
 
 install: build ## install to PREFIX (default /usr/local)
 	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))

@@ -4,7 +4,7 @@
 # Comments and string literals do not count as uses.
 root=${1:-$(dirname "$0")/..}
 cd "$root" || exit 2
-find src include apps tests tools fuzz bench examples -type f \( -name '*.c' -o -name '*.h' -o -name '*.def' -o -name '*.sh' -o -name '*.py' -o -name '*.txt' \
+find src include apps tests tools fuzz bench examples python -type f \( -name '*.c' -o -name '*.h' -o -name '*.hpp' -o -name '*.def' -o -name '*.sh' -o -name '*.py' -o -name '*.txt' \
     -o -name '*.md' -o -name '*.cmake' \) 2>/dev/null | LC_ALL=C sort | xargs awk '
     function fault(text) { print FILENAME ":" FNR ": " text; bad = 1 }
     function uses(name) { return code ~ ("(^|[^A-Za-z0-9_])" name "[ ]*\\(") }

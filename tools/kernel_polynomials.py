@@ -20,6 +20,7 @@ def fit(name, f, a, b, degree):
 
 half = log(2) / 2
 fit("exp", lambda r: (exp(r) - 1 - r) / r**2 if r else mpf(1) / 2, -half, half, 5)
+fit("exp, near", lambda r: (exp(-r) - 1) / r if r else -mpf(1), -half, half, 5)
 fit("log", lambda f: (log(1 + f) - f + f * f / 2) / f**3 if f else mpf(1) / 3, sqrt(mpf(1) / 2) - 1, sqrt(2) - 1, 8)
 fit("erf, small", lambda t: erf(sqrt(t)) / sqrt(t) - 1 if t else 2 / sqrt(pi) - 1, mpf(0), mpf("0.57"), 5)
 fit("erf, large", lambda x: -log(erfc(x)), mpf("0.74"), mpf(4), 10)

@@ -146,6 +146,11 @@ FERRY_API const ferry_port *ferry_output(const ferry_model *m, size_t i);
 FERRY_API int               ferry_find_input(const ferry_model *m, const char *name);   /* index, or -1 */
 FERRY_API int               ferry_find_output(const ferry_model *m, const char *name);
 FERRY_API const char       *ferry_metadata(const ferry_model *m, const char *key);      /* metadata_props; NULL if absent */
+/* Pair i of metadata_props, in the order of the file: 1, or 0 when i is past the end. The texts live as long as the model. */
+FERRY_API int               ferry_metadata_at(const ferry_model *m, size_t i, const char **key, const char **value);
+/* What the file says of itself: "producer", "producer-version", "domain", "description", "graph"; "" where it says nothing, NULL for other words. */
+FERRY_API const char       *ferry_about(const ferry_model *m, const char *what);
+FERRY_API int64_t           ferry_model_version(const ferry_model *m);                  /* the file's model_version */
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
@@ -164,12 +169,14 @@ FERRY_API int  ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, f
  * thread, and a signal handler, may call while the session is used (but not while it is reset or freed). It is looked at between
  * operators, iterations of loops and pieces of long operators. 0, or FERRY_USAGE if the engine cannot. */
 FERRY_API int  ferry_session_stop(ferry_session *s);
+
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
 /* What a ferry_tensor cannot carry: tensors of strings, sequences, optionals, maps (and tensors of numbers as well). A value owns its
  * contents and never changes; whoever made it frees it. Items are seen, not owned: they live as long as what they are part of. */
 typedef struct ferry_value ferry_value;
-/* A copy of a tensor of numbers. NULL: what ferry_run says of inputs, NOMEM. */
+/* A copy of a tensor of numbers. Elements of sub-byte dtypes take a byte each here, in its low bits (what is above them is not looked at), and
+ * t->bytes counts those. NULL: what ferry_run says of inputs, NOMEM. */
 FERRY_API ferry_value *ferry_value_tensor(const ferry_tensor *t, ferry_error *e);
 /* A tensor of strings: text[i] has bytes[i] bytes, or with `bytes` NULL ends at its 0. The count is the product of dim, 1 for rank 0. */
 FERRY_API ferry_value *ferry_value_strings(const char *const *text, const size_t *bytes, int32_t rank, const int64_t *dim, ferry_error *e);
@@ -185,13 +192,19 @@ FERRY_API int32_t            ferry_value_kind(const ferry_value *v);        /* F
 FERRY_API size_t             ferry_value_count(const ferry_value *v);
 /* Item i of a sequence or optional. Of a map 0 gives the keys, in ascending order, and 1 the values. NULL if there is none. */
 FERRY_API const ferry_value *ferry_value_item(const ferry_value *v, size_t i);
-/* A view of a tensor; of strings it has dtype and shape only, data is NULL. TYPE if v is no tensor. */
+/* A view of a tensor; of strings it has dtype and shape only, data is NULL. Elements of sub-byte dtypes take a byte each, signed ones with
+ * their sign extended. TYPE if v is no tensor. */
 FERRY_API int                ferry_value_view(const ferry_value *v, ferry_tensor *t, ferry_error *e);
 /* Element i of a tensor of strings, in row-major order: *bytes bytes, no 0 behind them. NULL if there is none. */
 FERRY_API const char        *ferry_value_string(const ferry_value *v, size_t i, size_t *bytes);
 
 /* ferry_run with values of any kind: out[i] becomes a value of the session's, valid until its next run and not to be freed. */
 FERRY_API int ferry_run_values(ferry_session *s, const ferry_value *const *in, size_t nin, const ferry_value **out, size_t nout, ferry_error *e);
+
+/* Output i of the session's last run as a value of the caller's, a tensor of numbers: without a copy, unless its memory is shared with another
+ * output or with state. It may be written to and outlives session and model; zero out[i] before the next run. NULL: USAGE if i is out of
+ * range or there is no such result (no run, a failed one, taken before), TYPE, NOMEM. */
+FERRY_API ferry_value *ferry_session_take(ferry_session *s, size_t i, ferry_error *e);
 
 /* Sets declared state back to what the model file says. */
 FERRY_API int  ferry_session_reset(ferry_session *s, ferry_error *e);

@@ -192,13 +192,14 @@ static fy_status check_names(const char *key, int n, const char *const *name, fy
 
 static fy_status to_model(export *x, ferry_error *e) {
     fy_lower_options lower = {.training = fy_opt_has(x->job, "training"), .ninput_names = x->ninput_names, .noutput_names = x->noutput_names,
-        .input_names = x->input_names, .output_names = x->output_names, .ndim_names = x->nrenames, .dim_names = x->renames, .notes = &x->notes};
+        .input_names = x->input_names, .output_names = x->output_names, .dim_names = x->renames, .notes = &x->notes};
     const char *dump = fy_opt(x->job, "dump");
     if (!dump && *fy_knob_str("FERRY_DUMP")) dump = fy_knob_str("FERRY_DUMP");
     fy_pass_options passes = {.fold = !fy_opt_has(x->job, "no-fold"), .fold_bn = !fy_opt_has(x->job, "no-fold-bn"), .stop_after = fy_opt(x->job, "stop-after"),
         .skip = fy_opt(x->job, "skip-pass"), .dump = dump, .hooks = fy_hooks_builtin()};
     passes.opset = x->opset;
     FY_TRY(resolve_axes(x, e));
+    lower.ndim_names = x->nrenames;      /* with those of axes that are symbolic already */
     FY_TRY(fy_aten_inline(x->program, e));
     if (x->nopened) FY_TRY(fy_aten_symbolise(x->program, x->nopened, x->axes, e));
     FY_TRY(fy_aten_functionalise(x->program, e));

@@ -213,6 +213,25 @@ const ferry_port *ferry_input(const ferry_model *m, size_t i) { return i < m->ni
 const ferry_port *ferry_output(const ferry_model *m, size_t i) { return i < m->nout ? &m->out[i] : NULL; }
 const char       *ferry_metadata(const ferry_model *m, const char *key) { return fy_model_meta(m->loaded.model, key); }
 
+int ferry_metadata_at(const ferry_model *m, size_t i, const char **key, const char **value) {
+    const fy_model *g = m->loaded.model;
+    if (i >= (size_t)g->meta.n) return 0;
+    *key = g->meta.at[i].key;
+    *value = g->meta.at[i].val ? g->meta.at[i].val : "";
+    return 1;
+}
+
+const char *ferry_about(const ferry_model *m, const char *what) {
+    const fy_model *g = m->loaded.model;
+    const struct { const char *what, *text; } about[] = {{"producer", g->producer}, {"producer-version", g->producer_version}, {"domain", g->domain},
+        {"description", g->doc}, {"graph", g->graph->name}};
+    for (int i = 0; what && i < FY_COUNT(about); i++)
+        if (!strcmp(what, about[i].what)) return about[i].text ? about[i].text : "";
+    return NULL;
+}
+
+int64_t ferry_model_version(const ferry_model *m) { return m->loaded.model->model_version; }
+
 static int find(const ferry_port *p, size_t n, const char *name) {
     for (size_t i = 0; i < n; i++)
         if (!strcmp(p[i].name, name)) return (int)i;
@@ -337,7 +356,8 @@ static fy_status check_counts(const ferry_model *m, size_t nin, size_t nout, fer
 
 /* The results of the run in progress become those of the last run. */
 static void swap_results(ferry_session *s) {
-    drop_outputs(s, s->out);
+    if (s->model->engine->recycle) s->model->engine->recycle(s->session, s->out);
+    else drop_outputs(s, s->out);
     fy_rval *old = s->out;
     s->out = s->next;
     s->next = old;
@@ -355,14 +375,12 @@ static fy_status run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry
         s->in[at] = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_view((fy_dtype)in[i].dtype, in[i].rank, in[i].dim, in[i].data)};
         s->arg[at] = &s->in[at];
     }
-    fy_status st = m->engine->run(s->session, s->arg, s->next, e);
-    for (size_t i = 0; !st && i < nout; i++) {
-        int64_t at = m->out_at[i];
-        /* a view that the last run gave out is no buffer of the caller's */
-        bool ours = s->out[at].kind == FY_TENSOR && out[i].data && out[i].data == s->out[at].t.data;
-        if (ours) out[i].data = NULL;
-        st = give_output(&m->out[i], &s->next[at], &out[i], e);
+    for (size_t i = 0; i < nout; i++) {  /* a view that the last run gave out is no buffer of the caller's, and is gone if this run fails */
+        const fy_rval *last = &s->out[m->out_at[i]];
+        if (last->kind == FY_TENSOR && out[i].data == last->t.data) out[i].data = NULL;
     }
+    fy_status st = m->engine->run(s->session, s->arg, s->next, e);
+    for (size_t i = 0; !st && i < nout; i++) st = give_output(&m->out[i], &s->next[m->out_at[i]], &out[i], e);
     swap_results(s);
     return st;
 }
@@ -422,6 +440,25 @@ static fy_status run_values(ferry_session *s, const ferry_value *const *in, size
 int ferry_run_values(ferry_session *s, const ferry_value *const *in, size_t nin, const ferry_value **out, size_t nout, ferry_error *e) {
     fy_error_clear(e);
     return fy_kind_of(run_values(s, in, nin, out, nout, e));
+}
+
+static fy_status take(fy_rval *to, ferry_session *s, size_t i, ferry_error *e) {
+    FY_NEED(e, i < s->model->nout, USAGE, "there is no output %zu", i);
+    fy_rval *v = &s->out[s->model->out_at[i]];
+    FY_NEED(e, v->kind, USAGE, "there is no result of output '%s': no run, a failed one, or it was taken", s->model->out[i].name);
+    FY_NEED(e, v->kind == FY_TENSOR && v->t.dtype != FERRY_STRING, TYPE, "output '%s' is no tensor of numbers", s->model->out[i].name);
+    bool alone = v->t.own && v->t.own->refs == 1 && !v->t.own->borrowed && fy_contiguous(&v->t);       /* else it is an output twice, or state */
+    *to = (fy_rval){.kind = FY_TENSOR};
+    if (!alone) return fy_tensor_clone(&to->t, &v->t, e);
+    *to = *v;
+    *v = (fy_rval){0};
+    return FY_OK;
+}
+
+ferry_value *ferry_session_take(ferry_session *s, size_t i, ferry_error *e) {
+    fy_rval v;
+    fy_error_clear(e);
+    return take(&v, s, i, e) ? NULL : fy_value_handle(&v, true, e);
 }
 
 int ferry_run(ferry_session *s, const ferry_tensor *in, size_t nin, ferry_tensor *out, size_t nout, ferry_error *e) {

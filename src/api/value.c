@@ -30,9 +30,29 @@ static ferry_value *finish(fy_status s, fy_rval *v, ferry_error *e) {
     return NULL;
 }
 
+/* A byte for each element, of which only the low bits are taken: kernels index tables with them. */
+static fy_status narrow(fy_tensor *to, const ferry_tensor *t, ferry_error *e) {
+    int64_t count;
+    fy_dtype dtype = (fy_dtype)t->dtype;
+    FY_NEED(e, t->rank >= 0 && t->rank <= FERRY_MAX_RANK, SHAPE, "value: rank %d is outside 0..%d", t->rank, FERRY_MAX_RANK);
+    FY_NEED(e, fy_count_dims(&count, t->rank, t->dim), SHAPE, "value: the shape is negative or too large");
+    FY_NEED(e, t->data || !count, VALUE, "value has no data");
+    FY_NEED(e, t->bytes >= (size_t)count, VALUE, "value: %zu bytes given, the shape needs %lld: an element of %s takes a byte here", t->bytes,
+        (long long)count, ferry_dtype_name(t->dtype));
+    FY_TRY(fy_tensor_new(to, dtype, t->rank, t->dim, e));
+    for (int64_t i = 0; i < count; i++) {
+        uint8_t packed = 0;
+        fy_pack_bits(dtype, &packed, 0, (const uint8_t *)t->data + i, 1);
+        fy_unpack_bits(dtype, (uint8_t *)to->data + i, &packed, 0, 1);
+    }
+    return FY_OK;
+}
+
 ferry_value *ferry_value_tensor(const ferry_tensor *t, ferry_error *e) {
     fy_rval v = {.kind = FY_TENSOR};
+    int bits = fy_dtype_bits((fy_dtype)t->dtype);
     fy_error_clear(e);
+    if (bits && bits < 8) return finish(narrow(&v.t, t, e), &v, e);
     fy_status s = fy_view_check("value", "", t, e);
     if (!s) {
         fy_tensor view = fy_tensor_view((fy_dtype)t->dtype, t->rank, t->dim, t->data);
@@ -120,6 +140,7 @@ int ferry_value_view(const ferry_value *v, ferry_tensor *t, ferry_error *e) {
     fy_error_clear(e);
     if (v->v.kind != FY_TENSOR) return fy_kind_of(fy_fail(e, FY_E_TYPE, "the value is no tensor"));
     *t = ferry_view((int32_t)v->v.t.dtype, v->v.t.dtype == FERRY_STRING ? NULL : v->v.t.data, v->v.t.rank, v->v.t.dim);
+    if (v->v.t.dtype != FERRY_STRING) t->bytes = (size_t)fy_count(&v->v.t) * (size_t)fy_elem_bytes(v->v.t.dtype);
     return FERRY_OK;
 }
 

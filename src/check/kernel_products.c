@@ -114,6 +114,9 @@ bool fy_check_gemm(fy_trial *t) {
 
 typedef struct layer { fy_conv_c16 c; int64_t blocks, groups, nr, x_size, y_size, w_size; bool depthwise; } layer;
 
+/* Where a pixel lies in y. */
+static int64_t pixel_at(const fy_conv_c16 *c, int64_t block, int64_t pixel) { return block * c->y_block + pixel / c->out[1] * c->y_row + pixel % c->out[1] * FY_LANES; }
+
 static double conv_value(const layer *d, int64_t block, int64_t pixel, int lane, double *size) {
     const fy_conv_c16 *c = &d->c;
     int64_t r = pixel / c->out[1], q = pixel % c->out[1], group = d->depthwise ? block : block * FY_LANES / d->nr, column = d->depthwise ? lane : block * FY_LANES % d->nr + lane;
@@ -125,11 +128,11 @@ static double conv_value(const layer *d, int64_t block, int64_t pixel, int lane,
             for (int64_t j = 0; j < c->kernel[1]; j++)
                 for (int64_t l = 0; l < (d->depthwise ? 1 : c->lanes); l++, w += d->nr) {
                     const float *x = x0 + (d->depthwise ? block : b) * c->x_block + i * c->tap[0] + j * c->tap[1] + (d->depthwise ? lane : l);
-                    double v = (double)*x * (double)w[column];
+                    double v = c->last && b == c->in_blocks - 1 && l >= c->last ? 0 : (double)*x * (double)w[column];
                     sum += v;
                     *size += fabs(v);
                 }
-    double bias = c->e.bias ? (double)c->e.bias[block * FY_LANES + lane] : 0, add = c->e.add ? (double)c->e.add[block * c->y_block + pixel * FY_LANES + lane] : 0;
+    double bias = c->e.bias ? (double)c->e.bias[block * FY_LANES + lane] : 0, add = c->e.add ? (double)c->e.add[pixel_at(c, block, pixel) + lane] : 0;
     *size += fabs(bias) + fabs(add);
     return clamped(&c->e, sum + bias + add);
 }
@@ -164,7 +167,7 @@ static bool conv_run(fy_trial *t, layer *d, fy_kernel_conv *f) {
     for (int64_t b = 0; b < d->blocks; b++)
         for (int64_t p = 0; p < c->out[0] * c->out[1]; p++)
             for (int l = 0; l < FY_LANES; l++) {
-                float got = c->y[b * c->y_block + p * FY_LANES + l];
+                float got = c->y[pixel_at(c, b, p) + l];
                 double size, want;
                 if (p >= pixels) {
                     if (!fy_is_pattern(got)) return fy_trial_fail(t, "wrote past the last pixel");
@@ -175,15 +178,18 @@ static bool conv_run(fy_trial *t, layer *d, fy_kernel_conv *f) {
                     return fy_trial_fail(t, "%lldx%lld kernel, %lldx%lld pixels: %.9g in block %lld at %lld, lane %d, not %.9g", (long long)c->kernel[0], (long long)c->kernel[1], (long long)c->out[0],
                                          (long long)c->out[1], (double)got, (long long)b, (long long)p, l, want);
             }
+    for (int64_t i = 0; i < d->y_size; i++)
+        if (i % c->y_block % c->y_row >= c->out[1] * FY_LANES && !fy_is_pattern(c->y[i])) return fy_trial_fail(t, "wrote between rows");
     return conv_pieces(t, d, f);
 }
 
-/* Sizes of an input that holds exactly what is read. */
-static void conv_place(layer *d, int64_t in_blocks, int64_t stride, int64_t dilation) {
+/* Sizes of an input that holds exactly what is read; rows of the output are `gap` pixels apart. */
+static void conv_place(layer *d, int64_t in_blocks, int64_t stride, int64_t dilation, int64_t gap) {
     fy_conv_c16 *c = &d->c;
     int64_t w = (c->out[1] - 1) * stride + (c->kernel[1] - 1) * dilation + 1, h = (c->out[0] - 1) * stride + (c->kernel[0] - 1) * dilation + 1;
     c->x_block = h * w * FY_LANES;
-    c->y_block = c->out[0] * c->out[1] * FY_LANES;
+    c->y_row = (c->out[1] + gap) * FY_LANES;
+    c->y_block = c->out[0] * c->y_row;
     c->x_step[0] = stride * w * FY_LANES;
     c->x_step[1] = stride * FY_LANES;
     c->tap[0] = dilation * w * FY_LANES;
@@ -199,13 +205,15 @@ bool fy_check_conv(fy_trial *t) {
         int64_t k = fy_trial_pick(t, 1, 3), stride = fy_trial_pick(t, 1, 2), in_blocks = fy_trial_pick(t, 1, 3);
         layer d = {.c = {.lanes = FY_LANES, .in_blocks = in_blocks, .kernel = {k, fy_trial_pick(t, 1, 3)}, .out = {fy_trial_pick(t, 1, 3), 1 + i % (2 * mr + 1)}}, .blocks = fy_trial_pick(t, 1, 4), .nr = nr};
         d.groups = (d.blocks * FY_LANES + nr - 1) / nr;
-        conv_place(&d, in_blocks, stride, fy_trial_pick(t, 1, 2));
+        conv_place(&d, in_blocks, stride, fy_trial_pick(t, 1, 2), i % 5 == 2 ? fy_trial_pick(t, 1, 3) : 0);
+        if (i % 2 == 0) d.c.last = fy_trial_pick(t, 1, FY_LANES);
         if (i % 3 == 0) d.c.pixels -= fy_trial_pick(t, 0, d.c.out[1] - 1);
         if (i % 4 == 1) {                                        /* the first layer: a row of taps times few channels is one tap */
             int64_t channels = fy_trial_pick(t, 1, 4), columns = fy_trial_pick(t, 1, 7), w = (d.c.out[1] - 1) * stride + columns, h = (d.c.out[0] - 1) * stride + k;
             d.c.in_blocks = 1;
             d.c.kernel[1] = 1;
             d.c.lanes = columns * channels;
+            d.c.last = 0;
             d.c.x_step[0] = stride * w * channels;
             d.c.x_step[1] = stride * channels;
             d.c.tap[0] = w * channels;
@@ -220,32 +228,38 @@ bool fy_check_conv(fy_trial *t) {
     return true;
 }
 
-/* Rows by pointers, one output row at a time: the same bits. */
+/* Rows by pointers, some output rows at a time: the same bits. */
 static bool depthwise_rows(fy_trial *t, const layer *d) {
-    const float *rows[5];
+    const float *rows[16];
     float *y = fy_room_place(t, 5, d->y_size, false);
+    const int64_t step = fy_trial_pick(t, 1, 3);
     for (int64_t b = 0; b < d->blocks; b++)
-        for (int64_t r = 0; r < d->c.out[0]; r++) {
+        for (int64_t r = 0, n; r < d->c.out[0]; r += n) {
             fy_conv_c16 c = d->c;
-            for (int64_t i = 0; i < c.kernel[0]; i++) rows[i] = c.x + b * c.x_block + r * c.x_step[0] + i * c.tap[0];
-            int64_t at = b * c.y_block + r * c.out[1] * FY_LANES;
+            n = fy_trial_pick(t, 1, c.out[0] - r < 2 ? 1 : 2);
+            for (int64_t j = 0; j < n; j++)
+                for (int64_t i = 0; i < c.kernel[0]; i++) rows[j * (c.kernel[0] + step) + i] = c.x + b * c.x_block + (r + j) * c.x_step[0] + i * c.tap[0];
+            int64_t at = b * c.y_block + r * c.y_row;
             c.rows = rows;
             c.x = NULL;
+            c.x_step[0] = c.kernel[0] + step;
             c.w += b * c.w_group;
             c.y = y + at;
             if (c.e.bias) c.e.bias += b * FY_LANES;
             if (c.e.add) c.e.add += at;
-            t->k->depthwise_c16(&c, 0, 0, 1);
+            t->k->depthwise_c16(&c, 0, 0, n);
         }
     if (!fy_same_bits(y, d->c.y, d->y_size)) return fy_trial_fail(t, "bits depend on where rows are");
     return true;
 }
 
 bool fy_check_depthwise(fy_trial *t) {
-    for (int64_t i = 0; i < 60; i++) {
-        layer d = {.c = {.kernel = {fy_trial_pick(t, 1, 5), fy_trial_pick(t, 1, 5)}, .out = {fy_trial_pick(t, 1, 4), 1 + i % 19}}, .blocks = fy_trial_pick(t, 1, 3), .nr = FY_LANES, .depthwise = true};
+    for (int64_t i = 0; i < 120; i++) {
+        bool usual = i % 2;                                      /* kernels that have loops of their own */
+        layer d = {.c = {.kernel = {fy_trial_pick(t, 1, 5), usual ? 3 + 2 * fy_trial_pick(t, 0, 1) : fy_trial_pick(t, 1, 5)}, .out = {fy_trial_pick(t, 1, 4), 1 + i % 19}},
+                   .blocks = fy_trial_pick(t, 1, 3), .nr = FY_LANES, .depthwise = true};
         d.groups = d.c.in_blocks = d.c.out_blocks = d.blocks;
-        conv_place(&d, d.blocks, fy_trial_pick(t, 1, 2), fy_trial_pick(t, 1, 2));
+        conv_place(&d, d.blocks, fy_trial_pick(t, 1, 2), usual ? 1 : fy_trial_pick(t, 1, 2), i % 5 == 2 ? fy_trial_pick(t, 1, 3) : 0);
         d.c.w_group = d.c.kernel[0] * d.c.kernel[1] * FY_LANES;
         d.w_size = d.groups * d.c.w_group;
         if (!conv_run(t, &d, t->k->depthwise_c16) || !depthwise_rows(t, &d)) return false;

@@ -35,6 +35,8 @@ struct fy_engine {
     void      (*session_free)(fy_session *s);
     /* in: one for each graph input; out: one for each graph output, owned by the caller. */
     fy_status (*run)(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_error *e);
+    /* NULL, or frees results of an earlier run of this session: the next results may lie in their memory. */
+    void      (*recycle)(fy_session *s, fy_rval *out);
     /* NULL, or ends the run in progress with STOPPED, else the next one as it begins. From any thread, and from a signal handler. */
     void      (*stop)(fy_session *s);
     /* For `ferry profile` and `ferry explain`; NULL: this engine cannot say. The plan that runs, and who is told of its steps from now on

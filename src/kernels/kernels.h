@@ -55,11 +55,13 @@ typedef struct fy_conv_c16 {
     const float *x, *w;                  /* w: [group][in block][tap][lanes in][gemm_nr out]; depthwise: [block][tap][16] */
     float       *y;
     int64_t      lanes;                  /* values of x that follow each other at a tap: 16 channels of a block, or a row of taps times few channels */
+    int64_t      last;                   /* of those, how many are any of the last block; 0: all */
     int64_t      in_blocks, out_blocks, kernel[2], out[2], w_group;
     int64_t      pixels;                 /* of the output: out[0] * out[1], or less where the last row is shorter */
     int64_t      x_block, y_block;       /* from one block of channels to the next */
+    int64_t      y_row;                  /* from one output row to the next; 0: out[1] * 16 */
     int64_t      x_step[2];              /* from one output row (pixel) to the next, in x */
-    const float *const *rows;            /* depthwise: the kernel[0] rows that the only output row meets, wherever they are; NULL: x and steps tell */
+    const float *const *rows;            /* depthwise: the rows of x, wherever they are, x_step[0] of them from one output row to the next; NULL: x and steps tell */
     int64_t      tap[2];                 /* from one tap to the next, down and across */
     fy_epilogue  e;                      /* bias: out_blocks * 16, padded to whole groups; add in y's layout */
 } fy_conv_c16;

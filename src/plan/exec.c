@@ -139,8 +139,7 @@ static fy_status place_output(running *k, const fy_value *v) {
     const int64_t *dim = k->x.spec->dim[v->id];
     fy_rval_free(out);
     *out = (fy_rval){.kind = FY_TENSOR};
-    bool caller = k->x.plan->last[v->id] == INT32_MAX && !k->x.plan->inner;                       /* whose memory is not to come back */
-    if (k->x.spec->offset[v->id] == FY_NOWHERE) return fy_tensor_take(&out->t, caller ? NULL : k->whole->spares, v->type.dtype, v->type.rank, dim, k->e);
+    if (k->x.spec->offset[v->id] == FY_NOWHERE) return fy_tensor_take(&out->t, k->whole->spares, v->type.dtype, v->type.rank, dim, k->e);
     out->t = fy_tensor_view(v->type.dtype, v->type.rank, dim, (char *)k->mem->arena + k->x.spec->offset[v->id]);
     return FY_OK;
 }
@@ -387,6 +386,13 @@ fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, const fy_plan_r
     for (int64_t i = 0; i < whole.strings.n; i++) fy_storage_unref(whole.strings.at[i]);
     fy_free(whole.strings.at);
     return s;
+}
+
+void fy_plan_recycle(fy_plan_memory *mem, const fy_plan *p, fy_rval *out) {
+    for (int64_t i = 0; i < p->m->graph->out.n; i++) {
+        if (out[i].kind == FY_TENSOR && out[i].t.dtype != FERRY_STRING) fy_storage_return(out[i].t.own, &mem->spares);
+        fy_rval_free(&out[i]);
+    }
 }
 
 static void memory_free(fy_plan_memory *mem) {

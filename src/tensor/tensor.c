@@ -95,6 +95,14 @@ void fy_storage_leave(fy_storage *s) {
     s->home = NULL;
 }
 
+void fy_storage_return(fy_storage *s, fy_spares *p) {
+    size_t rounded;
+    if (!s || s->refs != 1 || s->borrowed || s->guarded || s->home || spare_size(s->bytes, &rounded) < 0 || rounded != s->bytes) return;
+    s->home = p;
+    p->used += s->bytes;
+    if (p->used > p->most) p->most = p->used;
+}
+
 void fy_storage_unref(fy_storage *s) {
     if (!s || --s->refs > 0) return;
     if (s->home) spare(s);

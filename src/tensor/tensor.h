@@ -47,6 +47,7 @@ void        fy_storage_unref(fy_storage *s);
 struct fy_spares { fy_storage *first[FY_SPARE_SIZES]; size_t kept, used, most; };
 void        fy_spares_free(fy_spares *p);                    /* nothing of it may be in use */
 void        fy_storage_leave(fy_storage *s);                 /* does not come back any more; NULL is fine */
+void        fy_storage_return(fy_storage *s, fy_spares *p);  /* what left spares goes to p after its last reader, if there is but one; NULL is fine */
 
 /* In memory every element of a sub-byte dtype takes one byte (fy_elem_bytes); files pack them. */
 typedef struct fy_tensor {

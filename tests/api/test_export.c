@@ -103,6 +103,12 @@ static void test_dynamic(void **state) {
     assert_string_equal(ferry_input(m, 0)->name, "image");
     assert_string_equal(ferry_input(m, 0)->sym[0], "n");
     ferry_close(m);
+    /* an axis that the program has open already gets the name */
+    exported(PT2 "cnn_dyn.pt2", "d.onnx", OPTIONS("input-names", "image", "dynamic", "image:0=batch_size"));
+    m = ferry_open("d.onnx", NULL, &e);
+    assert_string_equal(ferry_input(m, 0)->sym[0], "batch_size");
+    assert_string_equal(ferry_output(m, 0)->sym[0], "batch_size");
+    ferry_close(m);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------------ */

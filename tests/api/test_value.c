@@ -207,6 +207,94 @@ static void test_maps(void **state) {
     fy_buf_free(&other);
 }
 
+/* A result is taken without a copy, outlives everything, and cannot be taken twice; what is an output twice is copied. */
+static void test_take(void **state) {
+    ferry_error e;
+    (void)state;
+    ferry_model *m = ferry_open(FERRY_FIXTURES "/onnx/mlp.onnx", "threads=1", &e);
+    ferry_session *s = ferry_session_new(m, &e);
+    float x[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    ferry_tensor t = ferry_f32(x, 3, (int64_t[]){1, 3, 3}), y = {0}, v;
+    assert_null(ferry_session_take(s, 0, &e));
+    assert_string_equal(e.code, "USAGE");
+    assert_int_equal(ferry_run(s, &t, 1, &y, 1, &e), FERRY_OK);
+    float first = *(float *)y.data;
+    ferry_value *out = ferry_session_take(s, 0, &e);
+    assert_non_null(out);
+    assert_int_equal(ferry_value_view(out, &v, &e), FERRY_OK);
+    assert_ptr_equal(v.data, y.data);
+    assert_null(ferry_session_take(s, 0, &e));
+    assert_null(ferry_session_take(s, 1, &e));
+    y = (ferry_tensor){0};
+    for (int i = 0; i < 9; i++) x[i] = -x[i];
+    assert_int_equal(ferry_run(s, &t, 1, &y, 1, &e), FERRY_OK);
+    assert_ptr_not_equal(v.data, y.data);
+    ferry_session_free(s);
+    ferry_close(m);
+    assert_true(*(float *)v.data == first);
+    ferry_value_free(out);
+}
+
+/* Elements of sub-byte dtypes take a byte each in values; bits above theirs are not looked at. */
+static void test_narrow(void **state) {
+    ferry_error e;
+    (void)state;
+    uint8_t raw[3] = {0xf1, 0x0f, 0x37};
+    ferry_tensor t = {raw, sizeof raw, FERRY_INT4, 1, {3}}, o;
+    ferry_value *v = ferry_value_tensor(&t, &e);
+    assert_non_null(v);
+    assert_int_equal(ferry_value_view(v, &o, &e), FERRY_OK);
+    assert_int_equal(o.bytes, 3);
+    assert_true(((int8_t *)o.data)[0] == 1 && ((int8_t *)o.data)[1] == -1 && ((int8_t *)o.data)[2] == 7);
+    ferry_value_free(v);
+    t.dtype = FERRY_UINT2;
+    v = ferry_value_tensor(&t, &e);
+    assert_int_equal(ferry_value_view(v, &o, &e), FERRY_OK);
+    assert_true(((uint8_t *)o.data)[0] == 1 && ((uint8_t *)o.data)[1] == 3 && ((uint8_t *)o.data)[2] == 3);
+    ferry_value_free(v);
+    t.bytes = 2;
+    assert_null(ferry_value_tensor(&t, &e));
+    assert_string_equal(e.code, "VALUE");
+    t.data = NULL;
+    assert_null(ferry_value_tensor(&t, &e));
+    t.rank = 17;
+    assert_null(ferry_value_tensor(&t, &e));
+}
+
+/* What a file says of itself. */
+static void test_about(void **state) {
+    ferry_error e;
+    const char *key, *value;
+    (void)state;
+    fy_model *m = fy_model_new(fy_registry_builtin());
+    fy_build b = {.g = m->graph, .e = &e};
+    fy_type f32 = {.kind = FY_TENSOR, .dtype = FERRY_FLOAT};
+    fy_buf bytes = {0};
+    fy_value *x = fy_graph_add_input(m->graph, "x", &f32);
+    fy_graph_add_output(m->graph, fy_emit_n(&b, "Relu", 1, 1, &x, FY_NOATTR)->out[0]);
+    assert_ok(fy_model_set_meta(m, "k", "v", &e), e);
+    assert_ok(fy_model_set_meta(m, "empty", "", &e), e);
+    m->producer = "somebody";
+    m->model_version = 7;
+    assert_ok(fy_model_name_all(m, &e), e);
+    assert_ok(fy_onnx_write_memory(m, &bytes, &e), e);
+    fy_model_free(m);
+    ferry_model *o = ferry_open_memory(bytes.at, bytes.n, NULL, &e);
+    assert_non_null(o);
+    assert_string_equal(ferry_about(o, "producer"), "somebody");
+    assert_string_equal(ferry_about(o, "domain"), "");
+    assert_non_null(ferry_about(o, "graph"));
+    assert_null(ferry_about(o, "colour"));
+    assert_int_equal(ferry_model_version(o), 7);
+    assert_int_equal(ferry_metadata_at(o, 0, &key, &value), 1);
+    assert_true(!strcmp(key, "k") && !strcmp(value, "v"));
+    assert_int_equal(ferry_metadata_at(o, 1, &key, &value), 1);
+    assert_string_equal(value, "");
+    assert_int_equal(ferry_metadata_at(o, 2, &key, &value), 0);
+    ferry_close(o);
+    fy_buf_free(&bytes);
+}
+
 static int map_into(ferry_model *m, ferry_error *e) {
     ferry_values *list = ferry_values_new();
     ferry_session *s = ferry_session_new(m, e);
@@ -275,6 +363,6 @@ static void test_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_make), cmocka_unit_test(test_strings),
         cmocka_unit_test_setup_teardown(test_maps, enter_folder, leave_folder), cmocka_unit_test_setup_teardown(test_map_files, enter_folder, leave_folder),
-        cmocka_unit_test(test_memory)};
+        cmocka_unit_test(test_take), cmocka_unit_test(test_narrow), cmocka_unit_test(test_about), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

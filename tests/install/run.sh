@@ -23,7 +23,11 @@ cc -std=c99 -pedantic-errors "${flags[@]}" "$source/tests/install/header_c99.c" 
 c++ -std=c++17 -pedantic-errors "${flags[@]}" "$source/tests/install/header_cxx.cpp" $(pkg-config --cflags --libs ferry) -o "$work/cxx"
 "$work/c99" && "$work/cxx"
 for h in run ferry tools plugin; do echo "#include <ferry/$h.h>" | cc -std=c99 "${flags[@]}" $(pkg-config --cflags ferry) -x c -fsyntax-only -; done
+echo "#include <ferry/ferry.hpp>" | c++ -std=c++17 -pedantic-errors "${flags[@]}" $(pkg-config --cflags ferry) -x c++ -fsyntax-only -
 say "headers are C99 and C++17, each alone"
+c++ -std=c++17 -pedantic-errors "${flags[@]}" "$source/tests/install/header_hpp.cpp" $(pkg-config --cflags --libs ferry) -pthread -o "$work/hpp"
+(cd "$work" && ./hpp "$source/tests/fixtures/pt2/t215/cnn.pt2") || fail "ferry.hpp"
+say "ferry.hpp works"
 
 cp "$source/tests/fixtures/pt2/t215/cnn.pt2" "$source/examples/fashion/"{fashion.pt2,images.npz} "$work"
 cd "$work"

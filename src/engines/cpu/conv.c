@@ -195,7 +195,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     int64_t row = (copies ? pw : w) * lanes, block = (copies ? ph * pw : h * w) * lanes;
     bool flat = !copies && !d->depthwise && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
     work k = {.s = s, .x = x, .depthwise = d->depthwise, .nv = d->depthwise ? 1 : x->k->gemm_nr / FY_LANES,
-              .c = {.w = d->w, .lanes = d->lanes, .in_blocks = blocks, .out_blocks = (d->cout + FY_LANES - 1) / FY_LANES, .kernel = {win.kernel[0], d->merged ? 1 : win.kernel[1]},
+              .c = {.w = d->w, .lanes = d->lanes, .last = d->first ? 0 : d->cin % FY_LANES, .in_blocks = blocks, .out_blocks = (d->cout + FY_LANES - 1) / FY_LANES, .kernel = {win.kernel[0], d->merged ? 1 : win.kernel[1]},
                     .out = {flat ? 1 : oh, flat ? oh * ow : ow}, .w_group = d->w_group, .x_block = block, .y_block = oh * ow * FY_LANES,
                     .x_step = {win.stride[0] * row, win.stride[1] * lanes}, .tap = {win.dilation[0] * row, win.dilation[1] * lanes}, .e = s->epilogue}};
     k.c.e.bias = d->bias;

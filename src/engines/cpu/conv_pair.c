@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define HIGH 16                          /* rows of a kernel at most */
+#define ROWS 40                          /* rows of the input at work, at most */
+#define RING 5120                        /* floats of a ring: with weights and pixels at work they stay in a first-level cache of 32 KiB */
 #define SMALL (196 << 10)                /* bytes of a sample between the two that stay in the cache anyway */
 
 typedef struct pair {
@@ -17,7 +19,7 @@ typedef struct pair {
     float      *depth, *depth_bias;      /* [block][tap][16] */
     float      *point, *point_bias;      /* [group][channel][gemm_nr]; NULL: depthwise alone */
     fy_epilogue mid;                     /* activation between the two */
-    int64_t     blocks, in_blocks;
+    int64_t     blocks, in_blocks, last; /* last: channels of the last input block */
 } pair;
 
 /* ---- may it? --------------------------------------------------------------------------------------------------------------- */
@@ -125,6 +127,7 @@ static fy_status pack_pointwise(pair *d, const fy_node *n, fy_plan *p, fy_arena 
     filling f = {.d = d, .c = w->dim[1], .nr = nr};
     bool filled;
     d->in_blocks = (f.c + FY_LANES - 1) / FY_LANES;
+    d->last = f.c % FY_LANES;
     d->point = fy_cpu_packed(p, groups * d->in_blocks * FY_LANES * nr, &filled);
     FY_NOMEM(e, d->point);
     if (!filled) FY_TRY(fy_cpu_pack_rows(p, w, nr, fill_pointwise, &f, e));
@@ -153,71 +156,102 @@ typedef struct work {
     fy_conv_c16    depth, point;
     const float   *from, *add;
     float         *to, *room;
-    int64_t        h, w, oh, ow, wide, nv;                   /* wide: pixels of a padded row */
-    int64_t        left, skip, cols;                         /* of a row: zeros before it, pixels cut off, pixels taken */
+    int64_t        h, w, oh, ow, nv;
+    int64_t        wide, high, left, skip, cols;             /* pixels of a padded row; rows of the ring; of a row: zeros before it, pixels cut off, pixels taken */
     int64_t        groups, bands, band, each, pieces, slot;  /* bands of `band` output rows; `each` pieces for a slot of the room; floats of one */
     bool           direct;                                   /* rows are read where they are */
 } work;
 
-/* Row r of the input, blocks [block, block + n), into the ring at `to`. */
-static void fill_row(const work *k, float *to, int64_t apart, int64_t block, int64_t n, int64_t r) {
+/* What a piece works on: n blocks, in a ring of rows that begins with one of zeros. */
+typedef struct part { float *ring; int64_t block, n; } part;
+
+/* Rows [r, r + rows) of the input into the ring from `to` on, which has room for them. */
+static void fill_rows(const work *k, const part *s, float *to, int64_t r, int64_t rows) {
+    const int64_t row = k->wide * FY_LANES, apart = k->high * row;
+    const float *from = k->from + (r * k->w + k->skip) * FY_LANES;
     to += k->left * FY_LANES;
     if (k->cols <= 0) return;
-    const float *from = k->from + (r * k->w + k->skip) * FY_LANES;
     if (!k->d->point) {
-        for (int64_t b = 0; b < n; b++) memcpy(to + b * apart, from + (block + b) * k->h * k->w * FY_LANES, (size_t)(k->cols * FY_LANES) * sizeof *to);
+        for (int64_t b = 0; b < s->n; b++)
+            for (int64_t i = 0; i < rows; i++)
+                memcpy(to + b * apart + i * row, from + ((s->block + b) * k->h + i) * k->w * FY_LANES, (size_t)(k->cols * FY_LANES) * sizeof *to);
         return;
     }
     fy_conv_c16 c = k->point;
     c.x = from;
-    c.w += block / k->nv * c.w_group;
-    if (c.e.bias) c.e.bias += block * FY_LANES;
+    c.w += s->block / k->nv * c.w_group;
+    if (c.e.bias) c.e.bias += s->block * FY_LANES;
     c.y = to;
     c.y_block = apart;
-    c.out_blocks = n;
-    k->x->k->conv_c16(&c, 0, 0, 1);
-    for (int64_t b = 0; b < n && c.e.act > FY_ACT_CLAMP; b++) k->x->k->unary[c.e.act](to + b * apart, to + b * apart, k->cols * FY_LANES, c.e.p);
+    c.out_blocks = s->n;
+    c.out[0] = rows;
+    c.pixels = rows * k->cols;
+    k->x->k->conv_c16(&c, 0, 0, rows);
+    for (int64_t i = 0; i < s->n * rows && c.e.act > FY_ACT_CLAMP; i++) {
+        float *y = to + i / rows * apart + i % rows * row;
+        k->x->k->unary[c.e.act](y, y, k->cols * FY_LANES, c.e.p);
+    }
 }
 
-/* Output rows [y0, y1) of the blocks of one group. */
-static void rows(const work *k, float *ring, int64_t block, int64_t n, int64_t y0, int64_t y1) {
-    const int64_t kh = k->win.kernel[0], taps = kh * k->win.kernel[1], row = k->wide * FY_LANES, apart = kh * row;
-    float *zero = ring + k->nv * apart;
-    const float *at[HIGH];
+/* Output rows [y, y + rows): at has the rows that they meet, of the first block. */
+static void put_rows(const work *k, const part *s, const float *const *at, int64_t y, int64_t rows) {
+    const int64_t taps = k->win.kernel[0] * k->win.kernel[1], high = (rows - 1) * k->win.stride[0] + k->win.kernel[0], apart = (k->direct ? k->h * k->w : k->high * k->wide) * FY_LANES;
+    for (int64_t b = 0; b < s->n; b++) {
+        const float *mine[ROWS];
+        fy_conv_c16 c = k->depth;
+        const int64_t place = ((s->block + b) * k->oh + y) * k->ow * FY_LANES;
+        for (int64_t i = 0; i < high; i++) mine[i] = at[i] == s->ring ? at[i] : at[i] + b * apart;
+        c.rows = mine;
+        c.w += (s->block + b) * taps * FY_LANES;
+        if (c.e.bias) c.e.bias += (s->block + b) * FY_LANES;
+        if (k->add) c.e.add = k->add + place;
+        c.y = k->to + place;
+        k->x->k->depthwise_c16(&c, 0, 0, rows);
+        fy_cpu_finish(k->s, k->x, c.y, rows * k->ow * FY_LANES);
+    }
+}
+
+/* Output rows [y0, y1), some at a time. */
+static void rows_of(const work *k, const part *s, int64_t y0, int64_t y1) {
+    const int64_t kh = k->win.kernel[0], step = k->win.stride[0], row = k->wide * FY_LANES, most = (k->high - kh) / step + 1;
+    const float *at[ROWS];
     int64_t ready = 0;
-    if (!k->direct) memset(ring, 0, (size_t)(k->nv * apart + row) * sizeof *ring);
-    for (int64_t y = y0; y < y1; y++) {
-        int64_t top = y * k->win.stride[0] - k->win.pad[0], from = top > ready ? top : ready, end = top + kh < k->h ? top + kh : k->h;
-        for (int64_t r = from; r < end && !k->direct; r++) fill_row(k, ring + r % kh * row, apart, block, n, r);
-        if (end > ready) ready = end;
-        for (int64_t b = 0; b < n; b++) {
-            fy_conv_c16 c = k->depth;
-            int64_t place = (((block + b) * k->oh) + y) * k->ow * FY_LANES;
-            for (int64_t i = 0; i < kh; i++) {
-                int64_t r = top + i;
-                if (k->direct) at[i] = k->from + ((block + b) * k->h + r) * k->w * FY_LANES;
-                else at[i] = r < 0 || r >= k->h ? zero : ring + b * apart + r % kh * row;
-            }
-            c.rows = at;
-            c.w += (block + b) * taps * FY_LANES;
-            if (c.e.bias) c.e.bias += (block + b) * FY_LANES;
-            if (k->add) c.e.add = k->add + place;
-            c.y = k->to + place;
-            k->x->k->depthwise_c16(&c, 0, 0, 1);
-            fy_cpu_finish(k->s, k->x, c.y, k->ow * FY_LANES);
+    if (!k->direct) memset(s->ring, 0, (size_t)((s->n * k->high + 1) * row) * sizeof *s->ring);
+    for (int64_t y = y0, rows; y < y1; y += rows) {
+        rows = y1 - y < most ? y1 - y : most;
+        int64_t top = y * step - k->win.pad[0], high = (rows - 1) * step + kh, end = top + high < k->h ? top + high : k->h;
+        for (int64_t r = top > ready ? top : ready, run; r < end && !k->direct; r += run) {
+            run = k->high - r % k->high < end - r ? k->high - r % k->high : end - r;
+            fill_rows(k, s, s->ring + (1 + r % k->high) * row, r, run);
         }
+        if (end > ready) ready = end;
+        for (int64_t i = 0; i < high; i++) {
+            int64_t r = top + i;
+            if (k->direct) at[i] = k->from + (s->block * k->h + r) * k->w * FY_LANES;
+            else at[i] = r < 0 || r >= k->h ? s->ring : s->ring + (1 + r % k->high) * row;
+        }
+        put_rows(k, s, at, y, rows);
     }
 }
 
 static void slots(void *arg, int64_t begin, int64_t end) {
     const work *k = arg;
     for (int64_t i = begin * k->each; i < end * k->each && i < k->pieces; i++) {
-        int64_t block = i / k->bands * k->nv, y0 = i % k->bands * k->band, y1 = y0 + k->band < k->oh ? y0 + k->band : k->oh;
-        rows(k, k->room + i / k->each * k->slot, block, k->d->blocks - block < k->nv ? k->d->blocks - block : k->nv, y0, y1);
+        const int64_t block = i / k->bands * k->nv, y0 = i % k->bands * k->band, y1 = y0 + k->band < k->oh ? y0 + k->band : k->oh;
+        rows_of(k, &(part){k->room + i / k->each * k->slot, block, k->d->blocks - block < k->nv ? k->d->blocks - block : k->nv}, y0, y1);
     }
 }
 
 static int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Rows of the ring: as many as stay in the first-level cache, so that a call of a kernel has something to do. */
+static int64_t ring_rows(const work *k) {
+    const int64_t kh = k->win.kernel[0], step = k->win.stride[0], rows = RING / (k->nv * k->wide * FY_LANES);
+    int64_t together = rows > kh ? (rows - kh) / step + 1 : 1;
+    if (together > (ROWS - kh) / step + 1) together = (ROWS - kh) / step + 1;
+    if (together > k->band) together = k->band;
+    return (together - 1) * step + kh;
+}
 
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const pair *d = s->data;
@@ -239,15 +273,16 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     k.bands = up(k.oh, k.band);
     k.pieces = k.groups * k.bands;
     k.each = up(k.pieces, fy_pool_threads(x->pool) > 1 ? 4 * fy_pool_threads(x->pool) : 1);
-    k.slot = k.direct ? 0 : (k.nv * k.win.kernel[0] + 1) * k.wide * FY_LANES;
+    k.high = ring_rows(&k);
+    k.slot = k.direct ? 0 : (k.nv * k.high + 1) * k.wide * FY_LANES;
     void *room = NULL;
     if (!k.direct) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){up(k.pieces, k.each), k.slot, sizeof(float)}, 3, e));
     k.room = room;
-    k.depth = (fy_conv_c16){.w = d->depth, .out_blocks = 1, .kernel = {k.win.kernel[0], k.win.kernel[1]}, .out = {1, k.ow}, .pixels = k.ow,
-                            .x_step = {0, k.win.stride[1] * FY_LANES}, .tap = {0, FY_LANES}, .e = s->epilogue};
+    k.depth = (fy_conv_c16){.w = d->depth, .out_blocks = 1, .kernel = {k.win.kernel[0], k.win.kernel[1]}, .out = {0, k.ow},
+                            .x_step = {k.win.stride[0], k.win.stride[1] * FY_LANES}, .tap = {0, FY_LANES}, .e = s->epilogue};
     k.depth.e.bias = d->depth_bias;
-    k.point = (fy_conv_c16){.w = d->point, .lanes = FY_LANES, .in_blocks = in_blocks, .kernel = {1, 1}, .out = {1, k.cols}, .pixels = k.cols, .w_group = in_blocks * FY_LANES * x->k->gemm_nr,
-                            .x_block = k.h * k.w * FY_LANES, .x_step = {0, FY_LANES}, .e = d->mid};
+    k.point = (fy_conv_c16){.w = d->point, .lanes = FY_LANES, .last = d->last, .in_blocks = in_blocks, .kernel = {1, 1}, .out = {0, k.cols}, .w_group = in_blocks * FY_LANES * x->k->gemm_nr,
+                            .x_block = k.h * k.w * FY_LANES, .y_row = k.wide * FY_LANES, .x_step = {k.w * FY_LANES, FY_LANES}, .e = d->mid};
     k.point.e.bias = d->point_bias;
     for (int64_t i = 0; i < in->dim[0]; i++) {
         k.from = (const float *)in->data + i * in_blocks * k.h * k.w * FY_LANES;

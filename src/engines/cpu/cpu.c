@@ -110,6 +110,8 @@ static fy_status run(fy_session *s, fy_rval *const *in, fy_rval *out, ferry_erro
     return st;
 }
 
+static void recycle(fy_session *s, fy_rval *out) { fy_plan_recycle(&s->memory, s->compiled->plan, out); }
+
 static const fy_plan *plan(const fy_compiled *c) { return c->plan; }
 
 static void watch(fy_session *s, fy_seen *seen, void *ctx) {
@@ -119,5 +121,5 @@ static void watch(fy_session *s, fy_seen *seen, void *ctx) {
 
 const fy_engine fy_engine_ferry = {
     .name = "ferry", .doc = "our own engine", .missing = missing, .describe = describe, .compile = compile,
-    .compiled_free = compiled_free, .session = session, .session_free = session_free, .run = run, .stop = stop, .plan = plan, .watch = watch,
+    .compiled_free = compiled_free, .session = session, .session_free = session_free, .run = run, .recycle = recycle, .stop = stop, .plan = plan, .watch = watch,
 };

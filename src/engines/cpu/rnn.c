@@ -107,12 +107,17 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 
 typedef struct job { const fy_kernels *k; fy_gemm_f32 g; int64_t last; } job;
 
+#define BESIDE 4                         /* panels that a row of a product meets together */
+
 /* last >= 0: panels are taken from the last one down. */
 static void panels(void *arg, int64_t begin, int64_t end) {
     const job *j = arg;
     if (j->last < 0) j->k->gemm_f32(&j->g, 0, j->g.m, begin, end);
     else
-        for (int64_t i = begin; i < end; i++) j->k->gemm_f32(&j->g, 0, j->g.m, j->last - i, j->last - i + 1);
+        for (int64_t i = begin, next; i < end; i = next) {
+            next = i + BESIDE < end ? i + BESIDE : end;
+            j->k->gemm_f32(&j->g, 0, j->g.m, j->last + 1 - next, j->last + 1 - i);
+        }
 }
 
 /* c[m, n] = a[m, k] b + bias + add. Every other step goes through b backwards: what the cache still has of it, if not all, comes first. */

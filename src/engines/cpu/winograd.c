@@ -25,7 +25,7 @@ static const char *can(const fy_site *s) {
         if (v[i] != 1) return "dilations";
     if (w[0] < 16 || w[1] < 16) return "few channels";
     fy_cpu_dims(fy_outv(s->node, 0), y);
-    if (y[2] >= 0 && y[3] >= 0 && y[2] * y[3] < 200) return "a small image: the weights would be read for too few tiles";
+    if (y[2] >= 0 && y[3] >= 0 && y[2] * y[3] < 150) return "a small image: the weights would be read for too few tiles";
     return NULL;
 }
 

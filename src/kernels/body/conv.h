@@ -5,19 +5,20 @@
  * Source of the scheme: Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures", 2018. */
 
 /* What a tile needs besides its place. It goes over `blocks` input blocks; sums of a part of the reduction wait in y (first, last: is it the
- * first, the last part?). `ahead`: weights of the next part, fetched on the way by `ahead_step` for each input channel. */
-typedef struct conv_place { const float *x, *w, *bias, *add, *ahead; float *y; int64_t step, ahead_step, blocks; bool first, last; } conv_place;
+ * first, the last part?). skip: what lies in y between the rows of a tile that is half in the next one. `ahead`: weights of the next part, fetched on the way by `ahead_step` for each input channel. */
+typedef struct conv_place { const float *x, *w, *bias, *add, *ahead; float *y; int64_t step, skip, ahead_step, blocks; bool first, last; } conv_place;
 
 #if GEMM_NV == 2
 #define CONV_SECOND(x) if (TWO) { x }
 #else
 #define CONV_SECOND(x)
 #endif
-#define CONV_BEGIN(i) fv s##i = fv_zero(), t##i = s##i; if (ROWS > i && !p->first) { s##i = fv_load(p->y + i * 16); CONV_SECOND(t##i = fv_load(p->y + c->y_block + i * 16);) }
+#define CONV_AT(i) (i * 16 + (i < HALF ? 0 : p->skip))
+#define CONV_BEGIN(i) fv s##i = fv_zero(), t##i = s##i; if (ROWS > i && !p->first) { s##i = fv_load(p->y + CONV_AT(i)); CONV_SECOND(t##i = fv_load(p->y + c->y_block + CONV_AT(i));) }
 #define CONV_STEP(i) if (ROWS > i) { fv a = fv_set1((i < HALF ? x : below)[i * step]); s##i = fv_fma(a, w0, s##i); CONV_SECOND(t##i = fv_fma(a, w1, t##i);) }
-#define CONV_END(i) if (ROWS > i) { conv_put(c, p->y + i * 16, p->add ? p->add + i * 16 : NULL, p->bias, s##i); \
-    CONV_SECOND(conv_put(c, p->y + c->y_block + i * 16, p->add ? p->add + c->y_block + i * 16 : NULL, p->bias ? p->bias + 16 : NULL, t##i);) (void)t##i; }
-#define CONV_WAIT(i) if (ROWS > i) { fv_store(p->y + i * 16, s##i); CONV_SECOND(fv_store(p->y + c->y_block + i * 16, t##i);) }
+#define CONV_END(i) if (ROWS > i) { conv_put(c, p->y + CONV_AT(i), p->add ? p->add + CONV_AT(i) : NULL, p->bias, s##i); \
+    CONV_SECOND(conv_put(c, p->y + c->y_block + CONV_AT(i), p->add ? p->add + c->y_block + CONV_AT(i) : NULL, p->bias ? p->bias + 16 : NULL, t##i);) (void)t##i; }
+#define CONV_WAIT(i) if (ROWS > i) { fv_store(p->y + CONV_AT(i), s##i); CONV_SECOND(fv_store(p->y + c->y_block + CONV_AT(i), t##i);) }
 
 FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const float *bias, fv x) {
     if (bias) x = fv_add(x, fv_load(bias));
@@ -32,11 +33,12 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
     const float *w = p->w, *ahead = p->ahead;
     const int64_t step = p->step, ahead_step = p->ahead_step;
     (void)TWO;
-    for (int64_t b = 0; b < p->blocks; b++)
+    for (int64_t b = 0; b < p->blocks; b++) {
+        const int64_t lanes = c->last && p->last && b == p->blocks - 1 ? c->last : c->lanes;
         for (int64_t i = 0; i < c->kernel[0]; i++)
-            for (int64_t j = 0; j < c->kernel[1]; j++) {
+            for (int64_t j = 0; j < c->kernel[1]; j++, w += (c->lanes - lanes) * GEMM_NR) {
                 const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1], *below = HALF < ROWS ? x + c->x_step[0] - HALF * step : x;
-                for (int64_t k = 0; k < c->lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) {
+                for (int64_t k = 0; k < lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) {
                     fv w0 = fv_load(w), w1 = w0;
                     CONV_SECOND(w1 = fv_load(w + 16);)
                     __builtin_prefetch(ahead);
@@ -44,6 +46,7 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
                     (void)w1;
                 }
             }
+    }
     if (p->last) { GEMM_ROWS(CONV_END) }
     else { GEMM_ROWS(CONV_WAIT) }
 }
@@ -59,17 +62,18 @@ static void conv_tile(int rows, bool two, const fy_conv_c16 *c, const conv_place
         switch (rows) { GEMM_ROWS(CONV_ONE) default: break; }
 }
 
-#define CONV_PART 6144                   /* weights of a part: with the pixels that meet them they stay in the first-level cache */
+#define CONV_PART 4096                   /* weights of a part: with the pixels that meet them they stay in the first-level cache */
 
 /* Where several tiles meet the same weights, the reduction goes in parts that stay in the cache from tile to tile, and the next part is fetched
  * meanwhile: a layer with few pixels and many weights waits for memory otherwise. The order of a sum is the same. */
 static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t row_end) {
     int64_t first = group * GEMM_NV, each = c->kernel[0] * c->kernel[1] * c->lanes * GEMM_NR, tiles_row = (c->out[1] + GEMM_MR - 1) / GEMM_MR, all = tiles_row * (row_end - row);
+    const int64_t y_row = c->y_row ? c->y_row : c->out[1] * 16;
     bool two = first + 1 < c->out_blocks, pairs = c->out[1] == CONV_HALF && (two || GEMM_NV == 1);
     if (pairs) all = (all + 1) / 2;
     int64_t part = all > 1 && each > 0 && each < CONV_PART ? CONV_PART / each : 1;
     if (all <= 1 || part > c->in_blocks) part = c->in_blocks > 0 ? c->in_blocks : 1;         /* no blocks: zeros and the epilogue */
-    conv_place p = {.bias = c->e.bias ? c->e.bias + group * GEMM_NR : NULL, .step = c->x_step[1]};
+    conv_place p = {.bias = c->e.bias ? c->e.bias + group * GEMM_NR : NULL, .step = c->x_step[1], .skip = y_row - c->out[1] * 16};
     for (int64_t b = 0; b < c->in_blocks || b == 0; b += part) {
         p.w = c->w + group * c->w_group + b * each;
         p.blocks = c->in_blocks - b < part ? c->in_blocks - b : part;
@@ -81,7 +85,7 @@ static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t r
             bool both = pairs && r + 1 < row_end && (r + 2) * c->out[1] <= c->pixels;
             for (int64_t t = 0; t < tiles; t++, seen++) {
                 int n = both ? GEMM_MR + 1 : (int)((wide - at) / (tiles - t) + ((wide - at) % (tiles - t) != 0));
-                int64_t y = first * c->y_block + (r * c->out[1] + at) * 16;
+                int64_t y = first * c->y_block + r * y_row + at * 16;
                 p.x = c->x + b * c->x_block + r * c->x_step[0] + at * c->x_step[1];
                 p.y = c->y + y;
                 p.add = c->e.add ? c->e.add + y : NULL;
@@ -110,12 +114,12 @@ static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t r
 #define DEPTH_STEP(i) if (PIXELS > i) s##i = fv_fma(fv_load(x + i * step), k, s##i);
 #define DEPTH_END(i) if (PIXELS > i) conv_put(c, y + i * 16, add ? add + i * 16 : NULL, NULL, s##i); else (void)s##i;
 
-/* Pixels of one block and row, from pixel `at` on. x0: the first row where `rows` does not say. */
-FY_INLINE void depth_pixels(const int PIXELS, const fy_conv_c16 *c, const float *w, fv bias, const float *x0, int64_t at, float *y, const float *add) {
+/* Pixels of one block and row, from pixel `at` on. rows: of x; x0: the first one where those are NULL. */
+FY_INLINE void depth_pixels(const int PIXELS, const fy_conv_c16 *c, const float *w, fv bias, const float *const *rows, const float *x0, int64_t at, float *y, const float *add) {
     const int64_t step = c->x_step[1];
     DEPTH_EACH(DEPTH_BEGIN)
     for (int64_t i = 0; i < c->kernel[0]; i++) {
-        const float *x = (c->rows ? c->rows[i] : x0 + i * c->tap[0]) + at * step;
+        const float *x = (rows ? rows[i] : x0 + i * c->tap[0]) + at * step;
         for (int64_t j = 0; j < c->kernel[1]; j++, x += c->tap[1], w += 16) {
             fv k = fv_load(w);
             DEPTH_EACH(DEPTH_STEP)
@@ -124,18 +128,54 @@ FY_INLINE void depth_pixels(const int PIXELS, const fy_conv_c16 *c, const float 
     DEPTH_EACH(DEPTH_END)
 }
 
-#define DEPTH_CASE(i) case i + 1: depth_pixels(i + 1, c, w, bias, x0, at, y + at * 16, add ? add + at * 16 : NULL); break;
+/* The same for a width and a step known beforehand: neighbouring pixels share what was loaded. */
+#ifdef FV_MANY
+#define DEPTH_TAP(i) if (PIXELS > i) s##i = fv_fma(fv_load(x + i * STEP), k, s##i);
+#define DEPTH_NEXT { fv k = fv_load(w); DEPTH_EACH(DEPTH_TAP) w += 16; x += 16; }
+FY_INLINE void depth_near(const int PIXELS, const int WIDE, const int STEP, const fy_conv_c16 *c, const float *w, fv bias, const float *const *rows, const float *x0, int64_t at, float *y, const float *add) {
+    DEPTH_EACH(DEPTH_BEGIN)
+    for (int64_t i = 0; i < c->kernel[0]; i++) {
+        const float *x = (rows ? rows[i] : x0 + i * c->tap[0]) + at * STEP;
+        DEPTH_NEXT DEPTH_NEXT DEPTH_NEXT
+        if (WIDE == 5) { DEPTH_NEXT DEPTH_NEXT }
+    }
+    DEPTH_EACH(DEPTH_END)
+}
+
+/* Is there such a loop for these pixels? Then they are done. */
+static bool depth_shared(int n, const fy_conv_c16 *c, const float *w, fv bias, const float *const *rows, const float *x0, int64_t at, float *y, const float *add) {
+    const int64_t step = c->x_step[1], wide = c->kernel[1];
+    if (n < 7 || c->tap[1] != 16 || (step != 16 && step != 32) || (wide != 3 && wide != 5)) return false;
+    switch ((n == 8) + 2 * (step == 32) + 4 * (wide == 5)) {
+    case 0: depth_near(7, 3, 16, c, w, bias, rows, x0, at, y, add); break;
+    case 1: depth_near(8, 3, 16, c, w, bias, rows, x0, at, y, add); break;
+    case 2: depth_near(7, 3, 32, c, w, bias, rows, x0, at, y, add); break;
+    case 3: depth_near(8, 3, 32, c, w, bias, rows, x0, at, y, add); break;
+    case 4: depth_near(7, 5, 16, c, w, bias, rows, x0, at, y, add); break;
+    case 5: depth_near(8, 5, 16, c, w, bias, rows, x0, at, y, add); break;
+    case 6: depth_near(7, 5, 32, c, w, bias, rows, x0, at, y, add); break;
+    default: depth_near(8, 5, 32, c, w, bias, rows, x0, at, y, add); break;
+    }
+    return true;
+}
+#else
+#define depth_shared(n, c, w, bias, rows, x0, at, y, add) false
+#endif
+
+#define DEPTH_CASE(i) case i + 1: depth_pixels(i + 1, c, w, bias, rows, x0, at, y + at * 16, add ? add + at * 16 : NULL); break;
 static void depthwise_c16(const fy_conv_c16 *c, int64_t block, int64_t row, int64_t row_end) {
     const float *w = c->w + block * c->w_group;
     fv bias = c->e.bias ? fv_load(c->e.bias + block * 16) : fv_zero();
-    int64_t tiles = (c->out[1] + DEPTH_MR - 1) / DEPTH_MR;
+    const int64_t tiles = (c->out[1] + DEPTH_MR - 1) / DEPTH_MR, y_row = c->y_row ? c->y_row : c->out[1] * 16;
     for (int64_t r = row; r < row_end; r++) {
-        const float *x0 = c->rows ? NULL : c->x + block * c->x_block + r * c->x_step[0];
-        float *y = c->y + block * c->y_block + r * c->out[1] * 16;
-        const float *add = c->e.add ? c->e.add + block * c->y_block + r * c->out[1] * 16 : NULL;
+        const float *const *rows = c->rows ? c->rows + r * c->x_step[0] : NULL;
+        const float *x0 = rows ? NULL : c->x + block * c->x_block + r * c->x_step[0];
+        float *y = c->y + block * c->y_block + r * y_row;
+        const float *add = c->e.add ? c->e.add + block * c->y_block + r * y_row : NULL;
         for (int64_t t = 0, at = 0; t < tiles; t++) {
             int n = (int)((c->out[1] - at + tiles - t - 1) / (tiles - t));
-            switch (n) { DEPTH_EACH(DEPTH_CASE) default: break; }
+            if (!depth_shared(n, c, w, bias, rows, x0, at, y + at * 16, add ? add + at * 16 : NULL))
+                switch (n) { DEPTH_EACH(DEPTH_CASE) default: break; }
             at += n;
         }
     }

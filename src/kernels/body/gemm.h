@@ -44,6 +44,25 @@ static void gemm_tile(int rows, const gemm_place *p) {
     switch (rows) { GEMM_ROWS(GEMM_CASE) default: break; }
 }
 
+/* One row by four panels: a sum waits for the one before it, so that several go side by side. */
+#define GEMM_WIDE 4
+#define GEMM_BESIDE(X) X(0) X(1) X(2) X(3)
+#define GEMV_BEGIN(i) fv s##i = fv_zero(); GEMM_SECOND(fv t##i = fv_zero();) const float *b##i = p->b + i * panel;
+#define GEMV_STEP(i) s##i = fv_fma(a, fv_load(b##i), s##i); \
+    GEMM_SECOND(t##i = fv_fma(a, fv_load(b##i + 16), t##i);) b##i += GEMM_NR;
+#define GEMV_END(i) gemm_put(&q, q.c, q.add, s##i, 0); GEMM_SECOND(gemm_put(&q, q.c, q.add, t##i, 16);) \
+    q.c += GEMM_NR; if (q.add) { q.add += GEMM_NR; } if (q.bias) { q.bias += GEMM_NR; }
+
+static void gemm_row(const gemm_place *p, int64_t panel) {
+    GEMM_BESIDE(GEMV_BEGIN)
+    for (int64_t k = 0; k < p->kc; k++) {
+        fv a = fv_set1(p->a[k]);
+        GEMM_BESIDE(GEMV_STEP)
+    }
+    gemm_place q = *p;
+    GEMM_BESIDE(GEMV_END)
+}
+
 /* Panels that stay in the second-level cache while rows pass by, 256 KiB; where rows are copied for each chunk, 1 MiB. */
 #define GEMM_CHUNK(copies) ((copies ? 512 : 128) / GEMM_NR)
 #define GEMM_APART (FY_GEMM_KC + 16)      /* rows of A in the first-level cache: not a multiple of its 4 KiB ways apart */
@@ -78,9 +97,12 @@ static void gemm_chunk(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64
             p.cols = g->n - at < GEMM_NR ? (int)(g->n - at) : GEMM_NR;
             p.c = g->c + r * g->c_row + at;
             p.add = g->e.add ? g->e.add + r * g->c_row + at : NULL;
-            p.ahead = tiles > 2 && next && j - panel < next_panels ? (int)((lines + blocks - 1) / blocks) : 0;
+            p.ahead = tiles > 1 && next && j - panel < next_panels ? (int)((lines + blocks - 1) / blocks) : 0;
             p.next = p.ahead ? next + (j - panel) * GEMM_NR * g->k + t * lines * 16 : NULL;
-            gemm_tile(rows, &p);
+            if (rows == 1 && j + GEMM_WIDE <= panel_end && g->n >= at + GEMM_WIDE * GEMM_NR) {
+                gemm_row(&p, GEMM_NR * g->k);
+                j += GEMM_WIDE - 1;
+            } else gemm_tile(rows, &p);
         }
         r += rows;
     }

@@ -23,6 +23,15 @@
 #define FV_MATH FY_INLINE
 #endif
 
+/* x cut off at +-limit; NaN gives NaN or a limit. */
+FY_INLINE fv fv_within(fv x, float limit) {
+#ifdef FV_WITHIN
+    return FV_WITHIN(x, limit);
+#else
+    return fv_min(fv_set1(limit), fv_max(fv_set1(-limit), x));
+#endif
+}
+
 /* 2^n for n in [-126, 127]. */
 FY_INLINE fv fv_pow2(iv n) { return iv_bits(iv_shl(iv_add(n, iv_set1(127)), 23)); }
 
@@ -68,10 +77,16 @@ FV_MATH fv fv_exp(fv x) {
     return fv_select(fv_isnan(x), x, y);
 }
 
-/* e^x within 2 ulp, for what adds something larger to it or can do with less. */
-FY_INLINE fv fv_exp_near(fv x) {
-    fv n, r = fv_exp_reduce(fv_min(fv_set1(89.0f), fv_max(fv_set1(-104.0f), x)), &n).h;
-    return fv_scale(fv_add(fv_fmx(fv_mul(r, r), fv_exp_poly(r), r), fv_set1(1.0f)), n);
+/* e^-x within 3 ulp, for what adds something larger to it or can do with less: x = r - n ln 2. A chain as short in operations as it gets:
+ * there are always other vectors to work on. */
+FY_INLINE fv fv_exp_minus(fv x) {
+    const fv c = fv_within(x, 104.0f), n = fv_round(fv_mul(c, fv_set1(-1.44269504088896341f)));
+    const fv r = fv_fmx(n, fv_set1(1.42860682030941723e-6f), fv_fmx(n, fv_set1(0.693145751953125f), c));
+    fv p = fv_fmx(fv_set1(1.393364103e-03f), r, fv_set1(-8.369148491e-03f));
+    p = fv_fmx(p, r, fv_set1(4.166646501e-02f));
+    p = fv_fmx(p, r, fv_set1(-1.666650526e-01f));
+    p = fv_fmx(p, r, fv_set1(5.000000013e-01f));
+    return fv_scale(fv_fmx(fv_fmx(p, r, fv_set1(-1.000000011f)), r, fv_set1(1.0f)), n);
 }
 
 /* x / d for d >= 1 or infinite, within 2 ulp. */

@@ -6,6 +6,8 @@
 #define GEMM_NV 2                        /* vectors in a panel */
 #define GEMM_MR 14                       /* rows of a tile: 28 sums, 2 of b, one of a */
 
+#define FV_MANY                          /* 32 vectors fit into registers */
+
 typedef __m512 fv;
 typedef __m512i iv;                      /* 16 ints */
 typedef __mmask16 mv;
@@ -23,6 +25,7 @@ FY_INLINE fv fv_div(fv a, fv b) { return _mm512_div_ps(a, b); }
 FY_INLINE fv fv_fma(fv a, fv b, fv c) { return _mm512_fmadd_ps(a, b, c); }       /* a * b + c */
 #define fv_fmx fv_fma                 /* rounded once */
 #define FV_SCALE(y, n) _mm512_scalef_ps(y, n)       /* y 2^n, rounded once; the others do without */
+#define FV_WITHIN(x, limit) _mm512_range_ps(x, _mm512_set1_ps(limit), 2)            /* the smaller absolute value, x's sign */
 FY_INLINE fv fv_reciprocal(fv d) {                                               /* of d >= 1 within 1 ulp, 0 of infinity: an estimate of 14 bits and one of Newton's steps */
     fv r = _mm512_rcp14_ps(d);
     return _mm512_maskz_fmadd_ps(_mm512_cmp_ps_mask(d, _mm512_set1_ps(3.40282347e38f), _CMP_NGT_UQ), r, _mm512_fnmadd_ps(d, r, _mm512_set1_ps(1.0f)), r);
