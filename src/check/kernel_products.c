@@ -323,7 +323,7 @@ bool fy_check_conv_pick(fy_trial *t) {
         int64_t steps = 0, depth = fy_trial_pick(t, 1, 3), blocks = 4;
         layer l = {.c = {.kernel = {fy_trial_pick(t, 1, 3), fy_trial_pick(t, 1, 3)}, .out = {fy_trial_pick(t, 1, 3), 1 + i % (2 * t->k->gemm_mr + 1)}}, .blocks = 1};
         fy_pick_c16 p = {.runs = fy_trial_pick(t, 1, 3), .run = run, .lane = lane, .near = i % 2 == 0};
-        conv_place(&l, depth * blocks, fy_trial_pick(t, 1, 2), fy_trial_pick(t, 1, 2));
+        conv_place(&l, depth * blocks, fy_trial_pick(t, 1, 2), fy_trial_pick(t, 1, 2), 0);
         for (int64_t r = 0; r < p.runs; r++) {
             run[r] = (fy_pick_run){fy_trial_pick(t, 0, blocks - 1), fy_trial_pick(t, 1, 20)};
             steps += run[r].n;

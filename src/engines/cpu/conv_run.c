@@ -143,6 +143,7 @@ static void convolve(const work *w, const part *p, bool whole) {
     if (d->how != FY_CONV_DEPTH) {
         c->w += before * d->in_blocks * d->lanes * d->nr;
         c->in_blocks = none ? 0 : p->z.taps * d->in_blocks;
+        if (d->how == FY_CONV_DIRECT && p->z.taps == 1) c->last = d->cin % FY_LANES;
         k->conv_c16(c, 0, 0, p->rows);
         return;
     }
