@@ -6,7 +6,7 @@ GEN    := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON  = -DFERRY_PYTHON=$(shell test -x $(VENV)/bin/python && echo $(abspath $(VENV))/bin/python)
 CTEST   = ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert soak fuzz bench bench-export bench-optimize wheel install update-golden clean
+.PHONY: help deps venv configure build asan demo check test conformance test-large test-convert soak fuzz coverage bench bench-export bench-optimize wheel install update-golden clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ soak: build ## 100,000 runs of several models by several threads: the same bits,
 
 fuzz: ## libFuzzer on every reader (clang), 60 seconds each
 	@fuzz/run.sh
+
+coverage: build ## over a hundred architectures from PyTorch to ONNX, static and dynamic; writes docs/coverage.md (FERRY_TORCH, FERRY_TORCH_OLD: Pythons with torch; ARGS="--only bert,vit"; hours, goes on where it stopped)
+	@$(VENV)/bin/python tests/coverage/coverage.py $(BUILD)/ferry $(ARGS)
 
 bench: build ## ferry against onnxruntime, OpenVINO, MNN, ncnn in one run (FERRY_TORCH=python with torch); ARGS=--quick for ResNet-18 alone
 	@python3 bench/bench.py $(BUILD)/ferry $(ARGS)

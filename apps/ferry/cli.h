@@ -15,6 +15,9 @@ typedef struct cli_flag { const char *name; const char *arg; const char *help; }
 /* For the commands that read a model. */
 #define CLI_PLUGIN {"--plugin", "PATH", "operators from a shared object (docs/plugins.md); may be repeated"}
 
+/* For the commands that read a program. */
+#define CLI_SHAPE {"--shape", "NAME=1x3x224x224[:DTYPE]", "sizes of an input of a TorchScript archive, or NAME=NUMBER (docs/torchscript.md); may be repeated"}
+
 /* For the commands that run one. */
 #define CLI_CACHE \
     {"--cache", "DIR", "keep packed weights there for the next start (docs/memory.md)"}, \

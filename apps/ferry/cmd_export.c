@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cmd_export.c - ferry export: .pt2 -> .onnx, verified before it is put in place. */
+ * cmd_export.c - ferry export: .pt2 or TorchScript -> .onnx, verified before it is put in place. */
 #include "cli.h"
 
 #include <string.h>
@@ -9,6 +9,7 @@ static const cli_flag flags[] = {
     {"--opset", "N", "opset of ai.onnx, 13 to the newest; default 17"},
     {"--input-names", "A,B", "names of the inputs; else from the program's signature"},
     {"--output-names", "A,B", "names of the outputs; else from the program's signature"},
+    CLI_SHAPE,
     {"--dynamic", "NAME:AXIS=SYMBOL", "make one axis of an input dynamic; may be repeated"},
     {"--dynamic-batch", NULL, "make axis 0 of every input dynamic, as \"batch\""},
     {"--dim-names", "OLD=NEW,...", "rename the program's symbols (s77=batch)"},
@@ -20,10 +21,15 @@ static const cli_flag flags[] = {
     {"--relative-to-range", NULL, "accept an error below the tolerance times the output's range"},
     {"--engine", "NAME", "who runs the written model for verification: reference (default), ferry, onnxruntime, openvino"},
     {"--threads", "N", "threads for verification; default: the cores allowed to us"},
+    {"--plugin", "PATH", "custom operators: a text of mappings or a shared object (docs/plugins.md); may be repeated"},
     {"--training", NULL, "accept layers in training mode (active dropout, batch statistics)"},
     {"--report", "FILE", "also write the report, readable or (FILE.json) as JSON"},
     {"--keep-traces", NULL, "keep file paths of the exporting machine in the model"},
     {"--no-provenance", NULL, "leave out metadata_props (source, hash, verdict)"},
+    {"--weights", "FILE", "put these weights in, by name: .safetensors, .pth, .pt2, .onnx (docs/weights.md); the source may be a .onnx then"},
+    {"--section", "PATH", "where in a checkpoint the weights are; else the usual places"},
+    {"--partial", NULL, "take the weights that match, keep the model's own for the rest"},
+    {"--cast", NULL, "convert weights between floating-point types"},
     {"--stop-after", "PASS", "stop the clean-up after this pass"},
     {"--skip-pass", "PASS,...", "leave out these passes"},
     {"--dump", "DIR", "write the graph after each pass as text (also FERRY_DUMP=DIR)"},
@@ -55,10 +61,12 @@ static int run(const cli_args *a) {
 }
 
 const cli_command cli_export = {
-    "export", "make", "export MODEL.pt2 [-o OUT.onnx] [FLAGS]", "write a .pt2 (torch.export.save) as ONNX, and verify it", flags,
+    "export", "make", "export MODEL [-o OUT.onnx] [FLAGS]", "write a .pt2 (torch.export.save) or TorchScript archive (torch.jit.save) as ONNX, and verify it", flags,
     "  ferry export resnet50.pt2                               # -> resnet50.onnx, opset 17, verified\n"
     "  ferry export m.pt2 -o m13.onnx --opset 13 --dynamic-batch\n"
     "  ferry export bert.pt2 --dynamic input_ids:1=sequence --output-names logits\n"
-    "  ferry export m.pt2 --engine onnxruntime --report m.json # judged by ONNX Runtime\n",
+    "  ferry export script.pt --shape x=1x16000 --shape rate=16000 --dynamic x:0=batch\n"
+    "  ferry export m.pt2 --engine onnxruntime --report m.json # judged by ONNX Runtime\n"
+    "  ferry export m.onnx --weights tuned.safetensors -o tuned.onnx    # the same graph, other weights\n",
     1, 2, run,
 };

@@ -9,10 +9,10 @@ static int info(const cli_args *a) {
     int kind = ferry_info(a->at[0], &job, &r, &e);
     return cli_finish(a, kind, r, &e);
 }
-static const cli_flag info_flags[] = {{"--shapes", NULL, "list every value with its type"}, CLI_PLUGIN, {0}};
+static const cli_flag info_flags[] = {{"--shapes", NULL, "list every value (every weight) with its type"}, {"--section", "PATH", "of a checkpoint: the weights there"}, CLI_SHAPE, CLI_PLUGIN, {0}};
 const cli_command cli_info = {
-    "info", "look", "info MODEL [--shapes] [--json]", "inputs, outputs, operators, parameters, MACs, memory, provenance", info_flags,
-    "  ferry info resnet50.onnx\n  ferry info model.pt2 --json\n", 1, 1, info,
+    "info", "look", "info FILE [--shapes] [--json]", "inputs, outputs, operators, parameters, MACs, memory; what a file of weights holds", info_flags,
+    "  ferry info resnet50.onnx\n  ferry info model.pt2 --json\n  ferry info checkpoint.pth --section ema\n", 1, 1, info,
 };
 
 static int check(const cli_args *a) {
@@ -22,7 +22,7 @@ static int check(const cli_args *a) {
     int kind = ferry_check(a->at[0], &job, &r, &e);
     return cli_finish(a, kind, r, &e);
 }
-static const cli_flag check_flags[] = {{"--strict", NULL, "warnings count as errors"}, CLI_PLUGIN, {0}};
+static const cli_flag check_flags[] = {{"--strict", NULL, "warnings count as errors"}, CLI_SHAPE, CLI_PLUGIN, {0}};
 const cli_command cli_check = {
     "check", "look", "check MODEL [--strict] [--json]", "is the model valid, and which pitfalls does it hold?", check_flags,
     "  ferry check resnet50.onnx\n  ferry check --strict --json m.onnx\n", 1, 1, check,
@@ -65,6 +65,7 @@ static const cli_flag explain_flags[] = {
     {"--engine", "NAME", "for --node: ferry (default)"},
     {"--exact", NULL, "for --node: as under --exact"},
     {"--precision", "P", "for --node: as under --precision"},
+    CLI_SHAPE,
     CLI_PLUGIN,
     {0},
 };

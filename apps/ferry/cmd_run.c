@@ -21,6 +21,7 @@ static const cli_flag flags[] = {
     {"--random", NULL, "seeded random inputs for whatever is not given"},
     {"--seed", "N", "seed of --random; default 1"},
     {"--sizes", "SYMBOL=N,...", "sizes of dynamic axes for --random; default 1"},
+    CLI_SHAPE,
     {"--top", "K", "print the K largest values of each row"},
     {"--labels", "FILE", "one name per line, for --top"},
     {"--engine", "NAME", "ferry (default), reference, onnxruntime, openvino"},
@@ -374,7 +375,9 @@ static int run(const cli_args *a) {
     int length = snprintf(options, sizeof options, "%s%s %s%s%s%s%.20s %s%s %s%s%s", threads ? "threads=" : "", threads ? threads : "", engine ? "engine=" : "", engine ? engine : "",
         cli_has(a, "exact") ? " exact" : "", precision ? " precision=" : "", precision ? precision : "", memory ? "memory=" : "", memory ? memory : "",
         cache ? "cache='" : "", cache ? cache : "", cache ? "'" : "");
-    if (length < 0 || (size_t)length >= sizeof options) return cli_usage("run", "--cache: the path is too long");
+    for (size_t i = 0; i < a->noption && length >= 0 && (size_t)length < sizeof options; i++)
+        if (!strcmp(a->option[i].key, "shape")) length += snprintf(options + length, sizeof options - (size_t)length, " shape='%s'", a->option[i].value);
+    if (length < 0 || (size_t)length >= sizeof options) return cli_usage("run", "--cache and --shape: the text is too long");
     ferry_registry *plugins = load_plugins(a, &e);
     ferry_model *m = e.kind ? NULL : ferry_open_with(a->at[0], options, plugins, &e);
     ferry_registry_free(plugins);
@@ -387,7 +390,7 @@ static int run(const cli_args *a) {
 }
 
 const cli_command cli_run = {
-    "run", "use", "run MODEL [--inputs IN.npz] [--outputs OUT.npz] [FLAGS]", "run a .onnx or .pt2 on tensors, images or random input", flags,
+    "run", "use", "run MODEL [--inputs IN.npz] [--outputs OUT.npz] [FLAGS]", "run a .onnx, .pt2 or TorchScript archive on tensors, images or random input", flags,
     "  ferry run resnet50.onnx --image cat.jpg --preset imagenet --top 5 --labels imagenet.txt\n"
     "  ferry run m.onnx --inputs in.npz --outputs out.npz --engine onnxruntime\n"
     "  ferry run model.pt2 --random --sizes batch=2\n",

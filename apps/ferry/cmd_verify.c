@@ -14,6 +14,7 @@ static const cli_flag flags[] = {
     {"--sizes", "N", "further sizes tried for dynamic axes; default 2"},
     {"--threads", "N", "default: the cores allowed to us"},
     {"--cache", "DIR", "with --engine ferry: keep packed weights there for the next start (docs/memory.md)"},
+    CLI_SHAPE,
     {"--junit", "FILE", "also write JUnit XML, one case for each output and size"},
     CLI_PLUGIN,
     {0},

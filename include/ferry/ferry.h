@@ -49,6 +49,11 @@ FERRY_API void        ferry_report_free(ferry_report *r);                     /*
  *   external-data                     weights in a second file [above 2 GiB only]
  *   no-verify, tolerance=X [1e-4], relative-to-range, engine=NAME [ferry], threads=N [all cores allowed]
  *   training                          accept layers in training mode
+ *   weights=FILE                      other weights, by name: .safetensors (also an index), a checkpoint or pickled module of torch.save, a .pt2 or .onnx.
+ *                                     The source may then be a .onnx too, which is written as it is but for them. FERRY_NO, with all of it in the
+ *                                     report, if a weight is missing, unexpected, of another shape or type, or folded into others in the .onnx
+ *   section=PATH                      where in a checkpoint ["state_dict", "model" and other usual places]
+ *   partial                           take what matches, keep the model's own for the rest; cast: convert between floating-point types
  *   keep-traces no-provenance         source folders in the file; no metadata_props
  *   stop-after=PASS skip-pass=PASS,.. dump=DIR                       looking inside
  * Failures: NOFILE, FORMAT (no .pt2), ATEN (operators without a lowering, all of them named), OPSET, TRAINING, FROZEN, ALIAS, WRITE ... */
@@ -80,8 +85,22 @@ FERRY_API int ferry_optimize(const char *onnx, const char *to, const ferry_job *
  * whose values part. */
 FERRY_API int ferry_verify(const char *model, const ferry_job *job, ferry_report **r, ferry_error *e);
 
-/* Inputs, outputs, opset, operators, parameters, MACs, memory of a .onnx or .pt2. */
+/* The weights of a .pt2, .onnx, checkpoint, pickled module or .safetensors as .safetensors, names as in PyTorch. `to` NULL: the option output. The same
+ * weights give the same bytes; memory does not depend on their size; nothing in a pickle is executed. Options: output=PATH,
+ * section=PATH (of a checkpoint), once (of tied weights one tensor, the other names in the metadata). */
+FERRY_API int ferry_weights(const char *path, const char *to, const ferry_job *job, ferry_report **r, ferry_error *e);
+
+/* Inputs, outputs, opset, operators, parameters, MACs, memory of a .onnx or .pt2; names, types and shapes of a file of weights (options: section=PATH,
+ * shapes). */
 FERRY_API int ferry_info(const char *path, const ferry_job *job, ferry_report **r, ferry_error *e);
+/* What is different between two models (.onnx or .pt2 on either side; both are compared at the newest opset): inputs, outputs, opset, metadata;
+ * nodes matched by what they compute and what is computed from them, so that other names alone are no difference; weights, with the
+ * largest absolute and relative difference. FERRY_NO if they differ. Options: no-weights, no-metadata, tolerance=X [0], threads=N,
+ * plugin=PATH. */
+FERRY_API int ferry_diff(const char *a, const char *b, const ferry_job *job, ferry_report **r, ferry_error *e);
+/* A model as one HTML page that needs nothing else: the graph folded along its modules, search, attributes, shapes, source lines, statistics of the
+ * weights. `to` NULL: the option output. Options: output=PATH, no-weights, threads=N, plugin=PATH. */
+FERRY_API int ferry_view_page(const char *path, const char *to, const ferry_job *job, ferry_report **r, ferry_error *e);
 /* Validity and the pitfalls that people meet. FERRY_NO if there is a finding of severity error. Options: strict. */
 FERRY_API int ferry_check(const char *path, const ferry_job *job, ferry_report **r, ferry_error *e);
 /* What is supported. Options: aten, onnx. */

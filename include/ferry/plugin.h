@@ -156,6 +156,12 @@ struct ferry_plugin_api {
     FERRY_PLUGIN_EXTERN FERRY_API int ferry_plugin(const ferry_plugin_api *api, ferry_registry *registry, ferry_error *error); \
     int ferry_plugin(const ferry_plugin_api *api, ferry_registry *registry, ferry_error *error)
 
+/* FERRY_PLUGIN_MAPPINGS("mylib::gelu2(Tensor x, float alpha=1.0) -> com.mylib.Gelu2(x) {alpha = alpha}\n"): what operators of torch.library are,
+ * for `ferry export --plugin`, in the words of docs/plugins.md. A plugin with mappings need not register operators. */
+#define FERRY_PLUGIN_MAPPINGS(text) \
+    FERRY_PLUGIN_EXTERN FERRY_API const char *ferry_plugin_mappings(void); \
+    const char *ferry_plugin_mappings(void) { return text; }
+
 /* ---- for programs (these are functions of libferry; plugins do not call them) ------------------------------------------ */
 
 /* An empty list of operators; NULL: NOMEM. Belongs to one thread until a model is opened with it; then it does not change any more. */
@@ -163,7 +169,7 @@ FERRY_API ferry_registry *ferry_registry_new(ferry_error *e);
 /* Adds an operator: USAGE for a description that cannot be (its size, names, arity, attributes, types, no run), for one that is there already,
  * and once a model was opened with the registry. 0 or a ferry_kind. */
 FERRY_API int             ferry_registry_add(ferry_registry *r, const ferry_op *op, ferry_error *e);
-/* Adds the operators of a shared object: NOFILE, FORMAT (no plugin, or one for another ABI), or what it failed with. */
+/* Adds the operators of a shared object, or the mappings of a text (docs/plugins.md): NOFILE, FORMAT (no plugin, or one for another ABI), or what it failed with. */
 FERRY_API int             ferry_registry_load(ferry_registry *r, const char *path, ferry_error *e);
 FERRY_API size_t          ferry_registry_count(const ferry_registry *r);
 /* The caller's hold of it; models that were opened with it keep their own. NULL is fine. */

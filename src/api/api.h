@@ -9,6 +9,9 @@
 #include "ferry/ferry.h"
 #include "ferry/plugin.h"
 #include "base/checked.h"
+#ifndef FERRY_RUN_ONLY
+#include "formats/pt2.h"
+#endif
 #include "passes/passes.h"
 
 /* A model brought to the canonical opset and inferred, with what it came from. */
@@ -18,13 +21,24 @@ typedef struct fy_loaded {
     int64_t     file_opset;              /* ai.onnx version in the file; 0 for a .pt2 */
     ferry_registry *registry;            /* held: operators beside the built-in ones, or NULL */
 } fy_loaded;
-/* With the operators of `r`, which is held (may be NULL), or of the job's option plugin, which may be repeated. */
-FY_CHECKED fy_status fy_load_with(fy_loaded *l, const char *path, ferry_registry *r, ferry_error *e);
+/* With the operators of `r`, which is held (may be NULL), or of the job's option plugin, which may be repeated. Of the job, `shape`
+ * (see fy_read_source) counts for both. */
+FY_CHECKED fy_status fy_load_with(fy_loaded *l, const char *path, ferry_registry *r, const ferry_job *job, ferry_error *e);
 FY_CHECKED fy_status fy_load(fy_loaded *l, const char *path, const ferry_job *job, ferry_error *e);
 void fy_unload(fy_loaded *l);
 
+bool fy_is_onnx(const char *path);       /* by its first bytes; false also if it cannot be read */
+#ifndef FERRY_RUN_ONLY
+/* The program of a .pt2 or of a TorchScript archive. The latter takes shapes from the job's `shape` options (NAME=1x3x224x224[:DTYPE]), and
+ * symbols for the axes named (batch: for axis 0 of every input) while it is read; a .pt2 has its own. */
+typedef struct fy_source_options { const ferry_job *job; int naxes; const fy_axis_name *axes; bool batch; } fy_source_options;
+FY_CHECKED fy_status fy_read_source(fy_program **p, const char *path, const fy_source_options *o, ferry_error *e);
+FY_CHECKED fy_status fy_file_kind(fy_filetype *t, const char *path, ferry_error *e);         /* what the first bytes say the file is */
+#endif
+
 /* ---- operators of callers and plugins ----------------------------------------------------------------------------------- */
 
+const fy_mappings *fy_mappings_of(const ferry_registry *r);                  /* NULL: none */
 const fy_registry *fy_registry_of(const ferry_registry *r);                  /* NULL: the built-in operators */
 ferry_registry *fy_registry_hold(ferry_registry *r);                         /* for a model; let go with ferry_registry_free. NULL is fine */
 /* Adds the operators of a shared object to *r, which is made, with `base` (may be NULL) behind it, if it is not there. */

@@ -2,6 +2,7 @@
  * export.c - ferry_export: read, inline, functionalise, lower, clean up, lower the opset, write, verify what was written, and only
  * then put it in place. The report is made from what each step noted. */
 #include "api/rewrite.h"
+#include "api/weights.h"
 #include "base/file.h"
 #include "base/knobs.h"
 #include "base/threads.h"
@@ -28,12 +29,17 @@ typedef struct export {
     double           tolerance;
     const fy_engine *engine;
     fy_axis_name    *axes;               /* every axis named by --dynamic and --dynamic-batch */
+    fy_filetype      type;
+    bool             batch;              /* of TorchScript: axis 0 of every input is dynamic */
+    int              nsymbol;            /* of TorchScript: axes that are symbolic while it is read */
+    fy_axis_name    *symbol;
     int              naxes, nopened;     /* the first nopened were frozen and had to be re-symbolised */
     fy_axis_name    *renames;            /* --dim-names, and axes that were symbolic already */
     int              nrenames;
     const char *const *input_names, *const *output_names;
     int              ninput_names, noutput_names;
     fy_notes         notes;
+    ferry_registry  *registry;           /* --plugin: operators and mappings; NULL: none */
     fy_program      *program;            /* rewritten on the way to the graph */
     fy_model        *model;
     fy_verify_report verdict;
@@ -41,6 +47,10 @@ typedef struct export {
     int64_t          nnodes;             /* as written */
     fy_task          hashing;            /* of the source, beside the export */
     bool             hashed;             /* the task was started */
+    const char      *unknown;            /* an operator without a kernel: the model cannot be run here */
+    fy_swap          swap;               /* other weights */
+    fy_origin       *origin;             /* weights as they were before the program was rewritten */
+    int64_t          norigin;
     char             sha256[65];         /* "" before it is joined */
 } export;
 
@@ -48,8 +58,11 @@ typedef struct export {
 
 static fy_status choose_target(export *x, const char *given, ferry_error *e) {
     size_t n = strlen(x->source);
-    bool pt2 = n > 4 && !strcmp(x->source + n - 4, ".pt2");
-    x->target = given ? fy_arena_str(&x->arena, given) : fy_arena_fmt(&x->arena, "%.*s.onnx", (int)(pt2 ? n - 4 : n), x->source);
+    static const char *const ends[] = {".pt2", ".pt", ".pth", ".ts", ".torchscript"};
+    size_t end = 0;
+    for (int i = 0; i < FY_COUNT(ends) && !end; i++)
+        if (n > strlen(ends[i]) && !strcmp(x->source + n - strlen(ends[i]), ends[i])) end = strlen(ends[i]);
+    x->target = given ? fy_arena_str(&x->arena, given) : fy_arena_fmt(&x->arena, "%.*s.onnx", (int)(n - end), x->source);
     FY_NOMEM(e, x->target);
     FY_NEED(e, !fy_os_same_file(x->target, x->source), USAGE, "%s: the output would overwrite its input", x->target);
     return FY_OK;
@@ -90,9 +103,9 @@ static fy_status distinct(const char *key, const char *const *name, int n, const
 }
 
 static fy_status parse_options(export *x, const char *given_target, ferry_error *e) {
-    static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "no-fold", "no-fold-bn",
+    static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "shape", "no-fold", "no-fold-bn",
         "external-data", "no-verify", "tolerance", "relative-to-range", "engine", "threads", "training", "report", "keep-traces", "no-provenance",
-        "stop-after", "skip-pass", "dump", NULL};
+        "stop-after", "skip-pass", "dump", "plugin", FY_SWAP_KEYS, NULL};
     FY_TRY(fy_opt_known(x->job, keys, e));
     FY_TRY(choose_target(x, given_target, e));
     x->opset = DEFAULT_OPSET;
@@ -192,7 +205,8 @@ static fy_status check_names(const char *key, int n, const char *const *name, fy
 
 static fy_status to_model(export *x, ferry_error *e) {
     fy_lower_options lower = {.training = fy_opt_has(x->job, "training"), .ninput_names = x->ninput_names, .noutput_names = x->noutput_names,
-        .input_names = x->input_names, .output_names = x->output_names, .dim_names = x->renames, .notes = &x->notes};
+        .input_names = x->input_names, .output_names = x->output_names, .ndim_names = x->nrenames, .dim_names = x->renames, .notes = &x->notes,
+        .registry = fy_registry_of(x->registry), .mappings = fy_mappings_of(x->registry)};
     const char *dump = fy_opt(x->job, "dump");
     if (!dump && *fy_knob_str("FERRY_DUMP")) dump = fy_knob_str("FERRY_DUMP");
     fy_pass_options passes = {.fold = !fy_opt_has(x->job, "no-fold"), .fold_bn = !fy_opt_has(x->job, "no-fold-bn"), .stop_after = fy_opt(x->job, "stop-after"),
@@ -212,6 +226,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     const fy_graph *g = x->model->graph;
     x->nnodes = g->nnodes;
     FY_TRY(fy_model_name_all(x->model, e));
+    FY_TRY(fy_record_make(x->model, x->origin, x->norigin, NULL, e));
     FY_TRY(check_names("input-names", x->ninput_names, x->input_names, g->in.at, g->in.n - g->state.n, e));
     return check_names("output-names", x->noutput_names, x->output_names, g->out.at, g->out.n - g->state.n, e);
 }
@@ -227,6 +242,17 @@ static void print_dynamic(fy_buf *out, const fy_model *m) {
             fy_dim_print(out, v->type.dim[k]);
         }
     }
+}
+
+/* Before the program is rewritten. */
+static fy_status note_origins(export *x, ferry_error *e) {
+    const fy_program *p = x->program;
+    x->origin = FY_NEWN(&x->arena, fy_origin, p->nin + 1);
+    FY_NOMEM(e, x->origin);
+    for (int i = 0; i < p->nin; i++)
+        if (p->in[i].data && p->in[i].fqn && p->in[i].kind != FY_PIN_CONSTANT && (p->in[i].kind != FY_PIN_BUFFER || p->in[i].persistent))
+            x->origin[x->norigin++] = (fy_origin){p->in[i].fqn, p->in[i].data, p->in[i].value && p->in[i].value->nuses > 0};
+    return FY_OK;
 }
 
 static void hash_source(void *arg) {
@@ -248,6 +274,7 @@ static fy_status provenance(export *x, ferry_error *e) {
     print_dynamic(&axes, m);
     fy_status s = axes.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);
     if (!s) s = fy_model_set_meta(m, "ferry.source", fy_base_name(x->source), e);
+    if (!s && x->swap.open) s = fy_model_set_meta(m, "ferry.weights_from", fy_base_name(x->swap.path), e);
     if (!s) s = fy_model_set_meta(m, "ferry.opset", opset, e);
     if (!s) s = fy_model_set_meta(m, "ferry.dynamic_axes", axes.n ? fy_arena_str(&m->arena, axes.at) : "", e);
     fy_buf_free(&axes);
@@ -256,12 +283,30 @@ static fy_status provenance(export *x, ferry_error *e) {
 
 /* ---- verification of what was written ----------------------------------------------------------------------------- */
 
+/* The source as it was before this export rewrote its program, with the weights asked for. */
+static fy_status read_again(export *x, fy_program **source, const fy_source_options *how, ferry_error *e) {
+    FY_TRY(fy_read_source(source, x->source, how, e));
+    if (!x->swap.open) return FY_OK;
+    x->swap.again = true;
+    fy_status s = fy_swap_program(&x->swap, *source, e);
+    if (s) fy_program_free(*source);
+    return s;
+}
+
 static fy_status check_written(export *x, const fy_model *m, const char *path, ferry_error *e) {
     fy_program *source = NULL;
     fy_verify_options o = {.engine = x->engine, .model_path = path, .threads = (int)x->threads, .tolerance = x->tolerance,
         .relative_to_range = fy_opt_has(x->job, "relative-to-range"), .seed = 1, .sizes = 1, .nodes = true, .progress = x->job->progress, .ctx = x->job->ctx};
-    FY_TRY(fy_pt2_read(&source, x->source, e));              /* as read: the program of this export was rewritten */
+    fy_source_options how = {x->job, x->nsymbol, x->symbol, x->batch};
+    FY_TRY(read_again(x, &source, &how, e));
     fy_status s = fy_verify_program(&x->verdict, m, source, x->nopened, x->axes, &o, e);
+    if (s && x->nsymbol) {                                   /* a trace that holds the sample's sizes runs at these alone: row by row, then */
+        fy_program_free(source);
+        fy_verify_report_free(&x->verdict);
+        how = (fy_source_options){.job = x->job};
+        FY_TRY(read_again(x, &source, &how, e));
+        s = fy_verify_program(&x->verdict, m, source, x->nsymbol, x->symbol, &o, e);
+    }
     x->verified = !s;
     fy_program_free(source);
     return s;
@@ -279,7 +324,7 @@ static const char *verdict_text(const export *x, char *buf, size_t n) {
 static fy_status judge(export *x, const char *tmp, fy_onnx_more *more, ferry_error *e) {
     fy_model *back = tmp ? NULL : x->model;
     char text[400];
-    fy_status s = tmp ? fy_onnx_read(&back, tmp, fy_registry_builtin(), e) : FY_OK;
+    fy_status s = tmp ? fy_onnx_read(&back, tmp, fy_registry_of(x->registry), e) : FY_OK;
     if (!s) s = fy_opset_raise(back, e);
     if (!s) s = fy_infer_model(back, e);
     if (!s) s = check_written(x, back, tmp, e);
@@ -294,11 +339,20 @@ static fy_status judge(export *x, const char *tmp, fy_onnx_more *more, ferry_err
 }
 
 /* Between writing and renaming: what is known only now goes to the end of the file. */
+/* A mapped operator of another domain that no plugin describes. */
+static const char *without_kernel(const fy_model *m) {
+    for (const fy_graph *g = m->graph; g; g = fy_graph_next(NULL, g))
+        for (const fy_node *n = g->first; n; n = n->next)
+            if (n->op->flags & FY_OPAQUE_OP) return n->op->name;
+    return NULL;
+}
+
 static fy_status before_commit(void *ctx, const char *tmp, fy_onnx_more *more, ferry_error *e) {
     export *x = ctx;
     join_hash(x);
     if (x->provenance) more->pair[more->n++] = (fy_pair){"ferry.source_sha256", x->sha256};
-    return x->verify ? judge(x, tmp, more, e) : FY_OK;
+    x->unknown = without_kernel(x->model);
+    return x->verify && !x->unknown ? judge(x, tmp, more, e) : FY_OK;
 }
 
 static fy_status write_model(export *x, ferry_error *e) {
@@ -333,6 +387,7 @@ static void print_head(fy_buf *t, const export *x, int64_t bytes) {
 
 static void print_verdict(fy_buf *t, const export *x, bool colour) {
     if (x->verified) fy_verify_print(t, &x->verdict, colour);
+    else if (x->unknown) fy_buf_fmt(t, "  %snot verified%s: %s has no kernel here; a plugin that describes it makes the model run\n", colour ? FY_AMBER : "", colour ? FY_OFF : "", x->unknown);
     else fy_buf_fmt(t, "  %snot verified%s (--no-verify)\n", colour ? FY_AMBER : "", colour ? FY_OFF : "");
 }
 
@@ -340,6 +395,7 @@ static void print_verdict(fy_buf *t, const export *x, bool colour) {
 static void print_text(fy_report *r, const export *x, int64_t bytes) {
     fy_buf *t = &r->text, axes = {0};
     print_head(t, x, bytes);
+    if (x->swap.open) fy_swap_print(t, &x->swap);
     for (int64_t i = 0; i < x->notes.n; i++) {
         const fy_note *n = &x->notes.at[i];
         if (n->kind == FY_NOTE_FIXED_AXIS || n->kind == FY_NOTE_ASSERT || n->kind == FY_NOTE_LITERAL || n->kind == FY_NOTE_LEAK) continue;
@@ -425,6 +481,7 @@ static void print_json(fy_report *r, const export *x, int64_t bytes) {
     for (int64_t i = 0; i < x->model->graph->out.n; i++) json_port(&w, x->model->graph->out.at[i]);
     fy_jsonw_end_array(&w);
     json_operators(&w, x->model);
+    if (x->swap.open) fy_swap_json(&w, &x->swap);
     fy_jsonw_array(&w, "notes");
     for (int64_t i = 0; i < x->notes.n; i++) {
         fy_jsonw_object(&w, NULL);
@@ -468,9 +525,28 @@ static fy_status finish(export *x, fy_status s, ferry_report **out, ferry_error 
     return s;
 }
 
+/* Axes that the reader made symbolic: verification reads the file again, with and without them. */
+static fy_status keep_symbols(export *x, ferry_error *e) {
+    const fy_pinput *in;
+    x->symbol = FY_NEWN(&x->arena, fy_axis_name, (size_t)x->program->nin * FY_MAX_RANK + 1);
+    FY_NOMEM(e, x->symbol);
+    for (int i = 0; (in = user_input(x, i)); i++)
+        for (int k = 0; k < in->value->rank; k++)
+            if (in->value->dim[k]->kind == FY_DIM_SYM) x->symbol[x->nsymbol++] = (fy_axis_name){in->user_name, k, in->value->dim[k]->name};
+    return FY_OK;
+}
+
 static fy_status run(export *x, const char *target, ferry_error *e) {
     FY_TRY(parse_options(x, target, e));
-    FY_TRY(fy_pt2_read(&x->program, x->source, e));
+    FY_TRY(fy_opt_plugins(x->job, &x->registry, e));
+    FY_TRY(fy_file_kind(&x->type, x->source, e));
+    FY_TRY(fy_swap_open(&x->swap, x->source, x->job, e));
+    x->batch = x->type == FY_FILE_TORCHSCRIPT && fy_opt_has(x->job, "dynamic-batch");
+    FY_TRY(fy_read_source(&x->program, x->source, &(fy_source_options){x->job, x->naxes, x->axes, x->batch}, e));
+    if (x->swap.open) FY_TRY(fy_swap_program(&x->swap, x->program, e));
+    FY_TRY(note_origins(x, e));
+    if (x->type == FY_FILE_TORCHSCRIPT) FY_TRY(keep_symbols(x, e));
+    for (int64_t i = 0; i < x->program->remark.n; i++) fy_notes_add(&x->notes, FY_NOTE_OTHER, x->program->remark.at[i].where, "%s", x->program->remark.at[i].text);
     if (x->provenance) {
         fy_task_start(&x->hashing, hash_source, x);
         x->hashed = true;
@@ -486,13 +562,19 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     export x = {.job = job ? job : &none, .source = pt2};
     *out = NULL;
     fy_error_clear(e);
+    if (fy_opt(x.job, "weights") && fy_is_onnx(pt2)) return fy_swap_onnx(pt2, onnx, x.job, out, e);
     fy_status s = run(&x, onnx, e);
     join_hash(&x);
-    s = finish(&x, s, out, e);
+    if (s == FY_E_GATE && x.swap.open && !fy_swap_fits(&x.swap)) {
+        fy_status refused = fy_swap_refusal(out, &x.swap, x.target, e);
+        if (refused) s = refused;
+    } else s = finish(&x, s, out, e);
     fy_verify_report_free(&x.verdict);
     fy_notes_free(&x.notes);
     fy_model_free(x.model);
     fy_program_free(x.program);
+    ferry_registry_free(x.registry);     /* after the model, whose nodes point into it */
+    fy_swap_close(&x.swap);              /* after what points into its file */
     fy_arena_free(&x.arena);
     return fy_kind_of(s);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * look.c - ferry_info, ferry_check, ferry_ops, ferry_doctor, ferry_explain: load, ask check/, hand over the report. */
-#include "api/api.h"
+#include "api/weights.h"
 #include "check/check.h"
 
 /* Ends a command: hands the report over, or drops it after a failure. */
@@ -22,19 +22,38 @@ static fy_report *begin(ferry_report **out, const ferry_job *job, const char *co
     return r;
 }
 
+/* A file of weights alone? */
+static bool only_weights(const char *path) {
+    fy_map_file f;
+    if (fy_file_open(&f, path, NULL)) return false;
+    bool yes = fy_weights_is(f.at, f.n, path);
+    fy_file_close(&f);
+    return yes;
+}
+
+static fy_status info_of_weights(fy_report *r, const char *path, const ferry_job *job, ferry_error *e) {
+    fy_weights w;
+    FY_TRY(fy_weights_open(&w, path, fy_opt(job, "section"), e));
+    fy_status s = fy_weights_report(r, path, &w, fy_opt_has(job, "shapes"), e);
+    fy_weights_free(&w);
+    return s;
+}
+
 int ferry_info(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"shapes", "plugin", NULL};
+    static const char *const keys[] = {"shapes", "shape", "section", "plugin", NULL};
     fy_loaded l = {0};
     fy_status s;
     fy_report *r = begin(out, job, keys, e, &s);
-    if (!s) s = fy_load(&l, path, job, e);
-    if (!s) s = fy_info_report(r, path, l.model, l.file_opset, l.program, fy_opt_has(job, "shapes"), e);
+    bool weights = !s && only_weights(path);
+    if (weights) s = info_of_weights(r, path, job, e);
+    if (!s && !weights) s = fy_load(&l, path, job, e);
+    if (!s && !weights) s = fy_info_report(r, path, l.model, l.file_opset, l.program, fy_opt_has(job, "shapes"), e);
     fy_unload(&l);
     return finish(r, s, out, e);
 }
 
 int ferry_check(const char *path, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"strict", "plugin", NULL};
+    static const char *const keys[] = {"strict", "shape", "plugin", NULL};
     fy_loaded l = {0};
     fy_findings f = {0};
     fy_status s;
@@ -81,7 +100,7 @@ static fy_status explain_node(fy_report *r, const char *path, const char *node, 
 }
 
 int ferry_explain(const char *topic, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"node", "engine", "exact", "precision", "plugin", NULL};
+    static const char *const keys[] = {"node", "engine", "exact", "precision", "shape", "plugin", NULL};
     fy_status s;
     fy_report *r = begin(out, job, keys, e, &s);
     const char *node = fy_opt(job, "node");

@@ -117,9 +117,12 @@ ferry_registry *fy_registry_hold(ferry_registry *r) {
 
 const fy_registry *fy_registry_of(const ferry_registry *r) { return r ? &r->reg : fy_registry_builtin(); }
 
+const fy_mappings *fy_mappings_of(const ferry_registry *r) { return r ? r->maps : NULL; }
+
 void ferry_registry_free(ferry_registry *r) {
     while (r && atomic_fetch_sub(&r->refs, 1) == 1) {
         ferry_registry *base = r->base;
+        fy_maps_free(r->maps);
         for (int64_t i = 0; i < r->libs.n; i++) fy_os_dlclose(r->libs.at[i]);
         fy_free(r->libs.at);
         fy_free(r->ops.at);
@@ -196,6 +199,12 @@ static fy_status call_entry(ferry_registry *r, void *lib, const char *path, ferr
         if (!own.text[0]) snprintf(own.text, sizeof own.text, "its entry failed with %d and no message", said);
         return fy_frame(e, fy_fail(e, code ? code : FY_E_PLUGIN, "%s", own.text), "plugin %.180s", path);
     }
+    union { void (*any)(void); const char *(*text)(void); } more;
+    if (fy_os_dlsym(lib, "ferry_plugin_mappings", &more.any)) {
+        const char *text = more.text();
+        FY_NEED(e, text, PLUGIN, "%.300s has mappings that are NULL", path);
+        return fy_maps_add(&r->maps, path, text, strlen(text), &r->reg, e);
+    }
     FY_NEED(e, r->ops.n > before, PLUGIN, "%.300s registers no operator", path);
     return FY_OK;
 }
@@ -206,6 +215,9 @@ static fy_status load(ferry_registry *r, const char *path, ferry_error *e) {
     FY_NEED(e, !atomic_load(&r->used), USAGE, "a model was opened with this registry: it does not change any more");
     FY_NEED(e, strlen(path) < 1024, USAGE, "%.60s...: the path is too long", path);
     snprintf(here, sizeof here, "%s%s", strchr(path, '/') ? "" : "./", path);       /* a file, never a search along the system's folders */
+    bool text;
+    FY_TRY(fy_maps_file(&r->maps, path, &text, &r->reg, e));
+    if (text) return FY_OK;
     int64_t before = r->ops.n;
     FY_NEED(e, FY_RESERVE(r->libs, r->libs.n + 1), NOMEM, "out of memory");
     void *lib = fy_os_dlopen(here, why, sizeof why);

@@ -2,6 +2,7 @@
  * rewrite.c - one .onnx from another, as rewrite.h says. The original is read a second time for the comparison, so that the model that
  * was changed cannot be its own judge. */
 #include "api/rewrite.h"
+#include "api/weights.h"
 #include "base/file.h"
 #include "formats/onnx.h"
 #include "passes/pass.h"
@@ -70,19 +71,43 @@ static int64_t count_nodes(const fy_model *m) {
     return n;
 }
 
-static fy_status make(fy_rewrite *w, ferry_error *e) {
-    int64_t changes = 0;
-    FY_TRY(fy_onnx_read(&w->model, w->source, fy_registry_of(w->registry), e));
+static fy_status change_and_lower(fy_rewrite *w, ferry_error *e) {
     fy_model *m = w->model;
-    w->file_opset = m->opset;
-    w->nodes_before = count_nodes(m);
-    w->opset_written = w->opset ? w->opset : m->opset < OLDEST_WRITTEN ? OLDEST_WRITTEN : m->opset;
+    int64_t changes = 0;
     FY_TRY(fy_opset_raise_logged(m, &w->raised, e));
     FY_TRY(fy_infer_model(m, e));
     if (w->change) FY_TRY(w->change(w, e));
     FY_TRY(fy_opset_lower_logged(m, w->opset_written, &w->lowered, e));
     if (w->lowered_to) FY_TRY(w->lowered_to(w, e));
-    FY_TRY(fy_pass_dead(m, NULL, &changes, e));              /* constants that became attributes, sizes that nobody reads any more */
+    return fy_pass_dead(m, NULL, &changes, e);               /* constants that became attributes, sizes that nobody reads any more */
+}
+
+/* Weights keep their names as far as they are what they were; the record says of the others what became of them. */
+static fy_status recorded(fy_rewrite *w, ferry_error *e) {
+    fy_record before;
+    fy_origin *at;
+    int64_t n;
+    FY_TRY(fy_record_read(&before, w->model, e));
+    fy_status s = fy_record_origins(&at, &n, &before, w->model, e);
+    if (!s) s = change_and_lower(w, e);
+    if (!s) s = fy_record_make(w->model, at, n, &before, e);
+    fy_record_free(&before);
+    return s;
+}
+
+static fy_status make(fy_rewrite *w, ferry_error *e) {
+    FY_TRY(fy_onnx_read(&w->model, w->source, fy_registry_of(w->registry), e));
+    fy_model *m = w->model;
+    w->file_opset = m->opset;
+    w->nodes_before = count_nodes(m);
+    if (w->as_read) FY_TRY(w->as_read(w, m, false, e));
+    if (w->as_it_is) {
+        w->opset_written = m->opset;
+        w->nodes_after = w->nodes_before;
+        return FY_OK;
+    }
+    w->opset_written = w->opset ? w->opset : m->opset < OLDEST_WRITTEN ? OLDEST_WRITTEN : m->opset;
+    FY_TRY(recorded(w, e));
     w->nodes_after = count_nodes(m);
     char opset[24];
     snprintf(opset, sizeof opset, "%lld", (long long)w->opset_written);
@@ -100,8 +125,9 @@ static const fy_node *without_kernel(const fy_model *m) {
     return NULL;
 }
 
-static fy_status open_original(fy_model **m, const fy_rewrite *w, ferry_error *e) {
+static fy_status open_original(fy_model **m, fy_rewrite *w, ferry_error *e) {
     FY_TRY(fy_onnx_read(m, w->source, fy_registry_of(w->registry), e));
+    if (w->as_read) FY_TRY(w->as_read(w, *m, true, e));
     FY_TRY(fy_opset_raise(*m, e));
     return fy_infer_model(*m, e);
 }

@@ -18,6 +18,8 @@ struct fy_rewrite {
     const ferry_job   *job;
     const char *const *keys;             /* its own options, ends with NULL; or NULL */
     fy_status (*options)(fy_rewrite *w, ferry_error *e);     /* NULL, or reads them before anything is opened; may set opset and tolerance */
+    fy_status (*as_read)(fy_rewrite *w, fy_model *m, bool original, ferry_error *e);     /* NULL, or changes the model as the file has it, and the original that it is compared with */
+    bool as_it_is;                       /* the model is written as it was read, but for as_read: nothing is raised, lowered or cleaned up */
     fy_status (*change)(fy_rewrite *w, ferry_error *e);      /* NULL, or changes w->model, which is canonical and inferred, and stays so */
     fy_status (*lowered_to)(fy_rewrite *w, ferry_error *e);  /* NULL, or tidies up w->model once it is at opset_written */
     void (*print)(fy_buf *text, const fy_rewrite *w);        /* NULL, or lines after the head of the report; styles of base/report.h */

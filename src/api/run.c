@@ -50,8 +50,11 @@ static bool next_option(char word[WORD], const char *p, size_t *n) {
     return true;
 }
 
+/* What the options say of the inputs of a TorchScript archive. */
+typedef FY_VEC(ferry_option) shapes;
+
 /* "threads=2 engine=onnxruntime exact"; the folder of the cache is copied into the arena. */
-static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_registry **plugins, ferry_registry *base, fy_arena *a, ferry_error *e) {
+static fy_status parse_options(const char *text, const fy_engine **engine, fy_engine_options *o, ferry_registry **plugins, ferry_registry *base, fy_arena *a, shapes *given, ferry_error *e) {
     char precision[8] = "f32";
     for (const char *p = text; p && *p;) {
         size_t n;
@@ -75,7 +78,11 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
                 o->threads = (int)t;
             } else if (!strcmp(word, "precision")) (void)snprintf(precision, sizeof precision, "%s", eq);
             else if (!strcmp(word, "max-steps")) FY_TRY(fy_opt_int(&job, "max-steps", 1, INT64_MAX, &o->max_steps, e));
-            else if (!strcmp(word, "cache")) {
+            else if (!strcmp(word, "shape")) {
+                ferry_option kept = {"shape", fy_arena_str(a, eq)};
+                FY_NOMEM(e, kept.value);
+                FY_PUSH(e, *given, kept);
+            } else if (!strcmp(word, "cache")) {
                 o->cache = fy_arena_str(a, eq);
                 FY_NOMEM(e, o->cache);
             } else if (!strcmp(word, "memory")) {
@@ -83,9 +90,9 @@ static fy_status parse_options(const char *text, const fy_engine **engine, fy_en
                 o->low_memory = !strcmp(eq, "low");
             } else if (!strcmp(word, "plugin")) FY_TRY(fy_registry_plugin(plugins, eq, base, e));
             else {
-                static const char *const known[] = {"threads", "engine", "max-steps", "plugin", "exact", "precision", "cache", "memory"};
+                static const char *const known[] = {"threads", "engine", "max-steps", "plugin", "exact", "precision", "cache", "memory", "shape"};
                 const char *near = fy_nearest(word, known, FY_COUNT(known));
-                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin, exact, precision, cache, memory", near ? near : "", near ? "'?" : "");
+                return fy_fail(e, FY_E_USAGE, "there is no option '%.200s'; %s%s%s", word, near ? "did you mean '" : "there are: threads, engine, max-steps, plugin, exact, precision, cache, memory, shape", near ? near : "", near ? "'?" : "");
             }
         }
         p += n + (p[n] != 0);
@@ -154,6 +161,7 @@ static fy_status compile(ferry_model *m, const char *path, const fy_engine_optio
 
 static ferry_model *open_model(const char *path, const void *data, size_t bytes, const char *options, ferry_registry *r, ferry_error *e) {
     fy_engine_options o = {0};
+    shapes given = {0};
     ferry_registry *plugins = NULL;
     ferry_model *m = fy_calloc(1, sizeof *m);
     fy_error_clear(e);
@@ -163,9 +171,11 @@ static ferry_model *open_model(const char *path, const void *data, size_t bytes,
     }
     m->engine = fy_engine_find(NULL);
     double begin = fy_os_seconds();
-    fy_status s = path || data ? parse_options(options, &m->engine, &o, &plugins, r, &m->arena, e) : fy_fail(e, FY_E_USAGE, "no model is given");
+    fy_status s = path || data ? parse_options(options, &m->engine, &o, &plugins, r, &m->arena, &given, e) : fy_fail(e, FY_E_USAGE, "no model is given");
     if (plugins) r = plugins;
-    if (!s && path) s = fy_load_with(&m->loaded, path, r, e);
+    ferry_job job = {given.at, (size_t)given.n, NULL, NULL};
+    if (!s && path) s = fy_load_with(&m->loaded, path, r, &job, e);
+    fy_free(given.at);
     if (!s && !path) {
         m->loaded.registry = fy_registry_hold(r);
         s = fy_onnx_read_memory(&m->loaded.model, data, bytes, "memory", fy_registry_of(r), e);

@@ -107,7 +107,7 @@ static fy_status against_pt2(fy_verify_report *r, const fy_model *m, const char 
     fy_axis_name axes[64];
     const char *reference = fy_opt(job, "reference");
     FY_NEED(e, !reference || !strcmp(reference, "torch"), USAGE, "reference: there is 'torch', not '%s'", reference);
-    fy_status s = fy_pt2_read(&p, path, e);
+    fy_status s = fy_read_source(&p, path, &(fy_source_options){.job = job}, e);
     if (!s && reference) s = fy_verify_torch(r, m, p, path, o, e);
     else if (!s) s = fy_verify_program(r, m, p, opened_axes(axes, FY_COUNT(axes), m, p), axes, o, e);
     fy_program_free(p);
@@ -165,7 +165,7 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
 }
 
 int ferry_verify(const char *model, const ferry_job *job, ferry_report **out, ferry_error *e) {
-    static const char *const keys[] = {"against", "reference", "engine", "reference-engine", "precision", "tolerance", "relative-to-range", "seed", "sizes", "threads", "junit", "plugin", "cache", NULL};
+    static const char *const keys[] = {"against", "reference", "engine", "reference-engine", "precision", "tolerance", "relative-to-range", "seed", "sizes", "threads", "junit", "shape", "plugin", "cache", NULL};
     static const ferry_job none;
     fy_verify_report verdict = {0};
     fy_loaded l = {0};

@@ -69,7 +69,11 @@ typedef struct fy_notes { fy_note *at; int64_t n, cap; } fy_notes;
 void fy_notes_free(fy_notes *n);
 void fy_notes_add(fy_notes *n, fy_note_kind kind, const char *where, const char *fmt, ...) FY_PRINTF(4, 5);   /* drops on no memory */
 
+typedef struct fy_mappings fy_mappings;  /* aten/mapping.h: what custom operators become */
+
 typedef struct fy_lower_options {
+    const fy_registry *registry;         /* operators of the model; NULL: the built-in ones */
+    const fy_mappings *mappings;         /* may be NULL; outlives the model */
     bool         training;               /* allow layers in training mode */
     int          ninput_names, noutput_names;
     const char *const *input_names;      /* NULL: from the program */
@@ -82,6 +86,9 @@ typedef struct fy_lower_options {
 /* Every operator without a lowering is listed in one ATEN error. The model is at the canonical opset, inferred, and
  * shares the program's mapped weights: free the program after it. */
 FY_CHECKED fy_status fy_aten_lower(fy_model **m, fy_program *p, const fy_lower_options *o, ferry_error *e);
+
+/* ATEN, listing every operator of the program without a lowering; FY_OK if there is none. */
+FY_CHECKED fy_status fy_aten_missing(const fy_program *p, ferry_error *e);
 
 /* ---- evaluation ------------------------------------------------------------------------------------------------------ */
 

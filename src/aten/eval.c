@@ -68,6 +68,8 @@ void fy_ev_drop(fy_eslot *s) {
     s->set = false;
 }
 
+static bool is_complex(const fy_pvalue *p) { return p && p->kind == FY_PV_TENSOR && p->has_meta && fy_dtype_class(p->dtype) == FY_CLASS_C; }
+
 static fy_eslot *slot_of(fy_eval *v, const fy_pvalue *p) { return p && p->id < v->nslot ? &v->slot[p->id] : NULL; }
 
 fy_dtype fy_ev_wide(fy_dtype t) {
@@ -165,7 +167,7 @@ static fy_status read_arg(fy_eval *v, const fy_parg *p, fy_et *a) {
     }
 }
 
-static fy_status widen(fy_eval *v, fy_et *a) {
+fy_status fy_ev_widen(fy_eval *v, fy_et *a) {
     if (!a->t.dtype || a->t.dtype == fy_ev_wide(a->dtype)) return FY_OK;
     fy_tensor t = {0};
     FY_TRY(fy_tensor_cast(&t, &a->t, fy_ev_wide(a->dtype), v->e));
@@ -184,7 +186,7 @@ fy_status fy_ev_opt_raw(fy_eval *v, const char *name, fy_et *a, bool *has) {
 
 fy_status fy_ev_opt(fy_eval *v, const char *name, fy_et *a, bool *has) {
     FY_TRY(fy_ev_opt_raw(v, name, a, has));
-    return *has ? widen(v, a) : FY_OK;
+    return *has ? fy_ev_widen(v, a) : FY_OK;
 }
 
 fy_status fy_ev_raw(fy_eval *v, const char *name, fy_et *a) {
@@ -196,7 +198,7 @@ fy_status fy_ev_raw(fy_eval *v, const char *name, fy_et *a) {
 
 fy_status fy_ev_in(fy_eval *v, const char *name, fy_et *a) {
     FY_TRY(fy_ev_raw(v, name, a));
-    return widen(v, a);
+    return fy_ev_widen(v, a);
 }
 
 fy_status fy_ev_list_raw(fy_eval *v, const char *name, fy_et **a, int *n) {
@@ -214,7 +216,7 @@ fy_status fy_ev_list_raw(fy_eval *v, const char *name, fy_et **a, int *n) {
 
 fy_status fy_ev_list(fy_eval *v, const char *name, fy_et **a, int *n) {
     FY_TRY(fy_ev_list_raw(v, name, a, n));
-    for (int i = 0; i < *n; i++) FY_TRY(widen(v, &(*a)[i]));
+    for (int i = 0; i < *n; i++) FY_TRY(fy_ev_widen(v, &(*a)[i]));
     return FY_OK;
 }
 
@@ -426,7 +428,7 @@ static fy_status cast_new(fy_eval *v, fy_et *o, const fy_et *a, fy_dtype to) {
 fy_status fy_ev_copy(fy_eval *v, fy_et *o, const fy_et *a) { return cast_new(v, o, a, a->dtype); }
 
 fy_status fy_ev_cast(fy_eval *v, fy_et *a, fy_dtype to) {
-    if (a->dtype == to) return widen(v, a);
+    if (a->dtype == to) return fy_ev_widen(v, a);
     fy_et o;
     FY_TRY(cast_new(v, &o, a, to));
     o.number = a->number;
@@ -511,10 +513,17 @@ static fy_status bind(fy_eval *v, const fy_dim *sym, int64_t value) {
 }
 
 /* What torch recorded about a value must agree with what was computed. A size that no input fixed is learnt here. */
+/* torch records wrong shapes for what recurrent layers give: 2.7 the states of stacked ones with a rank that it never computes, 2.15 the sample's
+ * length where the sequence is dynamic. Nothing behind such a layer is compared with its record. */
+static bool recurrent(const fy_eval *v) {
+    const char *op = v->node ? v->node->op : "";
+    return strcmp(op, "aten.lstm.input") == 0 || strcmp(op, "aten.gru.input") == 0 || strncmp(op, "aten.rnn_", 9) == 0;
+}
+
 static fy_status check_meta(fy_eval *v, const fy_pvalue *p, const fy_et *t) {
     if (!p->has_meta || v->meta_off) return FY_OK;
-    if (p->rank != t->t.rank && strstr(v->node ? v->node->op : "", ".input") && fy_dtype_float(t->dtype)) {
-        v->meta_off = true;              /* torch 2.7 records states of stacked recurrent layers with a rank that it never computes */
+    if (p->rank != t->t.rank && recurrent(v)) {
+        v->meta_off = true;
         return FY_OK;
     }
     FY_NEED(v->e, !p->dtype || p->dtype == t->dtype, TYPE, "%s: recorded as %s, computed as %s", p->name, fy_dtype_name(p->dtype), fy_dtype_name(t->dtype));
@@ -526,7 +535,8 @@ static fy_status check_meta(fy_eval *v, const fy_pvalue *p, const fy_et *t) {
             FY_TRY(bind(v, p->dim[i], t->t.dim[i]));
             continue;
         }
-        FY_NEED(v->e, want == t->t.dim[i], SHAPE, "%s: axis %d is recorded as %lld, computed as %lld", p->name, i, (long long)want, (long long)t->t.dim[i]);
+        if (want != t->t.dim[i] && recurrent(v)) v->meta_off = true;
+        FY_NEED(v->e, want == t->t.dim[i] || v->meta_off, SHAPE, "%s: axis %d is recorded as %lld, computed as %lld", p->name, i, (long long)want, (long long)t->t.dim[i]);
     }
     return FY_OK;
 }
@@ -744,6 +754,15 @@ static void clear_temps(fy_eval *v) {
     fy_arena_free(&v->scratch);
 }
 
+static bool reads_complex(const fy_pnode *n) {
+    bool yes = false;
+    for (int i = 0; i < n->narg && !yes; i++) {
+        yes = n->arg[i].kind == FY_ARG_COMPLEX || is_complex(n->arg[i].value);
+        for (int64_t k = 0; n->arg[i].kind == FY_ARG_TENSORS && k < n->arg[i].n; k++) yes = yes || is_complex(n->arg[i].values[k]);
+    }
+    return yes;
+}
+
 static fy_status run_node(fy_eval *v, const fy_pnode *n) {
     const char    *target;
     const eval_op *op = find_op(n->op, &target);
@@ -752,7 +771,9 @@ static fy_status run_node(fy_eval *v, const fy_pnode *n) {
     v->k = op->k;
     v->inplace = target != NULL && !only_reshapes(op);
     v->target = target;
-    return op->run(v);
+    bool mine = reads_complex(n);
+    if (mine) FY_TRY(fy_ev_complex(v, &mine));
+    return mine ? FY_OK : op->run(v);
 }
 
 static fy_status node_frame(fy_eval *v, const fy_pnode *n, fy_status s) {
@@ -809,6 +830,7 @@ static fy_status set_inputs(fy_eval *v, const fy_program *p, const fy_tensor *in
             if (d->kind == FY_PIN_LITERAL && with_literals) next++;
             if (d->kind != FY_PIN_USER) continue;
             const fy_tensor *t = &in[next++];
+            FY_NEED(v->e, !is_complex(d->value), UNSUPPORTED, "a program with complex inputs cannot be evaluated");
             if (!d->value || d->value->kind != FY_PV_TENSOR || !d->value->has_meta || !d->value->dim) continue;
             if (t->rank != d->value->rank) continue;
             for (int k = 0; k < t->rank; k++)
@@ -858,7 +880,16 @@ static fy_status get_output(fy_eval *v, const fy_parg *a, fy_tensor *out) {
     fy_et t = {0};
     if (a->kind == FY_ARG_NONE) return fy_tensor_new(out, FERRY_FLOAT, 1, (int64_t[]){0}, v->e);
     FY_TRY(read_arg(v, a, &t));
-    FY_TRY(widen(v, &t));
+    FY_TRY(fy_ev_widen(v, &t));
+    if (fy_dtype_class(t.dtype) == FY_CLASS_C) {             /* as the model gives it: both parts on a last axis */
+        fy_tensor pairs = t.t;
+        FY_NEED(v->e, pairs.rank < FY_MAX_RANK, LIMIT, "rank %d", pairs.rank);
+        pairs.dtype = FERRY_DOUBLE;
+        for (int i = 0; i < pairs.rank; i++) pairs.stride[i] *= 2;
+        pairs.dim[pairs.rank] = 2;
+        pairs.stride[pairs.rank++] = 1;
+        return fy_tensor_clone(out, &pairs, v->e);
+    }
     if (fy_dtype_int(t.dtype) && t.dtype != FERRY_INT64) return fy_tensor_cast(out, &t.t, t.dtype, v->e);
     return fy_tensor_clone(out, &t.t, v->e);
 }

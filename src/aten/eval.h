@@ -69,6 +69,7 @@ const double  *fy_ev_dense(fy_eval *v, const fy_et *a);
 const int64_t *fy_ev_dense_i(fy_eval *v, const fy_et *a);
 FY_CHECKED fy_status fy_ev_expand(fy_eval *v, fy_et *a, int rank, const int64_t *dim);       /* broadcast view, in place in *a */
 FY_CHECKED fy_status fy_ev_broadcast(fy_eval *v, int n, const fy_et *const *a, int *rank, int64_t *dim);
+FY_CHECKED fy_status fy_ev_widen(fy_eval *v, fy_et *a);                                      /* to the dtype its own is held in (temporary) */
 FY_CHECKED fy_status fy_ev_cast(fy_eval *v, fy_et *a, fy_dtype to);                          /* a new tensor in *a (temporary) unless it is that */
 FY_CHECKED fy_status fy_ev_temp(fy_eval *v, fy_et *o, fy_dtype dtype, int rank, const int64_t *dim);
 fy_dtype fy_ev_wide(fy_dtype dtype);                         /* dtype it is held in */
@@ -92,6 +93,7 @@ FY_CHECKED fy_status fy_ev_copy(fy_eval *v, fy_et *o, const fy_et *a);
 
 /* ---- the driver ------------------------------------------------------------------------------------------------------ */
 
+FY_CHECKED fy_status fy_ev_complex(fy_eval *v, bool *mine);                  /* eval_complex.c: the node reads complex numbers */
 FY_CHECKED fy_status fy_ev_graph(fy_eval *v, const fy_pgraph *g);            /* its nodes, in order */
 FY_CHECKED fy_status fy_ev_arg_slot(fy_eval *v, const fy_parg *a, int64_t i, fy_eslot *r);   /* entry i of an argument, shared */
 FY_CHECKED fy_status fy_ev_set(fy_eval *v, fy_pvalue *to, fy_eslot *from);   /* takes over */

@@ -629,3 +629,26 @@ fy_status fy_at_glu(fy_eval *v) {
     }
     return fy_ev_out(v, 0, &o);
 }
+
+/* |a - b| <= atol + rtol |b|; equal infinities are close. */
+fy_status fy_at_isclose(fy_eval *v) {
+    fy_et   a, b, o;
+    double  rtol = 1e-5, atol = 1e-8;
+    bool    nan = false;
+    int     rank;
+    int64_t dim[FY_MAX_RANK];
+    FY_TRY(fy_ev_in(v, "self", &a));
+    FY_TRY(fy_ev_in(v, "other", &b));
+    FY_TRY(fy_ev_f64(v, "rtol", &rtol));
+    FY_TRY(fy_ev_f64(v, "atol", &atol));
+    FY_TRY(fy_ev_bool(v, "equal_nan", &nan));
+    FY_TRY(fy_ev_broadcast(v, 2, (const fy_et *[]){&a, &b}, &rank, dim));
+    FY_TRY(fy_ev_expand(v, &a, rank, dim));
+    FY_TRY(fy_ev_expand(v, &b, rank, dim));
+    const double *x = fy_ev_dense(v, &a), *y = fy_ev_dense(v, &b);
+    if (!x || !y) return FY_E_NOMEM;
+    FY_TRY(fy_ev_new(v, &o, FERRY_BOOL, rank, dim));
+    for (int64_t i = 0, n = fy_count(&o.t); i < n; i++)
+        fy_ev_at_b(&o)[i] = x[i] == y[i] || (nan && isnan(x[i]) && isnan(y[i])) || (isfinite(x[i]) && isfinite(y[i]) && fabs(x[i] - y[i]) <= atol + rtol * fabs(y[i]));
+    return fy_ev_out(v, 0, &o);
+}

@@ -489,3 +489,126 @@ fy_status fy_at_sdpa(fy_eval *v) {
     FY_TRY(attention(v, &o, q, k, x, has ? &m : NULL, causal, scale, gqa));
     return fy_ev_out(v, 0, &o);
 }
+
+/* sum over i, j of a[..,i] w[o,i,j] b[..,j], plus bias */
+fy_status fy_at_bilinear(fy_eval *v) {
+    fy_et   a, b, w, bias, o;
+    bool    has;
+    int64_t dim[FY_MAX_RANK];
+    FY_TRY(fy_ev_in(v, "input1", &a));
+    FY_TRY(fy_ev_in(v, "input2", &b));
+    FY_TRY(fy_ev_in(v, "weight", &w));
+    FY_TRY(fy_ev_opt(v, "bias", &bias, &has));
+    int r = a.t.rank;
+    FY_NEED(v->e, r >= 1 && b.t.rank == r && w.t.rank == 3 && w.t.dim[1] == a.t.dim[r - 1] && w.t.dim[2] == b.t.dim[r - 1] && (!has || fy_count(&bias.t) == w.t.dim[0]), SHAPE, "bilinear of shapes that do not fit");
+    for (int i = 0; i + 1 < r; i++) FY_NEED(v->e, a.t.dim[i] == b.t.dim[i], SHAPE, "bilinear: sizes %lld and %lld", (long long)a.t.dim[i], (long long)b.t.dim[i]);
+    const double *pa = fy_ev_dense(v, &a), *pb = fy_ev_dense(v, &b), *pw = fy_ev_dense(v, &w), *pc = has ? fy_ev_dense(v, &bias) : NULL;
+    if (!pa || !pb || !pw || (has && !pc)) return FY_E_NOMEM;
+    int64_t n = w.t.dim[0], ni = w.t.dim[1], nj = w.t.dim[2];
+    memcpy(dim, a.t.dim, sizeof dim);
+    dim[r - 1] = n;
+    FY_TRY(fy_ev_new(v, &o, a.dtype, r, dim));
+    for (int64_t at = 0, rows = fy_count(&o.t); at < rows; at++) {
+        const double *x = pa + at / n * ni, *y = pb + at / n * nj, *m = pw + at % n * ni * nj;
+        double        sum = pc ? pc[at % n] : 0;
+        for (int64_t i = 0; i < ni; i++)
+            for (int64_t j = 0; j < nj; j++) sum += x[i] * m[i * nj + j] * y[j];
+        fy_ev_at(&o)[at] = sum;
+    }
+    return fy_ev_out(v, 0, &o);
+}
+
+static int64_t bits_of(int n, const int64_t *axis) {
+    int64_t r = 0;
+    for (int i = 0; i < n; i++)
+        if (axis[i] >= 0 && axis[i] < 63) r |= (int64_t)1 << axis[i];
+    return r;
+}
+
+/* Axes of size 1 put in at expand1..3, the product summed over sumdim. */
+fy_status fy_at_trilinear(fy_eval *v) {
+    static const char *const tensor[] = {"i1", "i2", "i3"}, *const expand[] = {"expand1", "expand2", "expand3"};
+    fy_et         x[3], o;
+    int64_t       axis[FY_MAX_RANK], dim[FY_MAX_RANK], out[FY_MAX_RANK], total = 1;
+    const double *p[3];
+    int           n, rank;
+    for (int k = 0; k < 3; k++) {
+        FY_TRY(fy_ev_in(v, tensor[k], &x[k]));
+        FY_TRY(fy_ev_ints(v, expand[k], axis, FY_MAX_RANK, &n));
+        int64_t   put = bits_of(n, axis);
+        fy_tensor t = x[k].t;
+        FY_NEED(v->e, t.rank + (n > 0 ? n : 0) <= FY_MAX_RANK, LIMIT, "_trilinear of rank %d", t.rank);
+        int from = 0;
+        t.rank += n > 0 ? n : 0;
+        for (int i = 0; i < t.rank; i++) {
+            bool one = put >> i & 1 || from >= x[k].t.rank;
+            t.dim[i] = one ? 1 : x[k].t.dim[from];
+            t.stride[i] = one ? 0 : x[k].t.stride[from];
+            from += !one;
+        }
+        x[k].t = t;
+    }
+    FY_TRY(fy_ev_broadcast(v, 3, (const fy_et *[]){&x[0], &x[1], &x[2]}, &rank, dim));
+    for (int k = 0; k < 3; k++) {
+        FY_TRY(fy_ev_expand(v, &x[k], rank, dim));
+        p[k] = fy_ev_dense(v, &x[k]);
+        if (!p[k]) return FY_E_NOMEM;
+    }
+    FY_TRY(fy_ev_ints(v, "sumdim", axis, FY_MAX_RANK, &n));
+    int64_t gone = bits_of(n, axis);
+    int     kept = 0;
+    for (int i = 0; i < rank; i++) {
+        total *= dim[i];
+        if (!(gone >> i & 1)) out[kept++] = dim[i];
+    }
+    FY_TRY(fy_ev_new(v, &o, x[0].dtype, kept, out));
+    for (int64_t i = 0; i < total; i++) {
+        int64_t to = 0, step = 1, rest = i;
+        for (int d = rank - 1; d >= 0; rest /= dim[d], d--)
+            if (!(gone >> d & 1)) { to += rest % dim[d] * step; step *= dim[d]; }
+        fy_ev_at(&o)[to] += p[0][i] * p[1][i] * p[2][i];
+    }
+    return fy_ev_out(v, 0, &o);
+}
+
+fy_status fy_at_grouped_mm(fy_eval *v) {
+    fy_et x, w, offs, o;
+    FY_TRY(fy_ev_in(v, "input", &x));
+    FY_TRY(fy_ev_in(v, "weight", &w));
+    FY_TRY(fy_ev_in(v, "offs", &offs));
+    FY_NEED(v->e, x.t.rank == 2 && w.t.rank == 3 && offs.t.rank == 1 && w.t.dim[0] == offs.t.dim[0] && x.t.dim[1] == w.t.dim[1], SHAPE, "grouped products of shapes that do not fit");
+    const double  *px = fy_ev_dense(v, &x), *pw = fy_ev_dense(v, &w);
+    const int64_t *end = fy_ev_dense_i(v, &offs);
+    if (!px || !pw || !end) return FY_E_NOMEM;
+    int64_t rows = x.t.dim[0], k = x.t.dim[1], n = w.t.dim[2], r = 0;
+    FY_TRY(fy_ev_new(v, &o, x.dtype, 2, (int64_t[]){rows, n}));
+    for (int64_t g = 0; g < offs.t.dim[0]; g++)
+        for (; r < rows && r < end[g]; r++)
+            for (int64_t i = 0; i < k; i++)
+                for (int64_t j = 0; j < n; j++) fy_ev_at(&o)[r * n + j] += px[r * k + i] * pw[(g * k + i) * n + j];
+    return fy_ev_out(v, 0, &o);
+}
+
+fy_status fy_at_pdist(fy_eval *v) {
+    fy_et  x, o;
+    double p = 2;
+    FY_TRY(fy_ev_in(v, "self", &x));
+    FY_TRY(fy_ev_f64(v, "p", &p));
+    FY_NEED(v->e, x.t.rank == 2 && x.t.dim[0] < 1 << 16, SHAPE, "pdist of rank %d", x.t.rank);
+    const double *px = fy_ev_dense(v, &x);
+    if (!px) return FY_E_NOMEM;
+    int64_t n = x.t.dim[0], d = x.t.dim[1], pairs = n * (n - 1) / 2, k = 0;
+    FY_TRY(fy_ev_new(v, &o, x.dtype, 1, &pairs));
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = i + 1; j < n; j++, k++) {
+            double sum = 0, most = 0, count = 0;
+            for (int64_t c = 0; c < d; c++) {
+                double gap = fabs(px[i * d + c] - px[j * d + c]);
+                sum += pow(gap, p);
+                most = fmax(most, gap);
+                count += gap != 0;
+            }
+            fy_ev_at(&o)[k] = p == 0 ? count : isinf(p) ? most : pow(sum, 1 / p);
+        }
+    return fy_ev_out(v, 0, &o);
+}

@@ -240,6 +240,7 @@ fy_status fy_at_grid_sample(fy_eval *v) {
     FY_TRY(fy_ev_int(v, "interpolation_mode", &mode));
     FY_TRY(fy_ev_int(v, "padding_mode", &padding));
     FY_TRY(fy_ev_bool(v, "align_corners", &corners));
+    if (x.t.rank == 5) return fy_at_grid_sample_3d(v);
     FY_NEED(v->e, x.t.rank == 4 && g.t.rank == 4 && g.t.dim[3] == 2 && g.t.dim[0] == x.t.dim[0] && fy_count(&x.t), SHAPE, "grid sampling of rank %d", x.t.rank);
     const double *px = fy_ev_dense(v, &x), *pg = fy_ev_dense(v, &g);
     if (!px || !pg) return FY_E_NOMEM;
@@ -273,5 +274,106 @@ fy_status fy_at_grid_sample(fy_eval *v) {
             fy_ev_at(&o)[(b * C + c) * OH * OW + i % (OH * OW)] = s;
         }
     }
+    return fy_ev_out(v, 0, &o);
+}
+
+/* Volumes: trilinear (0) or nearest (1), grid [n,d,h,w,3] of (x, y, z). */
+fy_status fy_at_grid_sample_3d(fy_eval *v) {
+    fy_et   x, g, o;
+    int64_t mode = 0, padding = 0;
+    bool    corners = false;
+    FY_TRY(fy_ev_in(v, "input", &x));
+    FY_TRY(fy_ev_in(v, "grid", &g));
+    FY_TRY(fy_ev_int(v, "interpolation_mode", &mode));
+    FY_TRY(fy_ev_int(v, "padding_mode", &padding));
+    FY_TRY(fy_ev_bool(v, "align_corners", &corners));
+    FY_NEED(v->e, x.t.rank == 5 && g.t.rank == 5 && g.t.dim[4] == 3 && g.t.dim[0] == x.t.dim[0] && fy_count(&x.t) && (mode == 0 || mode == 1), SHAPE, "grid sampling of rank %d in mode %lld", x.t.rank, (long long)mode);
+    const double *px = fy_ev_dense(v, &x), *pg = fy_ev_dense(v, &g);
+    if (!px || !pg) return FY_E_NOMEM;
+    int64_t C = x.t.dim[1], plane = g.t.dim[1] * g.t.dim[2] * g.t.dim[3], volume = x.t.dim[2] * x.t.dim[3] * x.t.dim[4];
+    FY_TRY(fy_ev_new(v, &o, x.dtype, 5, (int64_t[]){x.t.dim[0], C, g.t.dim[1], g.t.dim[2], g.t.dim[3]}));
+    for (int64_t i = 0, n = x.t.dim[0] * plane; i < n; i++) {
+        double from[3], part[3];
+        for (int d = 0; d < 3; d++) {                        /* d, h, w; the grid counts the other way */
+            double at = place(unnormalise(pg[3 * i + 2 - d], x.t.dim[2 + d], corners), x.t.dim[2 + d], (int)padding, corners);
+            if (!isfinite(at) || fabs(at) > 1e15) at = -100;
+            from[d] = mode ? nearbyint(at) : floor(at);
+            part[d] = mode ? 0 : at - from[d];
+        }
+        for (int64_t c = 0; c < C; c++) {
+            double sum = 0;
+            for (int corner = 0; corner < (mode ? 1 : 8); corner++) {
+                int64_t at = 0;
+                double  w = 1;
+                bool    inside = true;
+                for (int d = 0; d < 3; d++) {
+                    int     up = corner >> (2 - d) & 1;
+                    int64_t p = (int64_t)from[d] + up;
+                    inside = inside && p >= 0 && p < x.t.dim[2 + d];
+                    at = at * x.t.dim[2 + d] + p;
+                    w *= up ? part[d] : 1 - part[d];
+                }
+                if (inside) sum += w * px[(i / plane * C + c) * volume + at];
+            }
+            fy_ev_at(&o)[(i / plane * C + c) * plane + i % plane] = sum;
+        }
+    }
+    return fy_ev_out(v, 0, &o);
+}
+
+/* ---- resizing with antialiasing: a filter as wide as an output pixel ---------------------------------------------------------- */
+
+static double filter(int mode, double x) {
+    x = fabs(x);
+    if (mode == LINEAR) return x < 1 ? 1 - x : 0;
+    const double a = -0.5;
+    return x < 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+}
+
+/* y [outer, out, inner] from x [outer, in, inner] */
+static void smooth_axis(int mode, double scale, int64_t outer, int64_t in, int64_t out, int64_t inner, const double *x, double *y) {
+    double wide = scale > 1 ? scale : 1, support = (mode == LINEAR ? 1 : 2) * wide;
+    for (int64_t i = 0; i < out; i++) {
+        double  centre = scale * ((double)i + 0.5), total = 0;
+        int64_t a = (int64_t)fmax(centre - support + 0.5, 0), b = (int64_t)fmin(centre + support + 0.5, (double)in);
+        for (int64_t k = a; k < b; k++) total += filter(mode, ((double)k - centre + 0.5) / wide);
+        for (int64_t k = a; k < b; k++) {
+            double w = filter(mode, ((double)k - centre + 0.5) / wide) / (total != 0 ? total : 1);
+            for (int64_t p = 0; p < outer; p++)
+                for (int64_t q = 0; q < inner; q++) y[(p * out + i) * inner + q] += w * x[(p * in + k) * inner + q];
+        }
+    }
+}
+
+fy_status fy_at_upsample_aa(fy_eval *v) {                    /* k: LINEAR or CUBIC */
+    fy_et   x, mid, o;
+    int64_t size[2];
+    double  factor[2] = {0};
+    bool    corners = false;
+    int     n, ns;
+    FY_TRY(fy_ev_in(v, fy_pnode_arg(v->node, "input") ? "input" : "self", &x));
+    FY_TRY(fy_ev_ints(v, "output_size", size, 2, &n));
+    FY_TRY(fy_ev_floats(v, "scale_factors", factor, 2, &ns));
+    FY_TRY(fy_ev_bool(v, "align_corners", &corners));
+    if (ns < 0) {
+        FY_TRY(fy_ev_f64(v, "scales_h", &factor[0]));
+        FY_TRY(fy_ev_f64(v, "scales_w", &factor[1]));
+    }
+    FY_NEED(v->e, x.t.rank == 4 && fy_dtype_float(x.dtype) && (n == 2 || (n < 0 && ns == 2)), SHAPE, "resizing rank %d to %d sizes", x.t.rank, n);
+    double scale[2];
+    for (int d = 0; d < 2; d++) {
+        int64_t in = x.t.dim[2 + d];
+        if (n != 2) size[d] = (int64_t)floor((double)in * factor[d]);
+        FY_NEED(v->e, in > 0 && size[d] > 0 && size[d] < 1 << 24, SHAPE, "resizing %lld to %lld", (long long)in, (long long)size[d]);
+        scale[d] = corners ? (size[d] > 1 ? (double)(in - 1) / (double)(size[d] - 1) : 0) : factor[d] > 0 ? 1 / factor[d] : (double)in / (double)size[d];
+    }
+    const double *p = fy_ev_dense(v, &x);
+    if (!p) return FY_E_NOMEM;
+    int64_t planes = x.t.dim[0] * x.t.dim[1], H = x.t.dim[2], W = x.t.dim[3];
+    FY_TRY(fy_ev_temp(v, &mid, FERRY_DOUBLE, 4, (int64_t[]){x.t.dim[0], x.t.dim[1], H, size[1]}));
+    memset(mid.t.data, 0, (size_t)fy_count(&mid.t) * sizeof(double));
+    smooth_axis(v->k, scale[1], planes * H, W, size[1], 1, p, fy_ev_at(&mid));
+    FY_TRY(fy_ev_new(v, &o, x.dtype, 4, (int64_t[]){x.t.dim[0], x.t.dim[1], size[0], size[1]}));
+    smooth_axis(v->k, scale[0], planes, H, size[0], size[1], fy_ev_at(&mid), fy_ev_at(&o));
     return fy_ev_out(v, 0, &o);
 }

@@ -120,3 +120,38 @@ fy_status fy_at_rnn(fy_eval *v) {
     }
     return FY_OK;
 }
+
+/* One step: lstm_cell(input, [h, c], ...), gru_cell(input, h, ...). */
+fy_status fy_at_cell(fy_eval *v) {
+    fy_et x, *hx, one, wi, wh, bi, bh, o, hs[2], y;
+    int   nh = 1;
+    bool  has_bi, has_bh;
+    FY_TRY(fy_ev_in(v, "input", &x));
+    if (v->k == LSTM) FY_TRY(fy_ev_list(v, "hx", &hx, &nh));
+    else { FY_TRY(fy_ev_in(v, "hx", &one)); hx = &one; }
+    FY_TRY(fy_ev_in(v, "w_ih", &wi));
+    FY_TRY(fy_ev_in(v, "w_hh", &wh));
+    FY_TRY(fy_ev_opt(v, "b_ih", &bi, &has_bi));
+    FY_TRY(fy_ev_opt(v, "b_hh", &bh, &has_bh));
+    static const int gates_of[] = {1, 1, 3, 4};
+    bool flat = x.t.rank == 1;
+    FY_NEED(v->e, (x.t.rank == 2 || flat) && wi.t.rank == 2 && wh.t.rank == 2 && nh == 1 + (v->k == LSTM), SHAPE, "%s of rank %d", v->node->op, x.t.rank);
+    int64_t B = flat ? 1 : x.t.dim[0], I = x.t.dim[x.t.rank - 1], H = wh.t.dim[1], G = gates_of[v->k] * H;
+    FY_NEED(v->e, wi.t.dim[0] == G && wi.t.dim[1] == I && wh.t.dim[0] == G && (!has_bi || fy_count(&bi.t) == G) && (!has_bh || fy_count(&bh.t) == G), SHAPE, "%s: the weights do not fit", v->node->op);
+    for (int i = 0; i < nh; i++) {
+        FY_NEED(v->e, fy_count(&hx[i].t) == B * H, SHAPE, "%s: a state of %lld numbers", v->node->op, (long long)fy_count(&hx[i].t));
+        FY_TRY(fy_ev_temp(v, &hs[i], FERRY_DOUBLE, flat ? 1 : 2, flat ? (int64_t[]){H} : (int64_t[]){B, H}));
+        fy_load_f64(fy_ev_at(&hs[i]), &hx[i].t, 0, B * H);
+    }
+    FY_TRY(fy_ev_temp(v, &y, FERRY_DOUBLE, 2, (int64_t[]){B, H}));
+    cell c = {.kind = v->k, .T = 1, .B = B, .I = I, .H = H, .wi = &wi, .wh = &wh};
+    const double *in = fy_ev_dense(v, &x);
+    if (!in || (has_bi && !(c.bi = fy_ev_dense(v, &bi))) || (has_bh && !(c.bh = fy_ev_dense(v, &bh)))) return FY_E_NOMEM;
+    FY_TRY(run_cell(v, &c, in, fy_ev_at(&y), H, fy_ev_at(&hs[0]), nh > 1 ? fy_ev_at(&hs[1]) : NULL));
+    for (int i = 0; i < nh; i++) {
+        hs[i].dtype = x.dtype;
+        FY_TRY(fy_ev_copy(v, &o, &hs[i]));
+        FY_TRY(fy_ev_out(v, i, &o));
+    }
+    return FY_OK;
+}

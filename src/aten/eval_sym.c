@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * eval_sym.c - symbolic ints, floats and bools; assertions; blocks (no_grad, autocast off, cond, while_loop). */
+ * eval_sym.c - symbolic ints, floats and bools; assertions; blocks (no_grad, autocast off, cond, while_loop, scan, map). */
 #include "aten/eval.h"
 
 #include <math.h>
@@ -214,6 +214,7 @@ static fy_status append(fy_eval *v, values *s, const fy_parg *a) {
 static fy_status run_block(fy_eval *v, const fy_pgraph *g, const values *in, values *out) {
     const fy_pnode *node = v->node;
     int             k = v->k;
+    int64_t         bound = v->bound.n;                      /* sizes that are learnt inside are others in the next round */
     *out = (values){0};
     FY_NEED(v->e, g, GRAPH, "a block is missing");
     FY_NEED(v->e, g->nin == in->n, GRAPH, "a block with %d inputs is given %d", g->nin, in->n);
@@ -228,6 +229,7 @@ static fy_status run_block(fy_eval *v, const fy_pgraph *g, const values *in, val
     FY_TRY(fy_ev_graph(v, g));
     fy_status r = FY_OK;
     for (int i = 0; i < g->nout && r == FY_OK; i++) r = append(v, out, &g->out[i]);
+    v->bound.n = bound;
     if (r != FY_OK) { drop_all(out); fy_free(out->at); out->at = NULL; }
     v->node = node;
     v->k = k;
@@ -323,4 +325,109 @@ fy_status fy_at_while(fy_eval *v) {
     for (int i = carried; i < in.n; i++) fy_tensor_free(&in.at[i].t.t);
     if (in.n > carried) in.n = carried;
     return finish(v, s, &test, &in);
+}
+
+/* Row i of every scanned operand, as views; what is carried and what is only read comes first and last. */
+static fy_status scan_step(fy_eval *v, const values *init, const values *xs, const values *others, int64_t i, values *in) {
+    *in = (values){0};
+    in->at = fy_calloc((size_t)(init->n + xs->n + others->n) + 1, sizeof *in->at);
+    FY_NOMEM(v->e, in->at);
+    const values *part[] = {init, xs, others};
+    for (int p = 0; p < 3; p++)
+        for (int k = 0; k < part[p]->n; k++) {
+            fy_eslot s = part[p]->at[k];
+            if (s.t.t.dtype) s.t.t = fy_tensor_ref(&s.t.t);
+            if (p == 1) {
+                fy_tensor *t = &s.t.t;
+                t->data = (char *)t->data + (ptrdiff_t)(i * t->stride[0]) * (ptrdiff_t)fy_elem_bytes(t->dtype);
+                t->rank--;
+                memmove(t->dim, t->dim + 1, (size_t)t->rank * sizeof *t->dim);
+                memmove(t->stride, t->stride + 1, (size_t)t->rank * sizeof *t->stride);
+            }
+            in->at[in->n++] = s;
+        }
+    return FY_OK;
+}
+
+/* Row i of the stacked result, made with the first. */
+static fy_status stack_row(fy_eval *v, fy_eslot *to, const fy_eslot *row, int64_t i, int64_t n) {
+    const fy_et *a = &row->t;
+    FY_NEED(v->e, a->t.dtype && a->t.rank < FY_MAX_RANK, UNSUPPORTED, "a scan gives something other than tensors");
+    if (!to->t.t.dtype) {
+        int64_t dim[FY_MAX_RANK] = {n};
+        memcpy(dim + 1, a->t.dim, (size_t)a->t.rank * sizeof *dim);
+        FY_TRY(fy_ev_new(v, &to->t, a->dtype, a->t.rank + 1, dim));
+    }
+    int64_t count = fy_count(&a->t);
+    FY_NEED(v->e, to->t.t.rank == a->t.rank + 1 && count * n == fy_count(&to->t.t), SHAPE, "the rows of a scan differ in shape");
+    fy_et wide = *a;
+    FY_TRY(fy_ev_widen(v, &wide));
+    if (to->t.t.dtype == FERRY_DOUBLE) {
+        const double *p = fy_ev_dense(v, &wide);
+        FY_NOMEM(v->e, p);
+        memcpy(fy_ev_at(&to->t) + i * count, p, (size_t)count * sizeof *p);
+        return FY_OK;
+    }
+    const int64_t *p = fy_ev_dense_i(v, &wide);
+    FY_NOMEM(v->e, p);
+    for (int64_t k = 0; k < count; k++) {
+        if (to->t.t.dtype == FERRY_BOOL) fy_ev_at_b(&to->t)[i * count + k] = p[k] != 0;
+        else fy_ev_at_i(&to->t)[i * count + k] = p[k];
+    }
+    return FY_OK;
+}
+
+static void release(values *s) {
+    drop_all(s);
+    fy_free(s->at);
+    s->at = NULL;
+}
+
+static fy_status scan_all(fy_eval *v, const fy_pgraph *g, values *init, const values *xs, const values *others, int64_t n, values *result) {
+    for (int64_t i = 0; i < n; i++) {
+        values in, out = {0};
+        fy_status s = scan_step(v, init, xs, others, i, &in);
+        if (s == FY_OK) s = run_block(v, g, &in, &out);
+        if (s == FY_OK && out.n != result->n) s = fy_fail(v->e, FY_E_GRAPH, "the body of a scan gives %d values for %d", out.n, result->n);
+        for (int k = 0; k < out.n && s == FY_OK; k++) {
+            if (k < init->n) {
+                fy_tensor_free(&init->at[k].t.t);
+                init->at[k] = out.at[k];
+                out.at[k] = (fy_eslot){0};
+            } else s = stack_row(v, &result->at[k], &out.at[k], i, n);
+        }
+        release(&in);
+        release(&out);
+        FY_TRY(s);
+    }
+    for (int k = 0; k < init->n; k++) {
+        result->at[k] = init->at[k];
+        init->at[k] = (fy_eslot){0};
+    }
+    return FY_OK;
+}
+
+/* scan(body, init, xs, others): carried values, and a row of the other results for each row of xs; map_impl(body, xs, others) */
+fy_status fy_at_rows(fy_eval *v) {
+    const fy_pnode *n = v->node;
+    int             first = v->k ? 1 : 2;                    /* the argument that is scanned */
+    values          init = {0}, xs = {0}, others = {0}, out = {0}, none = {0};
+    FY_NEED(v->e, n->narg > first && n->arg[0].kind == FY_ARG_GRAPH && n->arg[0].graph, GRAPH, "a scan without a body");
+    const fy_pgraph *g = n->arg[0].graph;
+    fy_status        s = v->k ? FY_OK : append(v, &init, &n->arg[1]);
+    if (s == FY_OK) s = append(v, &xs, &n->arg[first]);
+    for (int i = first + 1; i < n->narg && s == FY_OK; i++) s = append(v, &others, &n->arg[i]);
+    int64_t rows = xs.n && xs.at[0].t.t.rank ? xs.at[0].t.t.dim[0] : 0;
+    for (int i = 0; i < xs.n && s == FY_OK; i++)
+        if (!xs.at[i].t.t.dtype || !xs.at[i].t.t.rank || xs.at[i].t.t.dim[0] != rows) s = fy_fail(v->e, FY_E_SHAPE, "a scan over operands of different lengths");
+    if (s == FY_OK && (g->nout < init.n || rows < 1)) s = fy_fail(v->e, FY_E_GRAPH, "a scan over nothing");
+    if (s == FY_OK && !(out.at = fy_calloc((size_t)g->nout + 1, sizeof *out.at))) s = fy_fail(v->e, FY_E_NOMEM, "out of memory");
+    if (s == FY_OK) {
+        out.n = g->nout;
+        s = scan_all(v, g, &init, &xs, &others, rows, &out);
+    }
+    release(&init);
+    release(&xs);
+    release(&others);
+    return finish(v, s, &none, &out);
 }

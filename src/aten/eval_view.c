@@ -612,3 +612,79 @@ fy_status fy_at_copy(fy_eval *v) {                              /* copy: src in 
     FY_TRY(fy_ev_copy(v, &o, &b));
     return fy_ev_out(v, 0, &o);
 }
+
+fy_status fy_at_broadcast_tensors(fy_eval *v) {
+    fy_et       *in;
+    const fy_et *ptr[64];
+    int          n, rank;
+    int64_t      dim[FY_MAX_RANK];
+    FY_TRY(fy_ev_list_raw(v, "tensors", &in, &n));
+    FY_NEED(v->e, n >= 1 && n <= 64, LIMIT, "broadcast_tensors of %d", n);
+    for (int i = 0; i < n; i++) ptr[i] = &in[i];
+    FY_TRY(fy_ev_broadcast(v, n, ptr, &rank, dim));
+    for (int i = 0; i < n; i++) FY_TRY(fy_ev_expand(v, &in[i], rank, dim));
+    return fy_ev_out_list(v, n, in);
+}
+
+/* Quarter turns in the plane of two axes: swapped, reversed, or both. */
+fy_status fy_at_rot90(fy_eval *v) {
+    fy_et   x, o;
+    int64_t k = 1, axes[2] = {0, 1};
+    int     n, a, b;
+    FY_TRY(fy_ev_raw(v, "self", &x));
+    FY_TRY(fy_ev_int(v, "k", &k));
+    FY_TRY(fy_ev_ints(v, "dims", axes, 2, &n));
+    if (n < 0) axes[0] = 0, axes[1] = 1;
+    a = (int)(axes[0] < 0 ? axes[0] + x.t.rank : axes[0]);
+    b = (int)(axes[1] < 0 ? axes[1] + x.t.rank : axes[1]);
+    FY_NEED(v->e, a >= 0 && b >= 0 && a < x.t.rank && b < x.t.rank && a != b, AXIS, "rot90 over axes %d, %d of rank %d", a, b, x.t.rank);
+    k = ((k % 4) + 4) % 4;
+    fy_tensor *t = &x.t;
+    for (int i = 0; i < 2; i++) {                            /* reversed: a and b for a half turn, b then a for quarters */
+        int  d = i ? b : a;
+        bool back = k == 2 || (k == 1 && d == b) || (k == 3 && d == a);
+        if (!back || t->dim[d] == 0) continue;
+        t->data = (char *)t->data + (ptrdiff_t)((t->dim[d] - 1) * t->stride[d]) * (ptrdiff_t)fy_elem_bytes(t->dtype);
+        t->stride[d] = -t->stride[d];
+    }
+    if (k % 2) {
+        int64_t dim = t->dim[a], stride = t->stride[a];
+        t->dim[a] = t->dim[b], t->stride[a] = t->stride[b];
+        t->dim[b] = dim, t->stride[b] = stride;
+    }
+    FY_TRY(fy_ev_copy(v, &o, &x));
+    return fy_ev_out(v, 0, &o);
+}
+
+/* Every combination of one element of each, the last running fastest. */
+fy_status fy_at_cartesian_prod(fy_eval *v) {
+    fy_et        *in, o;
+    const fy_et  *ptr[FY_MAX_RANK];
+    const double *p[FY_MAX_RANK];
+    int           n;
+    int64_t       rows = 1;
+    FY_TRY(fy_ev_list(v, "tensors", &in, &n));
+    FY_NEED(v->e, n >= 1 && n <= FY_MAX_RANK, LIMIT, "cartesian_prod of %d", n);
+    for (int i = 0; i < n; i++) {
+        FY_NEED(v->e, in[i].t.rank == 1 && rows <= (1 << 24) / (in[i].t.dim[0] + 1), SHAPE, "cartesian_prod of rank %d", in[i].t.rank);
+        ptr[i] = &in[i];
+        rows *= in[i].t.dim[0];
+        p[i] = fy_ev_dense(v, &in[i]);
+        if (!p[i]) return FY_E_NOMEM;
+    }
+    if (n == 1) {
+        FY_TRY(fy_ev_copy(v, &o, &in[0]));
+        return fy_ev_out(v, 0, &o);
+    }
+    FY_TRY(fy_ev_new(v, &o, fy_ev_promote(n, ptr), 2, (int64_t[]){rows, n}));
+    bool real = o.t.dtype == FERRY_DOUBLE;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t at = r;
+        for (int i = n - 1; i >= 0; at /= in[i].t.dim[0], i--) {
+            double x = p[i][at % in[i].t.dim[0]];
+            if (real) fy_ev_at(&o)[r * n + i] = x;
+            else fy_ev_at_i(&o)[r * n + i] = (int64_t)x;
+        }
+    }
+    return fy_ev_out(v, 0, &o);
+}

@@ -227,7 +227,7 @@ static bool piece_step(const fy_pnode *n, const fy_pvalue *self, int64_t k, step
         s->end = s->begin + each;
         return known && each >= 0;
     }
-    const fy_parg *sizes = fy_aten_arg(n, "split_sizes");
+    const fy_parg *sizes = fy_aten_arg(n, strcmp(n->op, "aten.split.sizes") == 0 ? "split_size" : "split_sizes");
     if (sizes->kind != FY_ARG_INTS || k >= sizes->n) return false;
     for (int64_t i = 0; i <= k; i++) {
         if (sizes->ints[i] < 0 || sizes->ints[i] > most || s->end > most) return false;

@@ -90,22 +90,10 @@ static fy_status name_symbols(fy_lower *l) {
 
 /* ---- inputs and weights ------------------------------------------------------------------------------------------------------ */
 
-static bool same_const(const fy_const *a, const fy_const *b) {
-    if (a == b) return true;
-    if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank) return false;
-    for (int i = 0; i < a->rank; i++)
-        if (a->dim[i] != b->dim[i]) return false;
-    if (a->kind == FY_CONST_BYTES) return a->bytes && a->bytes == b->bytes && a->nbytes == b->nbytes;
-    if (a->kind != FY_CONST_STRIDED || a->offset != b->offset) return false;
-    for (int i = 0; i < a->rank; i++)
-        if (a->stride[i] != b->stride[i]) return false;
-    return a->src[0] == b->src[0] || (a->src[0]->kind == FY_CONST_BYTES && b->src[0]->kind == FY_CONST_BYTES && a->src[0]->bytes && a->src[0]->bytes == b->src[0]->bytes);
-}
-
 /* A parameter, buffer or constant, made when it is first read: unused ones never reach the model, tied ones come once. */
 static fy_value *weight(fy_lower *l, const fy_pinput *in) {
     for (int64_t i = 0; i < l->weights.n; i++)
-        if (same_const(l->weights.at[i]->constant, in->data)) return l->weights.at[i];
+        if (fy_const_same(l->weights.at[i]->constant, in->data)) return l->weights.at[i];
     const char *name = unique_name(l, in->fqn ? in->fqn : in->value->name);
     fy_value *v = name ? fy_graph_add_const(l->m->graph, name, in->data) : NULL;
     if (!v || !FY_RESERVE(l->weights, l->weights.n + 1)) { (void)fy_l_fail(l, FY_E_NOMEM, "out of memory"); return NULL; }
@@ -115,6 +103,7 @@ static fy_value *weight(fy_lower *l, const fy_pinput *in) {
 
 static fy_value *lazy(fy_lower *l, const fy_pvalue *v) {
     fy_lval *got = &l->val[v->id];
+    if (!got->v && l->input[v->id] && fy_l_is_complex(v)) (void)(fy_l_complex_const(l, l->input[v->id]->data, v->name, got) == FY_OK);
     if (!got->v && l->input[v->id]) got->v = weight(l, l->input[v->id]);
     if (!got->v && got->dim) {
         fy_value *made = fy_l_size_scalar(l, got->dim);
@@ -180,11 +169,19 @@ static fy_status add_inputs(fy_lower *l) {
             if (!dim[a]) dim[a] = fy_dim_opaque(l->m->dims, name);
             FY_NOMEM(e, dim[a]);
         }
-        fy_type t = fy_tensor_type(l->m, v->dtype, v->rank, dim);
+        bool complex = fy_l_is_complex(v);                /* ONNX has them as pairs on a last axis */
+        FY_NEED(e, !complex || v->rank < FY_MAX_RANK, LIMIT, "input \"%s\" has rank %d", who, v->rank);
+        if (complex) FY_NOMEM(e, dim[v->rank] = fy_l_k(l, 2));
+        fy_type t = fy_tensor_type(l->m, complex ? (v->dtype == FERRY_COMPLEX128 ? FERRY_DOUBLE : FERRY_FLOAT) : v->dtype, v->rank + complex, dim);
         FY_NEED(e, t.kind == FY_TENSOR, NOMEM, "out of memory");
         fy_value *got = fy_graph_add_input(l->m->graph, name, &t);
         FY_NOMEM(e, got);
         l->val[v->id].v = got;
+        for (int k = 1; complex && k >= 0; k--) {
+            fy_value *plane = fy_emit(&l->b, "Gather", FY_V(got, fy_k_i64(&l->b, k)), FY_A(fy_int("axis", -1)));
+            if (k) l->val[v->id].im = plane;
+            else l->val[v->id].v = plane;
+        }
     }
     return FY_OK;
 }
@@ -207,7 +204,10 @@ static fy_status add_output(fy_lower *l, fy_value *v, const char *name) {
 
 static fy_value *output_value(fy_lower *l, const fy_parg *a) {
     switch ((int)a->kind) {
-    case FY_ARG_TENSOR: case FY_ARG_SYMBOOL: case FY_ARG_SYMFLOAT: return fy_l_value(l, a->value);
+    case FY_ARG_TENSOR:
+        if (fy_l_is_complex(a->value) && fy_l_value(l, a->value)) return fy_l_complex_pair(l, a->value);
+        return fy_l_value(l, a->value);
+    case FY_ARG_SYMBOOL: case FY_ARG_SYMFLOAT: return fy_l_value(l, a->value);
     case FY_ARG_SYM: return a->sym.value ? fy_l_value(l, a->sym.value) : fy_k_i64(&l->b, a->sym.i);
     case FY_ARG_INT: return fy_k_i64(&l->b, a->i);
     case FY_ARG_BOOL: return fy_k_scalar_i(&l->b, FERRY_BOOL, a->i);
@@ -290,14 +290,15 @@ static bool contains_unknown(const fy_dim *d, int depth) {
 /* Recorded against inferred; recorded sizes refine what inference could not tell, data-dependent ones get their source. */
 static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
     ferry_error *e = l->b.e;
-    if (!v->name && !v->is_input && !v->constant) {
+    if (!v->name && !v->is_input && !v->constant && !fy_l_is_complex(pv)) {
         v->name = unique_name(l, pv->name);
         FY_NOMEM(e, v->name);
     }
     fy_type *t = &v->type;
     if (t->kind != FY_TENSOR) return FY_OK;
-    /* torch 2.7 records the states of its recurrent layers as [layers, 1, batch, hidden]; they are [layers, batch, hidden] */
-    bool recurrent = pv->def && (strcmp(pv->def->op, "aten.lstm.input") == 0 || strcmp(pv->def->op, "aten.gru.input") == 0) && t->rank != pv->rank;
+    /* torch 2.7 records the states of its recurrent layers as [layers, 1, batch, hidden]; they are [layers, batch, hidden]. 2.15 records the
+     * sample's length where the sequence is dynamic. */
+    bool recurrent = pv->def && (strcmp(pv->def->op, "aten.lstm.input") == 0 || strcmp(pv->def->op, "aten.gru.input") == 0) && t->rank >= 0;
     if (pv->has_meta && fy_dtype_class(pv->dtype) != FY_CLASS_C && !recurrent) {
         FY_NEED(e, !t->dtype || t->dtype == pv->dtype, INTERNAL, "\"%s\" is %s, the program says %s", pv->name, fy_dtype_name(t->dtype), fy_dtype_name(pv->dtype));
         FY_NEED(e, t->rank < 0 || t->rank == pv->rank, INTERNAL, "\"%s\" has rank %d, the program says %d", pv->name, t->rank, pv->rank);
@@ -327,7 +328,7 @@ static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
         if (t->dim[a]->kind != FY_DIM_OPAQUE) continue;
         bool known = false;
         for (int64_t i = 0; i < l->source.n && !known; i++) known = l->source.at[i].dim == t->dim[a];
-        if (!known && l->depth == 0) FY_PUSH(e, l->source, ((fy_lsource){t->dim[a], v, a}));
+        if (!known) FY_PUSH(e, l->source, ((fy_lsource){t->dim[a], v, a}));
     }
     return FY_OK;
 }
@@ -365,20 +366,35 @@ static fy_status check_required(const fy_lower *l) {
     return FY_OK;
 }
 
-static fy_status lower_node(fy_lower *l) {
+/* The lowering of an operator that runs graphs of its own. */
+static fy_status (*holds_graphs(const char *op))(fy_lower *) {
+    static const struct { const char *op; fy_status (*fn)(fy_lower *); } hop[] = {
+        {"hop.cond", fy_lower_cond}, {"hop.while_loop", fy_lower_while}, {"hop.scan", fy_lower_scan}, {"hop.map_impl", fy_lower_scan}};
+    for (int i = 0; i < FY_COUNT(hop); i++)
+        if (strcmp(op, hop[i].op) == 0) return hop[i].fn;
+    return NULL;
+}
+
+static const fy_mapping *mapping(const fy_lower_options *o, const char *op) { return fy_mapping_of(o ? o->mappings : NULL, op); }
+
+fy_status fy_lower_node(fy_lower *l) {
     const fy_pnode *n = l->n;
     if (strncmp(n->op, "sym.", 4) == 0) {
         bool boolean = n->nout == 1 && n->out[0].kind == FY_ARG_SYMBOOL;
-        return boolean ? FY_OK : fy_lower_symbolic(l);    /* see lazy() */
+        if (!boolean) return fy_lower_symbolic(l);
+        if (n->out[0].value->id < l->nval) l->val[n->out[0].value->id] = (fy_lval){0};   /* emitted when read: see lazy(). A test of a loop is lowered twice */
+        return FY_OK;
     }
-    if (strcmp(n->op, "hop.cond") == 0) {
-        FY_TRY(fy_lower_cond(l));
+    fy_status (*control)(fy_lower *) = holds_graphs(n->op);
+    if (control) {
+        FY_TRY(control(l));
         return check_outputs(l);
     }
+    const fy_mapping *mapped = mapping(l->o, n->op);
     const fy_aten_op *op = fy_aten_find(n->op);
-    FY_NEED(l->b.e, op && op->lower, ATEN, "%s has no lowering", n->op);
+    FY_NEED(l->b.e, mapped || (op && op->lower), ATEN, "%s has no lowering", n->op);
     FY_TRY(check_required(l));
-    FY_TRY(op->lower(l));
+    FY_TRY(mapped ? fy_lower_mapped(l, mapped) : fy_l_complex(l) ? fy_lower_complex(l) : op->lower(l));
     FY_L_OK(l);
     return check_outputs(l);
 }
@@ -401,7 +417,7 @@ fy_status fy_lower_graph(fy_lower *l, const fy_pgraph *g) {
         l->n = n;
         l->b.scope = n->scope ? fy_arena_str(&l->m->arena, n->scope) : NULL;
         l->b.source = n->source ? fy_arena_str(&l->m->arena, n->source) : NULL;
-        fy_status s = lower_node(l);
+        fy_status s = fy_lower_node(l);
         if (s == FY_OK) s = l->b.status;
         if (s != FY_OK) {
             l->b.status = s;
@@ -445,13 +461,24 @@ static bool trains(const fy_pnode *n) {
     return false;
 }
 
-static bool supported(const fy_pnode *n) {
-    if (strncmp(n->op, "sym.", 4) == 0 || strcmp(n->op, "hop.cond") == 0) return true;
+static bool supported(const fy_pnode *n, const fy_lower_options *o) {
+    if (strncmp(n->op, "sym.", 4) == 0 || holds_graphs(n->op) || mapping(o, n->op)) return true;
     const fy_aten_op *op = fy_aten_find(n->op);
     return op && op->lower;
 }
 
-static fy_status survey(const fy_program *p, missing_list *lost, missing_list *training, ferry_error *e) {
+/* An in-place operator of a program as read, whose other form has a lowering. */
+static bool becomes_functional(const fy_pnode *n) {
+    char name[128];
+    const char *dot = strrchr(n->op, '.');
+    if (!n->schema || !dot || dot == n->op || dot[-1] != '_' || strlen(n->op) >= sizeof name) return false;
+    snprintf(name, sizeof name, "%.*s%s", (int)(dot - n->op - 1), n->op, dot);
+    const fy_aten_op *op = fy_aten_find(name);
+    return op && op->lower;
+}
+
+/* raw: the program as read, before it is made functional. */
+static fy_status survey(const fy_program *p, const fy_lower_options *o, bool raw, missing_list *lost, missing_list *training, ferry_error *e) {
     FY_VEC(const fy_pgraph *) todo = {0};
     fy_status s = FY_RESERVE(todo, 1) ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (s == FY_OK) todo.at[todo.n++] = p->graph;
@@ -462,7 +489,7 @@ static fy_status survey(const fy_program *p, missing_list *lost, missing_list *t
                     if (!FY_RESERVE(todo, todo.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
                     else todo.at[todo.n++] = n->arg[i].graph;
                 }
-            bool bad = !supported(n), train = !bad && trains(n);
+            bool bad = !supported(n, o) && !(raw && becomes_functional(n)), train = !bad && trains(n);
             if (!bad && !train) continue;
             missing_list *to = bad ? lost : training;
             int64_t k = 0;
@@ -502,7 +529,7 @@ static fy_status report_training(const missing_list *t, ferry_error *e) {
 
 static fy_status check_support(const fy_program *p, const fy_lower_options *o, fy_notes *notes, ferry_error *e) {
     missing_list lost = {0}, training = {0};
-    fy_status s = survey(p, &lost, &training, e);
+    fy_status s = survey(p, o, false, &lost, &training, e);
     if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
     else if (s == FY_OK && training.n > 0 && !(o && o->training)) s = report_training(&training, e);
     for (int64_t i = 0; s == FY_OK && i < training.n; i++)
@@ -525,13 +552,53 @@ static fy_status lower_all(fy_lower *l) {
     return FY_OK;
 }
 
+void fy_lower_done(fy_lower *l) {
+    fy_map_free(&l->symbol);
+    fy_map_free(&l->names);
+    fy_map_free(&l->dropped);
+    fy_map_free(&l->transposed);
+    fy_free(l->source.at);
+    fy_free(l->weights.at);
+    fy_arena_free(&l->tmp);
+}
+
+fy_status fy_aten_missing(const fy_program *p, ferry_error *e) {
+    missing_list lost = {0}, training = {0};
+    fy_status s = survey(p, NULL, true, &lost, &training, e);
+    if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
+    fy_free(lost.at);
+    fy_free(training.at);
+    return s;
+}
+
+/* Schemas of custom operators: archives leave out arguments that equal their defaults. */
+static fy_status resolve_mapped(fy_program *p, const fy_lower_options *o, ferry_error *e) {
+    if (!o || !o->mappings) return FY_OK;
+    FY_VEC(const fy_pgraph *) todo = {0};
+    FY_PUSH(e, todo, p->graph);
+    fy_status s = FY_OK;
+    for (int64_t g = 0; g < todo.n && s == FY_OK; g++)
+        for (fy_pnode *n = todo.at[g]->first; n && s == FY_OK; n = n->next) {
+            const fy_mapping *m = mapping(o, n->op);
+            if (m) n->schema = m->schema;
+            for (int i = 0; i < n->narg && s == FY_OK; i++)
+                if (n->arg[i].kind == FY_ARG_GRAPH && n->arg[i].graph) {
+                    if (!FY_RESERVE(todo, todo.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+                    else todo.at[todo.n++] = n->arg[i].graph;
+                }
+        }
+    fy_free(todo.at);
+    return s;
+}
+
 fy_status fy_aten_lower(fy_model **out, fy_program *p, const fy_lower_options *o, ferry_error *e) {
     *out = NULL;
+    FY_TRY(resolve_mapped(p, o, e));
     FY_TRY(fy_aten_resolve(p, e));
     FY_TRY(fy_program_index(p, e));
     FY_TRY(check_support(p, o, o ? o->notes : NULL, e));
     fy_lower l = {.p = p, .o = o, .notes = o ? o->notes : NULL, .nval = p->nvalues};
-    l.m = fy_model_new(fy_registry_builtin());
+    l.m = fy_model_new(o && o->registry ? o->registry : fy_registry_builtin());
     l.val = FY_NEWN(&l.tmp, fy_lval, p->nvalues);
     l.input = FY_NEWN(&l.tmp, const fy_pinput *, p->nvalues);
     fy_status s = l.m && l.val && l.input ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
@@ -539,13 +606,7 @@ fy_status fy_aten_lower(fy_model **out, fy_program *p, const fy_lower_options *o
         l.b = (fy_build){.g = l.m->graph, .e = e};
         s = lower_all(&l);
     }
-    fy_map_free(&l.symbol);
-    fy_map_free(&l.names);
-    fy_map_free(&l.dropped);
-    fy_map_free(&l.transposed);
-    fy_free(l.source.at);
-    fy_free(l.weights.at);
-    fy_arena_free(&l.tmp);
+    fy_lower_done(&l);
     if (s != FY_OK) {
         fy_model_free(l.m);
         return p->path ? fy_frame(e, s, "file %s", p->path) : s;

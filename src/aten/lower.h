@@ -10,14 +10,14 @@
 #ifndef FY_LOWER_H
 #define FY_LOWER_H
 
-#include "aten/aten.h"
+#include "aten/mapping.h"
 
 #define LOWER(op, fn) fy_status fy_##fn(fy_lower *l);
 #include "aten/lower.def"
 #undef LOWER
 
 /* What a program value has become: a tensor, or a number known as a dim, or both. */
-typedef struct fy_lval { fy_value *v; const fy_dim *dim; } fy_lval;
+typedef struct fy_lval { fy_value *v; const fy_dim *dim; fy_value *im; } fy_lval;      /* complex: v is the real plane, im the other */
 
 /* Where the value of a data-dependent dim can be read: axis of a tensor, or (axis -1) an integer scalar. */
 typedef struct fy_lsource { const fy_dim *dim; fy_value *v; int axis; } fy_lsource;
@@ -39,6 +39,8 @@ struct fy_lower {
     FY_VEC(fy_lsource) source;
     fy_map         names;                /* taken value names */
     fy_map         transposed;           /* constant's name -> its transposed constant */
+    bool           planes;               /* lower_complex.c: this lowering reads one plane of complex tensors, ... */
+    int            plane[2];             /* ... of its first tensor, and of the others */
     fy_map         dropped;              /* operator -> count of asserts left out */
 };
 
@@ -116,6 +118,7 @@ bool        fy_l_wanted(const fy_lower *l, int i);                    /* does an
 FY_CHECKED fy_status fy_l_ret(fy_lower *l, fy_value *v);              /* output 0 and the status */
 fy_status   fy_l_fail(fy_lower *l, fy_code code, const char *fmt, ...) FY_PRINTF(3, 4);
 fy_value   *fy_l_named_op(fy_lower *l, const char *op, fy_value *x);  /* one input, no attributes */
+#define FY_L_OK_OR(l, r) do { if ((l)->b.status != FY_OK) return r; } while (0)
 #define FY_L_OK(l) do { if ((l)->b.status != FY_OK) return (l)->b.status; } while (0)
 
 /* Shared between families. */
@@ -123,8 +126,21 @@ fy_value   *fy_l_binary(fy_lower *l, const char *op, fy_value *a, fy_value *b);
 fy_value   *fy_l_reduce(fy_lower *l, const char *op, fy_value *x, int n, const int64_t *axes, bool keep);
 fy_value   *fy_l_where(fy_lower *l, fy_value *mask, fy_value *yes, fy_value *no);
 fy_status   fy_lower_graph(fy_lower *l, const fy_pgraph *g);           /* nodes of one graph, in order */
+fy_status   fy_lower_node(fy_lower *l);                               /* l->n; its outputs are checked */
 fy_status   fy_lower_cond(fy_lower *l);
+fy_status   fy_lower_while(fy_lower *l);
+fy_status   fy_lower_scan(fy_lower *l);
+fy_pvalue  *fy_l_out_value(const fy_lower *l, int i);                 /* output number i; NULL if it is none */
+fy_value   *fy_l_atan2(fy_lower *l, fy_value *y, fy_value *x);
+bool        fy_l_complex(const fy_lower *l);                          /* does the node read or make complex numbers? */
+bool        fy_l_is_complex(const fy_pvalue *v);
+fy_value   *fy_l_plane(fy_lower *l, const fy_pvalue *v, int which);
+fy_value   *fy_l_complex_pair(fy_lower *l, const fy_pvalue *v);       /* both planes on a last axis */
+FY_CHECKED fy_status fy_l_complex_const(fy_lower *l, const fy_const *c, const char *name, fy_lval *to);
+fy_status   fy_lower_complex(fy_lower *l);
+fy_status   fy_lower_mapped(fy_lower *l, const fy_mapping *m);        /* a custom operator */
 fy_status   fy_lower_symbolic(fy_lower *l);                           /* sym.* */
+void        fy_lower_done(fy_lower *l);                               /* frees what it holds, but for the model */
 void        fy_l_report(fy_lower *l);                                 /* notes about the whole program */
 
 #endif

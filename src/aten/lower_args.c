@@ -45,10 +45,26 @@ static const fy_dim *sym_dim_needed(fy_lower *l, const char *name, const fy_psym
 
 fy_operand fy_op_value(fy_value *v) { return (fy_operand){.v = v, .dtype = v ? v->type.dtype : FERRY_UNDEFINED}; }
 
+/* One plane of a value: a real one counts as without an imaginary part, integers (indices) and bools as they are. */
+static fy_value *plane_of(fy_lower *l, const fy_pvalue *p, int which) {
+    fy_value *v = fy_l_value(l, p);
+    if (!v || !l->plane[which]) return v;
+    if (fy_l_is_complex(p)) return fy_l_plane(l, p, 1);
+    if (!fy_dtype_float(v->type.dtype) || !(l->plane[0] && l->plane[1])) return v;
+    return fy_l_full(l, fy_rank(l, v), v->type.dim, fy_k_scalar(&l->b, v->type.dtype, 0));
+}
+
+static bool first_tensor(const fy_lower *l, const fy_parg *a) { return l->n->narg > 0 && a == &l->n->arg[0]; }
+
 fy_operand fy_l_operand_of(fy_lower *l, const fy_parg *a) {
     fy_operand o = {0};
+    if (l->planes && l->plane[0] && a->name && a->kind != FY_ARG_TENSOR && a->kind != FY_ARG_COMPLEX && (strcmp(a->name, "self") == 0 || strcmp(a->name, "other") == 0) && l->plane[1])
+        return (fy_operand){.number = true, .dtype = FERRY_FLOAT};       /* a number has no imaginary part */
     switch (a->kind) {
-    case FY_ARG_TENSOR: return fy_op_value(fy_l_value(l, a->value));
+    case FY_ARG_COMPLEX:
+        if (!l->planes) break;
+        return (fy_operand){.number = true, .dtype = FERRY_FLOAT, .f = l->plane[1] ? a->im : a->f};
+    case FY_ARG_TENSOR: return fy_op_value(l->planes ? plane_of(l, a->value, first_tensor(l, a) ? 0 : 1) : fy_l_value(l, a->value));
     case FY_ARG_INT: return (fy_operand){.number = true, .dtype = FERRY_INT64, .i = a->i, .f = (double)a->i};
     case FY_ARG_BOOL: return (fy_operand){.number = true, .dtype = FERRY_BOOL, .i = a->i != 0, .f = a->i != 0};
     case FY_ARG_FLOAT: return (fy_operand){.number = true, .dtype = FERRY_FLOAT, .i = (int64_t)(fabs(a->f) < 9e18 ? a->f : 0), .f = a->f};
@@ -61,7 +77,7 @@ fy_operand fy_l_operand_of(fy_lower *l, const fy_parg *a) {
     case FY_ARG_SYMBOOL: return (fy_operand){.number = true, .dtype = FERRY_BOOL, .v = fy_l_value(l, a->value)};
     case FY_ARG_NONE: case FY_ARG_TENSORS: case FY_ARG_INTS: case FY_ARG_FLOATS: case FY_ARG_BOOLS: case FY_ARG_STRING: case FY_ARG_STRINGS:
     case FY_ARG_SYMS: case FY_ARG_DTYPE: case FY_ARG_MEMORY_FORMAT: case FY_ARG_LAYOUT: case FY_ARG_DEVICE: case FY_ARG_GRAPH:
-    case FY_ARG_COMPLEX: case FY_ARG_OPERATOR: case FY_ARG_CUSTOM: break;
+    case FY_ARG_OPERATOR: case FY_ARG_CUSTOM: break;
     }
     (void)fy_l_fail(l, FY_E_UNSUPPORTED, "%s: argument %s is neither a tensor nor a real number", l->n->op, a->name ? a->name : "?");
     return o;
@@ -94,7 +110,7 @@ int fy_l_tensors(fy_lower *l, const char *name, fy_value ***list) {
     }
     *list = FY_NEWN(&l->tmp, fy_value *, a->n);
     if (!*list) { (void)fy_l_fail(l, FY_E_NOMEM, "out of memory"); return 0; }
-    for (int64_t i = 0; i < a->n; i++) (*list)[i] = a->values[i] ? fy_l_value(l, a->values[i]) : NULL;
+    for (int64_t i = 0; i < a->n; i++) (*list)[i] = !a->values[i] ? NULL : l->planes ? plane_of(l, a->values[i], i > 0) : fy_l_value(l, a->values[i]);
     return l->b.status == FY_OK ? (int)a->n : 0;
 }
 
@@ -283,6 +299,8 @@ static fy_pvalue *out_value(const fy_pnode *n, int i) {
     }
     return NULL;
 }
+
+fy_pvalue *fy_l_out_value(const fy_lower *l, int i) { return out_value(l->n, i); }
 
 int fy_l_nout(const fy_lower *l) {
     int at = 0;

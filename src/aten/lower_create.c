@@ -164,3 +164,14 @@ fy_status fy_lower_random(fy_lower *l) {
     }
     return fy_l_ret(l, self ? fy_emit(&l->b, normal ? "RandomNormalLike" : "RandomUniformLike", FY_V(self), FY_A(fy_int("dtype", t))) : NULL);
 }
+
+/* randperm: the order of random numbers */
+fy_status fy_lower_randperm(fy_lower *l) {
+    const fy_dim *n = fy_l_dim(l, "n");
+    fy_dtype t = fy_l_dtype(l, "dtype", FERRY_INT64);
+    FY_L_OK(l);
+    fy_value *x = fy_l_full(l, 1, &n, fy_k_scalar(&l->b, FERRY_FLOAT, 0));
+    x = x ? fy_emit(&l->b, "RandomUniformLike", FY_V(x), FY_NOATTR) : NULL;
+    fy_node *top = x ? fy_emit_n(&l->b, "TopK", 2, FY_V(x, fy_l_size(l, n)), FY_NOATTR) : NULL;
+    return fy_l_ret(l, top ? fy_b_cast(&l->b, top->out[1], t) : NULL);
+}

@@ -396,7 +396,9 @@ fy_status fy_lower_bucketize(fy_lower *l) {
     bool right = fy_l_bool(l, "right"), small = fy_l_bool(l, "out_int32");
     int rank = fy_rank(l, x);
     FY_L_OK(l);
-    if (fy_rank(l, edges) != 1) return fy_l_fail(l, FY_E_UNSUPPORTED, "%s in boundaries of rank %d", l->n->op, fy_rank(l, edges));
+    int er = fy_rank(l, edges);
+    if (er != 1 && er != rank) return fy_l_fail(l, FY_E_UNSUPPORTED, "%s in boundaries of rank %d", l->n->op, er);
+    if (er > 1) edges = fy_b_unsqueeze(&l->b, edges, er - 1);            /* rows of their own */
     fy_operand o[2] = {fy_op_value(x), fy_op_value(edges)};
     fy_dtype t = fy_promote2(o[0].dtype, o[1].dtype);
     fy_value *below = fy_l_binary(l, right ? "LessOrEqual" : "Less", fy_l_as(l, &o[1], t), fy_b_unsqueeze(&l->b, fy_l_as(l, &o[0], t), rank));

@@ -150,3 +150,37 @@ fy_status fy_lower_trilinear(fy_lower *l) {
     int n = fy_l_ints(l, "sumdim", axes, FY_MAX_RANK);
     return fy_l_ret(l, n > 0 ? fy_l_reduce(l, "ReduceSum", y, n, axes, false) : y);
 }
+
+/* Rows in groups that end at offs[e], each group by its own matrix [e]: every matrix by all rows, the rows of others masked. */
+fy_status fy_lower_grouped_mm(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "input"), *w = fy_l_tensor(l, "weight"), *offs = fy_l_tensor(l, "offs");
+    int64_t axis = 1, first = 0;
+    fy_build *b = &l->b;
+    if (!x || !w || !offs) return fy_l_ret(l, NULL);
+    fy_value *zero = fy_k_i64(b, 0), *one = fy_k_i64(b, 1);
+    fy_value *row = fy_emit(b, "Range", FY_V(zero, fy_l_size_scalar(l, fy_dim_of(l, x, 0)), one), FY_NOATTR);
+    fy_value *past = fy_l_binary(l, "LessOrEqual", fy_b_cast(b, offs, FERRY_INT64), with_axis(l, row, 1));      /* [rows, groups] */
+    fy_value *group = past ? fy_l_reduce(l, "ReduceSum", fy_b_cast(b, past, FERRY_INT64), 1, &axis, false) : NULL;
+    fy_value *all = fy_emit(b, "Range", FY_V(zero, fy_l_size_scalar(l, fy_dim_of(l, w, 0)), one), FY_NOATTR);
+    fy_value *mine = fy_l_binary(l, "Equal", group, with_axis(l, all, 1));                                      /* [groups, rows] */
+    mine = mine ? with_axis(l, fy_b_cast(b, mine, x->type.dtype), 2) : NULL;
+    return fy_l_ret(l, fy_l_reduce(l, "ReduceSum", fy_l_binary(l, "Mul", fy_l_binary(l, "MatMul", x, w), mine), 1, &first, false));
+}
+
+/* pdist: distances of all pairs of rows i < j */
+fy_status fy_lower_pdist(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "self");
+    int64_t n, pairs;
+    double p = fy_l_float(l, "p");
+    if (!x) return fy_l_ret(l, NULL);
+    if (fy_rank(l, x) != 2 || !fy_const_dim(x, 0, &n)) return fy_l_fail(l, FY_E_UNSUPPORTED, "%s of a dynamic number of rows", l->n->op);
+    if (n < 2 || n > 1024) return fy_l_fail(l, FY_E_LIMIT, "%s of %lld rows", l->n->op, (long long)n);
+    pairs = n * (n - 1) / 2;
+    int64_t *a = FY_NEWN(&l->tmp, int64_t, 2 * pairs), *c = a + pairs, k = 0;
+    if (!a) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = i + 1; j < n; j++, k++) a[k] = i, c[k] = j;
+    fy_value *u = fy_emit(&l->b, "Gather", FY_V(x, fy_k_ints(&l->b, pairs, a)), FY_A(fy_int("axis", 0)));
+    fy_value *w = fy_emit(&l->b, "Gather", FY_V(x, fy_k_ints(&l->b, pairs, c)), FY_A(fy_int("axis", 0)));
+    return fy_l_ret(l, p_norm(l, fy_l_binary(l, "Sub", u, w), p, 0, false));
+}

@@ -281,18 +281,25 @@ fy_status fy_lower_nan_to_num(fy_lower *l) {
 }
 
 /* atan2(y, x) from Atan of the quotient, moved into the right quadrant. */
-fy_status fy_lower_atan2(fy_lower *l) {
-    fy_operand o[2] = {fy_l_operand(l, "self"), fy_l_operand(l, "other")};
-    fy_dtype t = fy_to_float(fy_promote(2, o));
+fy_value *fy_l_atan2(fy_lower *l, fy_value *y, fy_value *x) {
+    FY_L_OK_OR(l, NULL);
     fy_build *b = &l->b;
-    fy_value *y = fy_l_as(l, &o[0], t), *x = fy_l_as(l, &o[1], t), *zero = fy_k_scalar(b, t, 0), *pi = fy_k_scalar(b, t, acos(-1));
+    fy_dtype t = y->type.dtype;
+    fy_value *zero = fy_k_scalar(b, t, 0), *pi = fy_k_scalar(b, t, acos(-1));
     fy_value *x_zero = fy_l_binary(l, "Equal", x, zero), *y_neg = fy_l_binary(l, "Less", y, zero);
     fy_value *half = fy_l_binary(l, "Mul", fy_l_named_op(l, "Sign", y), fy_k_scalar(b, t, acos(-1) / 2));
     fy_value *safe = fy_l_where(l, x_zero, fy_k_scalar(b, t, 1), x);
     fy_value *at = fy_l_named_op(l, "Atan", fy_l_binary(l, "Div", y, safe));
     fy_value *turn = fy_l_where(l, y_neg, fy_l_named_op(l, "Neg", pi), pi);
     at = fy_l_where(l, fy_l_binary(l, "Less", x, zero), fy_l_binary(l, "Add", at, turn), at);
-    return fy_l_ret(l, fy_l_where(l, x_zero, half, at));
+    return fy_l_where(l, x_zero, half, at);
+}
+
+fy_status fy_lower_atan2(fy_lower *l) {
+    fy_operand o[2] = {fy_l_operand(l, "self"), fy_l_operand(l, "other")};
+    fy_dtype t = fy_to_float(fy_promote(2, o));
+    fy_value *y = fy_l_as(l, &o[0], t), *x = fy_l_as(l, &o[1], t);
+    return fy_l_ret(l, fy_l_atan2(l, y, x));
 }
 
 /* logaddexp, hypot, xlogy, isclose and the like */

@@ -186,3 +186,24 @@ fy_status fy_lower_median(fy_lower *l) {
     }
     return l->b.status;
 }
+
+/* Counts in equal bins between two known limits, the last one closed; what lies outside counts nowhere. */
+fy_status fy_lower_histc(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "self");
+    int64_t bins = fy_l_int(l, "bins"), last = 0, all[1] = {-1};
+    double lo = fy_l_float(l, "min"), hi = fy_l_float(l, "max");
+    fy_build *b = &l->b;
+    if (!x) return fy_l_ret(l, NULL);
+    if (lo == hi) return fy_l_fail(l, FY_E_UNSUPPORTED, "histc between the least and the greatest element; give min and max");
+    if (bins < 1 || bins > 65536 || lo > hi) return fy_l_fail(l, FY_E_VALUE, "histc with %lld bins from %g to %g", (long long)bins, lo, hi);
+    fy_dtype t = x->type.dtype, work = t == FERRY_DOUBLE ? t : FERRY_FLOAT;
+    fy_value *y = fy_emit(b, "Reshape", FY_V(fy_b_cast(b, x, work), fy_k_ints(b, 1, all)), FY_NOATTR);
+    fy_value *low = fy_k_scalar(b, work, lo), *high = fy_k_scalar(b, work, hi);
+    fy_value *at = fy_l_binary(l, "Mul", fy_l_binary(l, "Sub", y, low), fy_k_scalar(b, work, (double)bins / (hi - lo)));
+    at = fy_l_binary(l, "Min", fy_l_named_op(l, "Floor", at), fy_k_scalar(b, work, (double)(bins - 1)));
+    fy_value *in = fy_l_binary(l, "And", fy_l_binary(l, "GreaterOrEqual", y, low), fy_l_binary(l, "LessOrEqual", y, high));
+    at = fy_l_where(l, in, at, fy_k_scalar(b, work, -1));
+    fy_value *bin = fy_emit(b, "Range", FY_V(fy_k_scalar(b, work, 0), fy_k_scalar(b, work, (double)bins), fy_k_scalar(b, work, 1)), FY_NOATTR);
+    fy_value *hit = fy_l_binary(l, "Equal", at ? fy_b_unsqueeze(b, at, 1) : NULL, bin);
+    return fy_l_ret(l, hit ? fy_l_reduce(l, "ReduceSum", fy_b_cast(b, hit, t), 1, &last, false) : NULL);
+}

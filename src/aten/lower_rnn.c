@@ -114,3 +114,46 @@ fy_status fy_lower_gru(fy_lower *l) {
     if (fy_l_named(l, "aten.gru")) return recurrent(l, &(kind){"GRU", 3, {1, 0, 2, 0}, NULL});
     return recurrent(l, &(kind){"RNN", 1, {0, 0, 0, 0}, fy_l_named(l, "aten.rnn_relu") ? "Relu" : "Tanh"});
 }
+
+/* One step of a cell: a sequence of one. */
+fy_status fy_lower_cell(fy_lower *l) {
+    static const kind kinds[] = {{"LSTM", 4, {0, 3, 1, 2}, NULL}, {"GRU", 3, {1, 0, 2, 0}, NULL}, {"RNN", 1, {0, 0, 0, 0}, "Tanh"}, {"RNN", 1, {0, 0, 0, 0}, "Relu"}};
+    const kind *k = &kinds[fy_l_named(l, "aten.lstm_cell") ? 0 : fy_l_named(l, "aten.gru_cell") ? 1 : fy_l_named(l, "aten.rnn_tanh_cell") ? 2 : 3];
+    bool lstm = k->gates == 4;
+    fy_build *b = &l->b;
+    fy_value *x = fy_l_tensor(l, "input"), *h = NULL, *c = NULL, *w = fy_l_tensor(l, "w_ih"), *r = fy_l_tensor(l, "w_hh"), *bi = fy_l_tensor(l, "b_ih"), *bh = fy_l_tensor(l, "b_hh"), **hx;
+    if (lstm) {
+        int n = fy_l_tensors(l, "hx", &hx);
+        FY_L_OK(l);
+        if (n != 2) return fy_l_fail(l, FY_E_ATTR, "lstm_cell with %d states", n);
+        h = hx[0];
+        c = hx[1];
+    } else h = fy_l_tensor(l, "hx");
+    int64_t hidden;
+    bool flat = fy_rank(l, x) == 1;
+    FY_L_OK(l);
+    if (!fy_const_dim(r, 1, &hidden)) return fy_l_fail(l, FY_E_SHAPE, "%s: the hidden size is not constant", l->n->op);
+    if ((bi == NULL) != (bh == NULL)) return fy_l_fail(l, FY_E_UNSUPPORTED, "%s with one bias of two", l->n->op);
+    for (int i = flat ? 0 : 1; i < 2; i++) {
+        x = fy_b_unsqueeze(b, x, 0);
+        h = fy_b_unsqueeze(b, h, 0);
+        c = c ? fy_b_unsqueeze(b, c, 0) : NULL;
+    }
+    fy_value *B = bi ? fy_b_concat(b, 2, (fy_value *[]){reordered(l, bi, k->gates, k->order), reordered(l, bh, k->gates, k->order)}, 0) : NULL;
+    w = reordered(l, w, k->gates, k->order);
+    r = reordered(l, r, k->gates, k->order);
+    fy_str act = {k->activation, k->activation ? strlen(k->activation) : 0};
+    fy_attr attr[3] = {fy_int("hidden_size", hidden)};
+    int na = 1;
+    if (k->gates == 3) attr[na++] = fy_int("linear_before_reset", 1);
+    if (k->activation) attr[na++] = (fy_attr){.name = "activations", .kind = FY_ATTR_STRINGS, .n = 1, .strings = &act};
+    fy_value *in[7] = {x, directions(l, 1, &w), directions(l, 1, &r), B ? directions(l, 1, &B) : NULL, NULL, h, c};
+    FY_L_OK(l);
+    fy_node *n = fy_emit_n(b, k->op, lstm ? 3 : 2, lstm ? 7 : 6, in, na, attr);
+    if (!n) return b->status;
+    for (int i = 0; i < (lstm ? 2 : 1); i++) {
+        fy_value *y = fy_b_squeeze(b, n->out[1 + i], 0);
+        fy_l_out(l, i, flat ? fy_b_squeeze(b, y, 0) : y);
+    }
+    return b->status;
+}

@@ -236,7 +236,7 @@ fy_status fy_lower_split(fy_lower *l) {
     if (!d) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
     fy_dims *p = l->m->dims;
     bool chunk = strstr(l->n->op, "chunk") != NULL, sections = fy_l_named(l, "aten.tensor_split");
-    if (chunk || sections || fy_l_is(l, "aten.split.Tensor") || fy_l_is(l, "aten.unsafe_split.Tensor")) {
+    if (chunk || sections || fy_l_is(l, "aten.split.Tensor") || fy_l_is(l, "aten.unsafe_split.Tensor") || fy_l_is(l, "aten.split_copy.Tensor")) {
         const fy_dim *k = fy_l_dim(l, chunk ? "chunks" : sections ? "sections" : "split_size"), *each = chunk ? fy_dim_ceildiv(p, size, k) : k;
         int64_t have, parts;
         if (sections) {                                  /* the first size % n pieces are one longer */
@@ -247,7 +247,7 @@ fy_status fy_lower_split(fy_lower *l) {
             d[n - 1] = fy_dim_sub(p, size, fy_dim_muli(p, each, n - 1));
         }
     } else {
-        int got = fy_l_dims(l, "split_sizes", d, n);
+        int got = fy_l_dims(l, fy_l_is(l, "aten.split.sizes") ? "split_size" : "split_sizes", d, n);
         if (l->b.status == FY_OK && got != n) return fy_l_fail(l, FY_E_ATTR, "%s: %d sizes for %d pieces", l->n->op, got, n);
     }
     FY_L_OK(l);
@@ -259,6 +259,24 @@ fy_status fy_lower_split(fy_lower *l) {
     if (!known && n > FY_MAX_RANK) return fy_l_fail(l, FY_E_LIMIT, "%s of a dynamic axis into %d pieces", l->n->op, n);
     fy_node *node = fy_emit_n(&l->b, "Split", n, FY_V(x, known ? fy_k_ints(&l->b, n, k) : fy_l_sizes(l, n, d)), FY_A(fy_int("axis", axis)));
     for (int i = 0; node && i < n; i++) fy_l_out(l, i, node->out[i]);
+    return l->b.status;
+}
+
+/* Cuts at positions, which may lie outside. */
+fy_status fy_lower_split_at(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "self");
+    int axis = fy_l_axis_in(l, "dim", fy_rank(l, x)), n = fy_l_nout(l);
+    FY_L_OK(l);
+    if (n < 1 || n > 4096) return fy_l_fail(l, FY_E_LIMIT, "%s into %d pieces", l->n->op, n);
+    const fy_dim **at = FY_NEWN(&l->tmp, const fy_dim *, n + 1);
+    if (!at) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
+    int got = fy_l_dims(l, "indices", at + 1, n - 1);
+    FY_L_OK(l);
+    if (got != n - 1) return fy_l_fail(l, FY_E_ATTR, "%s: %d positions for %d pieces", l->n->op, got, n);
+    at[0] = fy_l_k(l, 0);
+    at[n] = x->type.dim[axis];
+    for (int i = 0; i < n; i++)
+        if (fy_l_wanted(l, i)) fy_l_out(l, i, fy_l_slice(l, x, axis, at[i], at[i + 1], 1));
     return l->b.status;
 }
 

@@ -94,13 +94,6 @@ static fy_status type(scan *s, fy_schema_arg *arg) {
     }
 }
 
-/* c10::ScalarType -> ferry_dtype; 0 where ONNX has none. */
-static fy_dtype c10_dtype(int64_t c10) {
-    static const fy_dtype table[] = {FERRY_UINT8, FERRY_INT8, FERRY_INT16, FERRY_INT32, FERRY_INT64, FERRY_FLOAT16, FERRY_FLOAT,
-                                     FERRY_DOUBLE, FERRY_UNDEFINED, FERRY_COMPLEX64, FERRY_COMPLEX128, FERRY_BOOL};
-    return c10 == 15 ? FERRY_BFLOAT16 : c10 >= 0 && c10 < FY_COUNT(table) ? table[c10] : FERRY_UNDEFINED;
-}
-
 typedef struct number { bool integer; int64_t i; double f; } number;
 
 static fy_status read_number(scan *s, number *v) {
@@ -184,7 +177,7 @@ static fy_status default_value(scan *s, fy_schema_arg *arg) {
     d->kind = FY_ARG_INT;
     if (arg->type == FY_ST_DTYPE) {
         d->kind = FY_ARG_DTYPE;
-        d->i = c10_dtype(v.i);
+        d->i = fy_c10_dtype(v.i);
     } else if (arg->type == FY_ST_MEMORY_FORMAT) {
         d->kind = FY_ARG_MEMORY_FORMAT;
         d->i = v.i + 1;                                  /* archive numbers: contiguous 1, channels last 2 ... */

@@ -2,6 +2,7 @@
  * profile_html.c - a profile as one page that needs nothing else: totals, operators, steps, and the graph as SVG, coloured by time. The page
  * is well-formed XML as well. Layout: a step's row is the longest way to it from an input; within a row steps go as near to the mean of
  * those that they read as there is room (one sweep of the barycentre method, Sugiyama, Tagawa, Toda 1981). */
+#include "check/html.h"
 #include "check/profile.h"
 
 #include <math.h>
@@ -76,22 +77,6 @@ fy_status fy_profile_layout(fy_place *at, double *width, double *height, const f
 
 /* ---- text ------------------------------------------------------------------------------------------------------------------ */
 
-/* At most `most` characters of s (0: all), safe in XML: names come from files. */
-static void put(fy_buf *b, const char *s, int most) {
-    const unsigned char *p = (const unsigned char *)s, *end = p + strlen(s);
-    for (int n = 0; p < end; n++) {
-        int k = fy_utf8(p, end);
-        if (most && n == most - 1 && p + (k > 0 ? k : 1) < end) { fy_buf_str(b, "\xE2\x80\xA6"); return; }
-        if (*p == '&') fy_buf_str(b, "&amp;");
-        else if (*p == '<') fy_buf_str(b, "&lt;");
-        else if (*p == '>') fy_buf_str(b, "&gt;");
-        else if (*p == '"') fy_buf_str(b, "&quot;");
-        else if (k <= 0 || *p < 32 || *p == 127) fy_buf_char(b, '?');
-        else fy_buf_add(b, p, (size_t)k);
-        p += k > 0 ? k : 1;
-    }
-}
-
 /* The last characters, where names differ. */
 static void put_end(fy_buf *b, const char *s, int most) {
     const unsigned char *p = (const unsigned char *)s, *end = p + strlen(s);
@@ -99,7 +84,7 @@ static void put_end(fy_buf *b, const char *s, int most) {
     for (const unsigned char *q = p; q < end; q += fy_utf8(q, end) > 0 ? fy_utf8(q, end) : 1) n++;
     if (n > most) fy_buf_str(b, "\xE2\x80\xA6");
     for (; n > most; n--) p += fy_utf8(p, end) > 0 ? fy_utf8(p, end) : 1;
-    put(b, (const char *)p, 0);
+    fy_html_text(b, (const char *)p, 0);
 }
 
 /* White over yellow to red. */
@@ -133,20 +118,20 @@ static void edge(fy_buf *b, const fy_place *from, const fy_place *to) {
 static void box(fy_buf *b, const fy_profile *p, int i, const fy_place *at, double total, double most) {
     const fy_profile_step *s = &p->step[i];
     fy_buf_fmt(b, "<g id=\"s%d\"><title>step %d: ", i, i);
-    put(b, s->nodes, 0);
+    fy_html_text(b, s->nodes, 0);
     fy_buf_str(b, "\n");
-    put(b, s->impl, 0);
+    fy_html_text(b, s->impl, 0);
     fy_buf_str(b, "\n");
-    put(b, s->types, 0);
+    fy_html_text(b, s->types, 0);
     if (*s->source) fy_buf_str(b, "\n");
-    put(b, s->source, 0);
+    fy_html_text(b, s->source, 0);
     fy_buf_fmt(b, "\n%.3f ms, %.1f %%", s->seconds * 1e3, total > 0 ? 100 * s->seconds / total : 0);
     rates(b, s->macs > 0 ? (double)s->macs : 0, s->bytes, s->seconds, ", ");
     if (fy_profile_roof(p, s) > 0) fy_buf_fmt(b, ", %.0f %% of the roof", 100 * fy_profile_roof(p, s));
     fy_buf_fmt(b, "</title><rect x=\"%.0f\" y=\"%.0f\" width=\"%d\" height=\"%d\" rx=\"6\" fill=\"", at->x, at->y, FY_BOX_W, FY_BOX_H);
     colour(b, heat_of(s->seconds, most));
     fy_buf_fmt(b, "\"/><text x=\"%.0f\" y=\"%.0f\" class=\"o\">%d ", at->x + 8, at->y + 16, i);
-    put(b, s->op, 22);
+    fy_html_text(b, s->op, 22);
     fy_buf_fmt(b, "</text><text x=\"%.0f\" y=\"%.0f\">", at->x + 8, at->y + 31);
     put_end(b, *s->name ? s->name : s->impl, 31);
     fy_buf_fmt(b, "</text><text x=\"%.0f\" y=\"%.0f\">", at->x + 8, at->y + 45);
@@ -187,7 +172,7 @@ static void op_table(fy_buf *b, const fy_profile_op *ops, int n, double total) {
     for (int i = 0; i < n; i++) {
         double t = ops[i].seconds;
         fy_buf_str(b, "<tr><td>");
-        put(b, ops[i].op, 0);
+        fy_html_text(b, ops[i].op, 0);
         fy_buf_fmt(b, "</td><td class=\"r\">%d</td><td class=\"r\">%.3f</td><td class=\"r\">%.1f %%</td>", ops[i].steps, t * 1e3, total > 0 ? 100 * t / total : 0);
         cell(b, t > 0 ? 2e-9 * (double)ops[i].macs / t : 0, "");
         cell(b, t > 0 ? 1e-9 * ops[i].bytes / t : 0, "");
@@ -204,13 +189,13 @@ static void step_row(fy_buf *b, const fy_profile *p, int i, double total) {
     cell(b, t > 0 ? 1e-9 * s->bytes / t : 0, "");
     cell(b, 100 * fy_profile_roof(p, s), " %");
     fy_buf_str(b, "<td>");
-    put(b, s->impl, 0);
+    fy_html_text(b, s->impl, 0);
     fy_buf_str(b, "</td><td>");
-    put(b, s->nodes, 0);
+    fy_html_text(b, s->nodes, 0);
     fy_buf_str(b, "<br/><span class=\"d\">");
-    put(b, s->types, 0);
+    fy_html_text(b, s->types, 0);
     fy_buf_str(b, *s->source ? " from " : "");
-    put(b, s->source, 0);
+    fy_html_text(b, s->source, 0);
     fy_buf_str(b, "</span></td></tr>\n");
 }
 
@@ -229,26 +214,25 @@ static void step_tables(fy_buf *b, const fy_profile *p, const int *order, double
 
 static void page(fy_buf *b, const fy_profile *p, const fy_profile_op *ops, int nops, const int *order, const fy_place *at, double width, double height) {
     double total = fy_profile_total(p);
-    fy_buf_str(b, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><title>");
-    put(b, p->model, 0);
-    fy_buf_fmt(b, " - ferry profile</title><style>%s</style></head><body>\n<h1>", style);
-    put(b, p->model, 0);
+    fy_html_head(b, p->model, "profile", style, strlen(style));
+    fy_buf_str(b, "<body>\n<h1>");
+    fy_html_text(b, p->model, 0);
     fy_buf_str(b, "</h1>\n<p>");
-    put(b, p->about, 0);
+    fy_html_text(b, p->about, 0);
     fy_buf_fmt(b, ", %d thread%s; median of %lld runs ", p->threads, p->threads == 1 ? "" : "s", (long long)p->s.runs);
     fy_print_seconds(b, p->s.median);
     fy_buf_str(b, ", steps together ");
     fy_print_seconds(b, total);
     fy_buf_str(b, "<br/><span class=\"d\">");
-    put(b, p->cpu, 0);
+    fy_html_text(b, p->cpu, 0);
     if (p->flops > 0) fy_buf_fmt(b, ": %.4g GFLOP/s by FMA in registers (%s)", p->flops * 1e-9, p->isa);
     if (p->bytes > 0) fy_buf_fmt(b, ", %.3g GB/s by a copy", p->bytes * 1e-9);
     fy_buf_str(b, ". Roof: the time that these allow, as a share of the time taken; over 100 %: from caches, or fewer operations (Winograd).</span>");
     for (int i = 0; i < p->ninputs; i++) {
         fy_buf_str(b, "<br/><span class=\"d\">input ");
-        put(b, p->input[i].name, 0);
+        fy_html_text(b, p->input[i].name, 0);
         fy_buf_char(b, ' ');
-        put(b, p->input[i].type, 0);
+        fy_html_text(b, p->input[i].type, 0);
         fy_buf_str(b, "</span>");
     }
     fy_buf_str(b, "</p>\n");

@@ -233,7 +233,7 @@ bool fy_json_is(const fy_json *j, const char *text) {
 
 /* ---- writer ---------------------------------------------------------------------------------------------------------- */
 
-static void quoted(fy_buf *b, const char *s) {
+void fy_json_quote(fy_buf *b, const char *s) {
     fy_buf_char(b, '"');
     const unsigned char *p = (const unsigned char *)s, *end = p + strlen(s);
     while (p < end) {
@@ -260,7 +260,7 @@ static void before(fy_jsonw *w, const char *key) {
         newline(w);
     }
     w->first = false;
-    if (key) { quoted(w->out, key); fy_buf_str(w->out, ": "); }
+    if (key) { fy_json_quote(w->out, key); fy_buf_str(w->out, ": "); }
 }
 
 static void after(fy_jsonw *w) {
@@ -283,7 +283,7 @@ void fy_jsonw_end_array(fy_jsonw *w) { close(w, ']'); }
 
 void fy_jsonw_str(fy_jsonw *w, const char *key, const char *s) {
     before(w, key);
-    if (s) quoted(w->out, s);
+    if (s) fy_json_quote(w->out, s);
     else fy_buf_str(w->out, "null");
     after(w);
 }

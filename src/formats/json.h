@@ -40,6 +40,9 @@ bool fy_json_is(const fy_json *j, const char *text);                     /* a st
 /* Bytes of the UTF-8 character at p, before `end`; 0 if there is no valid one. */
 int fy_utf8(const unsigned char *p, const unsigned char *end);
 
+/* Appends s as a JSON string; invalid UTF-8 is replaced. */
+void fy_json_quote(fy_buf *b, const char *s);
+
 /* Writer: appends to a buffer, indented by two blanks. Commas are placed by itself. */
 typedef struct fy_jsonw { fy_buf *out; int depth; bool first, after_key; } fy_jsonw;
 void fy_jsonw_object(fy_jsonw *w, const char *key);          /* key NULL inside arrays and at the top */

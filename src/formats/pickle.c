@@ -19,6 +19,7 @@ typedef struct vm {
     fy_arena *a;
     ferry_error *e;
     fy_pickle *out;
+    bool script, objects;                /* of TorchScript, or with whole objects: instances of classes are kept as data */
     FY_VEC(fy_pickled *) stack, memo;
 } vm;
 
@@ -30,7 +31,7 @@ static fy_status fresh(vm *m, fy_pickled **v, fy_pickle_kind kind) {
     *v = FY_NEW(m->a, fy_pickled);
     FY_NOMEM(m->e, *v);
     (*v)->kind = kind;
-    if (kind == FY_PK_LIST || kind == FY_PK_DICT || kind == FY_PK_TUPLE) FY_PUSH(m->e, m->out->owners, *v);
+    if (kind == FY_PK_LIST || kind == FY_PK_DICT || kind == FY_PK_TUPLE || kind == FY_PK_OBJECT) FY_PUSH(m->e, m->out->owners, *v);
     return FY_OK;
 }
 
@@ -134,6 +135,44 @@ static const char *const others[] = {
     "torch._utils _rebuild_parameter_with_state", "torch._tensor _rebuild_from_type_v2", "torch Size", "torch device", "torch Tensor",
     "torch.nn.parameter Parameter", "torch.nn.parameter Buffer",
 };
+/* What TorchScript writes besides: lists of one type, and values with their type beside them. */
+static const char *const script_others[] = {
+    "torch.jit._pickle build_intlist", "torch.jit._pickle build_doublelist", "torch.jit._pickle build_boollist", "torch.jit._pickle build_tensorlist",
+    "torch.jit._pickle restore_type_tag",
+};
+
+/* Modules of Python, with all below them, whose names nobody who saves weights needs: they run code, or open files. Parsing never calls them; a
+ * file that names one is no checkpoint. */
+static const char *const hostile[] = {"os", "posix", "nt", "sys", "subprocess", "runpy", "importlib", "imp", "pkgutil", "socket", "ssl", "shutil", "pty", "ctypes", "_ctypes", "pickle",
+    "_pickle", "cPickle", "marshal", "shelve", "operator", "_operator", "webbrowser", "multiprocessing", "threading", "_thread", "asyncio", "signal", "inspect", "types", "ast", "pdb", "bdb",
+    "timeit", "cProfile", "pip", "ensurepip", "http", "urllib", "urllib2", "requests", "httplib", "ftplib", "smtplib", "tempfile", "io", "_io", "builtins", "__builtin__",
+    "torch.hub", "torch.serialization", "torch.storage", "torch.jit", "torch.package", "torch.fx", "torch._dynamo", "torch._inductor", "torch.utils.cpp_extension", "numpy.testing", "numpy.f2py",
+    "numpy.distutils", "distutils", "setuptools", "zipimport", "zipfile", "tarfile", "linecache"};
+/* Names of such modules that are plain data. */
+static const char *const harmless[] = {"__builtin__ set", "builtins set", "__builtin__ frozenset", "builtins frozenset", "__builtin__ object", "builtins object", "__builtin__ dict",
+    "builtins dict", "__builtin__ list", "builtins list", "__builtin__ tuple", "builtins tuple", "__builtin__ int", "builtins int", "__builtin__ float", "builtins float", "__builtin__ str",
+    "builtins str", "__builtin__ bool", "builtins bool", "__builtin__ complex", "builtins complex", "__builtin__ slice", "builtins slice", "__builtin__ bytearray",
+    "builtins bytearray", "__builtin__ bytes", "builtins bytes", "__builtin__ unicode", "__builtin__ long", "__builtin__ type", "builtins type", "types SimpleNamespace"};
+/* What may be called among them, and elsewhere: each makes plain data from plain data. */
+static const char *const makers[] = {"numpy.core.multiarray scalar", "numpy._core.multiarray scalar", "numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct", "numpy dtype",
+    "_codecs encode", "functools partial", "datetime datetime", "datetime timedelta", "datetime date", "pathlib PosixPath", "pathlib WindowsPath", "pathlib PurePosixPath",
+    "collections deque", "collections Counter", "uuid UUID"};
+
+static bool among(const char *name, const char *const *list, int n) {
+    for (int i = 0; i < n; i++)
+        if (!strcmp(name, list[i])) return true;
+    return false;
+}
+
+static bool is_hostile(const char *name) {
+    size_t n = strcspn(name, " ");
+    if (among(name, harmless, FY_COUNT(harmless))) return false;
+    for (int i = 0; i < FY_COUNT(hostile); i++) {
+        size_t k = strlen(hostile[i]);
+        if (k <= n && !strncmp(name, hostile[i], k) && (k == n || name[k] == '.')) return true;
+    }
+    return false;
+}
 
 static fy_status global(vm *m) {
     const unsigned char *a = m->at, *nl = memchr(a, '\n', (size_t)(m->end - a)),
@@ -151,12 +190,25 @@ static fy_status global(vm *m) {
         if (!strcmp(name, dtypes[i].name)) { v->s = dtypes[i].name; v->dtype = dtypes[i].dtype; v->i = 2; }
     for (int i = 0; i < FY_COUNT(others); i++)
         if (!strcmp(name, others[i])) v->s = others[i];
+    for (int i = 0; m->script && i < FY_COUNT(script_others); i++)
+        if (!strcmp(name, script_others[i])) v->s = script_others[i];
+    if (m->script && na >= 9 && !memcmp(a, "__torch__", 9) && (na == 9 || a[9] == '.') && !memchr(a, 0, na + nb)) {
+        v->s = fy_arena_fmt(m->a, "%.*s.%.*s", (int)na, (const char *)a, (int)nb, (const char *)nl + 1);
+        FY_NOMEM(m->e, v->s);
+        v->i = 3;
+    }
+    if (!v->s && m->objects && !is_hostile(name)) {
+        v->s = fy_arena_str(m->a, name);
+        FY_NOMEM(m->e, v->s);
+    }
     if (!v->s) {
         char *dot = strchr(name, ' ');
         if (dot) *dot = '.';
         for (char *p = name; *p; p++)
             if ((unsigned char)*p < 32 || (unsigned char)*p > 126) *p = '?';
-        return fy_fail(m->e, FY_E_PICKLE, "the pickle holds an object of %s, which is code, not plain data", name);
+        return m->objects ? fy_help(m->e, fy_fail(m->e, FY_E_PICKLE, "the pickle names %s, which runs code: this is no checkpoint", name),
+                                    "nothing was run; do not load the file with torch.load, and ask whoever made it for .safetensors")
+                          : fy_fail(m->e, FY_E_PICKLE, "the pickle holds an object of %s, which is code, not plain data", name);
     }
     m->at = end + 1;
     return push(m, v);
@@ -205,7 +257,44 @@ static fy_status tensor(vm *m, const fy_pickled *args, bool v3, fy_pickled **out
     return FY_OK;
 }
 
-static fy_status reduce(vm *m, const fy_pickled *fn, const fy_pickled *args) {
+/* An instance of a class: its name, the arguments, room for the state. */
+static fy_status instance(vm *m, const char *name, fy_pickled *args, fy_pickled *state, fy_pickled **out) {
+    fy_pickled *v, *none;
+    FY_TRY(fresh(m, &v, FY_PK_OBJECT));
+    FY_TRY(fresh(m, &none, FY_PK_NONE));
+    v->s = name;
+    FY_PUSH(m->e, v->item, args ? args : none);
+    FY_PUSH(m->e, v->item, state ? state : none);
+    *out = v;
+    return FY_OK;
+}
+
+/* Plain containers as such; what else is on the list as an instance. */
+static fy_status make_object(vm *m, const fy_pickled *fn, fy_pickled *args, fy_pickled **out) {
+    fy_pickled *const *a = args->item.at;
+    int64_t n = args->item.n;
+    const char *word = strchr(fn->s, ' ') + 1;
+    if (!strcmp(fn->s, "collections defaultdict")) return fresh(m, out, FY_PK_DICT);
+    if ((!strcmp(word, "set") || !strcmp(word, "frozenset")) && among(fn->s, harmless, FY_COUNT(harmless))) {
+        if (n == 1 && a[0]->kind == FY_PK_LIST) { *out = a[0]; return FY_OK; }
+        return n ? bad(m, "a set with wrong arguments") : fresh(m, out, FY_PK_LIST);
+    }
+    if (!strcmp(word, "_reconstructor")) {               /* (class, base, state of the base) */
+        if (n != 3 || a[0]->kind != FY_PK_GLOBAL) return bad(m, "an object with wrong arguments");
+        return instance(m, a[0]->s, args, NULL, out);
+    }
+    if (!among(fn->s, makers, FY_COUNT(makers)) && !among(fn->s, harmless, FY_COUNT(harmless))) {
+        char name[160];
+        snprintf(name, sizeof name, "%s", fn->s);
+        char *blank = strchr(name, ' ');
+        if (blank) *blank = '.';
+        return fy_help(m->e, fy_fail(m->e, FY_E_PICKLE, "the pickle calls %s, which is not on the list of plain data", name),
+                       "nothing is run here; save the weights alone: torch.save(model.state_dict(), \"weights.pth\")");
+    }
+    return instance(m, fn->s, args, NULL, out);
+}
+
+static fy_status reduce(vm *m, const fy_pickled *fn, fy_pickled *args) {
     if (fn->kind != FY_PK_GLOBAL || args->kind != FY_PK_TUPLE) return bad(m, "REDUCE of something that is not a known name");
     fy_pickled *v = NULL, *const *a = args->item.at;
     int64_t n = args->item.n;
@@ -228,15 +317,23 @@ static fy_status reduce(vm *m, const fy_pickled *fn, const fy_pickled *args) {
     } else if (!strcmp(fn->s, "torch device")) {
         if (n < 1 || n > 2 || a[0]->kind != FY_PK_STR) return bad(m, "a torch.device with wrong arguments");
         v = a[0];
-    } else return fy_fail(m->e, FY_E_PICKLE, "the pickle calls %s", fn->s);
+    } else if (m->script && !strncmp(fn->s, "torch.jit._pickle ", 18)) {
+        if (n < 1) return bad(m, "a list of one type without its list");
+        v = a[0];
+    } else if (m->objects) FY_TRY(make_object(m, fn, args, &v));
+    else return fy_fail(m->e, FY_E_PICKLE, "the pickle calls %s", fn->s);
     return push(m, v);
 }
 
 static fy_status persistent(vm *m) {     /* ('storage', type, key, location, numel) */
     fy_pickled *id, *v;
     FY_TRY(pop(m, &id));
-    if (id->kind != FY_PK_TUPLE || id->item.n != 5) return bad(m, "a persistent id that is not a storage");
     fy_pickled *const *a = id->item.at;
+    if (m->objects && id->kind == FY_PK_TUPLE && id->item.n == 4 && is_tag(a[0], FY_PK_STR) && !strcmp(a[0]->s, "module"))
+        return push(m, a[1]);            /* ('module', class, source file, source): files before PyTorch 1.6 */
+    bool legacy = m->objects && id->kind == FY_PK_TUPLE && id->item.n == 6;
+    if (id->kind != FY_PK_TUPLE || (id->item.n != 5 && !legacy)) return bad(m, "a persistent id that is not a storage");
+    FY_NEED(m->e, !legacy || a[5]->kind == FY_PK_NONE, UNSUPPORTED, "a storage that is a part of another (PyTorch before 0.4)");
     if (!is_tag(a[0], FY_PK_STR) || strcmp(a[0]->s, "storage") || !is_tag(a[1], FY_PK_GLOBAL) || a[1]->i != 1 || !is_tag(a[2], FY_PK_STR) ||
         !is_tag(a[4], FY_PK_INT))
         return bad(m, "a persistent id that is not a storage");
@@ -248,7 +345,7 @@ static fy_status persistent(vm *m) {     /* ('storage', type, key, location, num
 }
 
 static fy_status set_items(vm *m, int64_t from) {
-    if (from < 1 || m->stack.at[from - 1]->kind != FY_PK_DICT || (m->stack.n - from) % 2)
+    if (from < 1 || (m->stack.at[from - 1]->kind != FY_PK_DICT && m->stack.at[from - 1]->kind != FY_PK_OBJECT) || (m->stack.n - from) % 2)
         return bad(m, "items set on something that is not a dict");
     fy_pickled *d = m->stack.at[from - 1];
     for (int64_t i = from; i < m->stack.n; i++) {
@@ -260,6 +357,10 @@ static fy_status set_items(vm *m, int64_t from) {
 }
 
 static fy_status append(vm *m, int64_t from) {
+    if (from >= 1 && m->stack.at[from - 1]->kind == FY_PK_OBJECT) {      /* a list of some class: its items are no weights */
+        m->stack.n = from;
+        return FY_OK;
+    }
     if (from < 1 || m->stack.at[from - 1]->kind != FY_PK_LIST) return bad(m, "items appended to something that is not a list");
     fy_pickled *l = m->stack.at[from - 1];
     for (int64_t i = from; i < m->stack.n; i++) {
@@ -357,32 +458,52 @@ static fy_status step(vm *m, bool *done) {
     case 'j': FY_TRY(take(m, 4, &p)); return get(m, u32(p));
     case 'c': return global(m);
     case 'Q': return persistent(m);
+    case 'T': if (!m->objects) break; FY_TRY(take(m, 4, &p)); { size_t n = u32(p); FY_TRY(take(m, n, &p)); return push_str(m, p, n); }   /* Python 2 */
+    case 0x81:                                                           /* NEWOBJ */
+        if (!m->objects && !m->script) break;
+        FY_TRY(pop(m, &w));
+        FY_TRY(pop(m, &v));
+        if (v->kind != FY_PK_GLOBAL || w->kind != FY_PK_TUPLE) return bad(m, "an instance of something that is not a class");
+        if (m->script && (v->i != 3 || w->item.n)) return bad(m, "an object that is not of a class of TorchScript");
+        FY_TRY(instance(m, v->s, w, NULL, &v));
+        return push(m, v);
     case 'R': FY_TRY(pop(m, &w)); FY_TRY(pop(m, &v)); return reduce(m, v, w);
     case 'b':                                                            /* BUILD: attributes of a dict or tensor are not data of it */
         FY_TRY(pop(m, &w));
         FY_TRY(pop(m, &v));
+        if (v->kind == FY_PK_OBJECT) {
+            if (m->script && v->item.at[1]->kind != FY_PK_NONE) return bad(m, "BUILD of an object for the second time");
+            v->item.at[1] = w;
+            return push(m, v);
+        }
         if (v->kind != FY_PK_DICT && v->kind != FY_PK_TENSOR) return bad(m, "BUILD of something that is neither a dict nor a tensor");
         return push(m, v);
-    default:
-        return fy_fail(m->e, FY_E_PICKLE, "opcode 0x%02x at byte %zu of a pickle is not on the list of plain data", op,
-                       (size_t)(m->at - m->start - 1));
+    default: break;
     }
+    return fy_fail(m->e, FY_E_PICKLE, "opcode 0x%02x at byte %zu of a pickle is not on the list of plain data", op, (size_t)(m->at - m->start - 1));
 }
 
-fy_status fy_pickle_parse(fy_pickle *out, fy_arena *a, const void *data, size_t n, ferry_error *e) {
+static fy_status parse(fy_pickle *out, fy_arena *a, const void *data, size_t n, bool script, bool objects, size_t *used, ferry_error *e) {
     *out = (fy_pickle){0};
-    vm m = { .start = data, .at = data, .a = a, .e = e, .out = out };
+    vm m = { .start = data, .at = data, .a = a, .e = e, .out = out, .script = script, .objects = objects };
     m.end = m.start + n;
     bool done = false;
     fy_status s = FY_OK;
     while (!s && !done) s = step(&m, &done);
     if (!s && (m.stack.n != 1 || m.stack.at[0]->kind == FY_PK_MARK)) s = bad(&m, "not exactly one value is left");
-    if (!s && m.at != m.end) s = bad(&m, "bytes after STOP");
+    if (!s && !used && m.at != m.end) s = bad(&m, "bytes after STOP");
+    if (!s && used) *used = (size_t)(m.at - m.start);
     if (!s) out->root = m.stack.at[0];
     fy_free(m.stack.at);
     fy_free(m.memo.at);
     if (s) fy_pickle_free(out);
     return s;
+}
+
+fy_status fy_pickle_parse(fy_pickle *p, fy_arena *a, const void *data, size_t n, ferry_error *e) { return parse(p, a, data, n, false, false, NULL, e); }
+
+fy_status fy_pickle_parse_objects(fy_pickle *p, fy_arena *a, const void *data, size_t n, size_t *used, ferry_error *e) {
+    return parse(p, a, data, n, false, true, used, e);
 }
 
 void fy_pickle_free(fy_pickle *p) {
@@ -434,7 +555,7 @@ fy_status fy_view_const(const fy_const **c, fy_arena *a, fy_dtype dtype, int ran
     return FY_OK;
 }
 
-fy_status fy_torch_open(fy_torch_file *t, fy_arena *a, const void *data, size_t n, ferry_error *e) {
+static fy_status torch_open(fy_torch_file *t, fy_arena *a, const void *data, size_t n, bool objects, ferry_error *e) {
     *t = (fy_torch_file){0};
     FY_TRY(fy_zip_open(&t->zip, data, n, e));
     const unsigned char *p;
@@ -458,10 +579,13 @@ fy_status fy_torch_open(fy_torch_file *t, fy_arena *a, const void *data, size_t 
         }
     }
     if (!s) s = fy_zip_read(&t->zip, pkl, a, (uint64_t)1 << 31, &p, e);
-    if (!s) s = fy_pickle_parse(&t->pickle, a, p, (size_t)pkl->size, e);
+    if (!s) s = parse(&t->pickle, a, p, (size_t)pkl->size, false, objects, NULL, e);
     if (s) fy_torch_close(t);
     return s;
 }
+
+fy_status fy_torch_open(fy_torch_file *t, fy_arena *a, const void *data, size_t n, ferry_error *e) { return torch_open(t, a, data, n, false, e); }
+fy_status fy_torch_open_objects(fy_torch_file *t, fy_arena *a, const void *data, size_t n, ferry_error *e) { return torch_open(t, a, data, n, true, e); }
 
 void fy_torch_close(fy_torch_file *t) {
     fy_pickle_free(&t->pickle);
@@ -469,9 +593,25 @@ void fy_torch_close(fy_torch_file *t) {
     *t = (fy_torch_file){0};
 }
 
+fy_status fy_script_open(fy_torch_file *t, fy_arena *a, const fy_zip *zip, const char *root, const char *stem, ferry_error *e) {
+    *t = (fy_torch_file){ .zip = *zip, .root = root, .folder = stem };
+    const unsigned char *p;
+    char *name = fy_arena_fmt(a, "%s/%s.pkl", root, stem), *order = fy_arena_fmt(a, "%s/byteorder", root);
+    FY_NEED(e, name && order, NOMEM, "out of memory");
+    const fy_zip_entry *f = fy_zip_find(zip, name), *o = fy_zip_find(zip, order);
+    FY_NEED(e, f, FORMAT, "the archive has no %s", name);
+    if (o) {
+        FY_TRY(fy_zip_read(zip, o, a, 64, &p, e));
+        t->big_endian = o->size == 3 && !memcmp(p, "big", 3);
+    }
+    FY_TRY(fy_zip_read(zip, f, a, (uint64_t)1 << 31, &p, e));
+    fy_status s = parse(&t->pickle, a, p, (size_t)f->size, true, false, NULL, e);
+    return s ? fy_frame(e, s, "entry %s", name) : FY_OK;
+}
+
 fy_status fy_torch_const(const fy_const **c, fy_torch_file *t, fy_arena *a, const fy_pickled *v, const char *what, ferry_error *e) {
     FY_NEED(e, v && v->kind == FY_PK_TENSOR, CORRUPT, "%s is not a tensor", what);
-    char *name = fy_arena_fmt(a, "%s/data/%s", t->root, v->storage->s);
+    char *name = fy_arena_fmt(a, "%s/%s/%s", t->root, t->folder ? t->folder : "data", v->storage->s);
     FY_NOMEM(e, name);
     const fy_zip_entry *f = fy_zip_find(&t->zip, name);
     FY_NEED(e, f, CORRUPT, "the storage %s of %s is missing", name, what);

@@ -68,6 +68,16 @@ bool fy_attr_is(const fy_node *n, const char *name, const char *text) {
     return s.n == strlen(text) && memcmp(s.at, text, s.n) == 0;
 }
 
+bool fy_attr_is_default(const fy_node *n, const fy_attr *a) {
+    const fy_attr_spec *s = n->op->attrs;
+    while (s && s->name && strcmp(s->name, a->name) != 0) s++;
+    const char *d = s && s->name && s->def && strcmp(s->def, FY_REQUIRED) != 0 ? s->def : NULL;
+    if (!d || a->ref) return false;
+    if (a->kind == FY_ATTR_INT) return (double)a->i == decimal(d);
+    if (a->kind == FY_ATTR_FLOAT) return (float)a->f == (float)decimal(d);
+    return a->kind == FY_ATTR_STRING && a->s.n == strlen(d) && !memcmp(a->s.at, d, a->s.n);
+}
+
 const int64_t *fy_attr_ints(const fy_node *n, const char *name, int64_t *count) {
     const fy_attr *a = given(n, name, FY_ATTR_INTS);
     *count = a ? a->n : 0;

@@ -392,6 +392,14 @@ fy_status fy_const_tensor(fy_tensor *t, const fy_const *c, ferry_error *e) {
     return s;
 }
 
+bool fy_const_same(const fy_const *a, const fy_const *b) {
+    if (a == b) return true;
+    if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank || memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim)) return false;
+    if (a->kind == FY_CONST_BYTES) return a->bytes && a->bytes == b->bytes && a->nbytes == b->nbytes;
+    if (a->kind != FY_CONST_STRIDED || a->offset != b->offset || memcmp(a->stride, b->stride, (size_t)a->rank * sizeof *a->stride)) return false;
+    return a->src[0] == b->src[0] || (a->src[0]->kind == FY_CONST_BYTES && b->src[0]->kind == FY_CONST_BYTES && a->src[0]->bytes && a->src[0]->bytes == b->src[0]->bytes);
+}
+
 static bool one(const fy_const *c, int64_t i, fy_tensor *t, void *buf) {
     if (i < 0 || i >= c->count || c->dtype == FERRY_STRING || fy_const_read(c, i, 1, buf, NULL) != FY_OK) return false;
     *t = fy_tensor_view(c->dtype, 0, NULL, buf);

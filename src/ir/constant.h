@@ -52,6 +52,8 @@ FY_CHECKED fy_status fy_const_read(const fy_const *c, int64_t first, int64_t n, 
 FY_CHECKED fy_status fy_const_tensor(fy_tensor *t, const fy_const *c, ferry_error *e);
 /* Address of the packed bytes if the constant is just that, else NULL: for writers that copy. */
 const void *fy_const_direct(const fy_const *c);
+/* Are both the same view of the same bytes (or one recipe)? Contents are not looked at. */
+bool fy_const_same(const fy_const *a, const fy_const *b);
 /* One element, wide; for scalars and short vectors. */
 bool fy_const_f64(const fy_const *c, int64_t i, double *v);
 bool fy_const_i64(const fy_const *c, int64_t i, int64_t *v);

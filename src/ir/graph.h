@@ -200,6 +200,7 @@ int64_t     fy_attr_i(const fy_node *n, const char *name);
 double      fy_attr_f(const fy_node *n, const char *name);
 fy_str      fy_attr_s(const fy_node *n, const char *name);
 bool        fy_attr_is(const fy_node *n, const char *name, const char *text);     /* string attribute equals text */
+bool        fy_attr_is_default(const fy_node *n, const fy_attr *a);               /* a number or string that says what would hold without it */
 const int64_t *fy_attr_ints(const fy_node *n, const char *name, int64_t *count);  /* NULL, 0 when not set */
 fy_graph   *fy_attr_graph(const fy_node *n, const char *name);
 
@@ -219,6 +220,8 @@ FY_CHECKED fy_status fy_model_verify(const fy_model *m, ferry_error *e);
  * `max_elements` print as {...}. */
 void fy_model_print(fy_buf *out, const fy_model *m, int64_t max_elements);
 FY_CHECKED fy_status fy_model_parse(fy_model **m, const char *text, size_t n, const fy_registry *r, ferry_error *e);
+/* The value of an attribute in the same syntax; graphs in words. */
+void fy_attr_print(fy_buf *out, const fy_attr *a, int64_t max_elements);
 void fy_model_dot(fy_buf *out, const fy_model *m);
 
 /* Gives every value and node a unique name ("" is none): keeps given ones, adds "_2" to repeated ones. */

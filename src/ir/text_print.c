@@ -139,11 +139,12 @@ static void print_graph(fy_buf *out, const fy_graph *g, const char *name, int64_
 static const char *const kind_names[] = { "", "float", "int", "string", "tensor", "graph", "floats", "ints", "strings", "tensors", "graphs", "sparse_tensor",
                                           "sparse_tensors", "type_proto", "type_protos" };
 
-static void print_attr(fy_buf *out, const fy_attr *a, int64_t most, int indent) {
-    bool list = a->kind == FY_ATTR_FLOATS || a->kind == FY_ATTR_INTS || a->kind == FY_ATTR_STRINGS || a->kind == FY_ATTR_TENSORS || a->kind == FY_ATTR_GRAPHS;
-    print_name(out, a->name);
-    if ((list && a->n == 0) || a->ref) fy_buf_fmt(out, ": %s", kind_names[a->kind]);
-    fy_buf_str(out, " = ");
+static bool is_list(const fy_attr *a) {
+    return a->kind == FY_ATTR_FLOATS || a->kind == FY_ATTR_INTS || a->kind == FY_ATTR_STRINGS || a->kind == FY_ATTR_TENSORS || a->kind == FY_ATTR_GRAPHS;
+}
+
+static void print_attr_value(fy_buf *out, const fy_attr *a, int64_t most, int indent) {
+    bool list = is_list(a);
     if (a->ref) { fy_buf_fmt(out, "@%s", a->ref); return; }
     if (list) fy_buf_char(out, '[');
     for (int64_t i = 0; i < (list ? a->n : 1); i++) {
@@ -164,6 +165,19 @@ static void print_attr(fy_buf *out, const fy_attr *a, int64_t most, int indent) 
         }
     }
     if (list) fy_buf_char(out, ']');
+}
+
+static void print_attr(fy_buf *out, const fy_attr *a, int64_t most, int indent) {
+    print_name(out, a->name);
+    if ((is_list(a) && a->n == 0) || a->ref) fy_buf_fmt(out, ": %s", kind_names[a->kind]);
+    fy_buf_str(out, " = ");
+    print_attr_value(out, a, most, indent);
+}
+
+void fy_attr_print(fy_buf *out, const fy_attr *a, int64_t max_elements) {
+    if (a->kind == FY_ATTR_GRAPH) fy_buf_fmt(out, "a graph of %lld nodes", (long long)a->graph->nnodes);
+    else if (a->kind == FY_ATTR_GRAPHS) fy_buf_fmt(out, "%lld graphs", (long long)a->n);
+    else print_attr_value(out, a, max_elements, 0);
 }
 
 static void print_typed(fy_buf *out, const fy_value *v) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * duplicate.c - constants of equal dtype, shape and content are one. A sample of the bytes finds candidates, all bytes decide. */
+ * duplicate.c - constants of equal dtype, shape and content are one. A sample of the bytes finds candidates, all bytes decide. A weight (told by
+ * the dot in its name) and a constant of the graph stay apart: other weights may be put in the place of the one, never of the other. */
 #include "passes/match.h"
 
 #include <string.h>
@@ -8,11 +9,12 @@
 #define PIECE 4096                       /* elements compared at a time */
 
 /* dtype, shape and a few elements spread over the whole. */
-static bool key_of(fy_buf *key, const fy_const *c, ferry_error *e, fy_status *s) {
+static bool key_of(fy_buf *key, const fy_const *c, bool weight, ferry_error *e, fy_status *s) {
     int width = fy_elem_bytes(c->dtype);
     _Alignas(16) unsigned char at[16];
     key->n = 0;
     if (c->dtype == FERRY_STRING || width < 1 || width > 16) return false;
+    fy_buf_char(key, weight ? 'w' : 'c');
     fy_buf_add(key, &c->dtype, sizeof c->dtype);
     fy_buf_add(key, &c->rank, sizeof c->rank);
     if (c->rank) fy_buf_add(key, c->dim, (size_t)c->rank * sizeof *c->dim);
@@ -50,7 +52,7 @@ fy_status fy_pass_duplicate(fy_model *m, const fy_pass_options *o, int64_t *chan
         for (int64_t k = 0; !s && k < all.at[i]->constants.n; k++) {
             fy_value *v = all.at[i]->constants.at[k];
             const fy_const *c = fy_fixed(v);
-            if (!c || v->is_output || !v->nuses || !key_of(&key, c, e, &s)) continue;
+            if (!c || v->is_output || !v->nuses || !key_of(&key, c, v->name && strchr(v->name, '.'), e, &s)) continue;
             fy_value *first = fy_map_get(&seen, key.at, key.n);
             if (first && first != v && fy_value_visible(first, v->graph) && equal(first->constant, c, e, &s)) {
                 fy_value_replace(v, first);

@@ -81,14 +81,16 @@ static bool split(fy_rewriting *r, fy_node *n) {
     int64_t size, sizes[MAX_PIECES];
     piece p[MAX_PIECES];
     int k = 0;
+    bool mine = false;
     fy_value *x = fy_in(n, 0);
     if (!cut_of(n, &c) || c.n != 1 || c.step[0] != 1 || !fy_dim_at(x, (int)c.axis[0], &size) || x->nuses < 2 || x->nuses > MAX_PIECES) return false;
     for (const fy_use *u = x->uses; u; u = u->next) {
         if (!u->user || u->user->graph != n->graph || u->slot != 0 || u->capture) continue;
         if (!piece_of(u->user, c.axis[0], size, &p[k])) continue;
+        mine = mine || u->user == n;
         k++;
     }
-    if (k < 2) return false;
+    if (k < 2 || !mine) return false;    /* an empty piece is none of them */
     qsort(p, (size_t)k, sizeof *p, by_begin);
     int64_t at = 0;
     for (int i = 0; i < k; i++) {

@@ -20,10 +20,17 @@ void fy_program_free(fy_program *p) {
     if (!p) return;
     for (int64_t i = 0; i < p->sample.n; i++) fy_tensor_free(&p->sample.at[i].t);
     fy_free(p->sample.at);
+    fy_free(p->remark.at);
     fy_dims_free(p->dims);
     if (p->file) { fy_file_close(p->file); fy_free(p->file); }
     fy_arena_free(&p->arena);
     fy_free(p);
+}
+
+fy_dtype fy_c10_dtype(int64_t c10) {
+    static const fy_dtype table[] = {FERRY_UINT8, FERRY_INT8, FERRY_INT16, FERRY_INT32, FERRY_INT64, FERRY_FLOAT16, FERRY_FLOAT,
+                                     FERRY_DOUBLE, FERRY_UNDEFINED, FERRY_COMPLEX64, FERRY_COMPLEX128, FERRY_BOOL};
+    return c10 == 15 ? FERRY_BFLOAT16 : c10 >= 0 && c10 < FY_COUNT(table) ? table[c10] : FERRY_UNDEFINED;
 }
 
 fy_pvalue *fy_pvalue_new(fy_program *p, fy_pvalue_kind kind, const char *name) {

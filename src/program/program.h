@@ -130,6 +130,9 @@ typedef struct fy_prange { const char *symbol; int64_t lo, hi; } fy_prange;
 /* A symbol that fy_aten_symbolise put on a frozen axis, and the sample's size, which literals still hold. */
 typedef struct fy_popened { const char *symbol; int axis; int64_t sample; } fy_popened;
 
+/* What the reader left out or decided: a line of the report. */
+typedef struct fy_premark { const char *where, *text; } fy_premark;
+
 /* One leaf of the recorded sample inputs, in the order of the USER inputs. */
 typedef struct fy_psample { bool is_tensor; fy_tensor t; fy_parg literal; } fy_psample;
 
@@ -147,6 +150,7 @@ struct fy_program {
     fy_popened  *opened;
     FY_VEC(fy_psample) sample;           /* empty if the archive has none that could be read as data */
     const char  *sample_error;           /* why not, if so */
+    FY_VEC(fy_premark) remark;
     bool         decomposed;             /* verifiers ["ATEN"] */
     const char  *torch_version;          /* "2.7.0+cu126" */
     int          schema_major, schema_minor;
@@ -164,6 +168,8 @@ void        fy_pnode_remove(fy_pnode *n);
 const fy_parg *fy_pnode_arg(const fy_pnode *n, const char *name);        /* as written; NULL if left out */
 /* Defs, use counts and dense ids again after changes; GRAPH if a value is used before it is made. */
 FY_CHECKED fy_status fy_program_index(fy_program *p, ferry_error *e);
+/* c10::ScalarType -> element type; 0 where ONNX has none. */
+fy_dtype    fy_c10_dtype(int64_t c10);
 /* Readable text, one line a node: golden files and --report. */
 void        fy_program_print(fy_buf *out, const fy_program *p);
 

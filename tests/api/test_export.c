@@ -131,7 +131,7 @@ static void test_targets(void **state) {
     assert_int_equal(export_to("cnn.pt2", ".", NONE, &r, &e), FERRY_IO);
     assert_int_equal(export_to("gone.pt2", NULL, NONE, &r, &e), FERRY_IO);
     assert_int_equal(export_to(FERRY_FIXTURES "/onnx/mlp.onnx", "x.onnx", NONE, &r, &e), FERRY_BAD_MODEL);
-    assert_int_equal(export_to(FERRY_FIXTURES "/other/script.pt", "x.onnx", NONE, &r, &e), FERRY_BAD_MODEL);
+    assert_int_equal(export_to(FERRY_FIXTURES "/other/state_dict.pth", "x.onnx", NONE, &r, &e), FERRY_BAD_MODEL);
     /* a gate that says no leaves the file that was there, and nothing else */
     copy_file("cnn.onnx", "kept.onnx");
     struct stat before, after;

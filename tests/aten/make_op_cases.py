@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes tests/fixtures/pt2/ops/*.pt2 and .npz: one program for each family of operators, with many of them in it, and what
-PyTorch computed. Run with PyTorch 2.15: python tests/aten/make_op_cases.py. Traces are left out to keep the files small."""
+PyTorch computed. Run with PyTorch 2.15: python tests/aten/make_op_cases.py [NAME...]. Traces are left out to keep the files small."""
 import os
+import sys
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -111,6 +113,78 @@ def evaluator(x, y, k):
     return r + list(x.cummax(1)) + [torch.sinc(x), w, w.squeeze_(0)]
 
 
+def losses(x, y, p, t, c, ci, w):
+    r = [f(x, y, reduction=how) for f in (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss) for how in ("mean", "sum", "none")]
+    r += [F.smooth_l1_loss(x, y, beta=0.3), F.huber_loss(x, y, delta=0.4), F.binary_cross_entropy(p, t), F.binary_cross_entropy(p, t, weight=p, reduction="sum")]
+    r += [F.binary_cross_entropy_with_logits(x, t), F.binary_cross_entropy_with_logits(x, t, weight=p, reduction="none"), F.cross_entropy(x, c), F.cross_entropy(x, c, weight=w, ignore_index=1, reduction="sum")]
+    return r + [F.cross_entropy(x[:, :, None].expand(3, 4, 2), ci, reduction="none"), F.nll_loss(p, c, weight=w), F.nll_loss(p.log(), c, ignore_index=2)]
+
+
+def odd(x, y, v, g):
+    r = [F.bilinear(x[0], y[0], v[:, :4, :4], x[0, 0, :2]), F.bilinear(x, y, v[:, :4, :4]), *torch.broadcast_tensors(x[0], y[:, :1], x[0, 0]), torch.cartesian_prod(x[0, 0], y[0, 0]), torch.cartesian_prod(x[0, 0], y[0, 0], x[0, 1])]
+    r += [torch.rot90(x), torch.rot90(x, 2, (1, 2)), torch.rot90(x, -1, (0, 2)), torch.isclose(x, y, rtol=0.3), torch.isclose(x, x + 1e-7), torch.linalg.norm(x), torch.linalg.norm(x, dim=1), torch.linalg.norm(x[0, 0], 1), torch.arccos(x / 9)]
+    import transformers.integrations.moe    # noqa: F401  registers the operator
+    r += [torch.histc(x, 5, -2, 2), torch.histc(x, 4, 0, 3), torch.pdist(x[0]), torch.pdist(x[0], 1), A._pdist_forward(x[0], 3.0)]
+    r += [torch.ops.transformers.grouped_mm_fallback(x[0], v[:, :4, :3], torch.tensor([2, 5])), torch.ops.transformers.grouped_mm_fallback(x[1], v[:, :4, :3], torch.tensor([0, 4], dtype=torch.int32))]
+    r += [torch.arcsin(x / 9), torch.arctan(x), *A.split_copy.Tensor(x, 2, 1), *torch.tensor_split(x, (1, 3, 9), 1), *torch.tensor_split(x, (2,), -1), A._trilinear(x, y, x + 1, [], [], [], [1]), A._trilinear(x[0], y[:, :, 0], x[1], [0], [2], [0], [0])]
+    w = torch.stack([v, -v], 1)[:, :, None] * torch.arange(1, 4)[:, None, None]
+    r += [F.grid_sample(w, g), F.grid_sample(w, g, "nearest", "border", True), F.grid_sample(w, g, padding_mode="reflection")]
+    return r
+
+
+def smooth(x):
+    return [F.interpolate(x, size=s, mode=m, antialias=True) for m in ("bilinear", "bicubic") for s in ((3, 4), (11, 5))] + [F.interpolate(x, scale_factor=0.6, mode="bilinear", antialias=True)]
+
+
+def vision(boxes, scores, kinds, x, rois, offset, mask, w, b):
+    from torchvision import ops
+    keep = ops.nms(boxes, scores, 0.3)
+    r = [keep, boxes[keep], ops.nms(boxes, scores, 0.7), ops.batched_nms(boxes, scores, kinds, 0.3)]
+    r += [ops.roi_align(x, rois, (3, 5), 0.5, 2, True), ops.roi_align(x, rois, (3, 3), 1.0, 2, False), ops.roi_align(x, rois, (2, 2), 0.7, -1, True), ops.roi_pool(x, rois, (3, 3), 0.5)]
+    r += [ops.deform_conv2d(x, offset, w, b, mask=mask), ops.deform_conv2d(x, offset, w), ops.deform_conv2d(x, torch.cat([offset, offset * 0.5], 1), w[:, :2], None, mask=torch.cat([mask, mask], 1))]
+    return r + [ops.deform_conv2d(x, offset[:, :, :5, :5], w, b, stride=(1, 2), padding=(1, 2), dilation=(3, 2))]
+
+
+def quant(x, s, z):
+    import torch.ao.quantization.fx._decomposed    # noqa: F401  registers the operators
+    Q = torch.ops.quantized_decomposed
+    i8, u8, i16, i32 = torch.int8, torch.uint8, torch.int16, torch.int32
+    a, b = Q.quantize_per_tensor(x, 0.05, 3, -128, 127, i8), Q.quantize_per_tensor(x, 0.04, 110, 0, 255, u8)
+    c, d = Q.quantize_per_tensor(x, 0.05, 0, -100, 90, i8), Q.quantize_per_tensor(x, 0.001, 0, -2 ** 31, 2 ** 31 - 1, i32)
+    e, f = Q.quantize_per_channel(x, s, z, 1, -127, 127, i8), Q.quantize_per_tensor.tensor(x, s[0], z[1], -128, 127, i8)
+    g, h = Q.quantize_per_token(x[0], s[:, None].abs(), z[:, None], -128, 127, i8), Q.quantize_per_tensor(x, 0.0003, 5, -32768, 32767, i16)
+    scale, zero = Q.choose_qparams.tensor(x, -128, 127, 1e-5, i8)
+    r = [a, b, c, d, e, f, g, h, scale, zero, Q.dequantize_per_tensor(a, 0.05, 3, -128, 127, i8), Q.dequantize_per_tensor(b, 0.04, 110, 0, 255, u8), Q.dequantize_per_tensor(d, 0.001, 0, -2 ** 31, 2 ** 31 - 1, i32)]
+    r += [Q.dequantize_per_channel(e, s, z, 1, -127, 127, i8), Q.dequantize_per_channel(e, s, None, 1, -127, 127, i8), Q.dequantize_per_tensor.tensor(f, s[0], z[1], -128, 127, i8)]
+    return r + [Q.dequantize_per_token(g, s[:, None].abs(), z[:, None], -128, 127, i8, torch.float32), Q.dequantize_per_tensor.tensor(Q.quantize_per_tensor.tensor(x, scale, zero, -128, 127, i8), scale, zero, -128, 127, i8)]
+
+
+def control(x, y):
+    from torch._higher_order_ops.map import map as map_
+    from torch._higher_order_ops.scan import scan
+    from torch._higher_order_ops.while_loop import while_loop
+    r = [*while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, a * 0.5 + y[0]), (torch.tensor(0), y[0].clone())), *while_loop(lambda a: a.sum() < 40, lambda a: (a.abs() * 1.5 + 0.1,), (y,))]
+    r += [*scan(lambda c, a: (torch.tanh(c + a), (c * a).sum(0)), torch.zeros(3, 4), x, dim=0), *scan(lambda c, a: (c + a, c * a), torch.ones(5, 4), x.transpose(0, 1).contiguous(), dim=0, reverse=True)]
+    r += [map_(lambda a, b: a @ b, x, y.t()), torch.cond(x.sum() > 1e6, lambda a: a.sin(), lambda a: torch.cond(a.mean() > -1e6, lambda b: b * 2, lambda b: b - 1, (a,)), (x,))]
+    return r
+
+
+ROTATION = torch.polar(torch.ones(3, 4), torch.arange(12.0).reshape(3, 4))
+
+
+def complex_(x, a, b, w):
+    f, g, h = torch.fft.rfft(x), torch.fft.fft(x), torch.fft.fft2(a[..., 0].expand(2, 3, 4))
+    r = [f.abs(), f[:, 1:-1].angle(), f.real, f.imag, torch.view_as_real(g), torch.fft.irfft(f), torch.fft.ifft(g).real, h.imag, torch.fft.irfft(f * 2j * (1 + 1j), norm="ortho"), torch.fft.irfft(f.conj(), n=15), torch.fft.irfft(f, n=24)]
+    r += [torch.fft.rfft(x, n=12, norm="forward").real, torch.fft.rfft(x, 20, 0, "ortho").imag, torch.fft.rfft2(x).real, torch.fft.irfft2(torch.fft.rfft2(x)), torch.fft.fftn(x).imag, torch.fft.ifft2(h, norm="forward").real]
+    s = torch.stft(x, 8, 2, window=w, return_complex=True)
+    r += [torch.view_as_real(s), torch.stft(x, 8, 4, return_complex=True, center=False, onesided=False, normalized=True).abs(), torch.istft(s, 8, 2, window=w), torch.istft(s, 8, 2, window=w, length=13)]
+    p, q = torch.view_as_complex(a), torch.view_as_complex(b)
+    z, c = torch.polar(a[..., 0].abs(), a[..., 1]), torch.complex(a[..., 0], b[..., 1])
+    r += [torch.view_as_real(t.resolve_conj()) for t in (p * q, p + q, p - q, p / q, p.conj(), p.exp(), z * c, p @ q.t(), torch.stack([p, q]), p.reshape(4, 3).t()[:, 1:], p * 2, p + 1.5, -p, p * (1 + 2j), torch.cat([p, q], 1),
+                                                         p.unsqueeze(1).expand(3, 2, 4), p * ROTATION, 2 / p, p - (1 - 2j), p / 2)]
+    return r + [p.abs(), p.angle(), p.real + q.imag]
+
+
 def gen(seed):
     return torch.Generator().manual_seed(seed)
 
@@ -128,6 +202,14 @@ CASES = {
     "rare": (rare, (randn(3, 5, 4), -randn(3, 5, 4) * 0.8, torch.tensor([[3, -1], [7, 20]]))),
     "halves": (halves, (randn(4, 5).half(), randn(6, 5).half(), randn(6).half(), randn(6).half() + 1)),
     "evaluator": (evaluator, (randn(3, 4, 4), -randn(3, 4, 4), torch.tensor([[[0, 1, 3, 2]], [[1, 1, 0, 3]], [[2, 0, 1, 1]]]).repeat(1, 4, 1))),
+    "losses": (losses, (randn(3, 4), -randn(3, 4) * 0.4, torch.sigmoid(randn(3, 4)), torch.sigmoid(randn(3, 4) * 2), torch.tensor([2, 0, 1]), torch.tensor([[2, 0], [1, 3], [0, 0]]), torch.tensor([0.5, 1.0, 2.0, 0.7]))),
+    "odd": (odd, (randn(3, 5, 4), randn(3, 5, 4).flip(0) * 0.8, randn(2, 5, 5), torch.tanh(randn(2, 2, 3, 2, 3)))),
+    "smooth": (smooth, (randn(1, 2, 7, 9),)),
+    "vision": (vision, (torch.cat([randn(12, 2).abs() * 9, randn(12, 2).abs() * 9 + randn(12, 2).abs() * 12 + 1], 1), torch.rand(12, generator=gen(5)), torch.arange(12) % 3, randn(2, 4, 9, 9),
+                        torch.cat([(torch.arange(5) % 2).float()[:, None], randn(5, 2).abs() * 3, randn(5, 2).abs() * 3 + 4], 1), randn(2, 18, 7, 7), torch.sigmoid(randn(2, 9, 7, 7)), randn(6, 4, 3, 3), randn(6))),
+    "quant": (quant, (randn(3, 3, 4) * 2, torch.tensor([0.03, 0.05, 0.02]), torch.tensor([0, 5, -7]))),
+    "control": (control, (randn(5, 3, 4), randn(2, 4))),
+    "complex": (complex_, (randn(2, 16), randn(3, 4, 2), randn(3, 4, 2).flip(0) + 0.1, torch.hann_window(8))),
     "views": (views, (X, randn(3, 3))),
     "layers": (layers, (randn(2, 4, 7, 9), randn(6, 4, 3, 3), randn(4, 1, 3, 3), randn(4, 6, 3, 3), randn(6).abs(), torch.tanh(randn(2, 3, 4, 2)))),
     "products": (products, (randn(5, 6), randn(6, 5)[:, :5], randn(5, 5), randn(2, 2, 5, 6), randn(2, 2, 5, 6) * 1.1, randn(2, 2, 5, 3), torch.tensor([[True, False, True, True, False]] * 5))),
@@ -146,6 +228,8 @@ class Case(torch.nn.Module):
 def main():
     os.makedirs(OUT, exist_ok=True)
     for name, (fn, args) in CASES.items():
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            continue
         with torch.no_grad():
             want = fn(*[a.clone() for a in args])
             ep = torch.export.export(Case(fn), args)

@@ -59,12 +59,11 @@ head -c 4000 /dev/zero >zeros.pt2
 expect 3 'error\[FORMAT\]' export zeros.pt2 -o x.onnx
 expect 3 'AOTInductor' export "$fixtures/other/aoti.pt2" -o x.onnx
 expect 3 'help: make a .pt2|torch.export.save' export "$fixtures/other/state_dict.pth" -o x.onnx
-expect 3 'TorchScript' export "$fixtures/other/script.pt" -o x.onnx
 expect 3 'safetensors' export "$fixtures/other/weights.safetensors" -o x.onnx
 expect 3 'pickle' export "$fixtures/other/module.pth" -o x.onnx
 expect 3 'ONNX model' export "$fixtures/onnx/mlp.onnx" -o x.onnx
-expect 3 'error\[' info "$fixtures/other/state_dict.pth"
-expect 3 'error\[' run "$fixtures/other/script.pt" --random
+expect 0 '4 tensors|2 tensors' info "$fixtures/other/state_dict.pth"
+expect 3 'error\[' check "$fixtures/other/state_dict.pth"
 expect 3 'error\[' check "$fixtures/other/array.npy"
 for n in 1 30 80 150; do
     head -c $n "$fixtures/onnx/mlp.onnx" >cut.onnx
@@ -81,6 +80,25 @@ if [ "$(id -u)" -ne 0 ]; then
     expect 4 'error\[NOFILE\]' export locked.pt2 -o x.onnx
 fi
 holds 'nothing is written for a file that is refused' not test -e x.onnx
+
+# ---- TorchScript ------------------------------------------------------------------------------------------------------
+ts=$fixtures/torchscript
+expect 2 'ferry export resnet_script.pt --shape x=1x3x224x224' export "$ts/resnet_script.pt" -o x.onnx
+expect 2 'there is no input .y.' export "$ts/resnet_script.pt" --shape y=1x3x32x32 -o x.onnx
+expect 2 'is not NAME=SIZExSIZE' export "$ts/resnet_script.pt" --shape x=1x -o x.onnx
+expect 2 'has recorded shapes' export "$blocks" --shape x=1 -o x.onnx
+holds 'nothing is written without shapes' not test -e x.onnx
+expect 0 'verified' export "$ts/resnet_trace.pt" --dynamic-batch -o ts.onnx
+expect 0 'f32\[batch,10\]' info ts.onnx
+expect 0 'verified' export "$ts/vad16.pt" --shape x=1x256 --shape sr=16000 -o vad.onnx
+expect 0 'verified' export "$ts/gru_loop.pt" --shape x=2x5x4 --dynamic x:1=time -o loop.onnx
+expect 0 'time' info loop.onnx
+cp "$ts/while.pt" renamed.bin
+expect 0 '' run renamed.bin --shape x=2x3 --random
+expect 0 '' info renamed.bin --shape x=2x3
+expect 0 '' check renamed.bin --shape x=2x3
+expect 0 'verified' export renamed.bin --shape x=2x3 -o while.onnx
+expect 0 'max abs' verify while.onnx --against renamed.bin --shape x=2x3
 
 # ---- export -----------------------------------------------------------------------------------------------------------
 expect 0 'verified' export "$blocks" -o blocks.onnx
@@ -288,6 +306,32 @@ for flag in opset input-names output-names dynamic dynamic-batch dim-names no-fo
     "$ferry" help export >out.txt
     holds "help of export lists --$flag" has out.txt "^  --$flag "
 done
+
+# ---- weights --------------------------------------------------------------------------------------------------------------
+expect 0 'section  model' info "$fixtures/weights/tuned.pth"
+expect 0 '13 tensors' weights "$fixtures/weights/net.pt2" -o w.safetensors
+expect 2 'where to write' weights "$fixtures/weights/net.pt2"
+expect 0 '13 of 13 from tuned.pth' export "$fixtures/weights/net.pt2" --weights "$fixtures/weights/tuned.pth" -o tuned.onnx
+expect 0 'prefix   module. taken off' export "$fixtures/weights/net.pt2" --weights "$fixtures/weights/tuned.pth" -o tuned.onnx
+expect 1 'missing 1' export tuned.onnx --weights "$fixtures/weights/bad.pth" -o bad.onnx
+holds 'nothing is written when weights do not match' not test -e bad.onnx
+expect 0 'weights' export tuned.onnx --weights w.safetensors -o back.onnx
+expect 2 'did you mean' export tuned.onnx --weights "$fixtures/weights/tuned.pth" --section modle -o back.onnx
+
+# ---- diff -----------------------------------------------------------------------------------------------------------------
+expect 0 'same: ' diff tuned.onnx tuned.onnx
+expect 1 'weights' diff back.onnx tuned.onnx
+expect 0 'weights not compared' diff back.onnx tuned.onnx --no-weights --no-metadata
+expect 1 '"same": false' diff back.onnx tuned.onnx --json
+expect 2 'too few' diff tuned.onnx
+expect 4 'NOFILE' diff tuned.onnx nothing.onnx
+
+# ---- view -----------------------------------------------------------------------------------------------------------------
+expect 0 'nodes' view tuned.onnx -o tuned.html
+holds 'the page is one' has tuned.html '<!DOCTYPE html>'
+expect 2 'where to write' view tuned.onnx
+expect 2 'would overwrite its input' view tuned.onnx -o tuned.onnx
+expect 3 'error' view "$fixtures/other/array.npy" -o no.html
 
 # ---- kernels --------------------------------------------------------------------------------------------------------------
 expect 0 "passed, 0 failed" selftest kernels --kernel softmax

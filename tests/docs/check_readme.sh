@@ -17,6 +17,7 @@ grep -q '^461 of 500 right' "$work/demo.txt" || { cat "$work/demo.txt"; echo "th
 cp "$root"/tests/fixtures/pt2/t215/{gpt2,resnet18,vit_b_16}.pt2 "$work/demo"
 cd "$work/demo"
 cp "$root"/examples/plugin/{distance.c,nearest.onnx} .
+cp "$root"/tests/fixtures/pt2/custom/custom.{pt2,map} .
 export PATH=$(dirname "$ferry"):$PATH NO_COLOR=1
 export CPATH=$root/include PKG_CONFIG_PATH=$(dirname "$ferry")/src        # the headers as if they were installed
 

@@ -54,7 +54,15 @@ static void test_one(void **state) {
     assert_left("slice", "(float[3,4] x) => (y) <int64[2] c = {1, 2}, " I("z", "0") "> { p, q = Split <axis = 0> (x, c) a = Squeeze (p, z) y = Add (q, a) }", 0);
 }
 
+/* An empty piece (half a head that is not rotated) is cut from the same axis as those that fill it. */
+static void test_empty(void **state) {
+    (void)state;
+    assert_becomes("slice",
+        "(float[2,8] x) => (y, e) <" I("z", "0") ", " I("a", "4") ", " I("b", "8") ", " I("k", "1") "> { e = Slice (x, b, b, k) p = Slice (x, z, a, k) q = Slice (x, a, b, k) y = Add (p, q) }",
+        "(float[2,8] x) => (y, e) <" I("b", "8") ", " I("k", "1") ", int64[2] n = {4, 4}> { p, q = Split <axis = 1> (x, n) e = Slice (x, b, b, k) y = Add (p, q) }");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_chain), cmocka_unit_test(test_split), cmocka_unit_test(test_concat), cmocka_unit_test(test_one)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_chain), cmocka_unit_test(test_split), cmocka_unit_test(test_concat), cmocka_unit_test(test_one), cmocka_unit_test(test_empty)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,7 @@ def check_one(ferry, pt2, opset, folder, verify):
         faults.append(f"opset {loaded.opset_import[0].version} instead of {opset}")
     recorded = np.load(pt2.with_suffix(".npz"))
     names, outs = [i.name for i in loaded.graph.input], [o.name for o in loaded.graph.output]
-    for prefix in ("", "other_"):
+    for prefix in ("", "other_", "third_"):
         feed = feeds_of(names, recorded, prefix)
         for i in loaded.graph.input:                         # declared state: starts as the buffer was exported, zeros here
             if i.name not in feed and any(p.key.startswith("ferry.state") for p in loaded.metadata_props):
@@ -107,7 +107,7 @@ def main():
     parser.add_argument("--verify", action="store_true", help="let export verify, too")
     a = parser.parse_args()
     passed = failed = 0
-    for pt2 in sorted(a.fixtures.glob("t*/*.pt2")):
+    for pt2 in sorted([*a.fixtures.glob("t*/*.pt2"), *a.fixtures.glob("zoo/*.pt2")]):
         if a.names and pt2.stem not in a.names:
             continue
         for opset in a.opset:

@@ -213,7 +213,7 @@ static fy_status sample_leaf(fy_pt2 *r, fy_psample *to, const fy_pickled *v, con
     case FY_PK_INT: l->kind = FY_ARG_INT; l->i = v->i; return FY_OK;
     case FY_PK_FLOAT: l->kind = FY_ARG_FLOAT; l->f = v->f; return FY_OK;
     case FY_PK_STR: l->kind = FY_ARG_STRING; l->s = fy_arena_str(&r->p->arena, v->s); FY_NOMEM(e, l->s); return FY_OK;
-    case FY_PK_TUPLE: case FY_PK_LIST: case FY_PK_DICT: case FY_PK_GLOBAL: case FY_PK_STORAGE: case FY_PK_MARK: break;
+    case FY_PK_TUPLE: case FY_PK_LIST: case FY_PK_DICT: case FY_PK_GLOBAL: case FY_PK_OBJECT: case FY_PK_STORAGE: case FY_PK_MARK: break;
     }
     return fy_fail(e, FY_E_UNSUPPORTED, "the recorded sample of %s is neither a tensor nor a number", name);
 }

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * fuzz_torchscript.c - TorchScript archives: read with made-up shapes, inlined, functionalised, lowered, cleaned up, written. */
+#include "fuzz.h"
+
+#include "aten/typer.h"
+#include "formats/onnx.h"
+#include "formats/torchscript.h"
+#include "opset/opset.h"
+#include "passes/passes.h"
+
+static const char *const files[] = {"torchscript/while.pt", "torchscript/branches.pt", "torchscript/early0.pt", "torchscript/gru_loop.pt", "torchscript/greedy.pt", "torchscript/state_script.pt",
+    "torchscript/shapes_trace.pt", "torchscript/containers.pt", "torchscript/cells_loop.pt", NULL};
+static const char *const words[] = {"def forward(self, x: Tensor) -> Tensor:\n", "class M(Module):\n", "    return x\n", "if ", "else:\n", "while ", "for i in range(", "pass\n", "torch.add(", "torch.mul(",
+    "torch.size(x)", "torch.append(", "torch.stack(", "torch.cat(", "torch.len(", "torch.format(", "annotate(List[Tensor], [])", "annotate(int, ", "unchecked_cast(Tensor, ", "uninitialized(Tensor)",
+    "ops.prim.NumToTensor(", "ops.prim.RaiseException(\"no\")", "ops.prim.dtype(", "int(", "bool(", "float(", "CONSTANTS.c0", "__torch__.", "self.", "(self).forward(x, )", "getattr(self, \"0\")", "None", "True",
+    "False", "9223372036854775807", "-1", "0.5", "inf", "[1, 2]", "(1, )", "{\"a\": x}", "x[0]", "torch.__is__(", "torch.pop(", "torch.select(", "torch.slice(", "torch.chunk(", "torch.to(", "\n  ", "\n    ",
+    "data.pkl", "constants.pkl", "version", "code/__torch__.py", "__torch__\nM\n", "\x81", "}b", NULL};
+const fy_fuzz fy_target = {"torchscript", FY_G_ZIP, files, NULL, words, (size_t)1 << 30};
+
+static fy_status make_typer(void *ctx, fy_ts_typer *t, fy_program *p, ferry_error *e) {
+    fy_typer **made = ctx;
+    FY_TRY(fy_typer_new(made, p, e));
+    *t = (fy_ts_typer){*made, fy_typer_node, fy_typer_value, fy_typer_missing};
+    return FY_OK;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const fy_ts_input in[] = {{.name = "x", .is_tensor = true, .rank = 2, .dim = {2, 3}, .symbol = {"batch"}}, {.name = "y", .is_tensor = true, .rank = 2, .dim = {2, 3}},
+        {.name = "h", .is_tensor = true, .rank = 2, .dim = {2, 8}}};
+    static const fy_ts_input sequence[] = {{.name = "x", .is_tensor = true, .rank = 3, .dim = {2, 5, 4}, .symbol = {"batch", "time"}}};
+    for (int k = 0; k < 4; k++) {
+        ferry_error e = {0};
+        fy_program *p = NULL;
+        fy_typer *t = NULL;
+        fy_ts_options o = {.typer = make_typer, .ctx = &t, .input = k == 3 ? sequence : &in[k == 2 ? 2 : 0], .ninput = k == 1 ? 2 : 1};
+        fy_status s = fy_ts_read_memory(&p, data, size, "x.pt", &o, &e);
+        fy_typer_free(t);
+        if (s) continue;
+        fy_model *m = NULL;
+        fy_buf out = {0};
+        fy_lower_options lower = {0};
+        fy_pass_options passes = {.fold = true, .fold_bn = true, .fold_bytes = 1 << 16};
+        fy_reached[0]++;
+        fy_program_print(&out, p);
+        fy_buf_free(&out);
+        if (fy_aten_inline(p, &e) == FY_OK && fy_aten_functionalise(p, &e) == FY_OK && fy_aten_lower(&m, p, &lower, &e) == FY_OK) {
+            fy_reached[1]++;
+            if (fy_passes_run(m, &passes, &e) == FY_OK && ++fy_reached[2] && fy_opset_lower(m, 17, &e) == FY_OK && fy_model_name_all(m, &e) == FY_OK)
+                fy_reached[3] += fy_onnx_write_memory(m, &out, &e) == FY_OK;
+            fy_buf_free(&out);
+            fy_model_free(m);
+        }
+        fy_program_free(p);
+    }
+    return 0;
+}
