@@ -113,6 +113,22 @@ static const float *x_of(const work *w, const part *p) {
     return w->at + g * w->group + plane * w->plane + (p->h.first - w->low[1] + p->q0 * p->h.step) * w->row + (p->v.first - w->low[2] + p->c0 * p->v.step) * n;
 }
 
+/* Few channels: what each tap along the first axis gives is summed by itself and joined in y, which a long reduction could not afford. */
+static void first_layer(const work *w, const part *p, const fy_conv_c16 *whole) {
+    for (int64_t i = 0, n = p->z.taps; i < n; i++) {
+        fy_conv_c16 c = *whole;
+        c.in_blocks = 1;
+        c.x += i * c.x_block;
+        c.w += i * w->d->w_panel / n;
+        if (i) {
+            c.e.bias = NULL;
+            c.e.add = c.y;
+        }
+        if (i < n - 1) c.e.act = FY_ACT_NONE;
+        w->x->k->conv_c16(&c, 0, 0, p->rows);
+    }
+}
+
 static void convolve(const work *w, const part *p, bool whole) {
     const fy_conv_any *d = w->d;
     const fy_kernels *k = w->x->k;
@@ -143,7 +159,9 @@ static void convolve(const work *w, const part *p, bool whole) {
     if (d->how != FY_CONV_DEPTH) {
         c->w += before * d->in_blocks * d->lanes * d->nr;
         c->in_blocks = none ? 0 : p->z.taps * d->in_blocks;
-        k->conv_c16(c, 0, 0, p->rows);
+        if (d->how == FY_CONV_DIRECT && p->z.taps == 1) c->last = d->cin % FY_LANES;
+        if (d->how == FY_CONV_FIRST) first_layer(w, p, c);
+        else k->conv_c16(c, 0, 0, p->rows);
         return;
     }
     const float *at[ROWS], *x = c->x + p->panel * w->block;
