@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 
 packages=(gcc g++ make cmake ninja-build pkg-config libminizip-dev libyajl-dev libssl-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev
           libtiff-dev libwebp-dev libopenjp2-7-dev libre2-dev
-          libcmocka-dev python3 python3-venv)
+          libcmocka-dev python3 python3-venv
+          gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)
 
 if [ "${1:-}" = --python ]; then
     dir=$2

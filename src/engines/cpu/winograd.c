@@ -5,7 +5,7 @@
 
 #include "ops/window.h"
 
-#define SCRATCH (3 << 19)                /* bytes that the tiles at work may take in the second-level cache */
+#define SCRATCH (3 << 17)                /* bytes that the tiles at work may take in the second-level cache, beside the weights that pass */
 
 typedef struct winograd { fy_window win; float *u, *bias; int64_t cin, cout, in_blocks, out_blocks, panels, each; } winograd;
 
@@ -150,7 +150,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     k.across = (k.ow + 3) / 4;
     all = (k.oh + 3) / 4 * k.across;
     most = SCRATCH / (FY_WINOGRAD * channels * (int64_t)sizeof(float));
-    if (most < x->k->gemm_mr) most = x->k->gemm_mr;
+    if (most < 2 * x->k->gemm_mr) most = 2 * x->k->gemm_mr;  /* fewer would read the weights too often */
     if (most > all) most = all;
     if (!all) return FY_OK;
     most = (all + (all + most - 1) / most - 1) / ((all + most - 1) / most);        /* pieces of nearly equal size */
