@@ -6,7 +6,8 @@
 
 static const char *const files[] = {"pt2/custom/custom.map", NULL};
 static const char *const texts[] = {"a::b(Tensor x, int[2] k=[1, 2], float f=1e-5, str s=\"x\", bool t=True) -> c.d.E(x, _, k) {k = k, f = -1.5e3, s = s, n = 7} # end",
-                                    "a::b.out(Tensor x, *, Tensor? y=None) -> (p, q) { p = If (x) <then_branch = g () => (u) { u = Neg (x) }> q = Relu (y) }", NULL};
+                                    "a::b.out(Tensor x, *, Tensor? y=None) -> (p, q) { p = If (x) <then_branch = g () => (u) { u = Neg (x) }> q = Relu (y) }",
+                                    "a::c(Tensor x) -> (p) { # a } in a comment\n p = StringNormalizer <stopwords = [\"#\", \"}\"]> (x) }", "a::d(Tensor x) -> (p) { p = Neg (x) # }", NULL};
 static const char *const words[] = {"->", "::", "{", "}", "(", ")", "#", "\"", "=", ",", "Tensor", "int[]", "Relu", "com.mylib.X", NULL};
 const fy_fuzz fy_target = {"mapping", FY_G_TEXT, files, texts, words, (size_t)64 << 20};
 

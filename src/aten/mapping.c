@@ -51,7 +51,7 @@ static const char *word(reader *d) {
     return d->at > from ? fy_arena_strn(&d->m->arena, from, (size_t)(d->at - from)) : NULL;
 }
 
-/* Up to the `close` that belongs to the `open` at d->at; text in quotes does not count. */
+/* Up to the `close` that belongs to the `open` at d->at; text in quotes and comments does not count. */
 static fy_status group(reader *d, char open, char close, const char **from, size_t *n) {
     int depth = 0;
     bool quoted = false;
@@ -59,6 +59,10 @@ static fy_status group(reader *d, char open, char close, const char **from, size
     for (; d->at < d->end; d->at++) {
         if (*d->at == '"') quoted = !quoted;
         if (quoted) continue;
+        if (*d->at == '#') {
+            while (d->at + 1 < d->end && d->at[1] != '\n') d->at++;
+            continue;
+        }
         if (*d->at == open) depth++;
         if (*d->at == close && --depth == 0) {
             d->at++;
@@ -173,10 +177,12 @@ static fy_status read_body(reader *d, fy_mapping *p) {
     fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmapped (", FY_CANONICAL_OPSET);
     for (int i = 0; i < p->schema->narg; i++) fy_buf_fmt(&text, "%sfloat %s", i ? ", " : "", p->schema->arg[i].name);    /* types come with the call */
     fy_buf_fmt(&text, ") => %.*s ", (int)nout, out);
+    bool quoted = false;
     for (const char *c = body; c < body + nbody; c++) {
-        if (*c == '#')
-            while (c < body + nbody && *c != '\n') c++;
-        fy_buf_char(&text, *c);
+        if (*c == '"') quoted = !quoted;
+        if (*c == '#' && !quoted)
+            while (c + 1 < body + nbody && c[1] != '\n') c++;
+        else fy_buf_char(&text, *c);
     }
     fy_status s = text.oom ? fy_fail(d->e, FY_E_NOMEM, "out of memory") : fy_model_parse(&p->body, text.at, text.n, d->r, d->e);
     fy_buf_free(&text);

@@ -92,6 +92,7 @@ static void test_bad(void **state) {
         {"mylib::soft(Tensor x) -> .b(x)", "no name"},
         {"mylib::soft(Tensor x) -> (y) Relu", "a body in braces"},
         {"mylib::soft(Tensor x) -> (y) { y = Relu (z) }", "z"},
+        {"mylib::soft(Tensor x) -> (y) { y = Relu (x) # }", "never closed"},
         {"mylib::soft(Tensor x) -> Relu(x)\nmylib::soft(Tensor x) -> Relu(x)", "line 2: the operator has a mapping already"},
     };
     for (int i = 0; i < FY_COUNT(bad); i++) {
@@ -105,6 +106,9 @@ static void test_bad(void **state) {
         assert_false(exists("soft.onnx"));
     }
     ferry_error e = {0};
+    write_text("good.map", "mylib::soft(Tensor x, float k=2.0) -> (y) { # a } and a \" in a comment\n y = Relu (x) #}\n}");
+    if (written("soft", "good.map", &e) != FERRY_OK) fail_msg("comments in a body: %s", e.text);
+    unlink("soft.onnx");
     assert_int_equal(written("soft", "nowhere.map", &e), FERRY_IO);
     write_text("bad.map", "mylib::soft(Tensor x, float k=2.0) -> Conv(x) {k = k}");       /* what the node says of itself is checked as ever */
     assert_int_not_equal(written("soft", "bad.map", &e), FERRY_OK);
