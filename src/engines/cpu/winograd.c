@@ -139,6 +139,24 @@ static void transform_out(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* Pieces of tiles, every `slots`-th for one thread with room of its own: nobody waits for anybody between the stages. */
+typedef struct shares { const work *k; int64_t all, most, slots, room; } shares;
+
+static void share(void *arg, int64_t begin, int64_t end) {
+    const shares *h = arg;
+    for (int64_t slot = begin; slot < end; slot++) {
+        work k = *h->k;
+        k.v += slot * h->room;
+        k.m += slot * h->room;
+        for (k.first = slot * h->most; k.first < h->all; k.first += h->slots * h->most) {
+            k.tiles = h->all - k.first < h->most ? h->all - k.first : h->most;
+            transform_in(&k, 0, k.tiles * k.d->in_blocks);
+            multiply(&k, 0, FY_WINOGRAD * k.d->panels);
+            transform_out(&k, 0, k.tiles * k.d->out_blocks);
+        }
+    }
+}
+
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const winograd *d = s->data;
     const fy_tensor *in = fy_step_in(s, x, 0), *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
@@ -153,17 +171,25 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     if (most < 2 * x->k->gemm_mr) most = 2 * x->k->gemm_mr;  /* fewer would read the weights too often */
     if (most > all) most = all;
     if (!all) return FY_OK;
-    most = (all + (all + most - 1) / most - 1) / ((all + most - 1) / most);        /* pieces of nearly equal size */
+    const int64_t threads = fy_pool_threads(x->pool);
+    int64_t pieces = (all + most - 1) / most, slots = 1;
+    if (threads > 1 && pieces >= threads) {                  /* as many for each thread */
+        pieces = (pieces + threads - 1) / threads * threads;
+        slots = pieces / threads < 4 ? threads : 2 * threads;
+    }
+    most = (all + pieces - 1) / pieces;                      /* of nearly equal size */
     k.apart_v = most * d->in_blocks * FY_LANES;
     k.apart_m = most * d->out_blocks * FY_LANES;
-    k.v = fy_exec_scratch(x, (size_t)(FY_WINOGRAD * (k.apart_v + k.apart_m)) * sizeof(float));
+    shares h = {.k = &k, .all = all, .most = most, .slots = slots, .room = FY_WINOGRAD * (k.apart_v + k.apart_m)};
+    k.v = fy_exec_scratch(x, (size_t)(slots * h.room) * sizeof(float));
     FY_NOMEM(e, k.v);
     k.m = k.v + FY_WINOGRAD * k.apart_v;
     for (int64_t i = 0; i < in->dim[0]; i++) {
         k.in = (const float *)in->data + i * x_size;
         k.out = (float *)y->data + i * y_size;
         k.add = add ? (const float *)add->data + i * y_size : NULL;
-        for (k.first = 0; k.first < all; k.first += most) {
+        if (slots > 1) fy_for(x->pool, slots, 1, share, &h);
+        for (k.first = 0; slots == 1 && k.first < all; k.first += most) {
             k.tiles = all - k.first < most ? all - k.first : most;
             fy_for(x->pool, k.tiles * d->in_blocks, 16, transform_in, &k);
             fy_for(x->pool, FY_WINOGRAD * d->panels, 1 + 1000000 / (k.tiles * d->in_blocks * FY_LANES * x->k->gemm_nr), multiply, &k);
