@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fuzz_pt2.c - .pt2 archives: read, printed, inlined, functionalised, lowered, cleaned up, lowered to opset 17, written. */
-#include "fuzz.h"
+#include "export.h"
 
-#include "aten/aten.h"
-#include "formats/onnx.h"
 #include "formats/pt2.h"
-#include "opset/opset.h"
-#include "passes/passes.h"
 
 static const char *const files[] = {"pt2/t27/blocks.pt2", "pt2/t215/blocks.pt2", "pt2/t27/nest.pt2", "pt2/t215/nest.pt2", "pt2/t215/inplace.pt2", "pt2/t27/edge.pt2",
     "pt2/t28/edge_dyn.pt2", "pt2/t215/mutation.pt2", NULL};
@@ -24,20 +20,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ferry_error e;
     fy_program *p;
     if (fy_pt2_read_memory(&p, data, size, "x.pt2", &e)) return 0;
-    fy_model *m = NULL;
-    fy_buf out = {0};
-    fy_lower_options lower = {0};
-    fy_pass_options passes = {.fold = true, .fold_bn = true, .fold_bytes = 1 << 16};
-    fy_reached[0]++;
-    fy_program_print(&out, p);
-    fy_buf_free(&out);
-    if (fy_aten_inline(p, &e) == FY_OK && fy_aten_functionalise(p, &e) == FY_OK && fy_aten_lower(&m, p, &lower, &e) == FY_OK) {
-        fy_reached[1]++;
-        if (fy_passes_run(m, &passes, &e) == FY_OK && ++fy_reached[2] && fy_opset_lower(m, 17, &e) == FY_OK && fy_model_name_all(m, &e) == FY_OK)
-            fy_reached[3] += fy_onnx_write_memory(m, &out, &e) == FY_OK;
-        fy_buf_free(&out);
-        fy_model_free(m);
-    }
-    fy_program_free(p);
+    fy_fuzz_export(p);
     return 0;
 }

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fuzz_torchscript.c - TorchScript archives: read with made-up shapes, inlined, functionalised, lowered, cleaned up, written. */
-#include "fuzz.h"
+#include "export.h"
 
 #include "aten/typer.h"
-#include "formats/onnx.h"
 #include "formats/torchscript.h"
-#include "opset/opset.h"
-#include "passes/passes.h"
 
 static const char *const files[] = {"torchscript/while.pt", "torchscript/branches.pt", "torchscript/early0.pt", "torchscript/gru_loop.pt", "torchscript/greedy.pt", "torchscript/state_script.pt",
     "torchscript/shapes_trace.pt", "torchscript/containers.pt", "torchscript/cells_loop.pt", NULL};
@@ -36,21 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fy_status s = fy_ts_read_memory(&p, data, size, "x.pt", &o, &e);
         fy_typer_free(t);
         if (s) continue;
-        fy_model *m = NULL;
-        fy_buf out = {0};
-        fy_lower_options lower = {0};
-        fy_pass_options passes = {.fold = true, .fold_bn = true, .fold_bytes = 1 << 16};
-        fy_reached[0]++;
-        fy_program_print(&out, p);
-        fy_buf_free(&out);
-        if (fy_aten_inline(p, &e) == FY_OK && fy_aten_functionalise(p, &e) == FY_OK && fy_aten_lower(&m, p, &lower, &e) == FY_OK) {
-            fy_reached[1]++;
-            if (fy_passes_run(m, &passes, &e) == FY_OK && ++fy_reached[2] && fy_opset_lower(m, 17, &e) == FY_OK && fy_model_name_all(m, &e) == FY_OK)
-                fy_reached[3] += fy_onnx_write_memory(m, &out, &e) == FY_OK;
-            fy_buf_free(&out);
-            fy_model_free(m);
-        }
-        fy_program_free(p);
+        fy_fuzz_export(p);
     }
     return 0;
 }

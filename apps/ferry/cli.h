@@ -59,6 +59,9 @@ ferry_job   cli_job(const cli_args *a);
 int         cli_fail(const cli_args *a, const ferry_error *e);
 /* Prints the report on stdout (--json: the document) and frees it; then the error, if kind is a failure. Returns kind. */
 int         cli_finish(const cli_args *a, int kind, ferry_report *r, const ferry_error *e);
+/* A command that makes a file of a file: IN [OUT], or --output OUT. */
+typedef int cli_maker(const char *in, const char *out, const ferry_job *job, ferry_report **r, ferry_error *e);
+int         cli_make(const cli_args *a, cli_maker *make);
 #if defined(__GNUC__) || defined(__clang__)
 __attribute__((format(printf, 2, 3)))
 #endif

@@ -16,13 +16,7 @@ static const cli_flag flags[] = {
     {0},
 };
 
-static int run(const cli_args *a) {
-    ferry_error e = {0};
-    ferry_report *r = NULL;
-    ferry_job job = cli_job(a);
-    int kind = ferry_optimize(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e);
-    return cli_finish(a, kind, r, &e);
-}
+static int run(const cli_args *a) { return cli_make(a, ferry_optimize); }
 
 const cli_command cli_optimize = {
     "optimize", "make", "optimize MODEL.onnx -o OUT.onnx [FLAGS]", "write a .onnx with fewer nodes, and verify it", flags,

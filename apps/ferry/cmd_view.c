@@ -10,13 +10,7 @@ static const cli_flag flags[] = {
     {0},
 };
 
-static int run(const cli_args *a) {
-    ferry_error e = {0};
-    ferry_report *r = NULL;
-    ferry_job job = cli_job(a);
-    int kind = ferry_view_page(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e);
-    return cli_finish(a, kind, r, &e);
-}
+static int run(const cli_args *a) { return cli_make(a, ferry_view_page); }
 
 const cli_command cli_view = {
     "view", "look", "view MODEL -o OUT.html [--no-weights]", "the graph as one page for a browser: modules, search, shapes, weights", flags,

@@ -9,13 +9,7 @@ static const cli_flag flags[] = {
     {0},
 };
 
-static int run(const cli_args *a) {
-    ferry_error e = {0};
-    ferry_report *r = NULL;
-    ferry_job job = cli_job(a);
-    int kind = ferry_weights(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e);
-    return cli_finish(a, kind, r, &e);
-}
+static int run(const cli_args *a) { return cli_make(a, ferry_weights); }
 
 const cli_command cli_weights = {
     "weights", "make", "weights FILE -o OUT.safetensors [FLAGS]", "take the weights out of a .pt2, .onnx or checkpoint, names as in PyTorch", flags,

@@ -119,6 +119,14 @@ int cli_finish(const cli_args *a, int kind, ferry_report *r, const ferry_error *
     return kind == FERRY_OK || kind == FERRY_NO ? kind : cli_fail(a, e);
 }
 
+int cli_make(const cli_args *a, cli_maker *make) {
+    ferry_error e = {0};
+    ferry_report *r = NULL;
+    ferry_job job = cli_job(a);
+    int kind = make(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e);
+    return cli_finish(a, kind, r, &e);
+}
+
 /* ---- parsing ------------------------------------------------------------------------------------------------------ */
 
 /* "--per_channel" and "--per-channel" are the same. */

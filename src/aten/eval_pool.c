@@ -231,15 +231,19 @@ static double place(double x, int64_t size, int padding, bool corners) {
     return x;
 }
 
+static fy_status grid_arguments(fy_eval *v, fy_et *x, fy_et *g, int64_t *mode, int64_t *padding, bool *corners) {
+    FY_TRY(fy_ev_in(v, "input", x));
+    FY_TRY(fy_ev_in(v, "grid", g));
+    FY_TRY(fy_ev_int(v, "interpolation_mode", mode));
+    FY_TRY(fy_ev_int(v, "padding_mode", padding));
+    return fy_ev_bool(v, "align_corners", corners);
+}
+
 fy_status fy_at_grid_sample(fy_eval *v) {
     fy_et   x, g, o;
     int64_t mode = 0, padding = 0;
     bool    corners = false;
-    FY_TRY(fy_ev_in(v, "input", &x));
-    FY_TRY(fy_ev_in(v, "grid", &g));
-    FY_TRY(fy_ev_int(v, "interpolation_mode", &mode));
-    FY_TRY(fy_ev_int(v, "padding_mode", &padding));
-    FY_TRY(fy_ev_bool(v, "align_corners", &corners));
+    FY_TRY(grid_arguments(v, &x, &g, &mode, &padding, &corners));
     if (x.t.rank == 5) return fy_at_grid_sample_3d(v);
     FY_NEED(v->e, x.t.rank == 4 && g.t.rank == 4 && g.t.dim[3] == 2 && g.t.dim[0] == x.t.dim[0] && fy_count(&x.t), SHAPE, "grid sampling of rank %d", x.t.rank);
     const double *px = fy_ev_dense(v, &x), *pg = fy_ev_dense(v, &g);
@@ -282,11 +286,7 @@ fy_status fy_at_grid_sample_3d(fy_eval *v) {
     fy_et   x, g, o;
     int64_t mode = 0, padding = 0;
     bool    corners = false;
-    FY_TRY(fy_ev_in(v, "input", &x));
-    FY_TRY(fy_ev_in(v, "grid", &g));
-    FY_TRY(fy_ev_int(v, "interpolation_mode", &mode));
-    FY_TRY(fy_ev_int(v, "padding_mode", &padding));
-    FY_TRY(fy_ev_bool(v, "align_corners", &corners));
+    FY_TRY(grid_arguments(v, &x, &g, &mode, &padding, &corners));
     FY_NEED(v->e, x.t.rank == 5 && g.t.rank == 5 && g.t.dim[4] == 3 && g.t.dim[0] == x.t.dim[0] && fy_count(&x.t) && (mode == 0 || mode == 1), SHAPE, "grid sampling of rank %d in mode %lld", x.t.rank, (long long)mode);
     const double *px = fy_ev_dense(v, &x), *pg = fy_ev_dense(v, &g);
     if (!px || !pg) return FY_E_NOMEM;

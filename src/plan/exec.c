@@ -390,7 +390,7 @@ fy_status fy_plan_execute(const fy_plan *p, fy_plan_memory *mem, const fy_plan_r
 
 void fy_plan_recycle(fy_plan_memory *mem, const fy_plan *p, fy_rval *out) {
     for (int64_t i = 0; i < p->m->graph->out.n; i++) {
-        if (out[i].kind == FY_TENSOR && out[i].t.dtype != FERRY_STRING) fy_storage_return(out[i].t.own, &mem->spares);
+        if (!p->o.lean && out[i].kind == FY_TENSOR && out[i].t.dtype != FERRY_STRING) fy_storage_return(out[i].t.own, &mem->spares);
         fy_rval_free(&out[i]);
     }
 }

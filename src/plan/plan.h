@@ -77,7 +77,7 @@ struct fy_plan_memory {
     int64_t      nbodies;
 };
 void fy_plan_memory_free(fy_plan_memory *mem);
-void fy_plan_recycle(fy_plan_memory *mem, const fy_plan *p, fy_rval *out);       /* frees results of an earlier run; the next may lie in their memory */
+void fy_plan_recycle(fy_plan_memory *mem, const fy_plan *p, fy_rval *out);       /* frees results of an earlier run; the next may lie in their memory, unless little is asked for */
 
 /* in: one for each graph input (borrowed); out: one for each graph output, owned by the caller. `state`: as in fy_interp. `seen` (may
  * be NULL) is told of every step before and after it; after it, x holds the tensors that the step read and made. */

@@ -1,26 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_view.c - the page of a model: statistics of weights, modules of nodes, text that stays text, one file that asks for nothing. Leaves two
  * pages for tests/view/run.sh, which opens them in a browser where there is one. */
-#include "test.h"
+#include "model_text.h"
 
 #include "check/html.h"
 #include "check/view.h"
 #include "formats/json.h"
-#include "ops/ops.h"
 
 #include <math.h>
 
-#define HEAD "<ir_version: 10, opset_import: [\"\" : 28]> "
 #define EVIL "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>]]>&quot;"
 
 static fy_model *model(const char *text) {
-    fy_model *m;
     ferry_error e;
-    fy_buf all = {0};
-    fy_buf_fmt(&all, HEAD "%s", text);
-    if (fy_model_parse(&m, all.at, all.n, fy_registry_builtin(), &e)) fail_msg("%s: %s", text, e.text);
-    fy_buf_free(&all);
-    assert_ok(fy_infer_model(m, &e), e);
+    fy_model *m = model_of(text);
     assert_ok(fy_model_name_all(m, &e), e);
     return m;
 }
@@ -63,7 +56,7 @@ static void text_stays_text(void **state) {
     (void)state;
     fy_buf page = {0};
     fy_arena a = {0};
-    page_of(&page, "g (float[2] x, bool p) => (float[2] y) <float[2] \"" EVIL "w\" = {1,2}> { \"" EVIL "\" = Add(x, \"" EVIL "w\") "
+    page_of(&page, "(float[2] x, bool p) => (float[2] y) <float[2] \"" EVIL "w\" = {1,2}> { \"" EVIL "\" = Add(x, \"" EVIL "w\") "
             "y = If(p) <then_branch = a () => (float[2] t) { t = Relu(\"" EVIL "\") }, else_branch = b () => (float[2] u) { v = Neg(x) u = Abs(v) }> }", EVIL);
     assert_int_equal(times(page.at, "<script"), 2);          /* the data and the page's own */
     assert_int_equal(times(page.at, "</script>"), 2);
@@ -89,7 +82,7 @@ static void text_stays_text(void **state) {
 static void large(void **state) {
     (void)state;
     fy_buf text = {0}, page = {0};
-    fy_buf_str(&text, "g (float[2] x) => (float[2] y) { v0 = Identity(x)");
+    fy_buf_str(&text, "(float[2] x) => (float[2] y) { v0 = Identity(x)");
     for (int i = 1; i < 4999; i++) fy_buf_fmt(&text, i % 50 == 49 ? " v%d = Add(v%d, v%d)" : " v%d = Relu(v%d)", i, i - 1, i - 40);
     fy_buf_str(&text, " y = Exp(v4998) }");
     page_of(&page, text.at, "flat");
@@ -142,7 +135,7 @@ static void modules(void **state) {
         assert_string_equal(b.n ? b.at : "", cases[i].want);
         fy_buf_free(&b);
     }
-    fy_model *m = model("g (float[2] x) => (float[2] y) <float[2] \"blocks.2.norm.weight\" = {1,2}> { y = Mul(x, \"blocks.2.norm.weight\") }");
+    fy_model *m = model("(float[2] x) => (float[2] y) <float[2] \"blocks.2.norm.weight\" = {1,2}> { y = Mul(x, \"blocks.2.norm.weight\") }");
     fy_buf b = {0};
     fy_node *n = m->graph->first;
     n->name = NULL;

@@ -3,11 +3,9 @@
  * pixel, 2.25 times less arithmetic. See kernels/body/winograd.h for the points; `exact` turns it off. */
 #include "engines/cpu/conv.h"
 
-#include "ops/window.h"
+#include "base/checked.h"
 
 #define SCRATCH (3 << 17)                /* bytes that the tiles at work may take in the second-level cache, beside the weights that pass */
-
-typedef struct winograd { fy_window win; float *u, *bias; int64_t cin, cout, in_blocks, out_blocks, panels, each; } winograd;
 
 static const char *can(const fy_site *s) {
     int64_t w[4], n, y[4];
@@ -32,7 +30,7 @@ static const char *can(const fy_site *s) {
 static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
 
 /* Rows of G: (1, p, p^2) / product of the differences to the other points; infinity takes the last tap. */
-void fy_winograd_points(double rows[6][3]) {
+static void points(double rows[6][3]) {
     static const double point[5] = {0, 0.75, -0.75, 1.5, -1.5};
     for (int i = 0; i < 5; i++) {
         double scale = 1;
@@ -45,7 +43,7 @@ void fy_winograd_points(double rows[6][3]) {
 }
 
 /* 16 filters at a time: u = G g G'. */
-void fy_winograd_filters(double u[FY_WINOGRAD][FY_LANES], const double g[9][FY_LANES], const double rows[6][3]) {
+static void filters(double u[FY_WINOGRAD][FY_LANES], const double g[9][FY_LANES], const double rows[6][3]) {
     double half[6][3][FY_LANES];
     for (int i = 0; i < 6; i++)
         for (int c = 0; c < 3; c++)
@@ -55,52 +53,56 @@ void fy_winograd_filters(double u[FY_WINOGRAD][FY_LANES], const double g[9][FY_L
             for (int l = 0; l < FY_LANES; l++) u[6 * i + j][l] = half[i][0][l] * rows[j][0] + half[i][1][l] * rows[j][1] + half[i][2][l] * rows[j][2];
 }
 
-/* Filters [begin, end) of w[m, c, 3, 3], whole vectors of them. u: for each position, panels of the product as fy_gemm_pack_f32 makes them. */
-typedef struct filling { const winograd *d; int nr; double rows[6][3]; } filling;
+/* Filters [begin, end) of w[m, c, depth, 3, 3], whole vectors of them; depth is 1 where there are two axes. */
+typedef struct filling { const fy_winograd *d; int nr; int64_t depth; double rows[6][3]; } filling;
 
 static void pack(void *arg, const float *w, int64_t begin, int64_t end) {
     const filling *f = arg;
-    const winograd *d = f->d;
+    const fy_winograd *d = f->d;
+    const int64_t depth = f->depth;
     for (int64_t m = begin; m < end; m += FY_LANES)
-        for (int64_t c = 0; c < d->cin; c++) {
+        for (int64_t c = 0; c < d->cin * depth; c++) {
             double g[9][FY_LANES] = {{0}}, u[FY_WINOGRAD][FY_LANES];
-            float *to = d->u + m / f->nr * f->nr * d->in_blocks * FY_LANES + c * f->nr + m % f->nr;
+            float *to = d->u + m / f->nr * f->nr * d->row + (c % depth * d->in_blocks * FY_LANES + c / depth) * f->nr + m % f->nr;
             for (int l = 0; l < FY_LANES && m + l < end; l++)
-                for (int i = 0; i < 9; i++) g[i][l] = (double)w[((m - begin + l) * d->cin + c) * 9 + i];
-            fy_winograd_filters(u, (const double(*)[FY_LANES])g, f->rows);
+                for (int i = 0; i < 9; i++) g[i][l] = (double)w[((m - begin + l) * d->cin * depth + c) * 9 + i];
+            filters(u, (const double(*)[FY_LANES])g, f->rows);
             for (int i = 0; i < FY_WINOGRAD; i++)
                 for (int l = 0; l < FY_LANES; l++) to[i * d->each + l] = (float)u[i][l];
         }
 }
 
-static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
-    winograd *d = FY_NEW(a, winograd);
+fy_status fy_winograd_prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+    fy_winograd *d = FY_NEW(a, fy_winograd);
     const fy_const *w = s->in[1]->constant;
-    int nr = p->o.kernels->gemm_nr;
-    bool filled;
+    const int nr = p->o.kernels->gemm_nr, axes = w->rank - 2;
+    const int64_t depth = axes == 3 ? w->dim[2] : 1;
+    int64_t all;
+    bool filled, fits;
     FY_NOMEM(e, d);
-    FY_TRY(fy_window_read(&d->win, s->node, 2, w->dim + 2, e));
+    FY_TRY(fy_window_read(&d->win, s->node, axes, w->dim + 2, e));
     d->cout = w->dim[0];
     d->cin = w->dim[1];
     d->in_blocks = (d->cin + FY_LANES - 1) / FY_LANES;
     d->out_blocks = (d->cout + FY_LANES - 1) / FY_LANES;
     d->panels = (d->cout + nr - 1) / nr;
-    d->each = d->panels * nr * d->in_blocks * FY_LANES;
-    d->u = fy_cpu_packed(p, FY_WINOGRAD * d->each, &filled);
+    fits = fy_mul_i64(&d->row, d->in_blocks * FY_LANES, depth) && fy_mul_i64(&d->each, d->row, d->panels * nr) && fy_mul_i64(&all, d->each, FY_WINOGRAD);
+    FY_NEED(e, fits, LIMIT, "the weights are too many");
+    d->u = fy_cpu_packed(p, all, &filled);
     FY_NOMEM(e, d->u);
     if (!filled) {
-        filling f = {.d = d, .nr = nr};
-        fy_winograd_points(f.rows);
+        filling f = {.d = d, .nr = nr, .depth = depth};
+        points(f.rows);
         FY_TRY(fy_cpu_pack_rows(p, w, FY_LANES, pack, &f, e));
     }
-    fy_status st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->out_blocks * FY_LANES, a, e);
+    FY_TRY(fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->out_blocks * FY_LANES, a, e));
     s->data = d;
     for (int i = 1; i < s->node->nin; i++) s->in[i] = NULL;
-    return st;
+    return FY_OK;
 }
 
 typedef struct work {
-    const winograd *d;
+    const fy_winograd *d;
     const fy_step *s;
     const fy_exec *x;
     const float *in, *add;
@@ -158,10 +160,10 @@ static void share(void *arg, int64_t begin, int64_t end) {
 }
 
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
-    const winograd *d = s->data;
+    const fy_winograd *d = s->data;
     const fy_tensor *in = fy_step_in(s, x, 0), *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
     fy_tensor *y = fy_step_out(s, x, 0);
-    winograd placed = *d;
+    fy_winograd placed = *d;
     work k = {.d = &placed, .s = s, .x = x, .h = in->dim[2], .w = in->dim[3], .oh = y->dim[2], .ow = y->dim[3]};
     int64_t channels = (d->in_blocks + d->out_blocks) * FY_LANES, all, most, x_size = d->in_blocks * FY_LANES * k.h * k.w, y_size = d->out_blocks * FY_LANES * k.oh * k.ow;
     fy_window_place(&placed.win, in->dim + 2, y->dim + 2);
@@ -181,8 +183,9 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     k.apart_v = most * d->in_blocks * FY_LANES;
     k.apart_m = most * d->out_blocks * FY_LANES;
     shares h = {.k = &k, .all = all, .most = most, .slots = slots, .room = FY_WINOGRAD * (k.apart_v + k.apart_m)};
-    k.v = fy_exec_scratch(x, (size_t)(slots * h.room) * sizeof(float));
-    FY_NOMEM(e, k.v);
+    void *room;
+    FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){slots, h.room, sizeof(float)}, 3, e));
+    k.v = room;
     k.m = k.v + FY_WINOGRAD * k.apart_v;
     for (int64_t i = 0; i < in->dim[0]; i++) {
         k.in = (const float *)in->data + i * x_size;
@@ -200,4 +203,4 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     return FY_OK;
 }
 
-const fy_impl fy_cpu_winograd = {.op = "Conv", .name = "conv.winograd", .can = can, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
+const fy_impl fy_cpu_winograd = {.op = "Conv", .name = "conv.winograd", .can = can, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = fy_winograd_prepare, .run = run};

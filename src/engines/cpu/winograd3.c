@@ -3,15 +3,10 @@
  * summands of the products. A tile's transforms of neighbouring planes lie behind each other, so that k of them are one row of a product and rows overlap. */
 #include "engines/cpu/conv.h"
 
-#include "base/checked.h"
-#include "ops/window.h"
-
 #include <string.h>
 
 #define SCRATCH (3 << 19)                /* bytes that the tiles at work take at least before there are more of them than a product's rows */
 #define DEEP 8                           /* output planes at a time: their inputs overlap */
-
-typedef struct winograd { fy_window win; float *u, *bias; int64_t cin, cout, in_blocks, out_blocks, panels, row, each; } winograd;     /* row: summands of a product */
 
 static bool all_ones(const fy_node *n, const char *name, int from) {
     int64_t count;
@@ -43,55 +38,8 @@ static const char *can(const fy_site *s) {
 
 static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
 
-/* Filters [begin, end) of w[m, c, k, 3, 3]. u: for each position, panels of the product, their rows by tap and channel. */
-typedef struct filling { const winograd *d; int nr; double rows[6][3]; } filling;
-
-static void pack(void *arg, const float *w, int64_t begin, int64_t end) {
-    const filling *f = arg;
-    const winograd *d = f->d;
-    const int64_t depth = d->win.kernel[0];
-    for (int64_t m = begin; m < end; m += FY_LANES)
-        for (int64_t c = 0; c < d->cin * depth; c++) {
-            double g[9][FY_LANES] = {{0}}, u[FY_WINOGRAD][FY_LANES];
-            float *to = d->u + m / f->nr * f->nr * d->row + (c % depth * d->in_blocks * FY_LANES + c / depth) * f->nr + m % f->nr;
-            for (int l = 0; l < FY_LANES && m + l < end; l++)
-                for (int i = 0; i < 9; i++) g[i][l] = (double)w[((m - begin + l) * d->cin * depth + c) * 9 + i];
-            fy_winograd_filters(u, (const double(*)[FY_LANES])g, f->rows);
-            for (int i = 0; i < FY_WINOGRAD; i++)
-                for (int l = 0; l < FY_LANES; l++) to[i * d->each + l] = (float)u[i][l];
-        }
-}
-
-static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
-    winograd *d = FY_NEW(a, winograd);
-    const fy_const *w = s->in[1]->constant;
-    int nr = p->o.kernels->gemm_nr;
-    bool filled, fits;
-    FY_NOMEM(e, d);
-    FY_TRY(fy_window_read(&d->win, s->node, 3, w->dim + 2, e));
-    d->cout = w->dim[0];
-    d->cin = w->dim[1];
-    d->in_blocks = (d->cin + FY_LANES - 1) / FY_LANES;
-    d->out_blocks = (d->cout + FY_LANES - 1) / FY_LANES;
-    d->panels = (d->cout + nr - 1) / nr;
-    int64_t all;
-    fits = fy_mul_i64(&d->row, d->in_blocks * FY_LANES, d->win.kernel[0]) && fy_mul_i64(&d->each, d->row, d->panels * nr) && fy_mul_i64(&all, d->each, FY_WINOGRAD);
-    FY_NEED(e, fits, LIMIT, "the weights are too many");
-    d->u = fy_cpu_packed(p, all, &filled);
-    FY_NOMEM(e, d->u);
-    if (!filled) {
-        filling f = {.d = d, .nr = nr};
-        fy_winograd_points(f.rows);
-        FY_TRY(fy_cpu_pack_rows(p, w, FY_LANES, pack, &f, e));
-    }
-    FY_TRY(fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->out_blocks * FY_LANES, a, e));
-    s->data = d;
-    for (int i = 1; i < s->node->nin; i++) s->in[i] = NULL;
-    return FY_OK;
-}
-
 typedef struct work {
-    const winograd *d;
+    const fy_winograd *d;
     const fy_step *s;
     const fy_exec *x;
     fy_window win;
@@ -150,7 +98,7 @@ static int64_t tiles_at_once(const work *k, int64_t all) {
 }
 
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
-    const winograd *d = s->data;
+    const fy_winograd *d = s->data;
     const fy_tensor *in = fy_step_in(s, x, 0), *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
     fy_tensor *y = fy_step_out(s, x, 0);
     work k = {.d = d, .s = s, .x = x, .win = d->win, .size = {in->dim[2], in->dim[3], in->dim[4]}, .to = {y->dim[2], y->dim[3], y->dim[4]}};
@@ -187,4 +135,4 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     return FY_OK;
 }
 
-const fy_impl fy_cpu_winograd3 = {.op = "Conv", .name = "conv.winograd3", .can = can, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
+const fy_impl fy_cpu_winograd3 = {.op = "Conv", .name = "conv.winograd3", .can = can, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = fy_winograd_prepare, .run = run};
