@@ -1,14 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cpu.c - asks the CPU and the system what they support. Source: Intel SDM volume 2 (CPUID), volume 1, 13.3 (XGETBV). */
+#define _GNU_SOURCE 1                      /* syscall */
 #include "base/cpu.h"
 
 #include "base/knobs.h"
 
 #include <stdatomic.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #include <cpuid.h>
+
+/* Linux wants to be asked, once for a process and the threads that it starts, before it saves the 8 KiB of the tiles with each of them. Source:
+ * Documentation/arch/x86/xstate.rst. */
+static bool may_use_tiles(void) {
+#ifdef __linux__
+    enum { ASK = 0x1023, TILES = 18 };
+    return syscall(SYS_arch_prctl, ASK, TILES) == 0;
+#else
+    return false;
+#endif
+}
 
 fy_isa fy_cpu_has(void) {
     unsigned a, b, c, d, lo, hi;
@@ -21,7 +37,10 @@ fy_isa fy_cpu_has(void) {
     const unsigned wide = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;     /* AVX-512 F, DQ, BW, VL */
     if ((lo & 0xe6u) != 0xe6u || (b & wide) != wide) return FY_ISA_AVX2; /* the system saves zmm and mask registers as well */
     if (!(c & 1u << 11)) return FY_ISA_AVX512;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1u << 5 ? FY_ISA_AVX512_BF16 : FY_ISA_AVX512_VNNI;
+    const unsigned tiles = 1u << 22 | 1u << 24 | 1u << 25;               /* AMX of bfloat16, tiles, AMX of bytes */
+    const bool amx = (d & tiles) == tiles && (lo & 0x60000u) == 0x60000u;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & 1u << 5)) return FY_ISA_AVX512_VNNI;
+    return amx && may_use_tiles() ? FY_ISA_AMX : FY_ISA_AVX512_BF16;
 }
 
 static bool dot_is_fast(void) {
@@ -52,7 +71,7 @@ static bool dot_is_fast(void) { return false; }
 void fy_cpu_name(char name[64]) { memcpy(name, "unknown", 8); }
 #endif
 
-static const char *const names[FY_ISA_COUNT] = { "generic", "neon", "avx2", "avx512", "avx512vnni", "avx512bf16" };
+static const char *const names[FY_ISA_COUNT] = { "generic", "neon", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx" };
 
 const char *fy_isa_name(fy_isa isa) { return (unsigned)isa < FY_ISA_COUNT ? names[isa] : "?"; }
 
@@ -79,5 +98,5 @@ fy_isa fy_cpu_isa(void) {
 
 bool fy_cpu_bf16_pays(void) {
     fy_isa asked;
-    return fy_cpu_isa() >= FY_ISA_AVX512_BF16 && (dot_is_fast() || (fy_isa_find(fy_knob_str("FERRY_CPU"), &asked) && asked == FY_ISA_AVX512_BF16));
+    return fy_cpu_isa() >= FY_ISA_AMX || (fy_cpu_isa() == FY_ISA_AVX512_BF16 && (dot_is_fast() || (fy_isa_find(fy_knob_str("FERRY_CPU"), &asked) && asked == FY_ISA_AVX512_BF16)));
 }

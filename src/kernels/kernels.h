@@ -121,6 +121,7 @@ typedef struct fy_kernels {
     int    gemm_nr, gemm_mr;             /* columns of a panel; most rows of a tile */
     int    bf16_bytes;                   /* of a value of gemm_bf16's first operand */
     int    int8_nr, int8_mr;             /* of products of bytes */
+    int    int8_lanes;                   /* channels side by side that convolutions of bytes are fastest with: 16, or more whole blocks */
 #define KERNEL(slot, signature, ulps, floor) fy_kernel_##signature *slot;
 #define BINARY(OP, name)
 #define UNARY(ACT, name, ulps, floor)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * kernels_vnni_avx512.c - the products of bytes compiled for AVX-512 with VNNI. */
+ * kernels_vnni_avx512.c - the products of bytes compiled for AVX-512 with VNNI, and in tiles of AMX. */
 #include "kernels/kernels.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512VNNI__)
@@ -19,5 +19,14 @@ void fy_kernels_fill_avx512vnni(fy_kernels *k) {
     k->quantize_bytes = quantize_bytes;
     k->dequantize_bytes = dequantize_bytes;
     k->byte_binary = byte_binary;
+}
+
+#include "kernels/body/int8_amx.h"
+
+void fy_kernels_fill_amx(fy_kernels *k);
+void fy_kernels_fill_amx(fy_kernels *k) {
+    k->int8_lanes = AMX_BYTES;
+    k->product_u8s8 = amx_product_u8s8;
+    k->dot_peak = amx_dot_peak;
 }
 #endif

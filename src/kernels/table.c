@@ -10,9 +10,11 @@ void fy_kernels_fill_avx2(fy_kernels *k);
 void fy_kernels_fill_avx512(fy_kernels *k);
 void fy_kernels_fill_avx512vnni(fy_kernels *k);
 void fy_kernels_fill_avx512bf16(fy_kernels *k);
+void fy_kernels_fill_amx(fy_kernels *k);
+void fy_kernels_fill_amx_bf16(fy_kernels *k);
 
 void fy_kernels_init(fy_kernels *k, fy_isa isa) {
-    *k = (fy_kernels){.isa = FY_ISA_GENERIC};
+    *k = (fy_kernels){.isa = FY_ISA_GENERIC, .int8_lanes = FY_LANES};
     fy_kernels_fill_generic(k);
     fy_loops_init(&k->loops, isa);
 #if defined(__x86_64__)
@@ -26,6 +28,10 @@ void fy_kernels_init(fy_kernels *k, fy_isa isa) {
     }
     if (isa >= FY_ISA_AVX512_VNNI) fy_kernels_fill_avx512vnni(k);
     if (isa >= FY_ISA_AVX512_BF16) fy_kernels_fill_avx512bf16(k);
+    if (isa >= FY_ISA_AMX) {
+        fy_kernels_fill_amx(k);
+        fy_kernels_fill_amx_bf16(k);
+    }
 #elif defined(__aarch64__)
     if (isa >= FY_ISA_NEON) {
         k->isa = FY_ISA_NEON;

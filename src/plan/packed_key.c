@@ -139,6 +139,7 @@ bool fy_packed_key(fy_plan *p) {
     add_str(&k, fy_isa_name(kern->isa));
     add_i64(&k, kern->gemm_nr);
     add_i64(&k, kern->int8_nr);
+    add_i64(&k, kern->int8_lanes);
     add_i64(&k, kern->bf16_bytes);
     add_i64(&k, p->o.exact);
     add_i64(&k, p->o.bf16);

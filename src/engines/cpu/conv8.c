@@ -12,7 +12,8 @@
 #define FEW 8                            /* channels up to which interleaving beats blocks of 16 */
 
 enum { DIRECT, FIRST, DEPTHWISE };
-typedef struct conv8 { fy_window win; int how; int64_t cin, cout, conv_groups, groups, lanes, pixel, w_group; } conv8;    /* cin, cout, groups: of one of conv_groups; pixel: bytes of one */
+/* cin, cout, groups: of one of conv_groups; blocks: of input channels, `pixel` bytes of each side by side. */
+typedef struct conv8 { fy_window win; int how; int64_t cin, cout, conv_groups, groups, blocks, lanes, pixel, w_group; } conv8;
 
 const char *fy_conv8_can(const fy_node *n, fy_bytes *x, fy_weights8 *w) {
     int64_t d[FY_MAX_RANK], group = fy_attr_i(n, "group");
@@ -50,17 +51,17 @@ static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
 
 /* [group][block][tap][lanes / 4][nr][4], a row of taps over interleaved channels as one tap; depthwise [block][down][across / 4][16][4]. */
 static void pack(const conv8 *d, const fy_tensor *w, uint8_t flip, int nr, int64_t first, int8_t *to, int32_t *sums) {
-    const int64_t kh = d->win.kernel[0], kw = d->win.kernel[1], blocks = d->how == DIRECT ? (d->cin + FY_LANES - 1) / FY_LANES : 1;
+    const int64_t kh = d->win.kernel[0], kw = d->win.kernel[1];
     const bool merged = d->how == FIRST && d->win.dilation[1] == 1;
     const uint8_t *from = w->data;
     for (int64_t g = 0; g < d->groups; g++)
-        for (int64_t b = 0; b < blocks; b++)
+        for (int64_t b = 0; b < d->blocks; b++)
             for (int64_t i = 0; i < kh; i++)
                 for (int64_t j = 0; j < (merged || d->how == DEPTHWISE ? 1 : kw); j++)
                     for (int64_t l = 0; l < d->lanes; l += 4)
                         for (int o = 0; o < nr; o++)
                             for (int64_t t = l; t < l + 4; t++, to++) {
-                                int64_t m = g * nr + o, ch = b * FY_LANES + t, col = j;
+                                int64_t m = g * nr + o, ch = b * d->pixel + t, col = j;
                                 if (d->how == DEPTHWISE) { ch = 0; col = t; }
                                 else if (d->how == FIRST) { ch = t % d->pixel; col = merged ? t / d->pixel : j; }
                                 bool in = m < d->cout && ch < (d->how == DEPTHWISE ? 1 : d->cin) && col < kw;
@@ -70,9 +71,9 @@ static void pack(const conv8 *d, const fy_tensor *w, uint8_t flip, int nr, int64
 }
 
 static fy_status pack_all(fy_layer8 *l, conv8 *d, int nr, fy_plan *p, fy_arena *a, ferry_error *e) {
-    int64_t blocks = d->how == DIRECT ? (d->cin + FY_LANES - 1) / FY_LANES : 1, padded = d->groups * nr, columns = d->cout * d->conv_groups;
+    int64_t padded = d->groups * nr, columns = d->cout * d->conv_groups;
     bool merged = d->how == FIRST && d->win.dilation[1] == 1;
-    d->w_group = blocks * d->win.kernel[0] * (merged || d->how == DEPTHWISE ? 1 : d->win.kernel[1]) * d->lanes * nr;
+    d->w_group = d->blocks * d->win.kernel[0] * (merged || d->how == DEPTHWISE ? 1 : d->win.kernel[1]) * d->lanes * nr;
     bool filled;
     int32_t *sums = fy_layer8_room(l, p, d->w_group * d->groups * d->conv_groups, columns + padded, &filled);
     FY_NOMEM(e, sums);
@@ -83,6 +84,14 @@ static fy_status pack_all(fy_layer8 *l, conv8 *d, int nr, fy_plan *p, fy_arena *
         fy_tensor_free(&w);
     }
     return fy_layer8_pack(l, sums, columns, columns + padded, a, e);
+}
+
+/* Channels of a pixel that are to lie side by side. Bringing more than a block together pays where many products meet them. */
+static int64_t side_by_side(const conv8 *d, const fy_kernels *k) {
+    const int64_t blocks = (d->cin + FY_LANES - 1) / FY_LANES, most = k->int8_lanes / FY_LANES;
+    if (d->conv_groups > 1 || most < 2 || d->win.kernel[0] * d->win.kernel[1] * d->groups < 2) return FY_LANES;
+    const int64_t wide = (blocks + most - 1) / most;
+    return (blocks + wide - 1) / wide * FY_LANES;
 }
 
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
@@ -98,7 +107,8 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     d->cout = w[0] / d->conv_groups;
     int nr = d->how == DEPTHWISE ? FY_LANES : p->o.kernels->int8_nr;
     d->groups = (d->cout + nr - 1) / nr;
-    d->pixel = d->how == FIRST ? (d->cin + 3) / 4 * 4 : FY_LANES;
+    d->pixel = d->how == FIRST ? (d->cin + 3) / 4 * 4 : d->how == DIRECT ? side_by_side(d, p->o.kernels) : FY_LANES;
+    d->blocks = d->how == DIRECT ? (d->cin + d->pixel - 1) / d->pixel : 1;
     d->lanes = d->how == DEPTHWISE ? (w[3] + 3) / 4 * 4 : d->how == FIRST && d->win.dilation[1] == 1 ? d->pixel * w[3] : d->pixel;
     l->data = d;
     return pack_all(l, d, nr, p, a, e);
@@ -106,8 +116,20 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 
 /* ---- running --------------------------------------------------------------------------------------------------------------- */
 
-/* The input with its padding, flipped to u8: [block][h][w][16], or interleaved [h][w][pixel] of a plain one. */
-typedef struct padding { const uint8_t *from; uint8_t *to, zero, flip; int64_t h, w, ph, pw, top, left, pixel, channels; bool interleave; } padding;
+/* The input with its padding, flipped to u8: [block][h][w][pixel], of a plain one interleaved [h][w][pixel]. blocks: of 16 channels that it has. */
+typedef struct padding { const uint8_t *from; uint8_t *to, zero, flip; int64_t h, w, ph, pw, top, left, pixel, channels, blocks; bool interleave; } padding;
+
+/* n pixels of a block of 16 channels, `apart` bytes from one to the next in `to`. */
+static void spread(uint8_t *to, int64_t apart, const uint8_t *from, int64_t n, uint8_t flip) {
+    const uint64_t by = flip * UINT64_C(0x0101010101010101);
+    for (; n > 0; n--, to += apart, from += FY_LANES) {
+        uint64_t v[2];
+        memcpy(v, from, sizeof v);
+        v[0] ^= by;
+        v[1] ^= by;
+        memcpy(to, v, sizeof v);
+    }
+}
 
 static void pad_rows(void *arg, int64_t begin, int64_t end) {
     const padding *p = arg;
@@ -127,11 +149,14 @@ static void pad_rows(void *arg, int64_t begin, int64_t end) {
             }
             continue;
         }
-        const uint8_t *from = p->from + ((block * p->h + y) * p->w + cut) * n;
         memset(to, p->zero, (size_t)(skip * n));
-        if (!p->flip) memcpy(to + skip * n, from, (size_t)(w * n));
-        else
-            for (int64_t i = 0; i < w * n; i++) to[skip * n + i] = from[i] ^ p->flip;
+        for (int64_t q = 0; q < n; q += FY_LANES) {
+            const int64_t b = (block * n + q) / FY_LANES;
+            const uint8_t *from = p->from + ((b * p->h + y) * p->w + cut) * FY_LANES;
+            if (b < p->blocks && n == FY_LANES && !p->flip) memcpy(to + skip * n, from, (size_t)(w * n));
+            else if (b < p->blocks) spread(to + skip * n + q, n, from, w, p->flip);
+            else for (int64_t x = 0; x < w; x++) memset(to + (skip + x) * n + q, 0, FY_LANES);
+        }
         memset(to + (skip + w) * n, p->zero, (size_t)((p->pw - skip - w) * n));
     }
 }
@@ -170,29 +195,31 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     fy_tensor *y = fy_step_out(s, x, 0);
     fy_window win = d->win;
     const int64_t h = in->dim[2], w = in->dim[3], oh = y->dim[2], ow = y->dim[3], cin = d->cin * d->conv_groups, cout = d->cout * d->conv_groups;
-    const int64_t in_blocks = d->how == FIRST ? 1 : (cin + FY_LANES - 1) / FY_LANES, blocks = d->how == DIRECT ? (d->cin + FY_LANES - 1) / FY_LANES : 1, out_blocks = (cout + FY_LANES - 1) / FY_LANES;
+    const int64_t in_blocks = d->how == FIRST ? 1 : (cin + FY_LANES - 1) / FY_LANES, wide_blocks = d->pixel > FY_LANES ? d->blocks : in_blocks, out_blocks = (cout + FY_LANES - 1) / FY_LANES;
     fy_window_place(&win, in->dim + 2, y->dim + 2);
     int64_t ph = (oh - 1) * win.stride[0] + win.dilation[0] * (win.kernel[0] - 1) + 1, pw = (ow - 1) * win.stride[1] + win.dilation[1] * (win.kernel[1] - 1) + 1;
     if (oh < 1 || ow < 1) return FY_OK;
-    bool copies = d->how != DIRECT || l->x.flip || win.pad[0] || win.pad[1] || ph > h || pw > w;
+    const bool regroup = d->how == DIRECT && d->pixel > FY_LANES;
+    bool copies = d->how != DIRECT || regroup || l->x.flip || win.pad[0] || win.pad[1] || ph > h || pw > w;
     const bool merged = d->how == FIRST && win.dilation[1] == 1;
-    padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .pixel = d->pixel, .channels = d->cin, .interleave = d->how == FIRST, .zero = (uint8_t)l->x.zero, .flip = l->x.flip};
+    padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .pixel = d->pixel, .channels = d->cin, .blocks = in_blocks, .interleave = d->how == FIRST, .zero = (uint8_t)l->x.zero, .flip = l->x.flip};
     void *room = NULL;
-    if (copies) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){in_blocks, ph, pw, d->pixel}, 4, e));
+    if (copies) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){wide_blocks, ph, pw, d->pixel}, 4, e));
     pad.to = room;
     int64_t row = (copies ? pw : w) * d->pixel, block = (copies ? ph : h) * row;
-    bool flat = !copies && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
-    work k = {.s = s, .x = x, .d = d, .nr = d->how == DEPTHWISE ? FY_LANES : x->k->int8_nr, .in_group = blocks * block,
-              .p = {.w = l->packed, .lanes = d->lanes, .in_blocks = blocks, .kernel = {win.kernel[0], merged ? 1 : win.kernel[1]}, .out = {oh, ow}, .w_group = d->w_group, .pixels = oh * ow,
+    bool flat = d->how == DIRECT && ph == h && pw == w && !win.pad[0] && !win.pad[1] && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
+    work k = {.s = s, .x = x, .d = d, .nr = d->how == DEPTHWISE ? FY_LANES : x->k->int8_nr, .in_group = d->blocks * block,
+              .p = {.w = l->packed, .lanes = d->lanes, .in_blocks = d->blocks, .kernel = {win.kernel[0], merged ? 1 : win.kernel[1]}, .out = {oh, ow}, .w_group = d->w_group, .pixels = oh * ow,
                     .x_block = block, .x_step = {win.stride[0] * row, win.stride[1] * d->pixel}, .tap = {win.dilation[0] * row, win.dilation[1] * d->pixel},
                     .columns = (d->cout + FY_LANES - 1) / FY_LANES * FY_LANES, .y_pixel = FY_LANES, .y_block = oh * ow * FY_LANES, .q = fy_layer8_requant(l, &s->epilogue)}};
     if (flat) {                          /* one long row, cut where it suits */
-        k.p.out[1] = oh * ow < 196 ? oh * ow : 196;
+        const int64_t most = d->pixel > FY_LANES ? 224 : 196;                /* whole tiles */
+        k.p.out[1] = oh * ow < most ? oh * ow : most;
         k.p.out[0] = (oh * ow + k.p.out[1] - 1) / k.p.out[1];
-        k.p.x_step[0] = k.p.out[1] * FY_LANES;
+        k.p.x_step[0] = k.p.out[1] * d->pixel;
     }
-    int64_t work_row = k.p.out[1] * d->lanes * blocks * k.p.kernel[0] * k.p.kernel[1] * k.nr / (d->how == DEPTHWISE ? 4 : 1);
-    k.rows = 1 + 2000000 / (work_row + 1);
+    int64_t work_row = k.p.out[1] * d->lanes * d->blocks * k.p.kernel[0] * k.p.kernel[1] * k.nr / (d->how == DEPTHWISE ? 4 : 1);
+    k.rows = 1 + x->k->int8_lanes * 125000 / (work_row + 1);
     if (k.rows > k.p.out[0]) k.rows = k.p.out[0];
     k.row_pieces = (k.p.out[0] + k.rows - 1) / k.rows;
     int64_t size = k.p.q.put == FY_PUT_F32 ? 4 : 1, sample = d->how == FIRST ? cin * h * w : in_blocks * FY_LANES * h * w;
@@ -202,7 +229,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         k.p.q.add = add ? (const char *)add->data + i * out_blocks * k.p.y_block * size : NULL;
         if (copies) {
             pad.from = k.p.x;
-            fy_for(x->pool, in_blocks * ph, 1 + 65536 / (pw * d->pixel), pad_rows, &pad);
+            fy_for(x->pool, wide_blocks * ph, 1 + 65536 / (pw * d->pixel), pad_rows, &pad);
             k.p.x = pad.to;
         }
         fy_for(x->pool, d->conv_groups * d->groups * k.row_pieces, 1, piece, &k);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * bf16_amx.h - the product of bfloat16 in tiles of AMX, over all of k at once: 16 rows by 16 columns, two by two of them. Lengths that tiles suit
+ * badly go the way of the dot product; that depends on k alone, so that a result's bits do. */
+#include "kernels/body/amx.h"
+
+FY_INLINE void amx_rows(const bool TWO, const fy_gemm_bf16 *g, int64_t row, int rows, int64_t panel, int step) {
+    float sums[2 * AMX_ROWS * GEMM_NR] __attribute__((aligned(64)));
+    const char *a = (const char *)g->a + row * g->a_row, *second = a + rows * g->a_row, *b = (const char *)(g->b + panel * GEMM_NR * g->k);
+    amx_begin(TWO);
+    for (int64_t k = 0; k < 2 * g->k; k += step, b += step / 4 * 2 * AMX_BYTES) AMX_STEP("tdpbf16ps", TWO, a + k, second + k, g->a_row, b);
+    amx_end(TWO, sums);
+    const int64_t at = panel * GEMM_NR;
+    const gemm_place p = {.bias = g->e.bias ? g->e.bias + at : NULL, .cols = g->n - at < GEMM_NR ? (int)(g->n - at) : GEMM_NR, .first = true, .last = true, .clamp = g->e.act == FY_ACT_CLAMP, .lo = g->e.p[0], .hi = g->e.p[1]};
+    for (int r = 0; r < rows * (1 + TWO); r++) {
+        const int64_t to = (row + r) * g->c_row + at;
+        const float *sum = sums + (r < rows ? r : AMX_ROWS + r - rows) * GEMM_NR;
+        gemm_put(&p, g->c + to, g->e.add ? g->e.add + to : NULL, fv_load(sum), 0);
+        gemm_put(&p, g->c + to, g->e.add ? g->e.add + to : NULL, fv_load(sum + 16), 16);
+    }
+}
+
+/* Rows [row, row_end), `rows` to a tile, by the panels: of these as many at a time as stay in the second-level cache. */
+static void amx_panels(const fy_gemm_bf16 *g, int64_t row, int64_t row_end, int rows, int64_t panel, int64_t panel_end, int step) {
+    if (row == row_end) return;
+    const int64_t most = 1 + (1 << 19) / (g->k * GEMM_NR * 2);
+    amx_shape(rows, step);
+    for (int64_t chunk = panel; chunk < panel_end; chunk += most)
+        for (int64_t r = row; r < row_end; r += 2 * rows)
+            for (int64_t j = chunk; j < panel_end && j < chunk + most; j++) {
+                if (r + rows < row_end) amx_rows(true, g, r, rows, j, step);
+                else amx_rows(false, g, r, rows, j, step);
+            }
+}
+
+static void amx_gemm_bf16(const fy_gemm_bf16 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end) {
+    const int step = amx_step(2 * g->k);
+    if (step < 32) {
+        dot_gemm_bf16(g, row, row_end, panel, panel_end);
+        return;
+    }
+    const int64_t n = row_end - row, tiles = (n + AMX_ROWS - 1) / AMX_ROWS, most = tiles ? (n + tiles - 1) / tiles : 1, whole = n / most * most;
+    amx_panels(g, row, row + whole, (int)most, panel, panel_end, step);
+    amx_panels(g, row + whole, row_end, (int)(n - whole), panel, panel_end, step);
+    amx_release();
+}
