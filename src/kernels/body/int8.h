@@ -95,20 +95,27 @@ FY_INLINE void dot_bytes(const bool BIAS, const bool AGAIN, const fy_product_u8s
 }
 
 #ifdef DOT_STORE_4
-FY_INLINE iv dot_rounded(const bool CLAMP, iv sum, iv start, fv scale, fv lo, fv hi) {
-    fv x = fv_mul(iv_to_float(iv_add(sum, start)), scale);
-    return fv_to_int(CLAMP ? fv_min(hi, fv_max(lo, x)) : x);
-}
-
-/* Pixels of u8 that follow each other in a block, four at a time: storing cuts to the byte's own limits, narrower ones are clamped to. Those left. */
-FY_INLINE int dot_fours(const bool CLAMP, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums) {
+/* Pixels of u8 that follow each other in a block, four at a time: storing cuts to the byte's own limits, narrower ones are clamped to. Those done. */
+FY_INLINE int dot_fours(const bool CLAMP, const bool AGAIN, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums) {
     const fy_requant *q = &p->q;
-    const iv start = iv_load(q->start + column), zero = _mm512_set1_epi16((short)q->zero);
-    const fv scale = fv_load(q->scale + column), lo = fv_set1(q->lo), hi = fv_set1(q->hi);
+    const iv start = iv_load(q->start + column), zero = _mm512_set1_epi16((short)(AGAIN ? q->zero2 : q->zero)), add_zero = iv_set1(q->add_zero);
+    const fv scale = fv_load(q->scale + column), lo = fv_set1(q->lo), hi = fv_set1(q->hi), lo2 = fv_set1(q->lo2), hi2 = fv_set1(q->hi2), k = fv_set1(q->k), k_add = fv_set1(q->k_add);
+    const uint8_t *add = AGAIN ? (const uint8_t *)q->add + at : NULL;
     int i = 0;
-    for (; i + 4 <= rows; i += 4, sums += 4 * DOT_NR)
-        iv_store_4((uint8_t *)p->y + at + i * 16, dot_rounded(CLAMP, iv_load(sums), start, scale, lo, hi), dot_rounded(CLAMP, iv_load(sums + DOT_NR), start, scale, lo, hi),
-                   dot_rounded(CLAMP, iv_load(sums + 2 * DOT_NR), start, scale, lo, hi), dot_rounded(CLAMP, iv_load(sums + 3 * DOT_NR), start, scale, lo, hi), zero);
+    for (; i + 4 <= rows; i += 4, sums += 4 * DOT_NR) {
+        iv r[4];
+        for (int t = 0; t < 4; t++) {
+            fv x = fv_mul(iv_to_float(iv_add(iv_load(sums + t * DOT_NR), start)), scale);
+            if (CLAMP) x = fv_min(hi, fv_max(lo, x));
+            if (AGAIN) {
+                x = fv_mul(fv_round(x), k);
+                x = fv_add(x, fv_mul(iv_to_float(iv_sub(iv_load_u8(add + (i + t) * 16), add_zero)), k_add));
+                x = fv_min(hi2, fv_max(lo2, x));
+            }
+            r[t] = fv_to_int(x);
+        }
+        iv_store_4((uint8_t *)p->y + at + i * 16, r[0], r[1], r[2], r[3], zero);
+    }
     return i;
 }
 #endif
@@ -119,8 +126,8 @@ FY_INLINE void dot_once(const fy_product_u8s8 *p, int64_t column, int64_t at, in
     int done = 0;
 #ifdef DOT_STORE_4
     if (!q->bias && p->y_pixel == 16 && !jump && q->zero >= 0 && q->lo + (float)q->zero >= 0) {
-        if (q->small && q->lo == (float)-q->zero && q->hi == (float)(255 - q->zero)) done = dot_fours(false, p, column, at, rows, sums);
-        else done = dot_fours(true, p, column, at, rows, sums);
+        if (q->small && q->lo == (float)-q->zero && q->hi == (float)(255 - q->zero)) done = dot_fours(false, false, p, column, at, rows, sums);
+        else done = dot_fours(true, false, p, column, at, rows, sums);
     }
 #endif
     if (done == rows) return;
@@ -137,8 +144,12 @@ FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at
         if (!simple || column + 16 > p->columns) {
             for (int i = 0; i < rows; i++) dot_put(p, iv_load(sums + i * DOT_NR), column, y + i * p->y_pixel + (i >= from ? jump : 0), p->row ? p->row[at->pixel + i + (i >= from ? jump / p->y_pixel : 0)] : 0);
         } else if (q->again) {
+            int done = 0;
+#ifdef DOT_STORE_4
+            if (q->add && !q->add_flip && !q->add_row && !q->bias && p->y_pixel == 16 && !jump && q->zero2 >= 0 && q->lo2 + (float)q->zero2 >= 0) done = dot_fours(true, true, p, column, y, rows, sums);
+#endif
             if (q->bias) dot_bytes(true, true, p, column, y, rows, sums, from, jump);
-            else dot_bytes(false, true, p, column, y, rows, sums, from, jump);
+            else if (done < rows) dot_bytes(false, true, p, column, y + done * p->y_pixel, rows - done, sums + done * DOT_NR, from - done, jump);
         } else dot_once(p, column, y, rows, sums, from, jump);
     }
 }

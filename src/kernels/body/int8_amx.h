@@ -5,55 +5,94 @@
 
 #define AMX_FEW 4                        /* pixels below which weights take longer to load than to use */
 
-FY_INLINE void amx_pixels(const bool TWO, const fy_product_u8s8 *p, const dot_place *at, int rows, int step, int32_t *sums) {
-    const int64_t apart = p->x_step[1];
-    const int8_t *w = at->w;
+/* Where the tiles of a group lie: pixels are counted along lines, of which there is one for each row of the result; or one for all, where the rows of x
+ * follow each other: `pitch` pixels then from one row to the next, and those beyond the end of a row are worked out for nothing. */
+typedef struct amx_job {
+    const fy_product_u8s8 *p;
+    const int8_t *w, *ahead, *behind;    /* weights of the next group, to be fetched meanwhile, `lines` of them in a step */
+    int64_t column, y, pitch, row, lines;
+    int     step;
+} amx_job;
+
+typedef struct amx_place { const uint8_t *x; int64_t row, pixel; } amx_place;
+
+static void amx_finish(const amx_job *j, const amx_place *at, int rows, const int32_t *sums) {
+    const fy_product_u8s8 *p = j->p;
+    int64_t row = at->row + at->pixel / j->pitch, column = at->pixel % j->pitch;
+    for (int done = 0; done < rows; row++, column = 0) {
+        const int64_t left = rows - done, n = p->out[1] - column < left ? p->out[1] - column : left;
+        dot_place to = {.column = j->column, .pixel = row * p->out[1] + column};
+        to.y = j->y + to.pixel * p->y_pixel;
+        if (n > 0) dot_finish(p, &to, (int)n, sums + done * DOT_NR, n, 0);
+        done += (int)(j->pitch - column < left ? j->pitch - column : left);
+    }
+}
+
+FY_INLINE void amx_pixels(const bool TWO, amx_job *job, const amx_place *at, int rows, int32_t *sums) {
+    const fy_product_u8s8 *p = job->p;
+    const int64_t apart = p->x_step[1], step = job->step, lines = job->ahead < job->behind ? job->lines : 0;
+    const int8_t *w = job->w, *ahead = job->ahead;
     amx_begin(TWO);
     for (int64_t b = 0; b < p->in_blocks; b++)
         for (int64_t i = 0; i < p->kernel[0]; i++)
             for (int64_t j = 0; j < p->kernel[1]; j++) {
                 const int64_t tap = b * p->x_block + i * p->tap[0] + j * p->tap[1];
-                for (int64_t k = 0; k < p->lanes; k += step, w += step * DOT_NR) AMX_STEP("tdpbusd", TWO, at[0].x + tap + k, at[1].x + tap + k, apart, w);
+                for (int64_t k = 0; k < p->lanes; k += step, w += step * DOT_NR) {
+                    for (int64_t l = 0; l < lines; l++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
+                    AMX_STEP("tdpbusd", TWO, at[0].x + tap + k, at[1].x + tap + k, apart, w);
+                }
             }
     amx_end(TWO, sums);
-    for (int t = 0; t < 1 + TWO; t++) dot_finish(p, at + t, rows, sums + t * AMX_ROWS * DOT_NR, rows, 0);
+    job->ahead = ahead;
+    for (int t = 0; t < 1 + TWO; t++) amx_finish(job, at + t, rows, sums + t * AMX_ROWS * DOT_NR);
 }
 
-/* The tiles of `rows` pixels among those that rows of the result are cut into, each `most` wide but the last. */
-static void amx_tiles(const fy_product_u8s8 *p, int64_t group, int64_t row, int64_t row_end, int rows, int most, int step) {
+/* The tiles of `rows` pixels among those that the lines are cut into, each `most` wide but the last; the last line has `last` pixels. */
+static void amx_tiles(amx_job *j, int64_t lines, int64_t wide, int64_t last, int rows, int most) {
     int32_t sums[2 * AMX_ROWS * DOT_NR] __attribute__((aligned(64)));
-    dot_place at[2];
+    amx_place at[2];
     int n = 0;
-    amx_shape(rows, step);
-    for (int64_t r = row; r < row_end; r++) {
-        const int64_t first = r * p->out[1], wide = p->pixels - first < p->out[1] ? p->pixels - first : p->out[1];
-        for (int64_t done = 0; done < wide; done += most) {
-            if ((wide - done < most ? wide - done : most) != rows) continue;
-            at[n] = (dot_place){.x = p->x + r * p->x_step[0] + done * p->x_step[1], .w = p->w + group * p->w_group, .column = group * DOT_NR, .pixel = first + done};
-            at[n].y = group * DOT_NV * p->y_block + at[n].pixel * p->y_pixel;
-            if (++n < 2) continue;
-            amx_pixels(true, p, at, rows, step, sums);
+    amx_shape(rows, j->step);
+    for (int64_t r = 0; r < lines; r++) {
+        const int64_t end = r + 1 < lines ? wide : last;
+        for (int64_t i = 0; i < end; i += most) {
+            if ((end - i < most ? end - i : most) != rows) continue;
+            at[n++] = (amx_place){.x = j->p->x + (j->row + r) * j->p->x_step[0] + i * j->p->x_step[1], .row = j->row + r, .pixel = i};
+            if (n < 2) continue;
+            amx_pixels(true, j, at, rows, sums);
             n = 0;
         }
     }
     if (n) {
         at[1] = at[0];
-        amx_pixels(false, p, at, rows, step, sums);
+        amx_pixels(false, j, at, rows, sums);
     }
 }
 
+static int64_t amx_tiles_of(int64_t pixels) { return (pixels + AMX_ROWS - 1) / AMX_ROWS; }
+
 static void amx_product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, int64_t row_end) {
-    const int step = amx_step(p->lanes);
-    const int64_t tiles = (p->out[1] + AMX_ROWS - 1) / AMX_ROWS, most = (p->out[1] + tiles - 1) / tiles;
-    int64_t rest[3] = {most, p->out[1] - (tiles - 1) * most, (p->pixels - 1) % p->out[1] % most + 1};              /* of the last tiles: of a row, of the last row */
-    if (step < 8 || p->out[1] < AMX_FEW) {
+    amx_job j = {.p = p, .w = p->w + group * p->w_group, .column = group * DOT_NR, .y = group * DOT_NV * p->y_block, .pitch = p->out[1], .row = row, .step = amx_step(p->lanes)};
+    if (row_end * p->out[1] > p->pixels) row_end = (p->pixels + p->out[1] - 1) / p->out[1];
+    int64_t lines = row_end - row, wide = p->out[1], last = p->pixels - (row_end - 1) * wide < wide ? p->pixels - (row_end - 1) * wide : wide;
+    if (j.step < 8 || wide < AMX_FEW || lines < 1) {
         product_u8s8(p, group, row, row_end);
         return;
     }
+    const int64_t pitch = p->x_step[0] / p->x_step[1], all = (lines - 1) * pitch + last;
+    if (p->x_step[0] % p->x_step[1] == 0 && pitch >= wide && amx_tiles_of(all) < lines * amx_tiles_of(wide)) {
+        j.pitch = pitch;
+        lines = 1;
+        wide = last = all;
+    }
+    const int64_t tiles = amx_tiles_of(wide), most = (wide + tiles - 1) / tiles, rest[3] = {most, lines > 1 ? wide - (tiles - 1) * most : most, (last - 1) % most + 1};
+    const int64_t passes = lines * tiles < 8 ? (lines * tiles + 1) / 2 : 4;
+    j.ahead = j.behind = j.w + p->w_group;
+    if ((group + 1) * DOT_NR < p->columns) j.behind += p->w_group;
+    j.lines = j.step / 2 / passes;
     for (int i = 0; i < 3; i++) {
-        bool done = false;
-        for (int k = 0; k < i; k++) done = done || rest[k] == rest[i];
-        if (!done && (i < 2 || row_end * p->out[1] > p->pixels - p->out[1])) amx_tiles(p, group, row, row_end, (int)rest[i], (int)most, step);
+        if ((i && rest[i] == rest[0]) || (i == 2 && rest[2] == rest[1])) continue;
+        amx_tiles(&j, lines, wide, last, (int)rest[i], (int)most);
     }
     amx_release();
 }
