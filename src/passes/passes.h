@@ -16,6 +16,7 @@ typedef struct fy_pass_options {
     bool        fold, fold_bn;
     bool        reweigh;                 /* weights of products may be joined and scaled: what bears a parameter's name is no longer that parameter */
     bool        rare;                    /* operators that runtimes know by their function body alone may be recognised: Swish */
+    bool        bytes;                   /* operators on quantised numbers become QuantizeLinear and DequantizeLinear around those on floats: for an engine that computes over bytes from there */
     int64_t     fold_bytes;              /* largest constant that folding may create from smaller ones; 0: 1 MiB */
     const char *stop_after;              /* pass name, or NULL */
     const char *skip;                    /* comma-separated pass names, or NULL */

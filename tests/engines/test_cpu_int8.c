@@ -301,6 +301,8 @@ static void test_rows(void **state) {
               "d = DequantizeLinear (q, s, z) a = Softmax (d) y = QuantizeLinear (a, t, u) b = LayerNormalization (d, g) w = QuantizeLinear (b, v, z) }", "softmax.u8", 1, (const int64_t[]){1, 40, 0, 3}, 4);
 }
 
+#define SOME_BYTES "1, 200, 3, 44, 5, 60, 0, 7, 255, 9, 10, 111, 12, 13, 14, 150, 16, 17, 18, 190, 20, 21, 22, 23, 240, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34"
+
 /* ---- scales and zero points that are inputs ---------------------------------------------------------------------------------- */
 
 /* Values of a name in the text: `what` of `type`, computed from the float input of the same name in capitals, or a constant of n. */
@@ -366,6 +368,48 @@ static void test_integer_products(void **state) {
     integer_product(7, "n,6", "2,6,16", 6, 16);
 }
 
+/* Models of operators on quantised numbers run as those with QuantizeLinear and DequantizeLinear do. */
+static void test_linear_operators(void **state) {
+    (void)state;
+    seed = 8;
+    for (int i = 0; i < 6; i++) {
+        fy_buf t = {0};
+        const bool w8 = i & 1;
+        fy_buf_fmt(&t, "(uint8[n,16,9,7] x) => (y, m, g) <float xs = {0.01571839}, uint8 xz = {120}, float us = {0.02713}, uint8 uz = {131}, float vs = {0.04431}, uint8 vz = {99}, float ps = {0.00390625}, uint8 pz = {0}, "
+                       "int64[2] shape = {0, 16}, %s[16,16,3,3] w = {", w8 ? "uint8" : "int8");
+        if (w8) list(&t, 2304, 1, 255);
+        else list(&t, 2304, -127, 127);
+        fy_buf_fmt(&t, "}, float[%d] ws = {", i % 3 ? 16 : 1);
+        scales(&t, i % 3 ? 16 : 1, 0.0007);
+        fy_buf_fmt(&t, "}, %s wz = {%d}, int32[16] b = {", w8 ? "uint8" : "int8", w8 ? 128 : 0);
+        list(&t, 16, -3000, 3000);
+        fy_buf_str(&t, "}, int8[16,12] d = {");
+        list(&t, 192, -127, 127);
+        fy_buf_str(&t, "}, float[12] ds = {");
+        scales(&t, 12, 0.002);
+        fy_buf_str(&t, "}, int8[12] dz = {");
+        list(&t, 12, 0, 0);
+        fy_buf_str(&t, "}, int32[12] db = {");
+        list(&t, 12, -300, 300);
+        fy_buf_str(&t, "}> { a = QLinearConv <pads = [1, 1, 1, 1]> (x, xs, xz, w, ws, wz, us, uz, b) c = com.microsoft.QLinearLeakyRelu <alpha = 0.1> (a, us, uz, vs, vz) "
+                       "e = com.microsoft.QLinearAdd (c, vs, vz, x, xs, xz, us, uz) f = com.microsoft.QLinearConcat <axis = 1> (us, uz, e, us, uz, c, vs, vz) h = com.microsoft.QLinearMul (f, us, uz, f, us, uz, vs, vz) "
+                       "p = com.microsoft.QLinearGlobalAveragePool (e, us, uz, vs, vz) r = Reshape (p, shape) q = QLinearMatMul (r, vs, vz, d, ds, dz, us, uz) y = com.microsoft.QLinearSigmoid (q, us, uz, ps, pz) "
+                       "g = com.microsoft.QGemm (r, vs, vz, d, ds, dz, db, us, uz) m = com.microsoft.QLinearAveragePool <kernel_shape = [2, 2]> (h, vs, vz, us, uz) }");
+        assert_false(t.oom);
+        quantised_few(t.at, "conv.u8s8", 1);
+        quantised_few(t.at, "gemm.u8s8", 2);
+        quantised_few(t.at, "average.u8", 1);
+        quantised_few(t.at, "qdq.binary", 1);
+        quantised_few(t.at, "qdq.table", 4);
+        fy_buf_free(&t);
+    }
+    quantised_few("(uint8[n,7] x, uint8[n,7] z, bool[n,7] c) => (s, w, o, y) <float xs = {0.0157}, uint8 xz = {120}, float ps = {0.00390625}, uint8 pz = {0}, float[1] as = {0.02}, uint8[7,5] b = {" SOME_BYTES "}, float bs = {0.004}, uint8 bz = {117}> "
+                  "{ s = com.microsoft.QLinearSoftmax <opset = 13, axis = -1> (x, xs, xz, ps, pz) w = com.microsoft.QLinearWhere (c, x, xs, xz, z, as, pz, ps, pz) f = Cast <to = 1> (z) g = Mul (f, as) "
+                  "o = com.microsoft.DynamicQuantizeMatMul (g, b, bs, bz) y = com.microsoft.QLinearReduceMean <axes = [1], keepdims = 0> (x, xs, xz, as, pz) }", "integer.matmul", 1);
+    quantised_few("(uint8[2,6,5,4] x, float[n,1] unused) => (y, z) <float xs = {0.0157}, uint8 xz = {120}, int8[3,4,1,1] w = {1, -2, 3, -4, 5, 67, -70, 81, 9, 100, -11, 12}, float ws = {0.003}, int8 wz = {0}, float ys = {0.0213}, uint8 yz = {128}> "
+                  "{ y = com.microsoft.QLinearConv <channels_last = 1> (x, xs, xz, w, ws, wz, ys, yz) z = com.microsoft.QLinearGlobalAveragePool <channels_last = 1> (x, xs, xz, ys, yz) }", "conv.u8s8", 1);
+}
+
 static void integer_convolution(int i, int axes, int group, int channels, int filters, int stride, int dilation, int pad, bool computed) {
     fy_buf c = {0}, t = {0}, all = {0};
     const bool x8 = i & 1, w8 = i & 2;
@@ -418,7 +462,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_convolutions), cmocka_unit_test(test_groups), cmocka_unit_test(test_declined), cmocka_unit_test(test_residuals), cmocka_unit_test(test_float_results),
         cmocka_unit_test(test_products), cmocka_unit_test(test_product_of_bytes), cmocka_unit_test(test_tables), cmocka_unit_test(test_binary), cmocka_unit_test(test_moves), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_integer_products), cmocka_unit_test(test_integer_convolutions),
+        cmocka_unit_test(test_integer_products), cmocka_unit_test(test_linear_operators), cmocka_unit_test(test_integer_convolutions),
     };
     int failed = both_main(tests, FY_COUNT(tests), "cpu int8");          /* before this process asks what the CPU has */
     setenv("FERRY_CPU", "avx512vnni", 1);
