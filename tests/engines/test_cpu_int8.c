@@ -458,11 +458,42 @@ static void test_integer_convolutions(void **state) {
     integer_convolution(4, 2, 5, 5, 5, 2, 1, 1, true);
 }
 
+/* LSTM over bytes: both directions, rows of different length, weights with a zero point. */
+static void test_dynamic_lstm(void **state) {
+    (void)state;
+    seed = 9;
+    for (int i = 0; i < 6; i++) {
+        fy_buf t = {0};
+        const int dirs = i % 2 + 1, h = i % 3 ? 5 : 17;
+        const bool u8 = i & 2;
+        const char *type = u8 ? "uint8" : "int8";
+        fy_buf_fmt(&t, "(float[n,2,7] x, int32[2] len, float[%d,2,%d] h0) => (y, yh, yc) <%s[%d,7,%d] w = {", dirs, h, type, dirs, 4 * h);
+        list(&t, dirs * 28 * h, u8 ? 0 : -127, u8 ? 255 : 127);
+        fy_buf_fmt(&t, "}, %s[%d,%d,%d] r = {", type, dirs, h, 4 * h);
+        list(&t, dirs * 4 * h * h, u8 ? 0 : -127, u8 ? 255 : 127);
+        fy_buf_fmt(&t, "}, float[%d,%d] b = {", dirs, 8 * h);
+        scales(&t, dirs * 8 * h, 0.05);
+        fy_buf_fmt(&t, "}, float[%d] s = {", i < 3 ? dirs : dirs * 4 * h);
+        scales(&t, i < 3 ? dirs : dirs * 4 * h, 0.003);
+        fy_buf_fmt(&t, "}, float[%d,%d] sg = {", dirs, 4 * h);
+        scales(&t, dirs * 4 * h, 0.003);
+        fy_buf_fmt(&t, "}, %s[%d] z = {", type, dirs);
+        list(&t, dirs, u8 ? 131 : 0, u8 ? 131 : 0);
+        fy_buf_fmt(&t, "}, %s[%d,%d] zg = {", type, dirs, 4 * h);
+        list(&t, dirs * 4 * h, u8 ? 131 : 0, u8 ? 131 : 0);
+        fy_buf_fmt(&t, "}> { y, yh, yc = com.microsoft.DynamicQuantizeLSTM <hidden_size = %d, direction = \"%s\"> (x, w, r, b, %s, h0, , , %s, sg, zg) }", h, dirs > 1 ? "bidirectional" : i ? "reverse" : "forward",
+                   i % 2 ? "len" : "", i < 3 ? "s, z" : "sg, zg");
+        assert_false(t.oom);
+        quantised_few(t.at, "rnn.u8s8", 1);
+        fy_buf_free(&t);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_convolutions), cmocka_unit_test(test_groups), cmocka_unit_test(test_declined), cmocka_unit_test(test_residuals), cmocka_unit_test(test_float_results),
         cmocka_unit_test(test_products), cmocka_unit_test(test_product_of_bytes), cmocka_unit_test(test_tables), cmocka_unit_test(test_binary), cmocka_unit_test(test_moves), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_integer_products), cmocka_unit_test(test_linear_operators), cmocka_unit_test(test_integer_convolutions),
+        cmocka_unit_test(test_integer_products), cmocka_unit_test(test_linear_operators), cmocka_unit_test(test_dynamic_lstm), cmocka_unit_test(test_integer_convolutions),
     };
     int failed = both_main(tests, FY_COUNT(tests), "cpu int8");          /* before this process asks what the CPU has */
     setenv("FERRY_CPU", "avx512vnni", 1);
