@@ -137,7 +137,8 @@ static bool conv_last(fy_rewriting *r, fy_node *n) {
 static bool of_two(fy_rewriting *r, fy_node *n, const char *op) {
     if (!fixed(n, 1, 2) || !fixed(n, 4, 5) || !fixed(n, 6, 7)) return false;
     fy_build b = fy_before(r, n);
-    return fy_became(r, &b, n, down(&b, n, fy_emit(&b, op, FY_V(up(&b, n, 0, 1, 2), up(&b, n, 3, 4, 5)), FY_NOATTR), 6, 7));
+    fy_value *x = up(&b, n, 0, 1, 2), *z = up(&b, n, 3, 4, 5);
+    return fy_became(r, &b, n, down(&b, n, fy_emit(&b, op, FY_V(x, z), FY_NOATTR), 6, 7));
 }
 
 static bool of_one(fy_rewriting *r, fy_node *n, const char *op) {

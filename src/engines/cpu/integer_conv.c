@@ -122,7 +122,7 @@ typedef struct work {
     int32_t *zw, *first;                 /* of channels: zero points, as u8 has them; first summands */
     float   *scale, *bias;
     int32_t  zx;                         /* as s8 has it */
-    int64_t  m, k, groups, channels, columns, tile, tiles, each;       /* m, channels: of one of `groups` */
+    int64_t  m, k, groups, channels, columns, tile, tiles, each, wave;      /* m, channels: of one of `groups`; wave: pieces before those at hand, which have memory */
     int64_t  size[3], out[3], kernel[3], stride[3], dilation[3], before[3];
     fy_sums8 put;
 } work;
@@ -171,7 +171,7 @@ static void piece(void *arg, int64_t begin, int64_t end) {
     const int nr = w->x->k->int8_nr;
     const int64_t fours = (w->k + 3) / 4, area = w->size[0] * w->size[1] * w->size[2], size = w->put.put == FY_PUT_BYTE ? 1 : 4, padded = (w->tile + nr - 1) / nr * nr;
     for (int64_t i = begin; i < end; i++) {
-        const int64_t g = i / w->tiles, p = i % w->tiles * w->tile, n = w->columns - p < w->tile ? w->columns - p : w->tile;
+        const int64_t at = w->wave + i, g = at / w->tiles, p = at % w->tiles * w->tile, n = w->columns - p < w->tile ? w->columns - p : w->tile;
         fy_cut cut = {.at = w->room + i * w->each};
         int8_t *packed = fy_cut_take(&cut, padded * fours * 4);
         int32_t *sums = fy_cut_take(&cut, padded * 4), *none = fy_cut_take(&cut, padded * 4), *row = fy_cut_take(&cut, w->m * 4), *result = size == 1 ? fy_cut_take(&cut, w->m * w->tile * 4) : NULL;
@@ -256,7 +256,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     w.tiles = (w.columns + w.tile - 1) / w.tile;
     w.each = w.tile * ((w.k + 3) / 4 * 4) + 2 * w.tile * 4 + w.m * 4 + (w.put.put == FY_PUT_BYTE ? w.m * w.tile * 4 : 0) + 5 * 64;
     w.each = (w.each + 63) / 64 * 64;
-    const int64_t pieces = w.groups * w.tiles;
+    const int64_t pieces = w.groups * w.tiles, most = 8 * fy_pool_threads(x->pool), rooms = pieces < most ? pieces : most;
     fy_cut cut = {0};
     void *room;
     for (int i = 0; i < 2; i++) {
@@ -268,8 +268,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         uint8_t *rows = d->rows ? NULL : fy_cut_take(&cut, all * w.k);
         w.room = cut.at ? cut.at + cut.used : NULL;
         if (!i) {
-            FY_NEED(e, w.each <= x->max_bytes / pieces && cut.used <= x->max_bytes - w.each * pieces, LIMIT, "a step would need more than %lld bytes for itself", (long long)x->max_bytes);
-            FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){cut.used + w.each * pieces}, 1, e));
+            FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){cut.used + w.each * rooms}, 1, e));
             cut = (fy_cut){.at = room};
         } else if (rows) {
             rows_of(weights, rows, sums);
@@ -278,8 +277,8 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         }
     }
     FY_TRY(read_channels(&w, all, e));
-    for (int64_t i = 0; i < samples; i++) {                  /* one after the other: the memory of pieces serves all */
-        fy_for(x->pool, pieces, 1, piece, &w);
+    for (int64_t i = 0; i < samples; i++) {
+        for (w.wave = 0; w.wave < pieces; w.wave += rooms) fy_for(x->pool, pieces - w.wave < rooms ? pieces - w.wave : rooms, 1, piece, &w);
         w.in += in->dim[1] * w.size[0] * w.size[1] * w.size[2];
         w.y += all * w.columns * (w.put.put == FY_PUT_BYTE ? 1 : 4);
     }
