@@ -17,7 +17,7 @@ static inline fy_model *parsed(const char *body) {
     fy_model   *m = NULL;
     ferry_error e;
     fy_buf      text = {0};
-    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d]>\nmain %s", FY_CANONICAL_OPSET, body);
+    fy_buf_fmt(&text, "<ir_version: 10, opset_import: [\"\" : %d, \"com.microsoft\" : 1]>\nmain %s", FY_CANONICAL_OPSET, body);
     if (fy_model_parse(&m, text.at, text.n, fy_registry_builtin(), &e)) fail_msg("%s in %s", e.text, body);
     fy_buf_free(&text);
     return m;

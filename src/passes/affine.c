@@ -100,7 +100,7 @@ static bool take_in(fy_rewriting *r, fy_node *n, double *scale, double *shift) {
 }
 
 bool fy_fold_channels(fy_rewriting *r, fy_node *n, fy_node *after, double *scale, double *shift) {
-    if (!take_in(r, n, scale, shift)) return false;
+    if (fy_waits(r, n->out[0]) || !take_in(r, n, scale, shift)) return false;
     if (!after->out[0]->is_output) {
         n->out[0]->name = after->out[0]->name;
         after->out[0]->name = NULL;
@@ -256,6 +256,7 @@ static double *per_channel(fy_rewriting *r, const fy_node *p, const fy_value *k,
 }
 
 static bool rewrite(fy_rewriting *r, fy_node *n) {
+    if (n->out[0] && fy_waits(r, n->out[0])) return false;
     if (fy_is(n, "Conv") && r->o->reweigh) return before(r, n);
     bool mul = fy_is(n, "Mul"), div = fy_is(n, "Div"), add = fy_is(n, "Add"), sub = fy_is(n, "Sub");
     if ((!mul && !div && !add && !sub) || !n->out[0] || n->nin != 2) return false;

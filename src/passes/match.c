@@ -35,6 +35,8 @@ bool fy_is_float(const fy_value *v) {
     return t == FERRY_FLOAT || t == FERRY_DOUBLE || t == FERRY_FLOAT16 || t == FERRY_BFLOAT16;
 }
 
+bool fy_waits(const fy_rewriting *r, const fy_value *v) { return r->o->halves && (fy_dtype_of(v) == FERRY_FLOAT16 || fy_dtype_of(v) == FERRY_BFLOAT16); }
+
 bool fy_same_type(const fy_value *a, const fy_value *b) {
     return a && b && a->type.kind == FY_TENSOR && a->type.dtype && a->type.rank >= 0 && fy_type_equal(&a->type, &b->type);
 }

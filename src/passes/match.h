@@ -28,6 +28,7 @@ const fy_const *fy_fixed(const fy_value *v);                             /* a co
 int fy_v_rank(const fy_value *v);                                          /* -1 unknown */
 fy_dtype fy_dtype_of(const fy_value *v);
 bool fy_is_float(const fy_value *v);
+bool fy_waits(const fy_rewriting *r, const fy_value *v);                 /* of halves, and f32 later (widen.c): weights are not to be rounded to halves once more before that */
 bool fy_same_type(const fy_value *a, const fy_value *b);                 /* dtype and every size, proved */
 bool fy_dim_at(const fy_value *v, int axis, int64_t *d);                 /* is the size a known constant? axis may be negative */
 /* All elements of a fixed constant (up to 4096) are the same number. */

@@ -12,10 +12,15 @@ typedef enum fy_pass_level {
     FY_PASS_EXTENDED                     /* recognises operators made of others: the graph must be canonical, and the opset to be written new enough */
 } fy_pass_level;
 
+/* How operators on f16 and bf16 are computed in f32: with each result rounded, or a whole region of them in f32. widen.c */
+typedef enum fy_halves { FY_HALVES_KEPT, FY_HALVES_NODES, FY_HALVES_REGIONS } fy_halves;
+
 typedef struct fy_pass_options {
     bool        fold, fold_bn;
     bool        reweigh;                 /* weights of products may be joined and scaled: what bears a parameter's name is no longer that parameter */
     bool        rare;                    /* operators that runtimes know by their function body alone may be recognised: Swish */
+    bool        bytes;                   /* operators on quantised numbers become QuantizeLinear and DequantizeLinear around those on floats: for an engine that computes over bytes from there */
+    fy_halves   halves;
     int64_t     fold_bytes;              /* largest constant that folding may create from smaller ones; 0: 1 MiB */
     const char *stop_after;              /* pass name, or NULL */
     const char *skip;                    /* comma-separated pass names, or NULL */

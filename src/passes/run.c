@@ -90,7 +90,8 @@ fy_status fy_passes_run(fy_model *m, const fy_pass_options *given, ferry_error *
         for (int i = 0; i < FY_COUNT(table); i++) {
             const fy_pass *p = &table[i];
             int64_t changes = 0;
-            if (enabled(p, o) && !(total && p->run == fy_pass_siblings)) {       /* that one waits until the others have nothing left to do */
+            bool last = p->run == fy_pass_siblings || p->run == fy_pass_widen;     /* they wait until the others have nothing left to do */
+            if (enabled(p, o) && !(total && last)) {
                 fy_status s = p->run(m, o, &changes, e);
                 if (!s && changes && !o->lowered && (p->run == fy_pass_fold || p->run == fy_pass_control)) s = infer_again(m, e);
                 if (!s && changes) s = fy_model_verify(m, e);

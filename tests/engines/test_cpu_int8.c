@@ -301,10 +301,199 @@ static void test_rows(void **state) {
               "d = DequantizeLinear (q, s, z) a = Softmax (d) y = QuantizeLinear (a, t, u) b = LayerNormalization (d, g) w = QuantizeLinear (b, v, z) }", "softmax.u8", 1, (const int64_t[]){1, 40, 0, 3}, 4);
 }
 
+#define SOME_BYTES "1, 200, 3, 44, 5, 60, 0, 7, 255, 9, 10, 111, 12, 13, 14, 150, 16, 17, 18, 190, 20, 21, 22, 23, 240, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34"
+
+/* ---- scales and zero points that are inputs ---------------------------------------------------------------------------------- */
+
+/* Values of a name in the text: `what` of `type`, computed from the float input of the same name in capitals, or a constant of n. */
+static void operand(fy_buf *consts, fy_buf *nodes, const char *what, bool s8, bool computed, const char *sizes, int n) {
+    const char *type = s8 ? "int8" : "uint8";
+    if (computed) {
+        fy_buf_fmt(consts, ", float %s_s = {0.0157}, %s %s_q = {%d}", what, type, what, s8 ? 1 : 127);
+        fy_buf_fmt(nodes, "%s = QuantizeLinear (%s_, %s_s, %s_q) ", what, what, what, what);
+        return;
+    }
+    fy_buf_fmt(consts, ", %s[%s] %s = {", type, sizes, what);
+    list(consts, n, s8 ? -128 : 0, s8 ? 127 : 255);
+    fy_buf_str(consts, "}");
+}
+
+/* A zero point, one or `many` of them, which the graph computes so that it is no constant. */
+static void zero_point(fy_buf *consts, fy_buf *nodes, const char *what, bool s8, int many) {
+    fy_buf_fmt(consts, ", %s[%d] %s_ = {", s8 ? "int8" : "uint8", many, what);
+    list(consts, many, s8 ? -9 : 100, s8 ? 20 : 140);
+    fy_buf_str(consts, "}");
+    fy_buf_fmt(nodes, "%s = BitwiseXor (%s_, nought_%c) ", what, what, s8 ? 's' : 'u');
+}
+
+static void integer_product(int i, const char *left, const char *right, int k, int n) {
+    fy_buf c = {0}, t = {0}, all = {0};
+    const bool a8 = i & 1, b8 = i & 2, computed = strchr(right, 'n') || i % 5 == 4;
+    const int many = i % 3 == 1 ? n : 1;
+    char sizes[40];
+    snprintf(sizes, sizeof sizes, "%d,%d", k, n);
+    operand(&c, &t, "a", a8, true, left, 0);
+    operand(&c, &t, "b", b8, computed, sizes, k * n);
+    fy_buf_str(&t, "fu = Cast <to = 2> (o) nought_u = BitwiseXor (fu, fu) fs = Cast <to = 3> (o) nought_s = BitwiseXor (fs, fs) ");
+    zero_point(&c, &t, "az", a8, 1);
+    zero_point(&c, &t, "bz", b8, many);
+    fy_buf_fmt(&c, ", float as = {0.0131}, float[%d] bs = {", many);
+    scales(&c, many, 0.004);
+    fy_buf_fmt(&c, "}, float ys = {%.9g}, uint8 yz = {77}, int8 ysz = {-3}, float[%d] bias = {", 0.01 * sqrt((double)k), n);
+    scales(&c, n, 0.7);
+    fy_buf_str(&t, "asr = Add (as, oz) bsr = Add (bs, oz) scale = Mul (asr, bsr) p = MatMulInteger (a, b, az, bz) w = MatMulInteger (a, b) q = QLinearMatMul (a, asr, az, b, bsr, bz, ys, yz) "
+                   "r = QLinearMatMul (a, asr, az, b, bsr, bz, ys, ysz) f = com.microsoft.MatMulIntegerToFloat (a, b, asr, bsr, az, bz, bias) m = MatMulInteger (a, b, az) mf = Cast <to = 1> (m) "
+                   "ms = Mul (mf, scale) mb = Add (ms, bias) g = Relu (mb) d, ds, dz = DynamicQuantizeLinear (a_) dm = MatMulInteger (d, b, dz, bz) df = Cast <to = 1> (dm) dd = Mul (ds, bs) h = Mul (dd, df)");
+    fy_buf_fmt(&all, "(float[%s] a_, float[%s] b_, float[1] o_) => (p, w, q, r, f, g, h) <float nil = {0}%s}> { o = Mul (o_, nil) oz = Squeeze (o) %s }", left, right, c.at, t.at);
+    assert_false(c.oom || t.oom || all.oom);
+    quantised(all.at, "integer.matmul", 7, (const int64_t[]){1, 5, 0, 19, 230}, 5);
+    fy_buf_free(&c);
+    fy_buf_free(&t);
+    fy_buf_free(&all);
+}
+
+static void test_integer_products(void **state) {
+    (void)state;
+    static const int ks[] = {1, 3, 4, 17, 64, 131}, ns[] = {1, 15, 16, 33, 64, 65};
+    seed = 6;
+    for (int i = 0; i < 20; i++) {
+        char left[40], right[40];
+        int k = ks[i % 6], n = ns[draw(0, 5)];
+        snprintf(left, sizeof left, i % 4 == 3 ? "2,n,%d" : "n,%d", k);
+        snprintf(right, sizeof right, "%d,%d", k, n);
+        integer_product(i, left, right, k, n);
+    }
+    integer_product(0, "3,2,n,5", "2,5,33", 5, 33);
+    integer_product(3, "2,n,5", "3,1,5,7", 5, 7);
+    integer_product(7, "n,6", "2,6,16", 6, 16);
+}
+
+/* Models of operators on quantised numbers run as those with QuantizeLinear and DequantizeLinear do. */
+static void test_linear_operators(void **state) {
+    (void)state;
+    seed = 8;
+    for (int i = 0; i < 6; i++) {
+        fy_buf t = {0};
+        const bool w8 = i & 1;
+        fy_buf_fmt(&t, "(uint8[n,16,9,7] x) => (y, m, g) <float xs = {0.01571839}, uint8 xz = {120}, float us = {0.02713}, uint8 uz = {131}, float vs = {0.04431}, uint8 vz = {99}, float ps = {0.00390625}, uint8 pz = {0}, "
+                       "int64[2] shape = {0, 16}, %s[16,16,3,3] w = {", w8 ? "uint8" : "int8");
+        if (w8) list(&t, 2304, 1, 255);
+        else list(&t, 2304, -127, 127);
+        fy_buf_fmt(&t, "}, float[%d] ws = {", i % 3 ? 16 : 1);
+        scales(&t, i % 3 ? 16 : 1, 0.0007);
+        fy_buf_fmt(&t, "}, %s wz = {%d}, int32[16] b = {", w8 ? "uint8" : "int8", w8 ? 128 : 0);
+        list(&t, 16, -3000, 3000);
+        fy_buf_str(&t, "}, int8[16,12] d = {");
+        list(&t, 192, -127, 127);
+        fy_buf_str(&t, "}, float[12] ds = {");
+        scales(&t, 12, 0.002);
+        fy_buf_str(&t, "}, int8[12] dz = {");
+        list(&t, 12, 0, 0);
+        fy_buf_str(&t, "}, int32[12] db = {");
+        list(&t, 12, -300, 300);
+        fy_buf_str(&t, "}> { a = QLinearConv <pads = [1, 1, 1, 1]> (x, xs, xz, w, ws, wz, us, uz, b) c = com.microsoft.QLinearLeakyRelu <alpha = 0.1> (a, us, uz, vs, vz) "
+                       "e = com.microsoft.QLinearAdd (c, vs, vz, x, xs, xz, us, uz) f = com.microsoft.QLinearConcat <axis = 1> (us, uz, e, us, uz, c, vs, vz) h = com.microsoft.QLinearMul (f, us, uz, f, us, uz, vs, vz) "
+                       "p = com.microsoft.QLinearGlobalAveragePool (e, us, uz, vs, vz) r = Reshape (p, shape) q = QLinearMatMul (r, vs, vz, d, ds, dz, us, uz) y = com.microsoft.QLinearSigmoid (q, us, uz, ps, pz) "
+                       "g = com.microsoft.QGemm (r, vs, vz, d, ds, dz, db, us, uz) m = com.microsoft.QLinearAveragePool <kernel_shape = [2, 2]> (h, vs, vz, us, uz) }");
+        assert_false(t.oom);
+        quantised_few(t.at, "conv.u8s8", 1);
+        quantised_few(t.at, "gemm.u8s8", 2);
+        quantised_few(t.at, "average.u8", 1);
+        quantised_few(t.at, "qdq.binary", 1);
+        quantised_few(t.at, "qdq.table", 4);
+        fy_buf_free(&t);
+    }
+    quantised_few("(uint8[n,7] x, uint8[n,7] z, bool[n,7] c) => (s, w, o, y) <float xs = {0.0157}, uint8 xz = {120}, float ps = {0.00390625}, uint8 pz = {0}, float[1] as = {0.02}, uint8[7,5] b = {" SOME_BYTES "}, float bs = {0.004}, uint8 bz = {117}> "
+                  "{ s = com.microsoft.QLinearSoftmax <opset = 13, axis = -1> (x, xs, xz, ps, pz) w = com.microsoft.QLinearWhere (c, x, xs, xz, z, as, pz, ps, pz) f = Cast <to = 1> (z) g = Mul (f, as) "
+                  "o = com.microsoft.DynamicQuantizeMatMul (g, b, bs, bz) y = com.microsoft.QLinearReduceMean <axes = [1], keepdims = 0> (x, xs, xz, as, pz) }", "integer.matmul", 1);
+    quantised_few("(uint8[2,6,5,4] x, float[n,1] unused) => (y, z) <float xs = {0.0157}, uint8 xz = {120}, int8[3,4,1,1] w = {1, -2, 3, -4, 5, 67, -70, 81, 9, 100, -11, 12}, float ws = {0.003}, int8 wz = {0}, float ys = {0.0213}, uint8 yz = {128}> "
+                  "{ y = com.microsoft.QLinearConv <channels_last = 1> (x, xs, xz, w, ws, wz, ys, yz) z = com.microsoft.QLinearGlobalAveragePool <channels_last = 1> (x, xs, xz, ys, yz) }", "conv.u8s8", 1);
+}
+
+static void integer_convolution(int i, int axes, int group, int channels, int filters, int stride, int dilation, int pad, bool computed) {
+    fy_buf c = {0}, t = {0}, all = {0};
+    const bool x8 = i & 1, w8 = i & 2;
+    const int many = i % 3 == 1 ? filters : 1, per = channels / group, taps = axes == 1 ? 3 : axes == 2 ? 6 : 12;
+    static const char *const kernel[] = {"3", "3,2", "2,3,2"}, *const plane[] = {"n", "n,6", "4,n,5"};
+    char sizes[60], attrs[200];
+    fy_buf a = {0};
+    fy_buf_fmt(&a, "group = %d, strides = [", group);
+    list(&a, axes, stride, stride);
+    fy_buf_str(&a, "], dilations = [");
+    list(&a, axes, dilation, dilation);
+    fy_buf_str(&a, "], pads = [");
+    list(&a, 2 * axes, pad, pad);
+    fy_buf_str(&a, "]");
+    snprintf(attrs, sizeof attrs, "%s", a.at);
+    snprintf(sizes, sizeof sizes, "%d,%d,%s", filters, per, kernel[axes - 1]);
+    operand(&c, &t, "x", x8, true, "", 0);
+    operand(&c, &t, "w", w8, computed, sizes, filters * per * taps);
+    fy_buf_str(&t, "fu = Cast <to = 2> (o) nought_u = BitwiseXor (fu, fu) fs = Cast <to = 3> (o) nought_s = BitwiseXor (fs, fs) ");
+    zero_point(&c, &t, "xz", x8, 1);
+    zero_point(&c, &t, "wz", w8, many);
+    fy_buf_fmt(&c, ", float xs = {0.0131}, float[%d] ws = {", many);
+    scales(&c, many, 0.004);
+    fy_buf_fmt(&c, "}, float ys = {%.9g}, uint8 yz = {77}, int32[%d] b = {", 0.005 * sqrt((double)per * taps), filters);
+    list(&c, filters, -3000, 3000);
+    fy_buf_fmt(&c, "}, float[1,%d%s] bias = {", filters, axes == 1 ? ",1" : axes == 2 ? ",1,1" : ",1,1,1");
+    scales(&c, filters, 0.3);
+    fy_buf_fmt(&c, "}, float[1,%d%s] wf = {", many, axes == 1 ? ",1" : axes == 2 ? ",1,1" : ",1,1,1");
+    scales(&c, many, 0.004);
+    fy_buf_fmt(&t, "xsr = Add (xs, oz) p = ConvInteger <%s> (x, w, xz, wz) v = ConvInteger <%s> (x, w) q = QLinearConv <%s> (x, xsr, xz, w, ws, wz, ys, yz, b) d, ds, dz = DynamicQuantizeLinear (x_) "
+                   "dm = ConvInteger <%s> (d, w, dz, wz) df = Cast <to = 1> (dm) dd = Mul (ds, wf) h = Mul (df, dd) hb = Add (h, bias) g = Relu (hb)", attrs, attrs, attrs, attrs);
+    fy_buf_fmt(&all, "(float[2,%d,%s] x_, float[%s] w_, float[1] o_) => (p, v, q, g) <float nil = {0}%s}> { o = Mul (o_, nil) oz = Squeeze (o) %s }", channels, plane[axes - 1], sizes, c.at, t.at);
+    assert_false(c.oom || t.oom || all.oom || a.oom);
+    quantised(all.at, "integer.conv", 4, (const int64_t[]){7, 33, 8}, 3);
+    fy_buf_free(&a);
+    fy_buf_free(&c);
+    fy_buf_free(&t);
+    fy_buf_free(&all);
+}
+
+static void test_integer_convolutions(void **state) {
+    (void)state;
+    seed = 7;
+    for (int i = 0; i < 12; i++) integer_convolution(i, 1 + i % 3, 1, draw(1, 9), draw(1, 35), draw(1, 2), draw(1, 2), draw(0, 2), i % 4 == 2);
+    integer_convolution(1, 2, 3, 6, 9, 1, 1, 1, false);
+    integer_convolution(4, 2, 5, 5, 5, 2, 1, 1, true);
+}
+
+/* LSTM over bytes: both directions, rows of different length, weights with a zero point. */
+static void test_dynamic_lstm(void **state) {
+    (void)state;
+    seed = 9;
+    for (int i = 0; i < 6; i++) {
+        fy_buf t = {0};
+        const int dirs = i % 2 + 1, h = i % 3 ? 5 : 17;
+        const bool u8 = i & 2;
+        const char *type = u8 ? "uint8" : "int8";
+        fy_buf_fmt(&t, "(float[n,2,7] x, int32[2] len, float[%d,2,%d] h0) => (y, yh, yc) <%s[%d,7,%d] w = {", dirs, h, type, dirs, 4 * h);
+        list(&t, dirs * 28 * h, u8 ? 0 : -127, u8 ? 255 : 127);
+        fy_buf_fmt(&t, "}, %s[%d,%d,%d] r = {", type, dirs, h, 4 * h);
+        list(&t, dirs * 4 * h * h, u8 ? 0 : -127, u8 ? 255 : 127);
+        fy_buf_fmt(&t, "}, float[%d,%d] b = {", dirs, 8 * h);
+        scales(&t, dirs * 8 * h, 0.05);
+        fy_buf_fmt(&t, "}, float[%d] s = {", i < 3 ? dirs : dirs * 4 * h);
+        scales(&t, i < 3 ? dirs : dirs * 4 * h, 0.003);
+        fy_buf_fmt(&t, "}, float[%d,%d] sg = {", dirs, 4 * h);
+        scales(&t, dirs * 4 * h, 0.003);
+        fy_buf_fmt(&t, "}, %s[%d] z = {", type, dirs);
+        list(&t, dirs, u8 ? 131 : 0, u8 ? 131 : 0);
+        fy_buf_fmt(&t, "}, %s[%d,%d] zg = {", type, dirs, 4 * h);
+        list(&t, dirs * 4 * h, u8 ? 131 : 0, u8 ? 131 : 0);
+        fy_buf_fmt(&t, "}> { y, yh, yc = com.microsoft.DynamicQuantizeLSTM <hidden_size = %d, direction = \"%s\"> (x, w, r, b, %s, h0, , , %s, sg, zg) }", h, dirs > 1 ? "bidirectional" : i ? "reverse" : "forward",
+                   i % 2 ? "len" : "", i < 3 ? "s, z" : "sg, zg");
+        assert_false(t.oom);
+        quantised_few(t.at, "rnn.u8s8", 1);
+        fy_buf_free(&t);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_convolutions), cmocka_unit_test(test_groups), cmocka_unit_test(test_declined), cmocka_unit_test(test_residuals), cmocka_unit_test(test_float_results),
         cmocka_unit_test(test_products), cmocka_unit_test(test_product_of_bytes), cmocka_unit_test(test_tables), cmocka_unit_test(test_binary), cmocka_unit_test(test_moves), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_integer_products), cmocka_unit_test(test_linear_operators), cmocka_unit_test(test_dynamic_lstm), cmocka_unit_test(test_integer_convolutions),
     };
     int failed = both_main(tests, FY_COUNT(tests), "cpu int8");          /* before this process asks what the CPU has */
     setenv("FERRY_CPU", "avx512vnni", 1);

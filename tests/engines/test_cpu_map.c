@@ -102,7 +102,27 @@ static void test_refused(void **state) {
     refused("(uint8[5] x, uint8[5] y) => (a) { a = Mod (x, y) }", 2, 0, "VALUE");
 }
 
+/* Halves that are computed in f32: one rounding behind a region where the reference kernels have one behind each operator. */
+static void test_halves(void **state) {
+    static const char *const types[] = {"float16", "bfloat16"}, *const bodies[] = {
+        "(%[n,5] x, %[5,7] w) => (y) { y = MatMul (x, w) }", "(%[n,3] x) => (y) <%[4,3] w = {1, 2, -3, 0.5, 4, 0.25, -1, 2, 3, 0.125, -2, 1}, %[4] b = {0.5, -1, 2, 0}> { y = Gemm <transB = 1> (x, w, b) }",
+        "(%[n,6] x) => (y) { y = Softmax (x) }", "(%[n,6] x) => (y) <%[6] g = {1, 2, 0.5, 1, 1, 3}> { y = LayerNormalization (x, g) }", "(%[2,3,n,6] x, %[4,3,1,1] w, %[4] b) => (y) { c = Conv (x, w, b) y = Relu (c) }",
+        "(%[2,3,n,6] x) => (y, i) { y = MaxPool <kernel_shape = [1, 2]> (x) z = Relu (y) i = ArgMax <axis = 3> (z) }", "(%[2,3,n,6] x) => (y) { p = GlobalAveragePool (x) y = Squeeze (p) }",
+        "(%[n,4] x, %[n,4] z) => (y) { s = Softmax (x) t = Transpose (s) u = Transpose (z) y = Concat <axis = 0> (t, u) }"};
+    (void)state;
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; i < FY_COUNT(bodies); i++) {
+            fy_buf text = {0};
+            for (const char *p = bodies[i]; *p; p++)
+                if (*p == '%') fy_buf_str(&text, types[t]);
+                else fy_buf_char(&text, *p);
+            assert_false(text.oom);
+            both(text.at);
+            fy_buf_free(&text);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs), cmocka_unit_test(test_many), cmocka_unit_test(test_singles), cmocka_unit_test(test_casts), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs), cmocka_unit_test(test_many), cmocka_unit_test(test_singles), cmocka_unit_test(test_casts), cmocka_unit_test(test_halves), cmocka_unit_test(test_refused)};
     return both_main(tests, FY_COUNT(tests), "map");
 }

@@ -26,7 +26,7 @@ static fy_status describe(char *buf, size_t n, ferry_error *e) {
 
 /* The families' tables, one after the other. */
 static const fy_impl **all_impls(void) {
-    static const fy_impl *const *const family[] = {fy_cpu_view, fy_cpu_conv8, fy_cpu_gemm8, fy_cpu_pool8, fy_cpu_bytes, fy_cpu_attention, fy_cpu_matmul, fy_cpu_conv, fy_cpu_conv_any, fy_cpu_pool, fy_cpu_elementwise, fy_cpu_binary, fy_cpu_rows, fy_cpu_move, fy_cpu_blocks, fy_cpu_parts, fy_cpu_select,
+    static const fy_impl *const *const family[] = {fy_cpu_view, fy_cpu_conv8, fy_cpu_gemm8, fy_cpu_pool8, fy_cpu_bytes, fy_cpu_integer, fy_cpu_attention, fy_cpu_matmul, fy_cpu_conv, fy_cpu_conv_any, fy_cpu_pool, fy_cpu_elementwise, fy_cpu_binary, fy_cpu_rows, fy_cpu_move, fy_cpu_blocks, fy_cpu_parts, fy_cpu_select,
                                                    fy_cpu_map, fy_cpu_quantize, fy_cpu_top, fy_cpu_place, fy_cpu_regroup, fy_cpu_resize, fy_cpu_reduce, fy_cpu_fold, fy_cpu_norm, fy_cpu_rnn};
     int n = 0;
     for (int f = 0; f < FY_COUNT(family); f++)
@@ -59,7 +59,7 @@ static fy_status make(fy_compiled *c, const fy_model *m, const fy_engine_options
     FY_TRY(fy_model_copy(&c->model, m, e));
     FY_TRY(fy_infer_model(c->model, e));
     bool own = m->registry == fy_registry_builtin();         /* passes go by the names of operators: not where they mean something else */
-    fy_pass_options passes = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true, .pool = c->pool, .hooks = fy_hooks_builtin()};
+    fy_pass_options passes = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true, .bytes = true, .halves = o && o->exact ? FY_HALVES_NODES : FY_HALVES_REGIONS, .pool = c->pool, .hooks = fy_hooks_builtin()};
     if (own) FY_TRY(fy_passes_run(c->model, &passes, e));
     if (own) FY_TRY(fy_qdq_prepare(c->model, c->pool, e));
     fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .pool = c->pool, .exact = o && o->exact, .bf16 = o && o->bf16, .lean = o && o->low_memory,

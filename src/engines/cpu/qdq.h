@@ -57,6 +57,9 @@ fy_requant fy_layer8_requant(const fy_layer8 *d, const fy_epilogue *after);
 const char *fy_conv8_can(const fy_node *n, fy_bytes *x, fy_weights8 *w);
 const char *fy_gemm8_can(const fy_node *n, fy_bytes *x, fy_weights8 *w);
 
+/* The bytes u8 that DynamicQuantizeLinear makes of values between lo <= 0 and hi >= 0; scale 0: all are the zero point. */
+fy_bytes fy_qdq_own_range(float lo, float hi);
+
 /* Before planning: a DequantizeLinear for each reader, moved behind operators that only move elements, gone where a QuantizeLinear undoes it;
  * those of constants that nothing reads as bytes become constants. */
 FY_CHECKED fy_status fy_qdq_prepare(fy_model *m, fy_pool *pool, ferry_error *e);

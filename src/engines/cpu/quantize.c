@@ -3,6 +3,7 @@
  * first-level cache, with the reference kernels' bits. A quotient in f32 is rounded once and to whole numbers exactly; the conversion saturates. Where
  * (x - zero) scale is more than f32 holds on the way (x of 32 bits), it is computed in f64. */
 #include "engines/cpu/move.h"
+#include "engines/cpu/qdq.h"
 
 #include "base/checked.h"
 
@@ -130,6 +131,11 @@ static void range_piece(void *arg, int64_t begin, int64_t end) {
     w->high[begin / PIECE] = most;
 }
 
+fy_bytes fy_qdq_own_range(float lo, float hi) {
+    float scale = hi > lo ? (hi - lo) / 255.0f : 1.0f / 255.0f, z = scale > 0 ? rintf(-lo / scale) : 0;
+    return (fy_bytes){.scale = scale, .zero = (int32_t)(z < 0 ? 0 : z > 255 ? 255 : z)};
+}
+
 static fy_status run_dynamic(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *in = fy_step_in(s, x, 0);
     fy_tensor *y = fy_step_out(s, x, 0), *ys = fy_step_out(s, x, 1), *yz = fy_step_out(s, x, 2);
@@ -142,7 +148,8 @@ static fy_status run_dynamic(const fy_step *s, fy_exec *x, ferry_error *e) {
         lo = room[i] < lo ? room[i] : lo;
         hi = room[pieces + i] > hi ? room[pieces + i] : hi;
     }
-    float scale = hi > lo ? (hi - lo) / 255.0f : 1.0f / 255.0f, z = scale > 0 ? rintf(-lo / scale) : 0, zero = z < 0 ? 0 : z > 255 ? 255 : z;
+    const fy_bytes q = fy_qdq_own_range(lo, hi);
+    const float scale = q.scale, zero = (float)q.zero;
     if (ys) *(float *)ys->data = scale;
     if (yz) fy_put_f64(yz, 0, (double)zero);
     if (!y || !n) return FY_OK;

@@ -2,8 +2,9 @@
  * rnn.c - LSTM, GRU and RNN of f32 with constant weights and the usual functions (Sigmoid and Tanh). The products of all steps with W are one
  * packed product; each step multiplies the state by R, packed as well, adds, and runs the gates through the vector functions.
  *   X [T, B, I]  W [D, G*H, I]  R [D, G*H, H]  B [D, 2*G*H]  initial [D, B, H]  Y [T, D, B, H]  Y_h, Y_c [D, B, H]
+ * DynamicQuantizeLSTM has weights in bytes; x and, at each step, the state are quantised over their own range, and the products are those of bytes.
  * Gates: LSTM i o f c, GRU z r h. Clips, peepholes, other functions and batch-first layouts stay with the reference kernel. */
-#include "engines/cpu/cpu.h"
+#include "engines/cpu/qdq.h"
 
 #include "base/checked.h"
 
@@ -12,10 +13,13 @@
 typedef enum cell { RNN, GRU, LSTM } cell;
 
 /* Of a direction: W^T and R^T packed, R of GRU's candidate apart; the bias of both sides, or of W's alone where GRU keeps R's for itself. */
-typedef struct side { float *w, *r, *candidate, *bias, *rest; } side;
-typedef struct net { cell kind; int gates, dirs, first; bool after; int64_t in, hidden; side side[2]; } net;
+/* W or R in bytes, packed: a scale for each column, one zero point for all, as s8 has it. */
+typedef struct weights8 { int8_t *packed; int32_t *sums, zero; float *scale; int64_t k; } weights8;
 
-static cell cell_of(const fy_node *n) { return n->op->name[0] == 'L' ? LSTM : n->op->name[0] == 'G' ? GRU : RNN; }
+typedef struct side { float *w, *r, *candidate, *bias, *rest; weights8 w8, r8; } side;
+typedef struct net { cell kind; int gates, dirs, first; bool after, bytes; int64_t in, hidden; side side[2]; } net;
+
+static cell cell_of(const fy_node *n) { return n->op->name[0] == 'D' ? LSTM : n->op->name[0] == 'L' ? LSTM : n->op->name[0] == 'G' ? GRU : RNN; }
 
 static bool word(fy_str s, const char *text) {
     if (s.n != strlen(text)) return false;
@@ -33,18 +37,33 @@ static bool usual_functions(const fy_node *n) {
     return true;
 }
 
+static bool bytes_of(const fy_node *n) { return n->op->name[0] == 'D'; }
+
+/* The same zero point for all columns of a direction: no more than one number, or all the same. */
+static bool one_zero(const fy_node *n, int i) {
+    const fy_const *z = fy_in(n, i)->constant;
+    double first, v;
+    for (int64_t k = 0; k < z->count; k++)
+        if (z->count > (1 << 20) || !fy_const_f64(z, 0, &first) || !fy_const_f64(z, k, &v) || first != v) return false;
+    return z->count > 0;
+}
+
 static const char *can(const fy_site *s) {
     const fy_node *n = s->node;
+    const bool bytes = bytes_of(n);
     int64_t dim[3];
-    for (int i = 0; i < n->nin; i++)
-        if (n->in[i].value && i != 4 && !fy_cpu_f32(n->in[i].value)) return "not f32";
+    for (int i = 0; i < n->nin && i < 8; i++)
+        if (n->in[i].value && i != 4 && !((bytes && (i == 1 || i == 2)) ? fy_qdq_bytes : fy_cpu_f32)(n->in[i].value)) return "not f32";
+    for (int i = 8; bytes && i < 12; i++)
+        if (!fy_in(n, i)->constant) return "scales or zero points are not constant";
+    if (bytes && (!one_zero(n, 9) || !one_zero(n, 11))) return "gates with zero points of their own";
     for (int i = 1; i < 4; i++) {
         const fy_value *v = fy_in(n, i);
         if (!v && i == 3) continue;
         if (!v || !v->constant || !fy_cpu_dims(v, dim) || v->type.rank != (i < 3 ? 3 : 2)) return "weights are not constant";
     }
     if (fy_in(n, 0)->type.rank != 3) return "x has another rank";
-    if (fy_attr_i(n, "layout")) return "batch first";
+    if (!bytes && fy_attr_i(n, "layout")) return "batch first";
     if (fy_attr_get(n, "clip")) return "a clip";
     if (cell_of(n) == LSTM && (fy_attr_i(n, "input_forget") || fy_in(n, 7))) return "coupled gates or peepholes";
     return usual_functions(n) ? NULL : "other functions";
@@ -76,6 +95,59 @@ static bool prepare_side(net *d, int i, const float *w, const float *r, const fl
     return true;
 }
 
+/* Direction i of input `at` [D, K, 4 H], its scales and zero points the inputs at `numbers` and after. */
+static fy_status prepare8(weights8 *w, const fy_node *n, int i, int at, int numbers, fy_plan *p, fy_arena *a, ferry_error *e) {
+    const fy_const *c = fy_in(n, at)->constant, *scale = fy_in(n, numbers)->constant;
+    const int nr = p->o.kernels->int8_nr;
+    const int64_t k = c->dim[1], g = c->dim[2], groups = (g + nr - 1) / nr;
+    fy_layer8 room = {0};
+    bool filled;
+    double zero = 0, v = 0;
+    FY_NEED(e, scale->count == c->dim[0] || scale->count == c->dim[0] * g, SHAPE, "%lld scales for %lld gates", (long long)scale->count, (long long)(c->dim[0] * g));
+    w->k = k;
+    w->sums = fy_layer8_room(&room, p, groups * nr * ((k + 3) / 4 * 4), groups * nr, &filled);
+    w->packed = room.packed;
+    w->scale = FY_NEWN(a, float, groups * nr);
+    FY_NEED(e, w->sums && w->scale, NOMEM, "out of memory");
+    const bool u8 = c->dtype == FERRY_UINT8;
+    (void)fy_const_f64(fy_in(n, numbers + 1)->constant, 0, &zero);
+    w->zero = (int32_t)zero - (u8 ? 128 : 0);
+    for (int64_t j = 0; j < g; j++) {
+        (void)fy_const_f64(scale, scale->count == c->dim[0] ? i : i * g + j, &v);
+        w->scale[j] = (float)v;
+    }
+    if (filled) return FY_OK;
+    fy_tensor t;
+    FY_TRY(fy_const_tensor(&t, c, e));
+    fy_pack_s8(w->packed, w->sums, (const uint8_t *)t.data + i * t.stride[0], u8 ? 0x80 : 0, k, g, t.stride[1], t.stride[2], nr, 0, groups);
+    fy_tensor_free(&t);
+    return FY_OK;
+}
+
+static fy_status prepare_bytes(net *d, fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+    const fy_node *n = s->node;
+    const fy_const *cw = fy_in(n, 1)->constant, *cr = fy_in(n, 2)->constant, *cb = fy_in(n, 3) ? fy_in(n, 3)->constant : NULL;
+    const int64_t g = 4 * cr->dim[1];
+    d->bytes = true;
+    d->in = cw->dim[1];
+    d->hidden = cr->dim[1];
+    FY_NEED(e, cw->dim[0] == d->dirs && cr->dim[0] == d->dirs && cw->dim[2] == g && cr->dim[2] == g && (!cb || (cb->dim[0] == d->dirs && cb->dim[1] == 2 * g)), SHAPE, "weights of %s do not fit each other", n->op->name);
+    FY_NEED(e, d->in <= 32768 && d->hidden <= 32768, UNSUPPORTED, "sums of more than 32768 products of bytes may leave 32 bits");
+    for (int i = 0; i < d->dirs; i++) {
+        side *w = &d->side[i];
+        double x, y;
+        FY_TRY(prepare8(&w->w8, n, i, 1, 8, p, a, e));
+        FY_TRY(prepare8(&w->r8, n, i, 2, 10, p, a, e));
+        FY_NOMEM(e, w->bias = FY_NEWN(a, float, g + 64));       /* whole groups are read */
+        for (int64_t j = 0; cb && j < g; j++)
+            if (fy_const_f64(cb, i * 2 * g + j, &x) && fy_const_f64(cb, i * 2 * g + g + j, &y)) w->bias[j] = (float)(x + y);
+    }
+    s->data = d;
+    for (int i = 1; i < s->nin; i++)
+        if (i < 4 || i > 7) s->in[i] = NULL;
+    return FY_OK;
+}
+
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     const fy_node *n = s->node;
     net *d = FY_NEW(a, net);
@@ -86,6 +158,7 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     d->dirs = fy_attr_is(n, "direction", "bidirectional") ? 2 : 1;
     d->first = fy_attr_is(n, "direction", "reverse");
     d->after = d->kind == GRU && fy_attr_i(n, "linear_before_reset");
+    if (bytes_of(n)) return prepare_bytes(d, s, p, a, e);
     const fy_const *cw = fy_in(n, 1)->constant, *cr = fy_in(n, 2)->constant, *cb = fy_in(n, 3) ? fy_in(n, 3)->constant : NULL;
     d->in = cw->dim[2];
     d->hidden = cr->dim[2];
@@ -146,9 +219,59 @@ static void gru_row(const fy_kernels *k, const float *z, float *candidate, float
     k->binary[FY_ADD](h, h, candidate, n, 0);
 }
 
-typedef struct state { float *xw, *gates, *h, *c, *t; int64_t steps, batch; const fy_tensor *len; } state;
+/* room8: bytes of the first operand; sums of its rows; start and scale of columns. */
+typedef struct state { float *xw, *gates, *h, *c, *t; char *room8; int64_t steps, batch; const fy_tensor *len; } state;
 
 static int64_t valid_of(const state *q, int64_t b) { return q->len ? fy_get_i64(q->len, b) : q->steps; }
+
+typedef struct job8 { const fy_kernels *k; fy_product_u8s8 p; const float *from; uint8_t *to; fy_bytes q; } job8;
+
+static void quantise(void *arg, int64_t begin, int64_t end) {
+    const job8 *j = arg;
+    if (j->q.scale > 0) j->k->quantize_bytes(j->to + begin, j->from + begin, end - begin, &j->q);
+    else memset(j->to + begin, j->q.zero, (size_t)(end - begin));
+}
+
+static void groups(void *arg, int64_t begin, int64_t end) {
+    const job8 *j = arg;
+    for (int64_t g = begin; g < end; g++) j->k->product_u8s8(&j->p, g, 0, 1);
+}
+
+/* As product, of a quantised over the range of its first `seen` rows. */
+static void product8(const fy_exec *x, const state *q, float *c, const float *a, const weights8 *w, int64_t m, int64_t seen, int64_t n, const float *bias, const float *add) {
+    const int nr = x->k->int8_nr;
+    const int64_t all = (n + nr - 1) / nr, k = w->k;
+    uint8_t *bytes = (uint8_t *)q->room8;
+    int32_t *row = (int32_t *)(void *)(bytes + (m * k + 63) / 64 * 64), *start = row + m;
+    float *scale = (float *)(void *)(start + all * nr), lo = 0, hi = 0;
+    if (!m || !n) return;
+    if (seen > 0 && k > 0) {
+        x->k->reduce_rows(&lo, a, 1, seen * k, FY_REDUCE_MIN);
+        x->k->reduce_rows(&hi, a, 1, seen * k, FY_REDUCE_MAX);
+    }
+    job8 j = {.k = x->k, .from = a, .to = bytes, .q = fy_qdq_own_range(lo < 0 ? lo : 0, hi > 0 ? hi : 0),
+              .p = {.x = bytes, .w = w->packed, .y = c, .lanes = k, .in_blocks = 1, .kernel = {1, 1}, .out = {1, m}, .pixels = m, .x_step = {0, k}, .w_group = (k + 3) / 4 * 4 * nr, .columns = n, .y_pixel = n, .y_block = FY_LANES}};
+    fy_for(x->pool, m * k, 16384, quantise, &j);
+    for (int64_t i = 0; i < all * nr; i++) {
+        start[i] = (int32_t)(j.q.zero * (k * w->zero - w->sums[i]));
+        scale[i] = j.q.scale * w->scale[i];
+    }
+    for (int64_t r = 0; w->zero && r < m; r++) {
+        int64_t sum = 0;
+        for (int64_t i = 0; i < k; i++) sum += bytes[r * k + i];
+        row[r] = (int32_t)(-w->zero * sum);
+    }
+    j.p.row = w->zero ? row : NULL;
+    j.p.q = (fy_requant){.put = FY_PUT_F32, .start = start, .scale = scale, .bias = bias, .add = add, .lo = -__builtin_inff(), .hi = __builtin_inff()};
+    fy_for(x->pool, all, 1 + 65536 / (m * (k + 1) * nr), groups, &j);
+}
+
+/* Steps of the longest row. */
+static int64_t longest(const state *q) {
+    int64_t most = q->len ? 0 : q->steps;
+    for (int64_t b = 0; q->len && b < q->batch; b++) most = valid_of(q, b) > most ? valid_of(q, b) : most;
+    return most;
+}
 
 /* GRU's gates stand in two parts, z and r together [batch, 2 H], then candidates [batch, H]. */
 static void gru_step(const net *d, const side *w, state *q, fy_exec *x, const float *xw, float *candidate, bool odd) {
@@ -177,7 +300,8 @@ static void direction(const net *d, int i, state *q, fy_exec *x, const fy_tensor
     int64_t h = d->hidden, g = d->gates * h, wide = d->kind == GRU && !d->after ? 2 * h : g;
     bool back = i == 1 || d->first;
     float *row = q->t + q->batch * h, *candidate = row + q->batch * g, *out = y ? y->data : NULL;
-    product(x, q->xw, in, w->w, q->steps * q->batch, g, d->in, w->bias, NULL, false);
+    if (d->bytes) product8(x, q, q->xw, in, &w->w8, q->steps * q->batch, longest(q) * q->batch, g, w->bias, NULL);
+    else product(x, q->xw, in, w->w, q->steps * q->batch, g, d->in, w->bias, NULL, false);
     for (int64_t s = 0; s < q->steps; s++) {
         const float *xw = q->xw + (back ? q->steps - 1 - s : s) * q->batch * g;
         if (q->len) {                                        /* rows of different length are at different steps */
@@ -189,6 +313,7 @@ static void direction(const net *d, int i, state *q, fy_exec *x, const fy_tensor
             xw = row;
         }
         if (d->kind == GRU) gru_step(d, w, q, x, xw, candidate, s % 2);
+        else if (d->bytes) product8(x, q, q->gates, q->h, &w->r8, q->batch, q->batch, g, NULL, xw);
         else product(x, q->gates, q->h, w->r, q->batch, g, h, NULL, xw, s % 2);
         for (int64_t b = 0; b < q->batch; b++) {
             int64_t valid = valid_of(q, b), t = back ? valid - 1 - s : s;
@@ -217,11 +342,13 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     for (int64_t i = 0; len && i < batch; i++) FY_NEED(e, fy_get_i64(len, i) >= 0 && fy_get_i64(len, i) <= steps, INDEX, "length %lld of %lld steps", (long long)fy_get_i64(len, i), (long long)steps);
     /* gates of all steps; of one; of one, gathered; states h, c; room for t and candidates */
     FY_NEED(e, fy_mul_i64(&a, steps + 2, batch) && fy_mul_i64(&a, a, g) && fy_mul_i64(&b, n, 5) && fy_add_i64(&a, a, b) && fy_mul_i64(&a, a, 4) && a <= x->max_bytes, LIMIT, "the gates are too large");
-    float *room = fy_exec_scratch(x, (size_t)a + 256);
+    int64_t bytes = d->bytes ? (steps * batch * d->in > n ? steps * batch * d->in : n) + 4 * (steps + 1) * batch + 8 * (g + 64) + 256 : 0;
+    float *room = fy_exec_scratch(x, (size_t)(a + bytes) + 256);
     FY_NOMEM(e, room);
     state q = {.xw = room, .gates = room + steps * batch * g, .steps = steps, .batch = batch, .len = len};
     q.h = q.gates + batch * g;
     q.c = q.h + n;
+    q.room8 = (char *)room + (a + 63) / 64 * 64;
     q.t = q.c + n;                                           /* [n], then gathered gates [batch, g], then candidates [n] */
     if (y[0] && len && fy_count(y[0])) memset(y[0]->data, 0, (size_t)fy_count(y[0]) * sizeof(float));
     for (int i = 0; i < d->dirs && n; i++) {
@@ -236,6 +363,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
 
 static const fy_impl lstm = {.op = "LSTM", .name = "rnn.packed", .can = can, .prepare = prepare, .run = run};
 static const fy_impl gru = {.op = "GRU", .name = "rnn.packed", .can = can, .prepare = prepare, .run = run};
+static const fy_impl lstm8 = {.op = "DynamicQuantizeLSTM", .domain = "com.microsoft", .name = "rnn.u8s8", .can = can, .prepare = prepare, .run = run};
 static const fy_impl rnn = {.op = "RNN", .name = "rnn.packed", .can = can, .prepare = prepare, .run = run};
 
-const fy_impl *const fy_cpu_rnn[] = {&lstm, &gru, &rnn, NULL};
+const fy_impl *const fy_cpu_rnn[] = {&lstm, &gru, &rnn, &lstm8, NULL};
