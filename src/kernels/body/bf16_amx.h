@@ -9,14 +9,14 @@ FY_INLINE void amx_rows(const bool TWO, const fy_gemm_bf16 *g, int64_t row, int 
     amx_begin(TWO);
     for (int64_t k = 0; k < 2 * g->k; k += step, b += step / 4 * 2 * AMX_BYTES) AMX_STEP("tdpbf16ps", TWO, a + k, second + k, g->a_row, b);
     amx_end(TWO, sums);
-    const int64_t at = panel * GEMM_NR;
-    const gemm_place p = {.bias = g->e.bias ? g->e.bias + at : NULL, .cols = g->n - at < GEMM_NR ? (int)(g->n - at) : GEMM_NR, .first = true, .last = true, .clamp = g->e.act == FY_ACT_CLAMP, .lo = g->e.p[0], .hi = g->e.p[1]};
-    for (int r = 0; r < rows * (1 + TWO); r++) {
-        const int64_t to = (row + r) * g->c_row + at;
-        const float *sum = sums + (r < rows ? r : AMX_ROWS + r - rows) * GEMM_NR;
-        gemm_put(&p, g->c + to, g->e.add ? g->e.add + to : NULL, fv_load(sum), 0);
-        gemm_put(&p, g->c + to, g->e.add ? g->e.add + to : NULL, fv_load(sum + 16), 16);
-    }
+    const int64_t at = panel * GEMM_NR, to = row * g->c_row + at;
+    gemm_place p = {.c = g->c + to, .add = g->e.add ? g->e.add + to : NULL, .bias = g->e.bias ? g->e.bias + at : NULL, .c_row = g->c_row, .cols = g->n - at < GEMM_NR ? (int)(g->n - at) : GEMM_NR,
+                    .first = true, .last = true, .clamp = g->e.act == FY_ACT_CLAMP, .lo = g->e.p[0], .hi = g->e.p[1]};
+    dot_put_rows(&p, rows, sums);
+    if (!TWO) return;
+    p.c += rows * g->c_row;
+    if (p.add) p.add += rows * g->c_row;
+    dot_put_rows(&p, rows, sums + AMX_ROWS * GEMM_NR);
 }
 
 /* Rows [row, row_end), `rows` to a tile, by the panels: of these as many at a time as stay in the second-level cache. */
