@@ -557,12 +557,24 @@ static fy_status run(export *x, const char *target, ferry_error *e) {
     return s;
 }
 
+/* --report: .json, else text. */
+static int kept(int kind, const char *to, ferry_report **r, ferry_error *e) {
+    if (!*r || !to) return kind;
+    size_t n = strlen(to);
+    const fy_report *x = *r;
+    fy_status s = fy_write_text(to, n > 5 && !strcmp(to + n - 5, ".json") ? &x->json : x->full.n ? &x->full : &x->plain, e);
+    if (!s) return kind;
+    ferry_report_free(*r);
+    *r = NULL;
+    return fy_kind_of(s);
+}
+
 int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_report **out, ferry_error *e) {
     static const ferry_job none;
     export x = {.job = job ? job : &none, .source = pt2};
     *out = NULL;
     fy_error_clear(e);
-    if (fy_opt(x.job, "weights") && fy_is_onnx(pt2)) return fy_swap_onnx(pt2, onnx, x.job, out, e);
+    if (fy_opt(x.job, "weights") && fy_is_onnx(pt2)) return kept(fy_swap_onnx(pt2, onnx, x.job, out, e), fy_opt(x.job, "report"), out, e);
     fy_status s = run(&x, onnx, e);
     join_hash(&x);
     if (s == FY_E_GATE && x.swap.open && !fy_swap_fits(&x.swap)) {
@@ -576,5 +588,5 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     ferry_registry_free(x.registry);     /* after the model, whose nodes point into it */
     fy_swap_close(&x.swap);              /* after what points into its file */
     fy_arena_free(&x.arena);
-    return fy_kind_of(s);
+    return kept(fy_kind_of(s), fy_opt(x.job, "report"), out, e);
 }

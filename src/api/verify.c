@@ -190,6 +190,7 @@ int ferry_verify(const char *model, const ferry_job *job, ferry_report **out, fe
         r->verdict = verdict.verdict == FY_VERDICT_FAIL ? FERRY_NO : FERRY_OK;
         s = fy_report_finish(r, e);
     }
+    if (!s && fy_opt(job, "junit")) s = fy_write_text(fy_opt(job, "junit"), &r->junit, e);
     fy_verify_report_free(&verdict);
     fy_unload(&l);
     fy_arena_free(&a);
