@@ -325,11 +325,10 @@ static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
         t->dim = dim;
     }
     for (int a = 0; a < t->rank; a++) {
-        if (t->dim[a]->kind != FY_DIM_OPAQUE) continue;
-        bool known = false;
-        for (int64_t i = 0; i < l->source.n && !known; i++) known = l->source.at[i].dim == t->dim[a];
-        if (!known) FY_PUSH(e, l->source, ((fy_lsource){t->dim[a], v, a}));
+        if (!fy_l_carried(l, t->dim[a], 0)) FY_PUSH(e, l->source, ((fy_lsource){t->dim[a], v, a}));
     }
+    for (int i = 0; v->elem && i < v->nelem; i++)
+        if (v->elem[i] && v->elem[i]->kind == FY_DIM_OPAQUE && !fy_l_carried(l, v->elem[i], 0)) FY_PUSH(e, l->source, ((fy_lsource){v->elem[i], v, FY_L_ELEMENT - i}));
     return FY_OK;
 }
 

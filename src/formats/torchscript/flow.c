@@ -244,15 +244,15 @@ static fy_status merge_change(join *j, const change *c) {
     const ts_value *a = x ? &x->now : c->obj, *b = y ? &y->now : c->obj;
     ts_value was = *c->obj;
     FY_TRY(ts_touch(r, c->obj));
-    if (a->kind == b->kind && a->n == b->n && a->kind != TV_STACK && a->kind != TV_LOST) {
+    if (a->kind == b->kind && a->n == b->n && a->kind != TV_STACK && a->kind != TV_NUM && a->kind != TV_LOST) {
         ts_value fresh = {.kind = was.kind, .cls = was.cls, .s = was.s, .pk = was.pk, .born = was.born};
         FY_TRY(merge_items(j, &fresh, a, b, 0));
         *c->obj = fresh;
         return FY_OK;
     }
-    if (a->kind == TV_STACK && b->kind == TV_STACK) {
+    if (a->kind == b->kind && (a->kind == TV_STACK || a->kind == TV_NUM) && a->inner && b->inner) {
         FY_TRY(merge(j, &v, a->inner, b->inner, 0));
-        *c->obj = (ts_value){.kind = TV_STACK, .inner = v, .born = was.born};
+        *c->obj = (ts_value){.kind = a->kind, .inner = v, .born = was.born};
         return FY_OK;
     }
     *c->obj = (ts_value){.kind = TV_LOST, .born = was.born, .s = "a list or object is changed differently on the sides of an if that only the data decide"};

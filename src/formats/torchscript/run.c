@@ -179,6 +179,8 @@ static fy_status operator_call(ts *r, ts_value **v, const char *qual, int n, ts_
     char *kept = b.oom ? NULL : fy_arena_str(&r->p->arena, b.at);
     fy_buf_free(&b);
     TS_OOM(r, kept);
+    size_t len = strlen(kept);
+    if (n && arg[0]->kind == TV_TENSOR && arg[0]->v && kept[len - 1] == '_') arg[0]->in = NULL;      /* written into: its contents are no longer known */
     return ts_emit(r, v, kept, n, arg, kw);
 }
 
