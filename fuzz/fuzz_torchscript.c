@@ -16,7 +16,7 @@ const fy_fuzz fy_target = {"torchscript", FY_G_ZIP, files, NULL, words, (size_t)
 
 static fy_status make_typer(void *ctx, fy_ts_typer *t, fy_program *p, ferry_error *e) {
     fy_typer **made = ctx;
-    FY_TRY(fy_typer_new(made, p, e));
+    FY_TRY(fy_typer_new(made, p, NULL, e));
     *t = (fy_ts_typer){*made, fy_typer_node, fy_typer_value, fy_typer_missing};
     return FY_OK;
 }

@@ -561,9 +561,9 @@ void fy_lower_done(fy_lower *l) {
     fy_arena_free(&l->tmp);
 }
 
-fy_status fy_aten_missing(const fy_program *p, ferry_error *e) {
+fy_status fy_aten_missing(const fy_program *p, const fy_lower_options *o, ferry_error *e) {
     missing_list lost = {0}, training = {0};
-    fy_status s = survey(p, NULL, true, &lost, &training, e);
+    fy_status s = survey(p, o, true, &lost, &training, e);
     if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
     fy_free(lost.at);
     fy_free(training.at);

@@ -41,7 +41,7 @@ static fy_status read_script(fy_program **p, const char *path, ferry_error *e) {
         }
     }
     ferry_job job = {shape, (size_t)nshape, NULL, NULL};
-    return fy_read_source(p, path, &(fy_source_options){&job, naxes, axes, false}, e);
+    return fy_read_source(p, path, &(fy_source_options){.job = &job, .naxes = naxes, .axes = axes}, e);
 }
 
 static fy_status lower_file(fy_program **p, fy_model **m, const char *path, fy_notes *notes, ferry_error *e) {

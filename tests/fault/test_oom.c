@@ -140,7 +140,7 @@ static int read_pt2(point *p, ferry_error *e) {
 /* TorchScript: loops and branches on data, cells, containers, and a trace. */
 static fy_status make_typer(void *ctx, fy_ts_typer *t, fy_program *g, ferry_error *e) {
     fy_typer **made = ctx;
-    FY_TRY(fy_typer_new(made, g, e));
+    FY_TRY(fy_typer_new(made, g, NULL, e));
     *t = (fy_ts_typer){*made, fy_typer_node, fy_typer_value, fy_typer_missing};
     return FY_OK;
 }

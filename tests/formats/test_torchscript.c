@@ -55,7 +55,7 @@ static void archive(out *o, const char *code, const void *pkl, size_t n) {
 
 static fy_status make_typer(void *ctx, fy_ts_typer *t, fy_program *p, ferry_error *e) {
     fy_typer **made = ctx;
-    FY_TRY(fy_typer_new(made, p, e));
+    FY_TRY(fy_typer_new(made, p, NULL, e));
     *t = (fy_ts_typer){*made, fy_typer_node, fy_typer_value, fy_typer_missing};
     return FY_OK;
 }

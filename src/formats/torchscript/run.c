@@ -364,6 +364,7 @@ static fy_status unpack(ts *r, const ts_stmt *s, ts_value *v) {
         if (v->kind == TV_TENSOR && v->v && v->v->def && !v->v->def->schema && !v->v->has_meta) {
             FY_TRY(r->typer.missing(r->typer.ctx, r->e));
         }
+        if (v->kind == TV_TENSOR && v->v && v->v->def) return ts_fail(r, FY_E_UNSUPPORTED, "%s gives one tensor as far as is known, the code takes %d; a plugin that describes its node says how many", v->v->def->op, s->ntarget);
     }
     if (v->kind != TV_TUPLE && v->kind != TV_LIST) return ts_fail(r, FY_E_UNSUPPORTED, "%s is taken apart", ts_kind_text(v));
     if (v->n != s->ntarget) return ts_fail(r, FY_E_VALUE, "%lld values are taken for %d", (long long)v->n, s->ntarget);
