@@ -147,8 +147,8 @@ static fy_status make_typer(void *ctx, fy_ts_typer *t, fy_program *g, ferry_erro
 
 static int read_script(point *p, ferry_error *e) {
     static const fy_ts_input x[] = {{.name = "x", .is_tensor = true, .rank = 2, .dim = {2, 3}, .symbol = {"batch"}}, {.name = "y", .is_tensor = true, .rank = 2, .dim = {2, 3}, .symbol = {"batch"}}},
-        h[] = {{.name = "h", .is_tensor = true, .rank = 2, .dim = {2, 8}}}, cells[] = {{.name = "x", .is_tensor = true, .rank = 3, .dim = {5, 2, 4}, .symbol = {"time"}}};
-    static const struct { const char *file; int n; const fy_ts_input *in; } all[] = {{"while", 1, x}, {"branches", 2, x}, {"greedy", 1, h}, {"cells_loop", 1, cells}, {"offsets_trace", 0, NULL}};
+        h[] = {{.name = "h", .is_tensor = true, .rank = 2, .dim = {2, 8}}}, cells[] = {{.name = "x", .is_tensor = true, .rank = 3, .dim = {5, 2, 4}, .symbol = {"time"}}}, image[] = {{.name = "x", .is_tensor = true, .rank = 4, .dim = {2, 3, 8, 8}, .symbol = {"batch"}}};
+    static const struct { const char *file; int n; const fy_ts_input *in; } all[] = {{"while", 1, x}, {"branches", 2, x}, {"greedy", 1, h}, {"cells_loop", 1, cells}, {"offsets_trace", 0, NULL}, {"quantised_script", 1, image}};
     fy_status s = FY_OK;
     arm(p);
     for (int i = 0; i < FY_COUNT(all) && !s; i++) {

@@ -795,8 +795,33 @@ static fy_status any_call(call *c, bool *done) {
     return FY_OK;
 }
 
+/* What operators meant when the archive was written: torch/csrc/jit/operator_upgraders. A file names the least version that its operators need. */
+static fy_status as_then(call *c, bool *done) {
+    ts *r = c->r;
+    if (r->version < 4 && is(c, "div") && c->n == 2 && ts_is_tensor(c->arg[0])) {
+        fy_dtype a, b = FERRY_INT64;
+        FY_TRY(dtype_of(c, c->arg[0], &a));
+        if (ts_is_tensor(c->arg[1])) FY_TRY(dtype_of(c, c->arg[1], &b));
+        else if (c->arg[1]->kind == TV_FLOAT || (c->arg[1]->kind == TV_SYM && c->arg[1]->v->kind == FY_PV_SYMFLOAT)) b = FERRY_FLOAT;
+        if (fy_dtype_float(a) || fy_dtype_float(b)) return FY_OK;
+        ts_value *trunc;
+        *done = true;
+        FY_TRY(ts_str(r, &trunc, "trunc"));
+        return ts_emit(r, c->v, "aten.div", 3, (ts_value *[]){c->arg[0], c->arg[1], trunc}, (const char *[]){NULL, NULL, "rounding_mode"});
+    }
+    if (r->version < 5 && is(c, "full") && c->n >= 2 && (c->arg[1]->kind == TV_INT || c->arg[1]->kind == TV_BOOL)) {
+        const ts_value *dtype = arg(c, 2, "dtype");
+        return dtype && dtype->kind != TV_NONE ? FY_OK : ts_float(r, &c->arg[1], (double)c->arg[1]->i);
+    }
+    if (r->version < 9 && (is(c, "linspace") || is(c, "logspace")) && c->n >= 3 && c->arg[2]->kind == TV_NONE) return ts_int(r, &c->arg[2], 100);
+    return FY_OK;
+}
+
 fy_status ts_builtin(ts *r, ts_value **v, bool *done, const char *name, int n, ts_value **args, const char *const *kw) {
     call c = {r, name, n, args, kw, v};
+    *done = false;
+    if (r->version && n) FY_TRY(as_then(&c, done));
+    if (*done) return FY_OK;
     FY_TRY(any_call(&c, done));
     if (*done || !n) return FY_OK;
     ts_value *a = args[0], *b = n > 1 ? args[1] : NULL;

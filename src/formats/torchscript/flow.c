@@ -172,6 +172,7 @@ static fy_status merge_items(join *j, ts_value *to, const ts_value *a, const ts_
 static fy_status merge_tensors(join *j, ts_value **v, ts_value *a, ts_value *b) {
     ts *r = j->r;
     fy_parg x, y;
+    if (a->q || b->q) return lost(r, v, "it is quantised in an if that only the data decide");
     FY_TRY(arg_in(r, &j->a->lv, &x, a));
     FY_TRY(arg_in(r, &j->b->lv, &y, b));
     for (int64_t i = 0; i < j->a->lv.formal.n; i++)          /* the same value from outside on both sides */
@@ -417,6 +418,7 @@ static fy_status find_names(loop *l, const ts_stmt *s) {
 static fy_status new_leaf(loop *l, ts_value *init) {
     ts *r = l->r;
     leaf f = {.init = init};
+    if (init->q) return ts_fail(r, FY_E_UNSUPPORTED, "a quantised tensor in a loop that only the data decide");
     if (ts_is_tensor(init)) {
         fy_pvalue *p;
         FY_TRY(ts_as_tensor(r, &f.init));

@@ -166,6 +166,9 @@ static fy_status operator_call(ts *r, ts_value **v, const char *qual, int n, ts_
     char op[256];
     bool done = false, prim = !strncmp(qual, "ops.prim.", 9), aten = !strncmp(qual, "ops.aten.", 9) || (!strncmp(qual, "torch.", 6) && !strchr(qual + 6, '.'));
     const char *name = prim || !strncmp(qual, "ops.aten.", 9) ? qual + 9 : !strncmp(qual, "torch.", 6) ? qual + 6 : !strncmp(qual, "ops.", 4) ? qual + 4 : qual;
+    if (!strncmp(qual, "ops.quantized.", 14)) return ts_quantised_call(r, v, qual + 14, n, arg);
+    if (prim || aten) FY_TRY(ts_quantised_aten(r, v, &done, name, n, arg));
+    if (done) return FY_OK;
     if (prim || aten) {
         FY_TRY(ts_builtin(r, v, &done, name, n, arg, kw));
         if (done) return FY_OK;
