@@ -58,8 +58,9 @@ soak: build ## 100,000 runs of several models by several threads: the same bits,
 fuzz: ## libFuzzer on every reader (clang), 60 seconds each
 	@fuzz/run.sh
 
-coverage: build ## over a hundred architectures from PyTorch to ONNX, static and dynamic; writes docs/coverage.md (FERRY_TORCH, FERRY_TORCH_OLD: Pythons with torch; ARGS="--only bert,vit"; hours, goes on where it stopped)
+coverage: build ## over a hundred architectures from PyTorch to ONNX, static and dynamic; writes docs/coverage.md; torchvision as TorchScript: docs/coverage-traces.md (TRACES="--only resnet18"; FERRY_TORCH, FERRY_TORCH_OLD: Pythons with torch; ARGS="--only bert,vit"; hours, goes on where it stopped)
 	@$(VENV)/bin/python tests/coverage/coverage.py $(BUILD)/ferry $(ARGS)
+	@$(VENV)/bin/python tests/coverage/traces.py $(BUILD)/ferry $(TRACES)
 
 bench: build ## ferry against onnxruntime, OpenVINO, MNN, ncnn in one run (FERRY_TORCH=python with torch); ARGS=--quick for ResNet-18 alone
 	@python3 bench/bench.py $(BUILD)/ferry $(ARGS)

@@ -36,28 +36,14 @@ static const cli_flag flags[] = {
     {0},
 };
 
-static int write_report(const char *path, const ferry_report *r) {
-    size_t n = 0;
-    while (path[n]) n++;
-    bool json = n > 5 && path[n - 5] == '.' && path[n - 4] == 'j' && path[n - 3] == 's' && path[n - 2] == 'o' && path[n - 1] == 'n';
-    FILE *f = fopen(path, "w");
-    if (!f || fputs(json ? ferry_report_json(r) : ferry_report_full(r), f) < 0 || fclose(f)) {
-        fprintf(stderr, "error[WRITE]: %s: the report cannot be written\n", path);
-        return FERRY_IO;
-    }
-    return FERRY_OK;
-}
-
 static int run(const cli_args *a) {
     ferry_error e = {0};
     ferry_report *r = NULL;
     ferry_job job = cli_job(a);
     const char *end = a->n > 1 ? strrchr(a->at[1], '.') : NULL;
     if (end && !strcmp(end, ".pt2")) return cli_usage("export", "one model at a time: '%s' is not an output", a->at[1]);    /* *.pt2 would overwrite it */
-    int kind = ferry_export(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e), written = FERRY_OK;
-    if (r && cli_get(a, "report")) written = write_report(cli_get(a, "report"), r);
-    kind = cli_finish(a, kind, r, &e);
-    return kind ? kind : written;
+    int kind = ferry_export(a->at[0], a->n > 1 ? a->at[1] : cli_get(a, "output"), &job, &r, &e);
+    return cli_finish(a, kind, r, &e);
 }
 
 const cli_command cli_export = {

@@ -10,6 +10,7 @@ static const cli_flag flags[] = {
     {"--no-fold-bn", NULL, "keep batch norm and factors of channels as nodes"},
     {"--keep-weights", NULL, "do not join or scale the weights of products: parameters stay as named"},
     CLI_REWRITE,
+    CLI_PLUGIN,
     {"--stop-after", "PASS", "stop after this pass"},
     {"--skip-pass", "PASS,...", "leave out these passes"},
     {"--dump", "DIR", "write the graph after each pass as text (also FERRY_DUMP=DIR)"},

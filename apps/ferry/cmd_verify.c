@@ -24,17 +24,8 @@ static int run(const cli_args *a) {
     ferry_error e = {0};
     ferry_report *r = NULL;
     ferry_job job = cli_job(a);
-    int kind = ferry_verify(a->at[0], &job, &r, &e), written = FERRY_OK;
-    const char *junit = cli_get(a, "junit");
-    if (r && junit) {
-        FILE *f = fopen(junit, "w");
-        if (!f || fputs(ferry_report_junit(r), f) < 0 || fclose(f)) {
-            fprintf(stderr, "error[WRITE]: %s: the JUnit file cannot be written\n", junit);
-            written = FERRY_IO;
-        }
-    }
-    kind = cli_finish(a, kind, r, &e);
-    return kind ? kind : written;
+    int kind = ferry_verify(a->at[0], &job, &r, &e);
+    return cli_finish(a, kind, r, &e);
 }
 
 const cli_command cli_verify = {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -107,7 +108,8 @@ def export(
 ) -> ONNXProgram:
     """Writes `model` as ONNX to `f`, if what is written computes what the model computes.
 
-    model: a torch.nn.Module, a torch.export.ExportedProgram, or the path of a .pt2 (for which torch is not needed).
+    model: a torch.nn.Module, a torch.export.ExportedProgram, a torch.jit.ScriptModule or ScriptFunction (which goes the road of its archive), or
+        the path of a .pt2 or of such an archive (for which torch is not needed).
     args, kwargs: a sample of the inputs; a dict at the end of args is taken for kwargs, as torch.onnx.export does.
     f: a path, a file object, or None: the program that comes back has save().
     dynamic_axes: {"x": {0: "batch"}} or {"x": [0]}; or dynamic_shapes as for torch.export.export, with names in place of Dims if you like.
@@ -164,11 +166,16 @@ def export(
         written = os.path.join(folder, f"{stem}.onnx" if to is None else os.path.basename(to))
         program: Any = None
         sample: Any = None
+        leaves: Optional[List[Any]] = None  # tensors of the sample of a script
         others: List[str] = []
         if isinstance(model, (str, os.PathLike)):
             source = os.fspath(model)
             for name, which in (dynamic_axes or {}).items():
                 pairs += _dynamic(name, which, output_names)
+        elif _is_script(model):
+            source = os.path.join(folder, f"{stem}.pt")
+            leaves, options = _script(model, args, kwargs, mode, source, input_names, output_names, dynamic_axes, dynamic_shapes)
+            pairs += options
         else:
             program, sample, axes, others = _program(model, args, kwargs, mode, input_names, output_names, dynamic_axes, dynamic_shapes)
             pairs += axes
@@ -191,6 +198,8 @@ def export(
             raise ExportMismatch(
                 f"{shown} would not compute what {stem} computes; nothing was written\n{failures(result) or result}", result
             )
+        if leaves is not None and verify:
+            _against(model, args if isinstance(args, tuple) else (args,), dict(kwargs or {}), leaves, written, tolerance, mode, result, shown)
         if program is not None and verify:
             _compare(model, program, sample, written, tolerance, mode, result, shown)
         if verify and result.data.get("verdict") == "unverified":
@@ -199,7 +208,7 @@ def export(
             warnings.warn(f"{shown} is not verified in full: {result.data.get('unverified')}", UserWarning, stacklevel=2)
         if others:
             _check_outputs(others, written)
-        if program is not None:
+        if program is not None or leaves is not None:
             os.unlink(source)
         if to is not None:
             _move(written, to, os.replace)
@@ -243,8 +252,6 @@ def _program(
         raise ExportError("torch is needed to export a module; a .pt2 is exported without", "USAGE", 2) from None
     if isinstance(model, torch.export.ExportedProgram):
         return model, None, [p for name, which in (dynamic_axes or {}).items() for p in _dynamic(name, which, output_names)], []
-    if isinstance(model, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
-        raise ExportError("a TorchScript module cannot be captured: pass the module that it was made from", "UNSUPPORTED", BAD_MODEL)
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"a torch.nn.Module, an ExportedProgram or the path of a .pt2 is meant, not {type(model).__name__}")
     if mode is None:
@@ -270,6 +277,61 @@ def _program(
     names = [input_names[i] if i < len(input_names or ()) else name for i, name in enumerate(sample.names)]
     options = [("dynamic", f"{names[a.leaf]}:{a.axis}={a.name}") for a in axes if a.name]
     return program, sample, options, others
+
+
+def _is_script(model: Any) -> bool:
+    import sys
+
+    torch = sys.modules.get("torch")  # who has such a module has imported it
+    return torch is not None and isinstance(model, (torch.jit.ScriptModule, torch.jit.ScriptFunction))
+
+
+def _shapes(name: str, x: Any, pairs: List[Tuple[str, str]], leaves: List[Any]) -> None:
+    """--shape for one argument, and the tensors in it."""
+    import torch
+
+    if isinstance(x, torch.Tensor):
+        leaves.append(x)
+        pairs.append(("shape", f"{name}={'x'.join(map(str, x.shape))}:{str(x.dtype)[6:]}"))
+    elif isinstance(x, (bool, int, float)):
+        pairs.append(("shape", f"{name}={x}"))
+    elif isinstance(x, (list, tuple)):
+        for i, y in enumerate(x):
+            _shapes(f"{name}.{i}", y, pairs, leaves)
+    elif isinstance(x, Mapping):
+        for key, y in x.items():
+            _shapes(f"{name}.{key}", y, pairs, leaves)
+    elif x is not None:
+        raise InvalidArgument(f"args, kwargs: {name}: {type(x).__name__} is no input of a script", "USAGE")
+
+
+def _script(
+    model: Any, args: Any, kwargs: Any, mode: Optional[str], path: str, input_names: Any, output_names: Any, dynamic_axes: Any, dynamic_shapes: Any
+) -> Tuple[List[Any], List[Tuple[str, str]]]:
+    """Saves the script; the tensors of the sample, and options for its shapes and dynamic axes."""
+    import torch
+
+    if dynamic_shapes is not None:
+        raise InvalidArgument("dynamic_shapes: a script takes dynamic_axes", "USAGE")
+    module = isinstance(model, torch.jit.ScriptModule)
+    if module and mode is None and model.training:
+        _refuse_training(torch, model)
+    args = (args,) if not isinstance(args, tuple) else args
+    names = [a.name for a in (model.forward.schema if module else model.schema).arguments][1 if module else 0 :]
+    if len(args) > len(names):
+        raise InvalidArgument(f"args: {len(args)} arguments are given; forward takes {len(names)}", "USAGE")
+    pairs: List[Tuple[str, str]] = []
+    leaves: List[Any] = []
+    for name, x in [*zip(names, args), *(kwargs or {}).items()]:
+        _shapes(name, x, pairs, leaves)
+    ports = [text.split("=")[0] for _, text in pairs if ":" in text]  # the tensors, in order
+    renamed = dict(zip(input_names or (), ports))
+    for name, which in (dynamic_axes or {}).items():
+        pairs += _dynamic(renamed.get(name, name), which, output_names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(model, path)
+    return leaves, pairs
 
 
 def _refuse_training(torch: Any, model: Any) -> None:
@@ -339,20 +401,31 @@ def _compare(
         or getattr(signature, "user_inputs_to_mutate", None)
     ):
         return
+    _against(model, sample.args, sample.kwargs, sample.tensors, written, tolerance, mode, result, shown)
+
+
+def _against(
+    model: Any, args: Any, kwargs: Any, tensors: List[Any], written: str, tolerance: float, mode: Optional[str], result: Report, shown: str
+) -> None:
+    """What the model itself computes from the arguments, whose tensors are `tensors`, against what was written."""
+    import torch
+
+    state = model.state_dict().values() if isinstance(model, torch.nn.Module) else ()
+    copies = {id(t): t.detach().clone() for t in tensors}
+    args, kwargs = torch.utils._pytree.tree_map(lambda x: copies.get(id(x), x), (args, kwargs))
     wide = (torch.float32, torch.float64)
     if any(
         t.is_floating_point() and t.dtype not in wide
-        for t in [*sample.tensors, *model.state_dict().values()]
+        for t in [*tensors, *state]
         if isinstance(t, torch.Tensor)
     ):
         return
     session = InferenceSession(written)
-    if len(session.get_inputs()) != len(sample.tensors):
+    if len(session.get_inputs()) != len(tensors):
         return
-    fresh = sample.mapped({i: t.detach().clone() for i, t in enumerate(sample.tensors)})
-    with torch.no_grad(), _capture.training_mode(torch, model, mode):
-        wanted = [t for t in sample.tree.tree_leaves(model(*fresh.args, **fresh.kwargs)) if isinstance(t, torch.Tensor)]
-    got = session.run(None, {p.name: t.detach().cpu().contiguous().numpy() for p, t in zip(session.get_inputs(), sample.tensors)})
+    with torch.no_grad(), _capture.training_mode(torch, model, mode) if isinstance(model, torch.nn.Module) else contextlib.nullcontext():
+        wanted = [t for t in torch.utils._pytree.tree_leaves(model(*args, **kwargs)) if isinstance(t, torch.Tensor)]
+    got = session.run(None, {p.name: t.detach().cpu().contiguous().numpy() for p, t in zip(session.get_inputs(), tensors)})
     for port, y, ours in zip(session.get_outputs(), wanted, got):
         if y.dtype not in wide or len(wanted) != len(got):
             continue

@@ -30,8 +30,8 @@ void fy_unload(fy_loaded *l);
 bool fy_is_onnx(const char *path);       /* by its first bytes; false also if it cannot be read */
 #ifndef FERRY_RUN_ONLY
 /* The program of a .pt2 or of a TorchScript archive. The latter takes shapes from the job's `shape` options (NAME=1x3x224x224[:DTYPE]), and
- * symbols for the axes named (batch: for axis 0 of every input) while it is read; a .pt2 has its own. */
-typedef struct fy_source_options { const ferry_job *job; int naxes; const fy_axis_name *axes; bool batch; } fy_source_options;
+ * symbols for the axes named (batch: for axis 0 of every input) while it is read; a .pt2 has its own. `registry`: custom operators, or NULL. */
+typedef struct fy_source_options { const ferry_job *job; const ferry_registry *registry; int naxes; const fy_axis_name *axes; bool batch; } fy_source_options;
 FY_CHECKED fy_status fy_read_source(fy_program **p, const char *path, const fy_source_options *o, ferry_error *e);
 FY_CHECKED fy_status fy_file_kind(fy_filetype *t, const char *path, ferry_error *e);         /* what the first bytes say the file is */
 #endif

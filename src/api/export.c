@@ -297,13 +297,13 @@ static fy_status check_written(export *x, const fy_model *m, const char *path, f
     fy_program *source = NULL;
     fy_verify_options o = {.engine = x->engine, .model_path = path, .threads = (int)x->threads, .tolerance = x->tolerance,
         .relative_to_range = fy_opt_has(x->job, "relative-to-range"), .seed = 1, .sizes = 1, .nodes = true, .progress = x->job->progress, .ctx = x->job->ctx};
-    fy_source_options how = {x->job, x->nsymbol, x->symbol, x->batch};
+    fy_source_options how = {x->job, x->registry, x->nsymbol, x->symbol, x->batch};
     FY_TRY(read_again(x, &source, &how, e));
     fy_status s = fy_verify_program(&x->verdict, m, source, x->nopened, x->axes, &o, e);
     if (s && x->nsymbol) {                                   /* a trace that holds the sample's sizes runs at these alone: row by row, then */
         fy_program_free(source);
         fy_verify_report_free(&x->verdict);
-        how = (fy_source_options){.job = x->job};
+        how = (fy_source_options){.job = x->job, .registry = x->registry};
         FY_TRY(read_again(x, &source, &how, e));
         s = fy_verify_program(&x->verdict, m, source, x->nsymbol, x->symbol, &o, e);
     }
@@ -542,7 +542,7 @@ static fy_status run(export *x, const char *target, ferry_error *e) {
     FY_TRY(fy_file_kind(&x->type, x->source, e));
     FY_TRY(fy_swap_open(&x->swap, x->source, x->job, e));
     x->batch = x->type == FY_FILE_TORCHSCRIPT && fy_opt_has(x->job, "dynamic-batch");
-    FY_TRY(fy_read_source(&x->program, x->source, &(fy_source_options){x->job, x->naxes, x->axes, x->batch}, e));
+    FY_TRY(fy_read_source(&x->program, x->source, &(fy_source_options){x->job, x->registry, x->naxes, x->axes, x->batch}, e));
     if (x->swap.open) FY_TRY(fy_swap_program(&x->swap, x->program, e));
     FY_TRY(note_origins(x, e));
     if (x->type == FY_FILE_TORCHSCRIPT) FY_TRY(keep_symbols(x, e));
@@ -557,12 +557,24 @@ static fy_status run(export *x, const char *target, ferry_error *e) {
     return s;
 }
 
+/* --report: .json, else text. */
+static int kept(int kind, const char *to, ferry_report **r, ferry_error *e) {
+    if (!*r || !to) return kind;
+    size_t n = strlen(to);
+    const fy_report *x = *r;
+    fy_status s = fy_write_text(to, n > 5 && !strcmp(to + n - 5, ".json") ? &x->json : x->full.n ? &x->full : &x->plain, e);
+    if (!s) return kind;
+    ferry_report_free(*r);
+    *r = NULL;
+    return fy_kind_of(s);
+}
+
 int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_report **out, ferry_error *e) {
     static const ferry_job none;
     export x = {.job = job ? job : &none, .source = pt2};
     *out = NULL;
     fy_error_clear(e);
-    if (fy_opt(x.job, "weights") && fy_is_onnx(pt2)) return fy_swap_onnx(pt2, onnx, x.job, out, e);
+    if (fy_opt(x.job, "weights") && fy_is_onnx(pt2)) return kept(fy_swap_onnx(pt2, onnx, x.job, out, e), fy_opt(x.job, "report"), out, e);
     fy_status s = run(&x, onnx, e);
     join_hash(&x);
     if (s == FY_E_GATE && x.swap.open && !fy_swap_fits(&x.swap)) {
@@ -576,5 +588,5 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     ferry_registry_free(x.registry);     /* after the model, whose nodes point into it */
     fy_swap_close(&x.swap);              /* after what points into its file */
     fy_arena_free(&x.arena);
-    return fy_kind_of(s);
+    return kept(fy_kind_of(s), fy_opt(x.job, "report"), out, e);
 }

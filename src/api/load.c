@@ -27,7 +27,7 @@ static fy_status load_onnx(fy_loaded *l, const char *path, ferry_error *e) {
 static fy_status load_program(fy_loaded *l, const char *path, const ferry_job *job, ferry_error *e) {
     fy_lower_options o = {.registry = fy_registry_of(l->registry), .mappings = fy_mappings_of(l->registry)};
     fy_pass_options passes = {.fold = true, .fold_bn = true, .hooks = fy_hooks_builtin()};
-    FY_TRY(fy_read_source(&l->program, path, &(fy_source_options){.job = job}, e));
+    FY_TRY(fy_read_source(&l->program, path, &(fy_source_options){.job = job, .registry = l->registry}, e));
     FY_TRY(fy_aten_inline(l->program, e));
     FY_TRY(fy_aten_functionalise(l->program, e));
     FY_TRY(fy_aten_lower(&l->model, l->program, &o, e));

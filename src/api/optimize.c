@@ -43,8 +43,19 @@ static fy_status options(fy_rewrite *w, ferry_error *e) {
     return size_option(w, "fold-budget", &x->passes.fold_bytes, e);
 }
 
+/* Passes go by the names of ONNX's operators. */
+static fy_status own_meaning(const fy_rewrite *w, ferry_error *e) {
+    const fy_registry *r = fy_registry_of(w->registry);
+    for (int i = 0; w->registry && i < r->n; i++)
+        if (!*r->op[i]->domain)
+            return fy_help(e, fy_fail(e, FY_E_UNSUPPORTED, "a plugin takes the place of ONNX's %s, whose own meaning the passes rely on", r->op[i]->name),
+                           "Leave that plugin out: operators of other domains need theirs, ONNX's do not.");
+    return FY_OK;
+}
+
 static fy_status change(fy_rewrite *w, ferry_error *e) {
     optimizing *x = w->ctx;
+    FY_TRY(own_meaning(w, e));
     x->nbefore = fy_count_operators(&x->before, w->model);
     x->passes.opset = w->opset_written;
     return fy_passes_run(w->model, &x->passes, e);

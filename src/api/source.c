@@ -75,11 +75,11 @@ static fy_status all_shapes(fy_ts_options *o, fy_arena *a, const ferry_job *job,
     return FY_OK;
 }
 
-typedef struct holder { fy_typer *t; } holder;
+typedef struct holder { fy_typer *t; fy_lower_options lower; } holder;
 
 static fy_status make_typer(void *ctx, fy_ts_typer *t, fy_program *p, ferry_error *e) {
     holder *h = ctx;
-    FY_TRY(fy_typer_new(&h->t, p, e));
+    FY_TRY(fy_typer_new(&h->t, p, &h->lower, e));
     *t = (fy_ts_typer){h->t, fy_typer_node, fy_typer_value, fy_typer_missing};
     return FY_OK;
 }
@@ -95,7 +95,7 @@ fy_status fy_read_source(fy_program **p, const char *path, const fy_source_optio
         return fy_pt2_read(p, path, e);
     }
     fy_arena a = {0};
-    holder h = {0};
+    holder h = {.lower = {.registry = fy_registry_of(s->registry), .mappings = fy_mappings_of(s->registry)}};
     fy_ts_options o = {.typer = make_typer, .ctx = &h, .batch = s->batch ? "batch" : NULL};
     fy_status r = all_shapes(&o, &a, s->job, s->naxes, s->axes, e);
     if (!r) r = fy_ts_read(p, path, &o, e);

@@ -102,12 +102,12 @@ static int opened_axes(fy_axis_name *axes, int max, const fy_model *m, const fy_
     return n;
 }
 
-static fy_status against_pt2(fy_verify_report *r, const fy_model *m, const char *path, const ferry_job *job, const fy_verify_options *o, ferry_error *e) {
+static fy_status against_pt2(fy_verify_report *r, const fy_model *m, const ferry_registry *reg, const char *path, const ferry_job *job, const fy_verify_options *o, ferry_error *e) {
     fy_program *p = NULL;
     fy_axis_name axes[64];
     const char *reference = fy_opt(job, "reference");
     FY_NEED(e, !reference || !strcmp(reference, "torch"), USAGE, "reference: there is 'torch', not '%s'", reference);
-    fy_status s = fy_read_source(&p, path, &(fy_source_options){.job = job}, e);
+    fy_status s = fy_read_source(&p, path, &(fy_source_options){.job = job, .registry = reg}, e);
     if (!s && reference) s = fy_verify_torch(r, m, p, path, o, e);
     else if (!s) s = fy_verify_program(r, m, p, opened_axes(axes, FY_COUNT(axes), m, p), axes, o, e);
     fy_program_free(p);
@@ -161,7 +161,7 @@ static fy_status compare(fy_verify_report *r, const fy_loaded *l, const char *pa
     fy_file_close(&f);
     if (type == FY_FILE_NPZ) return against_npz(r, l->model, ref, &o, e);
     if (type == FY_FILE_ONNX) return against_onnx(r, l->model, ref, job, &o, e);
-    return against_pt2(r, l->model, ref, job, &o, e);
+    return against_pt2(r, l->model, l->registry, ref, job, &o, e);
 }
 
 int ferry_verify(const char *model, const ferry_job *job, ferry_report **out, ferry_error *e) {
@@ -190,6 +190,7 @@ int ferry_verify(const char *model, const ferry_job *job, ferry_report **out, fe
         r->verdict = verdict.verdict == FY_VERDICT_FAIL ? FERRY_NO : FERRY_OK;
         s = fy_report_finish(r, e);
     }
+    if (!s && fy_opt(job, "junit")) s = fy_write_text(fy_opt(job, "junit"), &r->junit, e);
     fy_verify_report_free(&verdict);
     fy_unload(&l);
     fy_arena_free(&a);

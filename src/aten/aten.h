@@ -88,7 +88,7 @@ typedef struct fy_lower_options {
 FY_CHECKED fy_status fy_aten_lower(fy_model **m, fy_program *p, const fy_lower_options *o, ferry_error *e);
 
 /* ATEN, listing every operator of the program without a lowering; FY_OK if there is none. */
-FY_CHECKED fy_status fy_aten_missing(const fy_program *p, ferry_error *e);
+FY_CHECKED fy_status fy_aten_missing(const fy_program *p, const fy_lower_options *o, ferry_error *e);
 
 /* ---- evaluation ------------------------------------------------------------------------------------------------------ */
 

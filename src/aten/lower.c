@@ -325,11 +325,10 @@ static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
         t->dim = dim;
     }
     for (int a = 0; a < t->rank; a++) {
-        if (t->dim[a]->kind != FY_DIM_OPAQUE) continue;
-        bool known = false;
-        for (int64_t i = 0; i < l->source.n && !known; i++) known = l->source.at[i].dim == t->dim[a];
-        if (!known) FY_PUSH(e, l->source, ((fy_lsource){t->dim[a], v, a}));
+        if (!fy_l_carried(l, t->dim[a], 0)) FY_PUSH(e, l->source, ((fy_lsource){t->dim[a], v, a}));
     }
+    for (int i = 0; v->elem && i < v->nelem; i++)
+        if (v->elem[i] && v->elem[i]->kind == FY_DIM_OPAQUE && !fy_l_carried(l, v->elem[i], 0)) FY_PUSH(e, l->source, ((fy_lsource){v->elem[i], v, FY_L_ELEMENT - i}));
     return FY_OK;
 }
 
@@ -562,9 +561,9 @@ void fy_lower_done(fy_lower *l) {
     fy_arena_free(&l->tmp);
 }
 
-fy_status fy_aten_missing(const fy_program *p, ferry_error *e) {
+fy_status fy_aten_missing(const fy_program *p, const fy_lower_options *o, ferry_error *e) {
     missing_list lost = {0}, training = {0};
-    fy_status s = survey(p, NULL, true, &lost, &training, e);
+    fy_status s = survey(p, o, true, &lost, &training, e);
     if (s == FY_OK && lost.n > 0) s = report_missing(&lost, e);
     fy_free(lost.at);
     fy_free(training.at);

@@ -19,7 +19,8 @@
 /* What a program value has become: a tensor, or a number known as a dim, or both. */
 typedef struct fy_lval { fy_value *v; const fy_dim *dim; fy_value *im; } fy_lval;      /* complex: v is the real plane, im the other */
 
-/* Where the value of a data-dependent dim can be read: axis of a tensor, or (axis -1) an integer scalar. */
+/* Where the value of a data-dependent dim can be read: axis of a tensor, (axis -1) an integer scalar, or (FY_L_ELEMENT - i) element i of a small tensor. */
+enum { FY_L_ELEMENT = -2 };
 typedef struct fy_lsource { const fy_dim *dim; fy_value *v; int axis; } fy_lsource;
 
 struct fy_lower {
@@ -90,6 +91,7 @@ bool        fy_const_dim(const fy_value *v, int axis, int64_t *n);
 const fy_dim *fy_l_k(fy_lower *l, int64_t v);
 const fy_dim *fy_l_import(fy_lower *l, const fy_dim *program_dim);    /* NULL if it has a symbol without a meaning yet */
 /* A size as i64[1], several as i64[n], one as i64 scalar: from graph inputs, or from where a data-dependent one is made. */
+bool        fy_l_carried(const fy_lower *l, const fy_dim *d, int depth);       /* can fy_l_size read all that the data decide of it? depth 0 */
 fy_value   *fy_l_size(fy_lower *l, const fy_dim *d);
 fy_value   *fy_l_sizes(fy_lower *l, int n, const fy_dim *const *d);
 fy_value   *fy_l_size_scalar(fy_lower *l, const fy_dim *d);

@@ -39,6 +39,12 @@ static const fy_dim *sym_dim(fy_lower *l, const fy_psym *s) {
 static const fy_dim *sym_dim_needed(fy_lower *l, const char *name, const fy_psym *s) {
     if (l->b.status != FY_OK) return NULL;
     const fy_dim *d = sym_dim(l, s);
+    fy_lval *got = s->value && s->value->id < l->nval ? &l->val[s->value->id] : NULL;
+    if (!d && got && got->v && fy_dtype_int(got->v->type.dtype) && fy_rank(l, got->v) == 0) {        /* the data decide: read from there */
+        d = got->dim = fy_dim_opaque(l->m->dims, "item");
+        if (!d || !FY_RESERVE(l->source, l->source.n + 1)) { (void)fy_l_fail(l, FY_E_NOMEM, "out of memory"); return NULL; }
+        l->source.at[l->source.n++] = (fy_lsource){d, got->v, -1};
+    }
     if (!d) (void)fy_l_fail(l, FY_E_UNSUPPORTED, "%s: %s = \"%s\" is known only at run time", l->n->op, name, s->value ? s->value->name : "?");
     return d;
 }

@@ -77,6 +77,14 @@ static const fy_lsource *source_of(const fy_lower *l, const fy_dim *d) {
     return NULL;
 }
 
+bool fy_l_carried(const fy_lower *l, const fy_dim *d, int depth) {
+    if (d->kind == FY_DIM_CONST || d->kind == FY_DIM_SYM || source_of(l, d)) return true;
+    if (d->kind == FY_DIM_OPAQUE || depth > DEPTH_MAX) return false;
+    for (int i = 0; i < d->nargs; i++)
+        if (!fy_l_carried(l, d->arg[i], depth + 1)) return false;
+    return true;
+}
+
 static bool data_dependent(const fy_dim *d, int depth) {
     if (d->kind == FY_DIM_OPAQUE) return true;
     for (int i = 0; i < d->nargs && depth < DEPTH_MAX; i++)
@@ -99,7 +107,11 @@ static fy_value *size_at(fy_lower *l, const fy_dim *d, int depth) {
     if (fy_dim_known(d, &k)) return fy_k_ints(b, 1, &k);
     const fy_lsource *s = source_of(l, d);
     if (s && s->axis >= 0) return fy_emit(b, "Shape", FY_V(s->v), FY_A(fy_int("start", s->axis), fy_int("end", s->axis + 1)));
-    if (s) return fy_b_reshape(b, fy_b_cast(b, s->v, FERRY_INT64), 1, (const fy_dim *[]){fy_l_k(l, 1)});
+    if (s) {
+        int64_t i = s->axis <= FY_L_ELEMENT ? FY_L_ELEMENT - s->axis : 0, n = s->v->nelem > 1 ? s->v->nelem : 1;
+        fy_value *y = fy_b_reshape(b, fy_b_cast(b, s->v, FERRY_INT64), 1, (const fy_dim *[]){fy_l_k(l, n)});
+        return n == 1 || !y ? y : fy_emit(b, "Gather", FY_V(y, fy_k_ints(b, 1, &i)), FY_NOATTR);
+    }
     if (!data_dependent(d, 0)) return fy_b_dim(b, d);
     if (depth > DEPTH_MAX) { (void)fy_l_fail(l, FY_E_LIMIT, "a size expression is too deep"); return NULL; }
     fy_value *acc = NULL;

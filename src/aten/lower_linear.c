@@ -1,31 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
  * lower_linear.c - products of matrices. linear on a matrix is Gemm with transB, so the weight keeps its bytes; on more
- * axes Gemm does not apply (it is 2-D only) and MatMul has no transpose flag, so the weight becomes a transposed constant,
- * a recipe that is computed while it is written. */
+ * axes Gemm does not apply (it is 2-D only) and MatMul has no transpose flag, so the weight is transposed: folding makes that a constant,
+ * a recipe that is computed while it is written, unless the weight is large and read as it is as well (a tied embedding). */
 #include "aten/lower.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* x with its last two axes swapped; a constant stays one. */
+/* x with its last two axes swapped. */
 static fy_value *swapped(fy_lower *l, fy_value *x) {
     int rank = fy_rank(l, x), perm[FY_MAX_RANK];
     if (!x || rank < 2 || l->b.status != FY_OK) return x;
     for (int i = 0; i < rank; i++) perm[i] = i;
     perm[rank - 2] = rank - 1;
     perm[rank - 1] = rank - 2;
-    if (x->constant) {
-        /* the same weight may be read by several nodes: one transposed constant serves all */
-        const char *name = x->name ? fy_arena_fmt(&l->tmp, "%s.T", x->name) : NULL;
-        fy_value *have = name && l->depth == 0 ? fy_map_gets(&l->transposed, name) : NULL;
-        if (have) return have;
-        fy_const *c = fy_const_transpose(&l->m->arena, x->constant, perm);
-        fy_value *v = c ? fy_k_const(&l->b, c, name) : NULL;
-        if (v && name && l->depth == 0) (void)fy_map_puts(&l->transposed, name, v);
-        if (!v && l->b.status == FY_OK) (void)fy_l_fail(l, FY_E_NOMEM, "out of memory");
-        return v;
-    }
-    return fy_b_transpose(&l->b, x, perm);
+    if (!x->constant || !x->name || l->depth) return fy_b_transpose(&l->b, x, perm);
+    char *name = fy_arena_fmt(&l->m->arena, "%s.T", x->name);              /* several nodes may read the weight: one transpose serves all */
+    fy_value *v = name ? fy_map_gets(&l->transposed, name) : NULL;
+    if (v) return v;
+    v = name ? fy_b_transpose(&l->b, x, perm) : NULL;
+    if (v) v->name = name;
+    if ((!v || !fy_map_puts(&l->transposed, name, v)) && l->b.status == FY_OK) (void)fy_l_fail(l, FY_E_NOMEM, "out of memory");
+    return v;
 }
 
 /* [k] -> [1,k] or [k,1] by shape alone */

@@ -22,8 +22,9 @@ static fy_value *reordered(fy_lower *l, fy_value *w, int gates, const int *order
         const fy_const *part[4];
         dim[0] = h;
         stride[0] = rank > 1 ? dim[1] : 1;
-        for (int i = 0; i < gates; i++) part[i] = fy_const_strided(&l->m->arena, w->constant, rank, dim, stride, order[i] * h * stride[0]);
-        fy_const *c = fy_const_concat(&l->m->arena, gates, part, 0);
+        bool made = true;
+        for (int i = 0; i < gates; i++) made = (part[i] = fy_const_strided(&l->m->arena, w->constant, rank, dim, stride, order[i] * h * stride[0])) && made;
+        fy_const *c = made ? fy_const_concat(&l->m->arena, gates, part, 0) : NULL;
         if (!c) { (void)fy_l_fail(l, FY_E_NOMEM, "out of memory"); return NULL; }
         return fy_k_const(&l->b, c, NULL);
     }

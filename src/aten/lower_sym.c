@@ -91,7 +91,7 @@ fy_status fy_lower_symbolic(fy_lower *l) {
     }
     fy_value *v = value_result(l, op, o);
     FY_L_OK(l);
-    give(l, v && v->elem && v->nelem == 1 ? v->elem[0] : NULL, v);
+    give(l, v && v->elem && v->nelem == 1 && fy_l_carried(l, v->elem[0], 0) ? v->elem[0] : NULL, v);
     return FY_OK;
 }
 
@@ -109,7 +109,7 @@ fy_status fy_lower_item(fy_lower *l) {
     }
     x = fy_b_cast(&l->b, x, FERRY_INT64);
     FY_L_OK(l);
-    const fy_dim *d = x->elem && x->nelem == 1 ? x->elem[0] : fy_dim_opaque(l->m->dims, "item");
+    const fy_dim *d = x->elem && x->nelem == 1 && fy_l_carried(l, x->elem[0], 0) ? x->elem[0] : fy_dim_opaque(l->m->dims, "item");
     if (!d || !FY_RESERVE(l->source, l->source.n + 1)) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
     if (d->kind == FY_DIM_OPAQUE) l->source.at[l->source.n++] = (fy_lsource){d, x, -1};
     const fy_pvalue *pv = o->sym.value;

@@ -3,12 +3,14 @@
 #include "aten/typer.h"
 
 #include "aten/lower.h"
+#include "aten/mapping.h"
 
 #include <stdio.h>
 #include <string.h>
 
 struct fy_typer {
     fy_program *p;
+    fy_lower_options o;                  /* of lowering: what custom operators become */
     fy_lower    l;                       /* into the scratch model */
     fy_map      schemas;                 /* schema text -> parsed */
     fy_map      back;                    /* address of a dim of the model -> dim of the program */
@@ -83,6 +85,15 @@ static fy_status find_overload(fy_typer *t, const fy_pnode *n, const fy_schema *
     *best = NULL;
     if (!dot || strchr(dot + 1, '.')) return FY_OK;
     size_t ns = (size_t)(dot - n->op), k = strlen(dot + 1);
+    for (int64_t i = 0; t->o.mappings && i < t->o.mappings->at.n; i++) {
+        const fy_schema *s = t->o.mappings->at.at[i].schema;
+        int to[ARGS], cost = strncmp(s->name, n->op, ns + 1 + k) || s->name[ns + 1 + k] != '.' || s->narg > ARGS ? -1 : match(s, n, to);
+        if (cost < 0 || (least >= 0 && cost >= least)) continue;
+        least = cost;
+        *best = s;
+        memcpy(at, to, sizeof to);
+    }
+    if (*best) return FY_OK;
     for (int i = 0; i < fy_aten_count(); i++) {
         const char *text = fy_aten_at(i)->schema;
         if (strncmp(text, n->op, ns) || text[ns] != ':' || strncmp(text + ns + 2, dot + 1, k) || (text[ns + 2 + k] != '.' && text[ns + 2 + k] != '(')) continue;
@@ -130,7 +141,8 @@ static fy_status settle(fy_typer *t, fy_pnode *n, const fy_schema *s, const int 
     }
     n->arg = arg;
     n->op = n->target = s->name;
-    return fy_aten_resolve_node(n, NULL, e);
+    n->schema = s;
+    return fy_mapping_of(t->o.mappings, n->op) ? FY_OK : fy_aten_resolve_node(n, NULL, e);
 }
 
 /* Names of the file for what aten.def has under another. */
@@ -184,9 +196,21 @@ static fy_status new_value(fy_typer *t, fy_pvalue **v, fy_pvalue_kind kind, fy_p
     return FY_OK;
 }
 
+/* How many tensors a mapped operator gives: as many as its body, or as the operator of a plugin. */
+static int mapped_outputs(const fy_typer *t, const fy_mapping *m) {
+    if (m->body) return (int)m->body->graph->out.n;
+    const char *sep = strstr(m->op, "::");
+    char domain[200];
+    snprintf(domain, sizeof domain, "%.*s", sep ? (int)(sep - m->op) : 0, m->op);
+    const fy_op *op = fy_op_find(t->l.m->registry, domain, sep ? sep + 2 : m->op);
+    return op && op->max_out > 0 ? op->max_out : 1;
+}
+
 static fy_status make_outputs(fy_typer *t, fy_pnode *n, const fy_schema *s, ferry_error *e) {
     if (n->nout) return FY_OK;                               /* made already */
-    int nret = s ? s->nret : 1;
+    const fy_mapping *mapped = fy_mapping_of(t->o.mappings, n->op);
+    int nret = mapped ? mapped_outputs(t, mapped) : s ? s->nret : 1;
+    if (mapped) s = NULL;
     FY_NOMEM(e, n->out = FY_NEWN(&t->p->arena, fy_parg, nret));
     n->nout = nret;
     for (int i = 0; i < nret; i++) {
@@ -382,7 +406,7 @@ static fy_status infer(fy_typer *t, fy_pnode *n, ferry_error *e) {
         l->val[o->id] = l->val[self->id];
         return l->b.status;
     }
-    if (!op || !op->lower) return FY_OK;
+    if (!fy_mapping_of(t->o.mappings, n->op) && (!op || !op->lower)) return FY_OK;
     l->b.e = e;
     l->b.status = FY_OK;
     l->n = n;
@@ -420,16 +444,18 @@ fy_status fy_typer_node(void *typer, fy_pnode *n, ferry_error *e) {
 
 fy_status fy_typer_missing(void *typer, ferry_error *e) {
     const fy_typer *t = typer;
-    return fy_aten_missing(t->p, e);
+    return fy_aten_missing(t->p, &t->o, e);
 }
 
-fy_status fy_typer_new(fy_typer **to, fy_program *p, ferry_error *e) {
+fy_status fy_typer_new(fy_typer **to, fy_program *p, const fy_lower_options *o, ferry_error *e) {
     fy_typer *t = fy_calloc(1, sizeof *t);
     *to = NULL;
     FY_NOMEM(e, t);
     t->p = p;
     t->l.p = p;
-    t->l.m = fy_model_new(fy_registry_builtin());
+    if (o) t->o = *o;
+    t->l.o = &t->o;
+    t->l.m = fy_model_new(t->o.registry ? t->o.registry : fy_registry_builtin());
     if (!t->l.m) { fy_typer_free(t); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
     t->l.b = (fy_build){.g = t->l.m->graph, .e = e};
     *to = t;

@@ -10,7 +10,8 @@
 #include "aten/aten.h"
 
 typedef struct fy_typer fy_typer;
-FY_CHECKED fy_status fy_typer_new(fy_typer **t, fy_program *p, ferry_error *e);
+/* `o`: registry and mappings, which lowering will be given as well; may be NULL. */
+FY_CHECKED fy_status fy_typer_new(fy_typer **t, fy_program *p, const fy_lower_options *o, ferry_error *e);
 void fy_typer_free(fy_typer *t);
 /* The node was appended to its graph just now. One that is not known keeps its name and gets one output without a type. */
 FY_CHECKED fy_status fy_typer_node(void *typer, fy_pnode *n, ferry_error *e);

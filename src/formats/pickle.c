@@ -102,6 +102,9 @@ static const struct { const char *name; fy_dtype dtype;
     {"torch CharStorage", FERRY_INT8},
     {"torch ByteStorage", FERRY_UINT8},
     {"torch BoolStorage", FERRY_BOOL},
+    {"torch QInt8Storage", FERRY_INT8},
+    {"torch QUInt8Storage", FERRY_UINT8},
+    {"torch QInt32Storage", FERRY_INT32},
     {"torch ComplexFloatStorage", FERRY_COMPLEX64},
     {"torch ComplexDoubleStorage", FERRY_COMPLEX128},
     {"torch.storage UntypedStorage", FERRY_UNDEFINED},
@@ -135,10 +138,10 @@ static const char *const others[] = {
     "torch._utils _rebuild_parameter_with_state", "torch._tensor _rebuild_from_type_v2", "torch Size", "torch device", "torch Tensor",
     "torch.nn.parameter Parameter", "torch.nn.parameter Buffer",
 };
-/* What TorchScript writes besides: lists of one type, and values with their type beside them. */
+/* What TorchScript writes besides: lists of one type, values with their type beside them, quantised tensors. */
 static const char *const script_others[] = {
     "torch.jit._pickle build_intlist", "torch.jit._pickle build_doublelist", "torch.jit._pickle build_boollist", "torch.jit._pickle build_tensorlist",
-    "torch.jit._pickle restore_type_tag",
+    "torch.jit._pickle restore_type_tag", "torch._utils _rebuild_qtensor", "torch per_tensor_affine", "torch per_channel_affine",
 };
 
 /* Modules of Python, with all below them, whose names nobody who saves weights needs: they run code, or open files. Parsing never calls them; a
@@ -308,7 +311,11 @@ static fy_status reduce(vm *m, const fy_pickled *fn, fy_pickled *args) {
         FY_TRY(fresh(m, &v, FY_PK_DICT));
     } else if (!strcmp(fn->s, "torch._utils _rebuild_tensor_v2")) FY_TRY(tensor(m, args, false, &v));
     else if (!strcmp(fn->s, "torch._utils _rebuild_tensor_v3")) FY_TRY(tensor(m, args, true, &v));
-    else if (!strcmp(fn->s, "torch._utils _rebuild_parameter") || !strcmp(fn->s, "torch._utils _rebuild_parameter_with_state")) {
+    else if (m->script && !strcmp(fn->s, "torch._utils _rebuild_qtensor")) {         /* (storage, offset, size, stride, (scheme, scale, zero point), ...) */
+        FY_TRY(tensor(m, args, false, &v));
+        if (a[4]->kind != FY_PK_TUPLE) return bad(m, "a quantised tensor without scale");
+        v->quant = a[4];
+    } else if (!strcmp(fn->s, "torch._utils _rebuild_parameter") || !strcmp(fn->s, "torch._utils _rebuild_parameter_with_state")) {
         if (n < 3 || a[0]->kind != FY_PK_TENSOR) return bad(m, "a parameter that is not a tensor");
         v = a[0];
     } else if (!strcmp(fn->s, "torch Size")) {

@@ -30,6 +30,7 @@ struct fy_pickled {
     int            rank;                 /* TENSOR */
     const int64_t *dim, *stride;
     const fy_pickled *storage;
+    const fy_pickled *quant;             /* TENSOR: a tuple of scheme, scale, zero point and, by channels, axis; NULL: not quantised */
 };
 
 /* Parses data.pkl; `items` of containers are freed with fy_pickle_free, the rest lives in `a`. */

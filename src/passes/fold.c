@@ -75,9 +75,9 @@ static const fy_const *from_elems(const fy_value *v, fy_arena *a) {
 }
 
 /* Bytes that go into the file with c in place of what n makes; a constant that only n reads goes out. */
-static bool room_for(const fy_node *n, const fy_const *c, int64_t budget, int64_t *grown) {
+static bool room_for(const fy_node *n, const fy_const *c, const fy_pass_options *o, int64_t budget, int64_t *grown) {
     const fy_value *x = fy_in(n, 0);
-    if (!x || !x->constant || fy_is(n, "Identity")) return true;
+    if (!x || !x->constant || fy_is(n, "Identity") || (o->views && c->dtype == x->constant->dtype)) return true;
     int64_t more = bytes_of(c) - (x->nuses == 1 ? bytes_of(x->constant) : 0);
     if (more <= SMALL) return true;
     if (more > budget || *grown > budget - more) return false;       /* a weight that others read as it is, or that is stored in half the width */
@@ -168,7 +168,7 @@ fy_status fy_pass_fold(fy_model *m, const fy_pass_options *o, int64_t *changes, 
             const fy_const *c = n->nout == 1 && n->out[0] ? from_elems(n->out[0], &m->arena) : NULL;
             if (!c && n->nout == 1 && n->out[0]) {
                 c = recipe(n, &m->arena);
-                if (c && !room_for(n, c, budget, o->grown ? o->grown : &grown)) continue;
+                if (c && !room_for(n, c, o, budget, o->grown ? o->grown : &grown)) continue;
             }
             bool done = true;
             if (c) replace_by_const(n, 0, c, changes, &s, e);

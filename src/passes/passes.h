@@ -21,6 +21,7 @@ typedef struct fy_pass_options {
     bool        rare;                    /* operators that runtimes know by their function body alone may be recognised: Swish */
     bool        bytes;                   /* operators on quantised numbers become QuantizeLinear and DequantizeLinear around those on floats: for an engine that computes over bytes from there */
     fy_halves   halves;
+    bool        views;                   /* nothing is written: another view of a weight (transposed) costs no bytes, whoever else reads it */
     int64_t     fold_bytes;              /* largest constant that folding may create from smaller ones; 0: 1 MiB */
     const char *stop_after;              /* pass name, or NULL */
     const char *skip;                    /* comma-separated pass names, or NULL */

@@ -20,9 +20,10 @@ static void write_text(const char *path, const char *text) {
 static int written(const char *name, const char *plugin, ferry_error *e) {
     char from[400], to[40];
     ferry_report *r = NULL;
-    snprintf(from, sizeof from, CUSTOM "%s.pt2", name);
-    snprintf(to, sizeof to, "%s.onnx", name);
-    int kind = export_to(from, to, plugin ? OPTIONS("plugin", plugin) : NONE, &r, e);
+    snprintf(from, sizeof from, CUSTOM "%s", name);
+    snprintf(to, sizeof to, "%.*s.onnx", (int)strcspn(name, "."), name);
+    const char *const trace[] = {"dynamic", "x:0=batch", plugin ? "plugin" : NULL, plugin, NULL};
+    int kind = export_to(from, to, strstr(name, ".pt2") ? plugin ? OPTIONS("plugin", plugin) : NONE : trace, &r, e);
     ferry_report_free(r);
     return kind;
 }
@@ -60,19 +61,33 @@ static void agrees(const char *name, const char *plugin) {
 static void test_text(void **state) {
     (void)state;
     ferry_error e = {0};
-    assert_int_equal(written("soft", NULL, &e), FERRY_BAD_MODEL);
+    assert_int_equal(written("soft.pt2", NULL, &e), FERRY_BAD_MODEL);
     assert_string_equal(e.code, "ATEN");
-    assert_int_equal(written("soft", CUSTOM "custom.map", &e), FERRY_OK);
+    assert_int_equal(written("soft.pt2", CUSTOM "custom.map", &e), FERRY_OK);
     agrees("soft", NULL);
     /* a node that nobody can run is written, and said not to be verified */
-    assert_int_equal(written("custom", CUSTOM "custom.map", &e), FERRY_OK);
+    assert_int_equal(written("custom.pt2", CUSTOM "custom.map", &e), FERRY_OK);
     agrees("custom", MAPPED);
+}
+
+/* The same as traces: the reader needs to know what such a call gives. */
+static void test_trace(void **state) {
+    (void)state;
+    ferry_error e = {0};
+    assert_int_equal(written("soft.pt", NULL, &e), FERRY_BAD_MODEL);
+    assert_string_equal(e.code, "ATEN");
+    assert_int_equal(written("soft.pt", CUSTOM "custom.map", &e), FERRY_OK);
+    agrees("soft", NULL);
+    assert_int_equal(written("custom.pt", MAPPED, &e), FERRY_OK);
+    agrees("custom", MAPPED);
+    assert_int_equal(written("custom.pt", CUSTOM "custom.map", &e), FERRY_BAD_MODEL);        /* nobody says that Shifts gives two tensors */
+    assert_string_equal(e.code, "UNSUPPORTED");
 }
 
 static void test_object(void **state) {
     (void)state;
     ferry_error e = {0};
-    assert_int_equal(written("custom", MAPPED, &e), FERRY_OK);
+    assert_int_equal(written("custom.pt2", MAPPED, &e), FERRY_OK);
     agrees("custom", MAPPED);
 }
 
@@ -99,7 +114,7 @@ static void test_bad(void **state) {
         ferry_error e = {0};
         unlink("soft.onnx");
         write_text("bad.map", bad[i].text);
-        if (written("soft", "bad.map", &e) != FERRY_BAD_MODEL) fail_msg("\"%s\" gives \"%s\"", bad[i].text, e.text);
+        if (written("soft.pt2", "bad.map", &e) != FERRY_BAD_MODEL) fail_msg("\"%s\" gives \"%s\"", bad[i].text, e.text);
         bool said = strstr(e.text, bad[i].says) != NULL;
         for (int k = 0; k < e.nframes; k++) said = said || strstr(e.frame[k], bad[i].says);
         if (!said) fail_msg("\"%s\" says \"%s\", not \"%s\"", bad[i].text, e.text, bad[i].says);
@@ -107,11 +122,11 @@ static void test_bad(void **state) {
     }
     ferry_error e = {0};
     write_text("good.map", "mylib::soft(Tensor x, float k=2.0) -> (y) { # a } and a \" in a comment\n y = Relu (x) #}\n}");
-    if (written("soft", "good.map", &e) != FERRY_OK) fail_msg("comments in a body: %s", e.text);
+    if (written("soft.pt2", "good.map", &e) != FERRY_OK) fail_msg("comments in a body: %s", e.text);
     unlink("soft.onnx");
-    assert_int_equal(written("soft", "nowhere.map", &e), FERRY_IO);
+    assert_int_equal(written("soft.pt2", "nowhere.map", &e), FERRY_IO);
     write_text("bad.map", "mylib::soft(Tensor x, float k=2.0) -> Conv(x) {k = k}");       /* what the node says of itself is checked as ever */
-    assert_int_not_equal(written("soft", "bad.map", &e), FERRY_OK);
+    assert_int_not_equal(written("soft.pt2", "bad.map", &e), FERRY_OK);
 }
 
 static void test_memory(void **state) {
@@ -130,6 +145,6 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_text), cmocka_unit_test(test_object), cmocka_unit_test(test_bad), cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_text), cmocka_unit_test(test_trace), cmocka_unit_test(test_object), cmocka_unit_test(test_bad), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }

@@ -216,6 +216,41 @@ static int verify(const char *model, const char *const *words, char *text, size_
     return kind;
 }
 
+static void same_text(const char *path, const char *text) {
+    char at[20000];
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    at[fread(at, 1, sizeof at - 1, f)] = 0;
+    fclose(f);
+    assert_string_equal(at, text);
+}
+
+/* What the commands write beside a model appears whole or not at all. */
+static void test_files_beside(void **state) {
+    ferry_error   e;
+    ferry_report *r;
+    (void)state;
+    copy_file(PT2 "cnn.pt2", "cnn.pt2");
+    assert_int_equal(export_to("cnn.pt2", "cnn.onnx", OPTIONS("report", "m.json"), &r, &e), FERRY_OK);
+    same_text("m.json", ferry_report_json(r));
+    ferry_report_free(r);
+    assert_int_equal(export_to("cnn.pt2", "cnn.onnx", OPTIONS("report", "m.txt"), &r, &e), FERRY_OK);
+    same_text("m.txt", ferry_report_full(r));
+    ferry_report_free(r);
+    assert_int_equal(export_to("cnn.pt2", "cnn.onnx", OPTIONS("report", "nowhere/m.txt"), &r, &e), FERRY_IO);
+    assert_null(r);
+    assert_int_equal(call(ferry_verify, "cnn.onnx", OPTIONS("junit", "v.xml"), &r, &e), FERRY_OK);
+    same_text("v.xml", ferry_report_junit(r));
+    ferry_report_free(r);
+    assert_int_equal(call(ferry_verify, "cnn.onnx", OPTIONS("junit", "nowhere/v.xml"), &r, &e), FERRY_IO);
+    assert_null(r);
+    copy_file("v.xml", "w.xml");
+    assert_int_equal(chmod("w.xml", 0400), 0);               /* not written into, but replaced */
+    assert_int_equal(call(ferry_verify, "cnn.onnx", OPTIONS("junit", "w.xml", "tolerance", "1e-30"), &r, &e), FERRY_NO);
+    same_text("w.xml", ferry_report_junit(r));
+    ferry_report_free(r);
+}
+
 static void test_provenance(void **state) {
     char text[8000];
     (void)state;
@@ -284,6 +319,6 @@ static void test_references(void **state) {
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
     const struct CMUnitTest tests[] = {CASE(test_names), CASE(test_refused_options), CASE(test_opsets), CASE(test_dynamic), CASE(test_targets), CASE(test_report),
-        CASE(test_reproducible), CASE(test_provenance), CASE(test_references)};
+        CASE(test_reproducible), CASE(test_files_beside), CASE(test_provenance), CASE(test_references)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -408,7 +408,17 @@ static void test_example(void **state) {
     ferry_option convert[] = {{"plugin", DISTANCE}, {"opset", "21"}};
     assert_int_equal(ferry_convert(NEAREST, "n21.onnx", &(ferry_job){convert, 2, NULL, NULL}, &report, &e), 0);
     ferry_report_free(report);
+    assert_int_equal(ferry_optimize(NEAREST, "small.onnx", &one, &report, &e), 0);
+    ferry_report_free(report);
+    assert_int_equal(ferry_optimize(NEAREST, "small.onnx", NULL, &report, &e), FERRY_BAD_MODEL);      /* nobody can run Distance, to compare */
+    assert_string_equal(e.code, "OP");
+    ferry_option replaces[] = {{"plugin", DISTANCE}, {"plugin", PLUGIN("replaces")}};
+    assert_int_equal(ferry_optimize(NEAREST, "small.onnx", &(ferry_job){replaces, 2, NULL, NULL}, &report, &e), FERRY_BAD_MODEL);
+    assert_string_equal(e.code, "UNSUPPORTED");
+    assert_non_null(strstr(e.text, "Sqrt"));
     ferry_option verify[] = {{"plugin", DISTANCE}, {"against", NEAREST}};
+    assert_int_equal(ferry_verify("small.onnx", &(ferry_job){verify, 2, NULL, NULL}, &report, &e), 0);
+    ferry_report_free(report);
     assert_int_equal(ferry_verify("n21.onnx", &(ferry_job){verify, 2, NULL, NULL}, &report, &e), 0);
     ferry_report_free(report);
 }

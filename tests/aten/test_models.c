@@ -41,7 +41,7 @@ static fy_status read_script(fy_program **p, const char *path, ferry_error *e) {
         }
     }
     ferry_job job = {shape, (size_t)nshape, NULL, NULL};
-    return fy_read_source(p, path, &(fy_source_options){&job, naxes, axes, false}, e);
+    return fy_read_source(p, path, &(fy_source_options){.job = &job, .naxes = naxes, .axes = axes}, e);
 }
 
 static fy_status lower_file(fy_program **p, fy_model **m, const char *path, fy_notes *notes, ferry_error *e) {
@@ -145,6 +145,7 @@ static bool one(const char *dir, const char *stem, tally *t) {
     t->models++;
     bool ok = lower_file(&p, &m, path, &notes, &e) == FY_OK;
     if (!ok) complain("lower", name, &e);
+    if (ok && script && !strstr(stem, "state") && m->graph->state.n) { print_error("%s: %s became state\n", name, m->graph->state.at[0].in->name); ok = false; }
     if (ok && fy_npz_read(&z, npz, &e) != FY_OK) { complain("npz", name, &e); ok = false; }
     if (ok) {
         ok = run_case(m, p, &z, "", name);

@@ -6,12 +6,13 @@
  * The first 500 points are all tried; of those behind, every STRIDE-th. */
 #include "test.h"
 
-#include "aten/aten.h"
+#include "aten/typer.h"
 #include "ferry/ferry.h"
 #include "formats/npz.h"
 #include "formats/onnx.h"
 #include "formats/pickle.h"
 #include "formats/pt2.h"
+#include "formats/torchscript.h"
 #include "opset/opset.h"
 #include "passes/passes.h"
 
@@ -133,6 +134,33 @@ static int read_pt2(point *p, ferry_error *e) {
     fy_status s = fy_pt2_read(&g, pt2, e);
     disarm(p);
     if (!s) fy_program_free(g);
+    return kind(s);
+}
+
+/* TorchScript: loops and branches on data, cells, containers, and a trace. */
+static fy_status make_typer(void *ctx, fy_ts_typer *t, fy_program *g, ferry_error *e) {
+    fy_typer **made = ctx;
+    FY_TRY(fy_typer_new(made, g, NULL, e));
+    *t = (fy_ts_typer){*made, fy_typer_node, fy_typer_value, fy_typer_missing};
+    return FY_OK;
+}
+
+static int read_script(point *p, ferry_error *e) {
+    static const fy_ts_input x[] = {{.name = "x", .is_tensor = true, .rank = 2, .dim = {2, 3}, .symbol = {"batch"}}, {.name = "y", .is_tensor = true, .rank = 2, .dim = {2, 3}, .symbol = {"batch"}}},
+        h[] = {{.name = "h", .is_tensor = true, .rank = 2, .dim = {2, 8}}}, cells[] = {{.name = "x", .is_tensor = true, .rank = 3, .dim = {5, 2, 4}, .symbol = {"time"}}}, image[] = {{.name = "x", .is_tensor = true, .rank = 4, .dim = {2, 3, 8, 8}, .symbol = {"batch"}}};
+    static const struct { const char *file; int n; const fy_ts_input *in; } all[] = {{"while", 1, x}, {"branches", 2, x}, {"greedy", 1, h}, {"cells_loop", 1, cells}, {"offsets_trace", 0, NULL}, {"quantised_script", 1, image}};
+    fy_status s = FY_OK;
+    arm(p);
+    for (int i = 0; i < FY_COUNT(all) && !s; i++) {
+        char path[600];
+        fy_program *g;
+        fy_typer *t = NULL;
+        snprintf(path, sizeof path, FERRY_FIXTURES "/torchscript/%s.pt", all[i].file);
+        s = fy_ts_read(&g, path, &(fy_ts_options){.ninput = all[i].n, .input = all[i].in, .typer = make_typer, .ctx = &t}, e);
+        fy_typer_free(t);
+        if (!s) fy_program_free(g);
+    }
+    disarm(p);
     return kind(s);
 }
 
@@ -415,6 +443,7 @@ static int use_cache(point *p, ferry_error *e) { return opened_with_cache(p, e);
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) { pt2 = programs[i]; if (!only || strstr(pt2, only)) sweep(#fn, fn, writes); } \
     assert_int_equal(faults, 0); }
 SWEEP_ALL(read_pt2, false)
+SWEEP(read_script, false)
 SWEEP(read_onnx, false)
 SWEEP(read_external, false)
 SWEEP(read_npz, false)
@@ -443,7 +472,7 @@ int main(int argc, char **argv) {
     char left[300];
     (void)strangers(left, sizeof left);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sweep_read_pt2), cmocka_unit_test(sweep_read_onnx), cmocka_unit_test(sweep_read_external), cmocka_unit_test(sweep_read_npz),
+        cmocka_unit_test(sweep_read_pt2), cmocka_unit_test(sweep_read_script), cmocka_unit_test(sweep_read_onnx), cmocka_unit_test(sweep_read_external), cmocka_unit_test(sweep_read_npz),
         cmocka_unit_test(sweep_read_checkpoint), cmocka_unit_test(sweep_lower), cmocka_unit_test(sweep_passes_run), cmocka_unit_test(sweep_opset),
         cmocka_unit_test(sweep_write_onnx), cmocka_unit_test(sweep_run_graph), cmocka_unit_test(sweep_evaluate), cmocka_unit_test(sweep_open_and_run), cmocka_unit_test(sweep_make_cache), cmocka_unit_test(sweep_use_cache), cmocka_unit_test(sweep_run_ml),
         cmocka_unit_test(sweep_info), cmocka_unit_test(sweep_check), cmocka_unit_test(sweep_export_all), cmocka_unit_test(sweep_export_external), cmocka_unit_test(sweep_rewrite),

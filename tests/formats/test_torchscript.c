@@ -55,7 +55,7 @@ static void archive(out *o, const char *code, const void *pkl, size_t n) {
 
 static fy_status make_typer(void *ctx, fy_ts_typer *t, fy_program *p, ferry_error *e) {
     fy_typer **made = ctx;
-    FY_TRY(fy_typer_new(made, p, e));
+    FY_TRY(fy_typer_new(made, p, NULL, e));
     *t = (fy_ts_typer){*made, fy_typer_node, fy_typer_value, fy_typer_missing};
     return FY_OK;
 }
@@ -103,6 +103,10 @@ static void good(void **state) {
         FORWARD "    i = 0\n    y = x\n    _0 = bool(torch.lt(torch.sum(y), 100.))\n    while _0:\n      y0 = torch.mul(y, 2)\n      i0 = torch.add(i, 1)\n      _0, y, i = bool(torch.lt(torch.sum(y0), 100.)), y0, i0\n    return torch.add(y, i)\n",
         FORWARD "    d = {\"a\": x, \"b\": torch.neg(x)}\n    k = torch.keys(d)\n    s = torch.format(\"{} and {}\", k, torch.size(x))\n    if torch.eq(torch.len(k), 2):\n      pass\n    else:\n      ops.prim.RaiseException(s)\n    return d[\"b\"]\n",
         FORWARD "    h = torch.view(x, [torch.size(x, 0), -1])\n    n = ops.prim.NumToTensor(torch.size(h, 1))\n    m = torch.floor_divide(torch.mul(n, n), n)\n    return torch.reshape(h, [-1, int(m)])\n",
+        /* version 3: div of integers drops the fraction, full of an integer gives floats */
+        FORWARD "    a = torch.div(torch.to(x, 4), 2)\n    b = torch.full([2], 1)\n    c = torch.linspace(0, 1, None)\n    d = torch.div(x, 2)\n"
+                "    if torch.__and__(torch.__and__(torch.eq(ops.prim.dtype(a), 4), torch.eq(ops.prim.dtype(b), 6)), torch.__and__(torch.eq(torch.size(c, 0), 100), torch.eq(ops.prim.dtype(d), 6))):\n"
+                "      pass\n    else:\n      ops.prim.RaiseException(\"as in newer versions\")\n    return d\n",
         FORWARD "    return (self).twice(x, )\n  def twice(self: __torch__.M,\n    y: Tensor,\n    by: float=2.) -> Tensor:\n    return torch.mul(y, by)\n",
     };
     for (int i = 0; i < FY_COUNT(body); i++) {

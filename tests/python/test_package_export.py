@@ -46,6 +46,43 @@ class Folder(unittest.TestCase):
         return session
 
 
+class Scripts(Folder):
+    """torch.jit's modules and functions go the road of their archives, and through the same gate."""
+
+    def setUp(self):
+        super().setUp()
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+        self.x, self.y = torch.randn(2, 3, 8, 8), torch.randn(5, 3, 8, 8)
+
+    def test_modules(self):
+        for made in (torch.jit.script(self.model), torch.jit.trace(self.model, self.x)):
+            program = ferry.export(made, (self.x,), "m.onnx", input_names=["picture"], output_names=["scores"], dynamic_axes={"picture": {0: "n"}, "scores": {0: "n"}})
+            self.assertTrue(program.report.ok)
+            session = self.agrees(self.model, "m.onnx", (self.x,), (self.y,))
+            self.assertEqual(session.get_inputs()[0].shape, ["n", 3, 8, 8])
+            self.assertEqual(sorted(os.listdir(".")), ["m.onnx"])
+
+    def test_function(self):
+        @torch.jit.script
+        def f(x, k: int):
+            y = x
+            for i in range(k):
+                y = torch.sin(y) + i
+            return y
+
+        ferry.export(f, (self.x, 3), "f.onnx")
+        self.agrees(lambda x: f(x, 3), "f.onnx", (self.x,))
+
+    def test_refused(self):
+        with self.assertRaises(ferry.ExportError) as caught:
+            ferry.export(torch.jit.script(self.model.train()), (self.x,), "m.onnx")
+        self.assertEqual(caught.exception.code, "TRAINING")
+        with self.assertRaises(ferry.VerificationError):
+            ferry.export(torch.jit.script(self.model.eval()), (self.x,), "m.onnx", tolerance=1e-12)
+        self.assertFalse(os.path.exists("m.onnx"))
+
+
 class Recipe(Folder):
     """The classic recipe, unchanged but for its imports."""
 

@@ -59,7 +59,7 @@ static fy_status make(fy_compiled *c, const fy_model *m, const fy_engine_options
     FY_TRY(fy_model_copy(&c->model, m, e));
     FY_TRY(fy_infer_model(c->model, e));
     bool own = m->registry == fy_registry_builtin();         /* passes go by the names of operators: not where they mean something else */
-    fy_pass_options passes = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true, .bytes = true, .halves = o && o->exact ? FY_HALVES_NODES : FY_HALVES_REGIONS, .pool = c->pool, .hooks = fy_hooks_builtin()};
+    fy_pass_options passes = {.fold = true, .fold_bn = true, .reweigh = true, .rare = true, .bytes = true, .views = true, .halves = o && o->exact ? FY_HALVES_NODES : FY_HALVES_REGIONS, .pool = c->pool, .hooks = fy_hooks_builtin()};
     if (own) FY_TRY(fy_passes_run(c->model, &passes, e));
     if (own) FY_TRY(fy_qdq_prepare(c->model, c->pool, e));
     fy_plan_options plan = {.impl = c->impl, .kernels = &c->kernels, .hooks = fy_hooks_builtin(), .pool = c->pool, .exact = o && o->exact, .bf16 = o && o->bf16, .lean = o && o->low_memory,

@@ -414,7 +414,9 @@ static fy_status make_tensor(call *c) {                      /* torch.tensor(dat
         void *at = FY_NEWN(&r->tmp, int64_t, count + 1);
         TS_OOM(r, at);
         fill(x, f, b, at, &k);
-        FY_TRY(ts_const_tensor(r, c->v, f ? FERRY_FLOAT : b ? FERRY_BOOL : FERRY_INT64, rank, dim, at));
+        FY_TRY(ts_const_tensor(r, &x, f ? FERRY_FLOAT : b ? FERRY_BOOL : FERRY_INT64, rank, dim, at));
+        FY_TRY(ts_emit(r, c->v, "aten.clone", 1, &x, NULL));         /* made anew by every call, should it be written into */
+        (*c->v)->in = x->in;
     } else if (x->kind == TV_LIST || x->kind == TV_TUPLE) FY_TRY(vector(c, x, c->v));
     else {
         FY_TRY(ts_as_tensor(r, &x));
@@ -595,6 +597,7 @@ static fy_status traced_number(call *c, bool *done) {
     }
     for (int i = 0; i < c->n; i++) any = any || c->arg[i]->kind == TV_NUM;
     if (!any) return FY_OK;
+    if (c->arg[0]->kind == TV_NUM && c->arg[0]->inner && is(c, "clone")) { *done = true; return wrap_number(c, c->arg[0]->inner); }
     if (c->arg[0]->kind == TV_NUM && (is(c, "detach") || is(c, "clone") || is(c, "contiguous") || is(c, "alias"))) { *done = true; *c->v = c->arg[0]; return FY_OK; }
     bool floors = false;
     const ts_value *mode = arg(c, -1, "rounding_mode"), *alpha = arg(c, 2, "alpha");
@@ -619,6 +622,32 @@ static fy_status traced_number(call *c, bool *done) {
     else FY_TRY(ts_arith(r, &y, is(c, "div") ? div ? "div" : "floordiv" : is(c, "minimum") ? "min" : is(c, "maximum") ? "max" : c->name, x[0], x[1]));
     if (y->kind == TV_FLOAT) y->f = (float)y->f;             /* tensors of float32 */
     return wrap_number(c, y);
+}
+
+/* add_ and the like on a number of a trace: whoever holds it sees the new one. */
+static fy_status traced_in_place(call *c, bool *done) {
+    ts *r = c->r;
+    ts_value *x = c->arg[0], *y;
+    char name[32];
+    size_t n = strlen(c->name);
+    if (x->kind != TV_NUM || !x->inner || n < 3 || n >= sizeof name || c->name[n - 1] != '_' || c->name[n - 2] == '_') return FY_OK;
+    memcpy(name, c->name, n - 1);
+    name[n - 1] = 0;
+    call plain = {r, name, c->n, c->arg, c->kw, &y};
+    FY_TRY(traced_number(&plain, done));
+    if (*done) {
+        FY_TRY(ts_touch(r, x));
+        x->inner = y->inner;
+        *c->v = x;
+        return FY_OK;
+    }
+    if (r->recording) return ts_fail(r, FY_E_UNSUPPORTED, "torch.%s writes into a number of the trace, in a branch or loop that only the data decide", c->name);
+    y = x;
+    FY_TRY(ts_as_tensor(r, &y));
+    FY_TRY(ts_emit(r, &y, "aten.clone", 1, &y, NULL));
+    y->born = x->born;
+    *x = *y;                                                 /* a tensor from now on */
+    return FY_OK;
 }
 
 /* ---- the rest ------------------------------------------------------------------------------------------------------------------------ */
@@ -766,8 +795,33 @@ static fy_status any_call(call *c, bool *done) {
     return FY_OK;
 }
 
+/* What operators meant when the archive was written: torch/csrc/jit/operator_upgraders. A file names the least version that its operators need. */
+static fy_status as_then(call *c, bool *done) {
+    ts *r = c->r;
+    if (r->version < 4 && is(c, "div") && c->n == 2 && ts_is_tensor(c->arg[0])) {
+        fy_dtype a, b = FERRY_INT64;
+        FY_TRY(dtype_of(c, c->arg[0], &a));
+        if (ts_is_tensor(c->arg[1])) FY_TRY(dtype_of(c, c->arg[1], &b));
+        else if (c->arg[1]->kind == TV_FLOAT || (c->arg[1]->kind == TV_SYM && c->arg[1]->v->kind == FY_PV_SYMFLOAT)) b = FERRY_FLOAT;
+        if (fy_dtype_float(a) || fy_dtype_float(b)) return FY_OK;
+        ts_value *trunc;
+        *done = true;
+        FY_TRY(ts_str(r, &trunc, "trunc"));
+        return ts_emit(r, c->v, "aten.div", 3, (ts_value *[]){c->arg[0], c->arg[1], trunc}, (const char *[]){NULL, NULL, "rounding_mode"});
+    }
+    if (r->version < 5 && is(c, "full") && c->n >= 2 && (c->arg[1]->kind == TV_INT || c->arg[1]->kind == TV_BOOL)) {
+        const ts_value *dtype = arg(c, 2, "dtype");
+        return dtype && dtype->kind != TV_NONE ? FY_OK : ts_float(r, &c->arg[1], (double)c->arg[1]->i);
+    }
+    if (r->version < 9 && (is(c, "linspace") || is(c, "logspace")) && c->n >= 3 && c->arg[2]->kind == TV_NONE) return ts_int(r, &c->arg[2], 100);
+    return FY_OK;
+}
+
 fy_status ts_builtin(ts *r, ts_value **v, bool *done, const char *name, int n, ts_value **args, const char *const *kw) {
     call c = {r, name, n, args, kw, v};
+    *done = false;
+    if (r->version && n) FY_TRY(as_then(&c, done));
+    if (*done) return FY_OK;
     FY_TRY(any_call(&c, done));
     if (*done || !n) return FY_OK;
     ts_value *a = args[0], *b = n > 1 ? args[1] : NULL;
@@ -789,5 +843,6 @@ fy_status ts_builtin(ts *r, ts_value **v, bool *done, const char *name, int n, t
         for (int i = 0; i < FY_COUNT(two); i++)
             if (!strcmp(name, two[i])) { *done = true; return ts_arith(r, v, name, a, b); }
     }
-    return traced_number(&c, done);
+    FY_TRY(traced_number(&c, done));
+    return *done ? FY_OK : traced_in_place(&c, done);
 }

@@ -256,6 +256,9 @@ fy_status ts_result(ts *r, ts_value **v, fy_pnode *n) {
 
 fy_status ts_emit(ts *r, ts_value **v, const char *op, int narg, ts_value *const *arg, const char *const *kw) {
     fy_pnode *n;
+    bool done;
+    FY_TRY(ts_quantised_emit(r, v, &done, op, narg, arg, kw));
+    if (done) return FY_OK;
     FY_TRY(ts_node(r, &n, op, narg, arg, kw));
     fy_status s = r->typer.node(r->typer.ctx, n, r->e);
     if (s) {

@@ -172,6 +172,7 @@ static fy_status merge_items(join *j, ts_value *to, const ts_value *a, const ts_
 static fy_status merge_tensors(join *j, ts_value **v, ts_value *a, ts_value *b) {
     ts *r = j->r;
     fy_parg x, y;
+    if (a->q || b->q) return lost(r, v, "it is quantised in an if that only the data decide");
     FY_TRY(arg_in(r, &j->a->lv, &x, a));
     FY_TRY(arg_in(r, &j->b->lv, &y, b));
     for (int64_t i = 0; i < j->a->lv.formal.n; i++)          /* the same value from outside on both sides */
@@ -244,15 +245,15 @@ static fy_status merge_change(join *j, const change *c) {
     const ts_value *a = x ? &x->now : c->obj, *b = y ? &y->now : c->obj;
     ts_value was = *c->obj;
     FY_TRY(ts_touch(r, c->obj));
-    if (a->kind == b->kind && a->n == b->n && a->kind != TV_STACK && a->kind != TV_LOST) {
+    if (a->kind == b->kind && a->n == b->n && a->kind != TV_STACK && a->kind != TV_NUM && a->kind != TV_LOST) {
         ts_value fresh = {.kind = was.kind, .cls = was.cls, .s = was.s, .pk = was.pk, .born = was.born};
         FY_TRY(merge_items(j, &fresh, a, b, 0));
         *c->obj = fresh;
         return FY_OK;
     }
-    if (a->kind == TV_STACK && b->kind == TV_STACK) {
+    if (a->kind == b->kind && (a->kind == TV_STACK || a->kind == TV_NUM) && a->inner && b->inner) {
         FY_TRY(merge(j, &v, a->inner, b->inner, 0));
-        *c->obj = (ts_value){.kind = TV_STACK, .inner = v, .born = was.born};
+        *c->obj = (ts_value){.kind = a->kind, .inner = v, .born = was.born};
         return FY_OK;
     }
     *c->obj = (ts_value){.kind = TV_LOST, .born = was.born, .s = "a list or object is changed differently on the sides of an if that only the data decide"};
@@ -417,6 +418,7 @@ static fy_status find_names(loop *l, const ts_stmt *s) {
 static fy_status new_leaf(loop *l, ts_value *init) {
     ts *r = l->r;
     leaf f = {.init = init};
+    if (init->q) return ts_fail(r, FY_E_UNSUPPORTED, "a quantised tensor in a loop that only the data decide");
     if (ts_is_tensor(init)) {
         fy_pvalue *p;
         FY_TRY(ts_as_tensor(r, &f.init));

@@ -245,7 +245,7 @@ static fy_status type_inputs(asked *a, const ts_func *f, ts_value **arg) {
     FY_TRY(check_said(a, f));
     if (!a->nmissing) return FY_OK;
     const char *base = strrchr(r->p->path, '/');
-    fy_status s = fy_fail(r->e, FY_E_USAGE, "a TorchScript archive holds no shapes, and this one was not traced: %d input%s must be given", a->nmissing, a->nmissing == 1 ? "" : "s");
+    fy_status s = fy_fail(r->e, FY_E_USAGE, "a TorchScript archive holds no shapes unless PyTorch 2.0 or newer traced it: %d input%s must be given", a->nmissing, a->nmissing == 1 ? "" : "s");
     return fy_help(r->e, s, "with the sizes of your model, and :int64 or the like where it is not float32:\n    ferry export %.200s%s", base ? base + 1 : r->p->path, a->missing.oom || !a->missing.at ? "" : a->missing.at);
 }
 
@@ -283,6 +283,8 @@ static fy_status output(leaving *l, ts_value *v, const char *name, int depth) {
     if (v->kind == TV_STACK) v = v->inner;
     fy_poutput o = {.kind = FY_POUT_USER, .user_name = *name ? name : "output"};
     o.arg.name = "";
+    if (v->q) FY_TRY(remark(r, o.user_name, "is quantised in PyTorch, and given as the floats that it means"));
+    FY_TRY(ts_unquantised(r, &v));
     if (ts_is_tensor(v)) FY_TRY(ts_as_tensor(r, &v));
     else if (!ts_is_number(v)) {
         if (v->kind == TV_LOST) return ts_fail(r, FY_E_UNSUPPORTED, "output %s has no value: %s", o.user_name, v->s);

@@ -166,6 +166,9 @@ static fy_status operator_call(ts *r, ts_value **v, const char *qual, int n, ts_
     char op[256];
     bool done = false, prim = !strncmp(qual, "ops.prim.", 9), aten = !strncmp(qual, "ops.aten.", 9) || (!strncmp(qual, "torch.", 6) && !strchr(qual + 6, '.'));
     const char *name = prim || !strncmp(qual, "ops.aten.", 9) ? qual + 9 : !strncmp(qual, "torch.", 6) ? qual + 6 : !strncmp(qual, "ops.", 4) ? qual + 4 : qual;
+    if (!strncmp(qual, "ops.quantized.", 14)) return ts_quantised_call(r, v, qual + 14, n, arg);
+    if (prim || aten) FY_TRY(ts_quantised_aten(r, v, &done, name, n, arg));
+    if (done) return FY_OK;
     if (prim || aten) {
         FY_TRY(ts_builtin(r, v, &done, name, n, arg, kw));
         if (done) return FY_OK;
@@ -179,6 +182,8 @@ static fy_status operator_call(ts *r, ts_value **v, const char *qual, int n, ts_
     char *kept = b.oom ? NULL : fy_arena_str(&r->p->arena, b.at);
     fy_buf_free(&b);
     TS_OOM(r, kept);
+    size_t len = strlen(kept);
+    if (n && arg[0]->kind == TV_TENSOR && arg[0]->v && kept[len - 1] == '_') arg[0]->in = NULL;      /* written into: its contents are no longer known */
     return ts_emit(r, v, kept, n, arg, kw);
 }
 
@@ -362,6 +367,7 @@ static fy_status unpack(ts *r, const ts_stmt *s, ts_value *v) {
         if (v->kind == TV_TENSOR && v->v && v->v->def && !v->v->def->schema && !v->v->has_meta) {
             FY_TRY(r->typer.missing(r->typer.ctx, r->e));
         }
+        if (v->kind == TV_TENSOR && v->v && v->v->def) return ts_fail(r, FY_E_UNSUPPORTED, "%s gives one tensor as far as is known, the code takes %d; a plugin that describes its node says how many", v->v->def->op, s->ntarget);
     }
     if (v->kind != TV_TUPLE && v->kind != TV_LIST) return ts_fail(r, FY_E_UNSUPPORTED, "%s is taken apart", ts_kind_text(v));
     if (v->n != s->ntarget) return ts_fail(r, FY_E_VALUE, "%lld values are taken for %d", (long long)v->n, s->ntarget);

@@ -70,6 +70,7 @@ struct ts_value {
     fy_torch_file *of;
     fy_pinput *in;                       /* the same: once it is an input of the program */
     bool      parameter;                 /* TENSOR of the file */
+    ts_value *q;                         /* TENSOR: quantised (quant.c); NULL: not */
     uint32_t  born;                      /* values are numbered as they are made */
 };
 
@@ -181,6 +182,14 @@ FY_CHECKED fy_status ts_eval(ts *r, ts_value **v, const ts_expr *x);
 FY_CHECKED fy_status ts_call(ts *r, ts_value **v, ts_func *f, ts_value *self, int n, ts_value **arg, const char *const *kw);
 FY_CHECKED fy_status ts_block(ts *r, const ts_stmt *s);
 FY_CHECKED fy_status ts_step(ts *r, int64_t n);
+
+/* quant.c */
+FY_CHECKED fy_status ts_quantised_weight(ts *r, ts_value *x, const fy_pickled *pk, fy_torch_file *of, const char *path, int depth);
+/* ts_emit where an argument is quantised; *done false: none is. */
+FY_CHECKED fy_status ts_quantised_emit(ts *r, ts_value **v, bool *done, const char *op, int n, ts_value *const *arg, const char *const *kw);
+FY_CHECKED fy_status ts_quantised_call(ts *r, ts_value **v, const char *op, int n, ts_value **arg);                /* ops.quantized.OP */
+FY_CHECKED fy_status ts_quantised_aten(ts *r, ts_value **v, bool *done, const char *op, int n, ts_value **arg);    /* quantize_per_tensor and the like */
+FY_CHECKED fy_status ts_unquantised(ts *r, ts_value **v);
 
 /* flow.c: what only the data decide */
 FY_CHECKED fy_status ts_branch(ts *r, const ts_stmt *s, ts_value *cond);

@@ -160,9 +160,13 @@ static fy_status object(ts *r, ts_value *v, const fy_pickled *pk, fy_torch_file 
     v->s = path;
     const fy_pickled *state = pk->item.at[1];
     if (state->kind == FY_PK_NONE) return FY_OK;
-    if (state->kind != FY_PK_DICT) {                         /* what __getstate__ gave: only __setstate__ would know */
-        v->pk = pk;
-        return FY_OK;
+    if (state->kind != FY_PK_DICT) {                         /* what __getstate__ gave: only __setstate__ knows */
+        ts_func *set = ts_method(v->cls, "__setstate__");
+        ts_value *given, *none;
+        v->pk = set ? NULL : pk;
+        if (!set) return FY_OK;
+        FY_TRY(ts_from_pickle(r, &given, state, of, path, depth + 1));
+        return ts_call(r, &none, set, v, 1, &given, NULL);
     }
     for (int64_t i = 0; i + 1 < state->item.n; i += 2) {
         const fy_pickled *key = state->item.at[i];
@@ -183,6 +187,7 @@ fy_status ts_from_pickle(ts *r, ts_value **v, const fy_pickled *pk, fy_torch_fil
     const fy_pickled **key = NULL;
     FY_NEED(r->e, depth < TS_NEST, LIMIT, "objects are nested deeper than %d", TS_NEST);
     FY_TRY(ts_step(r, 1));
+    if (pk->kind == FY_PK_OBJECT && !strncmp(pk->s, "__torch__.torch.classes.quantized.", 34)) return ts_from_pickle(r, v, pk->item.at[1], of, path, depth + 1);        /* packed parameters */
     bool shared = pk->kind == FY_PK_OBJECT || pk->kind == FY_PK_TENSOR || pk->kind == FY_PK_LIST || pk->kind == FY_PK_DICT || pk->kind == FY_PK_TUPLE;
     if (shared) {
         *v = fy_map_get(&r->objects, (const char *)&pk, sizeof pk);
@@ -200,6 +205,7 @@ fy_status ts_from_pickle(ts *r, ts_value **v, const fy_pickled *pk, fy_torch_fil
     x->f = pk->f;
     if (pk->kind == FY_PK_STR) x->s = pk->s;
     if (pk->kind == FY_PK_TENSOR) { x->i = 0; x->pk = pk; x->of = of; x->s = path; }
+    if (pk->kind == FY_PK_TENSOR && pk->quant) return ts_quantised_weight(r, x, pk, of, path, depth);
     if (pk->kind == FY_PK_OBJECT) return object(r, x, pk, of, path, depth);
     if (x->kind == TV_LOST) x->s = "it is neither data nor an object";
     if (pk->kind != FY_PK_LIST && pk->kind != FY_PK_TUPLE && pk->kind != FY_PK_DICT) return FY_OK;
