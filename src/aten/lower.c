@@ -369,7 +369,7 @@ static fy_status check_required(const fy_lower *l) {
 /* The lowering of an operator that runs graphs of its own. */
 static fy_status (*holds_graphs(const char *op))(fy_lower *) {
     static const struct { const char *op; fy_status (*fn)(fy_lower *); } hop[] = {
-        {"hop.cond", fy_lower_cond}, {"hop.while_loop", fy_lower_while}, {"hop.scan", fy_lower_scan}, {"hop.map_impl", fy_lower_scan}};
+        {"hop.cond", fy_lower_cond}, {"hop.while_loop", fy_lower_while}, {"hop.scan", fy_lower_scan}, {"hop.map_impl", fy_lower_scan}, {"hop.associative_scan", fy_lower_associative_scan}};
     for (int i = 0; i < FY_COUNT(hop); i++)
         if (strcmp(op, hop[i].op) == 0) return hop[i].fn;
     return NULL;

@@ -22,6 +22,8 @@ typedef struct fy_lval { fy_value *v; const fy_dim *dim; fy_value *im; } fy_lval
 /* Where the value of a data-dependent dim can be read: axis of a tensor, or (axis -1) an integer scalar. */
 typedef struct fy_lsource { const fy_dim *dim; fy_value *v; int axis; } fy_lsource;
 
+#define FY_ALL_PLANES (~0u)
+
 struct fy_lower {
     fy_build       b;
     fy_program    *p;
@@ -40,7 +42,7 @@ struct fy_lower {
     fy_map         names;                /* taken value names */
     fy_map         transposed;           /* constant's name -> its transposed constant */
     bool           planes;               /* lower_complex.c: this lowering reads one plane of complex tensors, ... */
-    int            plane[2];             /* ... of its first tensor, and of the others */
+    unsigned       plane;                /* ... bit i: the imaginary one of its tensor i; all bits: a linear operator's imaginary plane */
     fy_map         dropped;              /* operator -> count of asserts left out */
 };
 
@@ -130,6 +132,7 @@ fy_status   fy_lower_node(fy_lower *l);                               /* l->n; i
 fy_status   fy_lower_cond(fy_lower *l);
 fy_status   fy_lower_while(fy_lower *l);
 fy_status   fy_lower_scan(fy_lower *l);
+fy_status   fy_lower_associative_scan(fy_lower *l);
 fy_pvalue  *fy_l_out_value(const fy_lower *l, int i);                 /* output number i; NULL if it is none */
 fy_value   *fy_l_atan2(fy_lower *l, fy_value *y, fy_value *x);
 bool        fy_l_complex(const fy_lower *l);                          /* does the node read or make complex numbers? */

@@ -145,6 +145,12 @@ def vision(boxes, scores, kinds, x, rois, offset, mask, w, b):
     return r + [ops.deform_conv2d(x, offset[:, :, :5, :5], w, b, stride=(1, 2), padding=(1, 2), dilation=(3, 2))]
 
 
+def sensitive(x, rois):
+    import torchvision    # noqa: F401  registers the operators
+    P = torch.ops.torchvision
+    return [*P.ps_roi_align(x, rois, 0.5, 2, 3, 2), *P.ps_roi_align(x, rois, 0.7, 3, 2, -1), *P.ps_roi_pool(x, rois, 0.5, 3, 2), P.ps_roi_pool(x, rois * torch.tensor([1, -0.3, 1, 1, 1.6]), 1.1, 2, 3)[0]]
+
+
 def quant(x, s, z):
     import torch.ao.quantization.fx._decomposed    # noqa: F401  registers the operators
     Q = torch.ops.quantized_decomposed
@@ -160,11 +166,13 @@ def quant(x, s, z):
 
 
 def control(x, y):
+    from torch._higher_order_ops.associative_scan import associative_scan
     from torch._higher_order_ops.map import map as map_
     from torch._higher_order_ops.scan import scan
     from torch._higher_order_ops.while_loop import while_loop
     r = [*while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, a * 0.5 + y[0]), (torch.tensor(0), y[0].clone())), *while_loop(lambda a: a.sum() < 40, lambda a: (a.abs() * 1.5 + 0.1,), (y,))]
     r += [*scan(lambda c, a: (torch.tanh(c + a), (c * a).sum(0)), torch.zeros(3, 4), x, dim=0), *scan(lambda c, a: (c + a, c * a), torch.ones(5, 4), x.transpose(0, 1).contiguous(), dim=0, reverse=True)]
+    r += [*associative_scan(lambda a, b: (a[0] * b[0], a[1] * b[0] + b[1]), (x, x.cos()), 0, combine_mode="pointwise"), associative_scan(torch.maximum, x, 1, reverse=True, combine_mode="pointwise")]
     r += [map_(lambda a, b: a @ b, x, y.t()), torch.cond(x.sum() > 1e6, lambda a: a.sin(), lambda a: torch.cond(a.mean() > -1e6, lambda b: b * 2, lambda b: b - 1, (a,)), (x,))]
     return r
 
@@ -183,6 +191,17 @@ def complex_(x, a, b, w):
     r += [torch.view_as_real(t.resolve_conj()) for t in (p * q, p + q, p - q, p / q, p.conj(), p.exp(), z * c, p @ q.t(), torch.stack([p, q]), p.reshape(4, 3).t()[:, 1:], p * 2, p + 1.5, -p, p * (1 + 2j), torch.cat([p, q], 1),
                                                          p.unsqueeze(1).expand(3, 2, 4), p * ROTATION, 2 / p, p - (1 - 2j), p / 2)]
     return r + [p.abs(), p.angle(), p.real + q.imag]
+
+
+def complex_in(p, q, v, d, x):
+    r = [p * q + x, p @ q.t(), p @ v, v @ q.t(), torch.dot(v, v), torch.outer(v, v), torch.bmm(p[None], q.t()[None]), torch.einsum("ij,kj,kl->il", p, q, p), torch.einsum("ij,kj,kl,l->i", p, x + 0j, q, v), torch.einsum("ij,ij,j->i", p, p, v), d * (2 - 1j), p.abs() * d.real]
+    return [torch.view_as_real(t) if t.is_complex() else t for t in r]
+
+
+def counts(i, w, x, y, k, b):
+    r = [torch.bincount(i), torch.bincount(i, minlength=12), torch.bincount(i, w), torch.bincount(i, w.double(), 3), torch.bincount(i[:0], minlength=4)]
+    r += [torch.diff(x, prepend=y), torch.diff(x, dim=1, append=x[:, :2], n=2), torch.diff(i, prepend=i[:1] - 1), torch.diff(b), torch.diff(b, prepend=b[:1], append=b[:2]), torch.diff(x, n=3, dim=0, prepend=x[:1], append=y.expand(3, 5, 4)), torch.diff(x, n=0, prepend=y)]
+    return r + [torch.diff(k, prepend=k[:, :1] - 1, dim=-1), (torch.diff(k, prepend=k[:, :1] - 1, dim=-1) != 1).cumsum(-1)]
 
 
 def gen(seed):
@@ -204,6 +223,9 @@ CASES = {
     "evaluator": (evaluator, (randn(3, 4, 4), -randn(3, 4, 4), torch.tensor([[[0, 1, 3, 2]], [[1, 1, 0, 3]], [[2, 0, 1, 1]]]).repeat(1, 4, 1))),
     "losses": (losses, (randn(3, 4), -randn(3, 4) * 0.4, torch.sigmoid(randn(3, 4)), torch.sigmoid(randn(3, 4) * 2), torch.tensor([2, 0, 1]), torch.tensor([[2, 0], [1, 3], [0, 0]]), torch.tensor([0.5, 1.0, 2.0, 0.7]))),
     "odd": (odd, (randn(3, 5, 4), randn(3, 5, 4).flip(0) * 0.8, randn(2, 5, 5), torch.tanh(randn(2, 2, 3, 2, 3)))),
+    "counts": (counts, (torch.tensor([3, 1, 4, 1, 5, 0, 2, 6]), randn(8), randn(3, 5, 4), randn(3, 5, 1), torch.tensor([[0, 1, 2, 0, 1], [4, 5, 0, 1, 2]]), torch.tensor([True, False, False, True]))),
+    "sensitive": (sensitive, (randn(2, 12, 9, 8), torch.cat([(torch.arange(6) % 2).float()[:, None], randn(6, 2).abs() * 4, randn(6, 2).abs() * 4 + 5], 1))),
+    "complex_in": (complex_in, (torch.view_as_complex(randn(3, 4, 2)), torch.view_as_complex(randn(3, 4, 2).flip(0) + 0.1), torch.view_as_complex(randn(4, 2)), torch.view_as_complex(randn(3, 4, 2).double().contiguous()), randn(3, 4))),
     "smooth": (smooth, (randn(1, 2, 7, 9),)),
     "vision": (vision, (torch.cat([randn(12, 2).abs() * 9, randn(12, 2).abs() * 9 + randn(12, 2).abs() * 12 + 1], 1), torch.rand(12, generator=gen(5)), torch.arange(12) % 3, randn(2, 4, 9, 9),
                         torch.cat([(torch.arange(5) % 2).float()[:, None], randn(5, 2).abs() * 3, randn(5, 2).abs() * 3 + 4], 1), randn(2, 18, 7, 7), torch.sigmoid(randn(2, 9, 7, 7)), randn(6, 4, 3, 3), randn(6))),
