@@ -75,7 +75,7 @@ def views(x, y):
 
 def layers(x, w, wd, wt, b, g):
     r = [F.conv2d(x, w, b, 2, 1), F.conv2d(x, wd, None, 1, 1, 1, 4), F.conv2d(x, w[:, :2], b, 1, 0, 2, 2), F.conv2d(x, w, b, padding="same"), F.conv_transpose2d(x, wt, b, 2, 1, 1), F.conv_transpose2d(x, wt[:, :3], None, 1, 0, 0, 2)]
-    r += [F.conv1d(x[:, :, 0], w[:, :, 0], b), F.conv3d(x[None], w[:1, :1, None].expand(3, 2, 1, 3, 3)), F.max_pool2d(x, 3, 2, 1), F.max_pool2d(x, 2, 2, ceil_mode=True), F.avg_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 3, 2, 1, True, False), F.adaptive_avg_pool2d(x, (3, 2)), F.adaptive_max_pool2d(x, (7, 3))]
+    r += [F.conv1d(x[:, :, 0], w[:, :, 0], b), F.conv3d(x[None], w[:1, :1, None].expand(3, 2, 1, 3, 3)), F.max_pool2d(x, 3, 2, 1), F.max_pool2d(x, 2, 2, ceil_mode=True), F.avg_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 3, 2, 1, True, False), F.adaptive_avg_pool2d(x, (3, 2)), F.adaptive_avg_pool1d(x[0], 4), F.adaptive_avg_pool3d(x[None], (3, 4, 5)), F.adaptive_max_pool2d(x, (7, 3))]
     r += [F.max_pool1d(x[0], 3, 2), F.avg_pool1d(x[0], 2), F.interpolate(x, scale_factor=2), F.interpolate(x, size=(5, 11), mode="bilinear"), F.interpolate(x, size=(9, 13), mode="bilinear", align_corners=True), F.interpolate(x, scale_factor=1.5, mode="bicubic")]
     r += [F.batch_norm(x, b[:4], b[:4].abs() + 1, b[:4], b[1:5]), F.layer_norm(x, (7, 9)), F.layer_norm(x, (9,), x[0, 0, 0], x[0, 0, 1]), F.group_norm(x, 2, b[:4], b[1:5]), F.instance_norm(x), F.rms_norm(x, (9,)), F.grid_sample(x, g), F.grid_sample(x, g, "nearest", "border", True)]
     r += [F.pixel_shuffle(x, 2), F.pixel_unshuffle(x[:, :, :6, :8], 2), F.channel_shuffle(x, 2), F.unfold(x, 3, padding=1), F.local_response_norm(x, 3), F.softmax(x, 1)]
