@@ -205,11 +205,12 @@ static void folder(const char *dir) {
 static void torch27(void **state) { (void)state; folder("t27"); }
 static void torch215(void **state) { (void)state; folder("t215"); }
 static void zoo(void **state) { (void)state; folder("zoo"); }
+static void quantised(void **state) { (void)state; folder("quantised"); }
 static void operators(void **state) { (void)state; folder("ops"); }
 
 static void torchscript(void **state) { (void)state; folder("torchscript"); }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(torch27), cmocka_unit_test(torch215), cmocka_unit_test(torchscript), cmocka_unit_test(zoo), cmocka_unit_test(operators)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(torch27), cmocka_unit_test(torch215), cmocka_unit_test(torchscript), cmocka_unit_test(zoo), cmocka_unit_test(quantised), cmocka_unit_test(operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

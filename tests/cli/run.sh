@@ -144,6 +144,14 @@ mkdir moved
 mv ext.onnx moved/
 expect 4 'ext.onnx.data' run moved/ext.onnx --random
 
+# a whole program of PT2E: every product over bytes
+for model in network:conv.u8s8:3 network:gemm.u8s8:1 layer:gemm.u8s8:6; do
+    IFS=: read -r name kernel count <<<"$model"
+    expect 0 'verified' export "$fixtures/pt2/quantised/$name.pt2" -o "$name.onnx"
+    expect 0 "$kernel" profile "$name.onnx" --verbose
+    holds "$name: $count times $kernel" test "$("$ferry" profile "$name.onnx" --verbose | grep -c "$kernel")" -eq "$count"
+done
+
 # ---- convert ----------------------------------------------------------------------------------------------------------
 llama=$fixtures/pt2/t215/llama_dyn.pt2
 expect 0 '' export "$llama" -o l24.onnx --opset 24
