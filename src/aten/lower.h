@@ -22,6 +22,8 @@ typedef struct fy_lval { fy_value *v; const fy_dim *dim; fy_value *im; } fy_lval
 /* Where the value of a data-dependent dim can be read: axis of a tensor, or (axis -1) an integer scalar. */
 typedef struct fy_lsource { const fy_dim *dim; fy_value *v; int axis; } fy_lsource;
 
+typedef struct fy_lcheck { fy_value *v; const char *said; } fy_lcheck;
+
 #define FY_ALL_PLANES (~0u)
 
 struct fy_lower {
@@ -44,6 +46,7 @@ struct fy_lower {
     bool           planes;               /* lower_complex.c: this lowering reads one plane of complex tensors, ... */
     unsigned       plane;                /* ... bit i: the imaginary one of its tensor i; all bits: a linear operator's imaginary plane */
     fy_map         dropped;              /* operator -> count of asserts left out */
+    FY_VEC(fy_lcheck) checks;            /* asserts that are kept */
 };
 
 /* ---- arguments of the node -------------------------------------------------------------------------------------------- */
@@ -95,6 +98,7 @@ const fy_dim *fy_l_import(fy_lower *l, const fy_dim *program_dim);    /* NULL if
 fy_value   *fy_l_size(fy_lower *l, const fy_dim *d);
 fy_value   *fy_l_sizes(fy_lower *l, int n, const fy_dim *const *d);
 fy_value   *fy_l_size_scalar(fy_lower *l, const fy_dim *d);
+fy_value   *fy_l_truth(fy_lower *l, fy_value *v);                     /* a test as a bool of rank 0 */
 fy_value   *fy_l_reshape(fy_lower *l, fy_value *x, int rank, const fy_dim *const *dim);
 fy_value   *fy_l_expand(fy_lower *l, fy_value *x, int rank, const fy_dim *const *dim);
 fy_value   *fy_l_slice(fy_lower *l, fy_value *x, int axis, const fy_dim *begin, const fy_dim *end, int64_t step);

@@ -97,8 +97,7 @@ static fy_status branch(fy_lower *l, const fy_pgraph *g, fy_graph **body) {
     return leave(l, &outer, branch_body(l, *body, g));
 }
 
-/* A test as a bool of rank 0. */
-static fy_value *truth(fy_lower *l, fy_value *v) {
+fy_value *fy_l_truth(fy_lower *l, fy_value *v) {
     fy_operand p = fy_op_value(v);
     v = v ? fy_l_as(l, &p, FERRY_BOOL) : NULL;
     return v && fy_rank(l, v) > 0 ? fy_l_reshape(l, v, 0, NULL) : v;
@@ -109,7 +108,7 @@ fy_status fy_lower_cond(fy_lower *l) {
     ferry_error *e = l->b.e;
     FY_NEED(e, n->narg >= 3 && n->arg[1].kind == FY_ARG_GRAPH && n->arg[2].kind == FY_ARG_GRAPH, GRAPH, "cond without two branches");
     fy_operand p = fy_l_operand_of(l, &n->arg[0]);
-    fy_value *pred = truth(l, fy_l_as(l, &p, FERRY_BOOL));
+    fy_value *pred = fy_l_truth(l, fy_l_as(l, &p, FERRY_BOOL));
     FY_L_OK(l);
     fy_graph *yes = NULL, *no = NULL;
     FY_TRY(branch(l, n->arg[1].graph, &yes));
@@ -139,7 +138,7 @@ static fy_status test_of(fy_lower *l, const fy_pgraph *test, int64_t n, fy_value
     for (int64_t i = 0; i < n; i++) bind(l, test, i, state[i]);
     FY_TRY(fy_lower_graph(l, test));
     FY_NEED(l->b.e, test->nout == 1, GRAPH, "while_loop: the test gives %d values", test->nout);
-    *go = truth(l, result(l, test, 0));
+    *go = fy_l_truth(l, result(l, test, 0));
     return l->b.status;
 }
 

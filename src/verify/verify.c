@@ -244,6 +244,20 @@ static fy_status judge_state(work *w, fy_verify_case *c, const fy_rval *got, con
     return FY_OK;
 }
 
+/* An output that stands for a check of the program's own: it holds. */
+static fy_status judge_assert(work *w, fy_verify_case *c, const fy_value *v, const fy_tensor *got) {
+    char key[300], why[400];
+    bool yes = true;
+    snprintf(key, sizeof key, FY_ASSERT_KEY "%.270s", v->name);
+    const char *said = fy_model_meta(w->m, key);
+    if (!said) return FY_OK;
+    fy_expect x = {.name = v->name, .t = fy_tensor_view(FERRY_BOOL, 0, NULL, &yes), .dtype = FERRY_BOOL};
+    fy_verify_output *o = &c->out[c->nout++];
+    FY_TRY(fy_verify_judge(o, got, &x, w->o, w->e));
+    snprintf(why, sizeof why, "the program's own check does not hold: %.300s", said);
+    return o->ok ? FY_OK : set_text(&o->why, why, w->e);
+}
+
 /* Runs the model on `in` and judges it against want[] (one for each program output) and, unless NULL, state[] (one for each
  * program input). Declared state is never given: the engine starts and carries it. */
 static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval *in, const fy_tensor *want, const fy_tensor *state, fy_verify_case **made) {
@@ -263,6 +277,7 @@ static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval 
         } else {
             for (int64_t j = 0; s == FY_OK && j < g->out.n; j++) {
                 int i = w->source[j];
+                if (i < 0 && w->held[j] < 0) s = judge_assert(w, c, g->out.at[j], &got[j].t);
                 if (i < 0) continue;
                 fy_expect x = {.name = g->out.at[j]->name, .t = want[i], .dtype = source_dtype(w->pout[i])};
                 for (int k = 0; k < w->nrank && !by_sample; k++)
@@ -751,6 +766,7 @@ static fy_status recorded_case(work *w, const fy_named_list *rec, fy_rval *in, f
         snprintf(other, sizeof other, "out%lld", (long long)j);
         const fy_tensor *t = fy_named_find(rec, g->out.at[j]->name);
         if (!t) t = fy_named_find(rec, other);
+        if (!t) FY_TRY(judge_assert(w, c, g->out.at[j], &got[j].t));
         if (!t) continue;
         fy_expect x = {.name = g->out.at[j]->name, .t = *t, .dtype = t->dtype};
         FY_TRY(fy_verify_judge(&c->out[c->nout++], &got[j].t, &x, w->o, w->e));

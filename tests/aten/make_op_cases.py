@@ -165,6 +165,14 @@ def quant(x, s, z):
     return r + [Q.dequantize_per_token(g, s[:, None].abs(), z[:, None], -128, 127, i8, torch.float32), Q.dequantize_per_tensor.tensor(Q.quantize_per_tensor.tensor(x, scale, zero, -128, 127, i8), scale, zero, -128, 127, i8)]
 
 
+def asserts(x, i):
+    n = i.item()
+    torch._check(n >= 1)
+    torch._check(n <= 3)
+    torch._assert_async((x > -100).all(), "x is above -100")
+    return [x * n, torch.ones(n, 2)]
+
+
 def control(x, y):
     from torch._higher_order_ops.associative_scan import associative_scan
     from torch._higher_order_ops.map import map as map_
@@ -230,6 +238,7 @@ CASES = {
     "vision": (vision, (torch.cat([randn(12, 2).abs() * 9, randn(12, 2).abs() * 9 + randn(12, 2).abs() * 12 + 1], 1), torch.rand(12, generator=gen(5)), torch.arange(12) % 3, randn(2, 4, 9, 9),
                         torch.cat([(torch.arange(5) % 2).float()[:, None], randn(5, 2).abs() * 3, randn(5, 2).abs() * 3 + 4], 1), randn(2, 18, 7, 7), torch.sigmoid(randn(2, 9, 7, 7)), randn(6, 4, 3, 3), randn(6))),
     "quant": (quant, (randn(3, 3, 4) * 2, torch.tensor([0.03, 0.05, 0.02]), torch.tensor([0, 5, -7]))),
+    "asserts": (asserts, (randn(2, 3), torch.tensor(2))),
     "control": (control, (randn(5, 3, 4), randn(2, 4))),
     "complex": (complex_, (randn(2, 16), randn(3, 4, 2), randn(3, 4, 2).flip(0) + 0.1, torch.hann_window(8))),
     "views": (views, (X, randn(3, 3))),

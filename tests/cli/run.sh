@@ -144,6 +144,15 @@ mkdir moved
 mv ext.onnx moved/
 expect 4 'ext.onnx.data' run moved/ext.onnx --random
 
+# the program's own checks as outputs
+expect 2 'neither keep nor drop' export "$fixtures/pt2/ops/asserts.pt2" -o a.onnx --asserts perhaps
+expect 0 'assert_3 +bool' export "$fixtures/pt2/ops/asserts.pt2" -o a.onnx --asserts keep
+expect 0 'ferry.assert:assert_3 +x is above -100' info a.onnx
+expect 0 'assert_3 +bool' verify a.onnx --against "$fixtures/pt2/ops/asserts.pt2"
+expect 0 'verified' optimize a.onnx -o b.onnx
+expect 0 'verified' export "$fixtures/pt2/ops/asserts.pt2" -o a.onnx
+holds 'checks are left out unless asked for' not bash -c '"$0" info a.onnx | grep -q ferry.assert' "$ferry"
+
 # a whole program of PT2E: every product over bytes
 for model in network:conv.u8s8:3 network:gemm.u8s8:1 layer:gemm.u8s8:6; do
     IFS=: read -r name kernel count <<<"$model"
