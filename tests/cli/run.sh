@@ -388,8 +388,8 @@ expect 0 'taken' explain speed.onnx --node 0
 expect 0 'declined: ' explain speed.onnx --node 0
 expect 2 'there is no node' explain speed.onnx --node nobody
 expect 2 'does not tell' explain speed.onnx --node 0 --engine reference
-expect 0 '^cpu: (generic|avx)' --version
-expect 0 'kernels for (generic|avx)' doctor
+expect 0 '^cpu: (generic|avx|amx)' --version
+expect 0 'kernels for (generic|avx|amx)' doctor
 holds 'FERRY_CPU narrows what is used' bash -c 'FERRY_CPU=generic "$0" --version | grep -qx "cpu: generic"' "$ferry"
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------------

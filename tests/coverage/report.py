@@ -83,7 +83,7 @@ def write(folder, names, path):
     text.append("- Speed: %.0f times less CPU time than `torch.onnx.export` in the geometric mean over %d models, %.0f times less memory at the peak." % (geometric(speed), len(speed), geometric(memory)))
     text.append("- Nodes after `ferry optimize` against the lesser of the official exporter's and onnxslim's: fewer for %d of %d models, more for %d%s." % (less, compared, len(more), " (%s)" % "; ".join(more) if more else ""))
     if closed:
-        text.append("- The official exporter's file does not run, or is off by more than 1e-2 of the range, for %d models: %s." % (len(closed), "; ".join(closed)))
+        text.append("- The official exporter's file does not run, or is off by more than 1e-2 of the range, for %d model%s: %s." % (len(closed), "" if len(closed) == 1 else "s", "; ".join(closed)))
     text += ["", "| kind | model | operators | nodes | theirs | s | theirs | static | dynamic | older torch: static | dynamic |", "|---|---|---|---|---|---|---|---|---|---|---|"]
     text += ["| " + " | ".join(r) + " |" for r in rows]
     if failed:
