@@ -7,7 +7,7 @@ checked by onnx, run by onnxruntime and by ferry's engine at every size, compare
 Results stay in build/coverage/TAG/NAME.*.json, so that a run goes on where it stopped; docs/coverage.md is written from them.
 
 Run by a Python with onnx, onnxruntime, numpy. FERRY_TORCH names one with torch, torchvision, timm, transformers, onnxscript, onnxslim; FERRY_TORCH_OLD,
-if set, another with an older torch; both need diffusers too. Detectors with NMS inside, which torch.export cannot take, are traces."""
+if set, another with an older torch; both need diffusers too. Detectors with NMS inside, which torch.export cannot take, come as TorchScript traces."""
 import argparse
 import concurrent.futures
 import json
