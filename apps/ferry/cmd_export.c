@@ -23,6 +23,7 @@ static const cli_flag flags[] = {
     {"--threads", "N", "threads for verification; default: the cores allowed to us"},
     {"--plugin", "PATH", "custom operators: a text of mappings or a shared object (docs/plugins.md); may be repeated"},
     {"--training", NULL, "accept layers in training mode (active dropout, batch statistics)"},
+    {"--asserts", "keep|drop", "the program's own checks: keep as outputs of bool that verify asks to be true, or leave out (default)"},
     {"--report", "FILE", "also write the report, readable or (FILE.json) as JSON"},
     {"--keep-traces", NULL, "keep file paths of the exporting machine in the model"},
     {"--no-provenance", NULL, "leave out metadata_props (source, hash, verdict)"},

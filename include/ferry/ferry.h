@@ -49,6 +49,9 @@ FERRY_API void        ferry_report_free(ferry_report *r);                     /*
  *   external-data                     weights in a second file [above 2 GiB only]
  *   no-verify, tolerance=X [1e-4], relative-to-range, engine=NAME [ferry], threads=N [all cores allowed]
  *   training                          accept layers in training mode
+ *   asserts=keep|drop [drop]          keep: the program's own checks (torch._check, sizes that data decides) become outputs "assert", "assert_2" of bool
+ *                                     behind all others, what they say is in the metadata "ferry.assert:NAME"; one that is false whatever the inputs
+ *                                     are fails here (VALUE), one that is true goes. Verification asks them to be true. Checks in bodies are left out
  *   weights=FILE                      other weights, by name: .safetensors (also an index), a checkpoint or pickled module of torch.save, a .pt2 or .onnx.
  *                                     The source may then be a .onnx too, which is written as it is but for them. FERRY_NO, with all of it in the
  *                                     report, if a weight is missing, unexpected, of another shape or type, or folded into others in the .onnx

@@ -25,7 +25,7 @@ typedef struct export {
     const char      *source;
     char            *target;
     int64_t          opset, threads;
-    bool             verify, provenance, all_fixed;
+    bool             verify, provenance, all_fixed, asserts;
     double           tolerance;
     const fy_engine *engine;
     fy_axis_name    *axes;               /* every axis named by --dynamic and --dynamic-batch */
@@ -105,7 +105,7 @@ static fy_status distinct(const char *key, const char *const *name, int n, const
 static fy_status parse_options(export *x, const char *given_target, ferry_error *e) {
     static const char *const keys[] = {"output", "opset", "input-names", "output-names", "dynamic", "dynamic-batch", "dim-names", "shape", "no-fold", "no-fold-bn",
         "external-data", "no-verify", "tolerance", "relative-to-range", "engine", "threads", "training", "report", "keep-traces", "no-provenance",
-        "stop-after", "skip-pass", "dump", "plugin", FY_SWAP_KEYS, NULL};
+        "stop-after", "skip-pass", "dump", "plugin", "asserts", FY_SWAP_KEYS, NULL};
     FY_TRY(fy_opt_known(x->job, keys, e));
     FY_TRY(choose_target(x, given_target, e));
     x->opset = DEFAULT_OPSET;
@@ -121,6 +121,9 @@ static fy_status parse_options(export *x, const char *given_target, ferry_error 
     FY_TRY(fy_opt_words(x->job, "output-names", &x->arena, &x->output_names, &x->noutput_names, e));
     FY_TRY(distinct("input-names", x->input_names, x->ninput_names, NULL, 0, e));
     FY_TRY(distinct("output-names", x->output_names, x->noutput_names, x->input_names, x->ninput_names, e));
+    const char *asserts = fy_opt(x->job, "asserts");
+    x->asserts = asserts && !strcmp(asserts, "keep");
+    FY_NEED(e, !asserts || x->asserts || !strcmp(asserts, "drop"), USAGE, "asserts: '%s' is neither keep nor drop", asserts);
     x->verify = !fy_opt_has(x->job, "no-verify");
     x->provenance = !fy_opt_has(x->job, "no-provenance");
     size_t words = 64;
@@ -204,7 +207,7 @@ static fy_status check_names(const char *key, int n, const char *const *name, fy
 }
 
 static fy_status to_model(export *x, ferry_error *e) {
-    fy_lower_options lower = {.training = fy_opt_has(x->job, "training"), .ninput_names = x->ninput_names, .noutput_names = x->noutput_names,
+    fy_lower_options lower = {.training = fy_opt_has(x->job, "training"), .asserts = x->asserts, .ninput_names = x->ninput_names, .noutput_names = x->noutput_names,
         .input_names = x->input_names, .output_names = x->output_names, .ndim_names = x->nrenames, .dim_names = x->renames, .notes = &x->notes,
         .registry = fy_registry_of(x->registry), .mappings = fy_mappings_of(x->registry)};
     const char *dump = fy_opt(x->job, "dump");

@@ -71,10 +71,13 @@ void fy_notes_add(fy_notes *n, fy_note_kind kind, const char *where, const char 
 
 typedef struct fy_mappings fy_mappings;  /* aten/mapping.h: what custom operators become */
 
+#define FY_ASSERT_KEY "ferry.assert:"  /* and the output's name: what the program says if that is false */
+
 typedef struct fy_lower_options {
     const fy_registry *registry;         /* operators of the model; NULL: the built-in ones */
     const fy_mappings *mappings;         /* may be NULL; outlives the model */
     bool         training;               /* allow layers in training mode */
+    bool         asserts;                /* the program's own checks become outputs of bool, named in the metadata (FY_ASSERT_KEY) */
     int          ninput_names, noutput_names;
     const char *const *input_names;      /* NULL: from the program */
     const char *const *output_names;

@@ -830,7 +830,6 @@ static fy_status set_inputs(fy_eval *v, const fy_program *p, const fy_tensor *in
             if (d->kind == FY_PIN_LITERAL && with_literals) next++;
             if (d->kind != FY_PIN_USER) continue;
             const fy_tensor *t = &in[next++];
-            FY_NEED(v->e, !is_complex(d->value), UNSUPPORTED, "a program with complex inputs cannot be evaluated");
             if (!d->value || d->value->kind != FY_PV_TENSOR || !d->value->has_meta || !d->value->dim) continue;
             if (t->rank != d->value->rank) continue;
             for (int k = 0; k < t->rank; k++)
@@ -882,12 +881,8 @@ static fy_status get_output(fy_eval *v, const fy_parg *a, fy_tensor *out) {
     FY_TRY(read_arg(v, a, &t));
     FY_TRY(fy_ev_widen(v, &t));
     if (fy_dtype_class(t.dtype) == FY_CLASS_C) {             /* as the model gives it: both parts on a last axis */
-        fy_tensor pairs = t.t;
-        FY_NEED(v->e, pairs.rank < FY_MAX_RANK, LIMIT, "rank %d", pairs.rank);
-        pairs.dtype = FERRY_DOUBLE;
-        for (int i = 0; i < pairs.rank; i++) pairs.stride[i] *= 2;
-        pairs.dim[pairs.rank] = 2;
-        pairs.stride[pairs.rank++] = 1;
+        FY_NEED(v->e, t.t.rank < FY_MAX_RANK, LIMIT, "rank %d", t.t.rank);
+        fy_tensor pairs = fy_tensor_pairs(&t.t);
         return fy_tensor_clone(out, &pairs, v->e);
     }
     if (fy_dtype_int(t.dtype) && t.dtype != FERRY_INT64) return fy_tensor_cast(out, &t.t, t.dtype, v->e);

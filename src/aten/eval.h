@@ -103,6 +103,10 @@ void fy_ev_drop(fy_eslot *s);
 
 /* A view of *a as rank, dim; when strides do not allow it, a copy. */
 FY_CHECKED fy_status fy_ev_reshape(fy_eval *v, fy_et *a, int rank, const int64_t *dim);
+/* The tensors one after another along `axis`, in their common dtype: a new tensor, owned by *o. */
+FY_CHECKED fy_status fy_ev_joined(fy_eval *v, fy_et *o, int n, const fy_et *in, int rank, int axis);
+/* A new tensor, owned by *o. */
+FY_CHECKED fy_status fy_ev_einsum(fy_eval *v, fy_et *o, const char *eq, int n, const fy_et *in);
 /* y = act(x) in double: what unary, glu, rnn and gelu variants share. */
 double fy_ev_sigmoid(double x);
 

@@ -48,16 +48,18 @@ static fy_status make(fy_eval *v, fy_et *o, fy_dtype like, int rank, const int64
 }
 
 /* A real view of a complex tensor: both parts on a last axis (part < 0), or one of them. */
+static fy_et part_of(const fy_et *a, int part) {
+    fy_et o = {.t = fy_tensor_pairs(&a->t), .dtype = real_of(a->dtype)};
+    o.t.own = a->t.own;
+    if (part < 0) return o;
+    o.t.rank--;
+    o.t.data = (double *)o.t.data + part;
+    return o;
+}
+
 static fy_status parts(fy_eval *v, const fy_et *a, int part) {
-    fy_et o = *a;
-    FY_NEED(v->e, a->t.rank < FY_MAX_RANK || part >= 0, LIMIT, "rank %d", a->t.rank);
-    o.dtype = real_of(a->dtype);
-    o.t.dtype = FERRY_DOUBLE;
-    for (int i = 0; i < o.t.rank; i++) o.t.stride[i] *= 2;
-    if (part < 0) {
-        o.t.dim[o.t.rank] = 2;
-        o.t.stride[o.t.rank++] = 1;
-    } else o.t.data = (double *)o.t.data + part;
+    FY_NEED(v->e, a->t.rank < FY_MAX_RANK, LIMIT, "rank %d", a->t.rank);
+    fy_et o = part_of(a, part);
     return fy_ev_view(v, 0, &o);
 }
 
@@ -163,23 +165,53 @@ static fy_status as_complex(fy_eval *v) {
     return fy_ev_out(v, 0, &o);
 }
 
-/* [m,k] by [k,n] */
-static fy_status product(fy_eval *v, const char *second) {
-    cplx    a, b;
-    fy_et   o;
-    double *z, t[2];
-    FY_TRY(read(v, "self", &a));
-    FY_TRY(read(v, second, &b));
-    FY_NEED(v->e, a.t.t.rank == 2 && b.t.t.rank == 2 && a.t.t.dim[1] == b.t.t.dim[0], UNSUPPORTED, "products of complex tensors that are not matrices cannot be evaluated");
-    int64_t m = a.t.t.dim[0], k = a.t.t.dim[1], n = b.t.t.dim[1];
-    FY_TRY(make(v, &o, is_complex(&a.t) ? a.t.dtype : b.t.dtype, 2, (int64_t[]){m, n}, &z));
-    for (int64_t i = 0; i < m * n; i++)
-        for (int64_t q = 0; q < k; q++) {
-            times(t, a.z + 2 * (i / n * k + q), b.z + 2 * (q * n + i % n));
-            z[2 * i] += t[0];
-            z[2 * i + 1] += t[1];
+/* Products of complex operands: real ones for each choice of parts, times i to the power of how many are imaginary. */
+static fy_status products(fy_eval *v, const char *eq, int n, const fy_et *in) {
+    enum { MOST = 8 };
+    fy_et    part[MOST], o;
+    double  *z = NULL;
+    unsigned complex = 0;
+    fy_dtype real = FERRY_FLOAT;
+    FY_NEED(v->e, n <= MOST, LIMIT, "products of %d operands, some complex", n);
+    for (int i = 0; i < n; i++) {
+        FY_NEED(v->e, in[i].t.rank < FY_MAX_RANK, LIMIT, "rank %d", in[i].t.rank);
+        complex |= (unsigned)is_complex(&in[i]) << i;
+        if (real_of(in[i].dtype) == FERRY_DOUBLE) real = FERRY_DOUBLE;
+    }
+    for (unsigned choice = 0; choice < 1u << n; choice++) {
+        fy_et y;
+        int   turns = 0;
+        if (choice & ~complex) continue;
+        for (int i = 0; i < n; i++) {
+            part[i] = complex >> i & 1 ? part_of(&in[i], choice >> i & 1) : in[i];
+            part[i].dtype = real;
+            turns += choice >> i & 1;
         }
+        fy_status s = fy_ev_einsum(v, &y, eq, n, part);
+        if (s == FY_OK && !z) s = make(v, &o, real, y.t.rank, y.t.dim, &z);
+        if (s != FY_OK) {
+            if (z) fy_tensor_free(&o.t);
+            return s;
+        }
+        for (int64_t i = 0, m = fy_count(&y.t); i < m; i++) z[2 * i + turns % 2] += (turns % 4 >= 2 ? -1 : 1) * fy_ev_at(&y)[i];
+        fy_tensor_free(&y.t);
+    }
     return fy_ev_out(v, 0, &o);
+}
+
+static fy_status einsum(fy_eval *v) {
+    fy_et *in;
+    int    n;
+    FY_TRY(fy_ev_list(v, "tensors", &in, &n));
+    return products(v, fy_ev_str(v, "equation", ""), n, in);
+}
+
+static fy_status product(fy_eval *v, const char *second, const char *eq) {
+    fy_et in[2];
+    FY_TRY(fy_ev_in(v, "self", &in[0]));
+    FY_TRY(fy_ev_in(v, second, &in[1]));
+    bool row = in[0].t.rank == 1, column = in[1].t.rank == 1;
+    return products(v, eq ? eq : row && column ? "i,i->" : row ? "i,...ij->...j" : column ? "...ij,j->...i" : "...ij,...jk->...ik", 2, in);
 }
 
 /* ---- transforms ------------------------------------------------------------------------------------------------------------------ */
@@ -444,8 +476,12 @@ fy_status fy_ev_complex(fy_eval *v, bool *mine) {
     if (starts(op, "aten.exp.")) return each(v, 2);
     if (starts(op, "aten.reciprocal.")) return each(v, 3);
     if (starts(op, "aten.abs.") || starts(op, "aten.angle.")) return size_or_angle(v, starts(op, "aten.angle."));
-    if (starts(op, "aten.matmul.")) return product(v, "other");
-    if (starts(op, "aten.mm.")) return product(v, "mat2");
+    if (starts(op, "aten.einsum.")) return einsum(v);
+    if (starts(op, "aten.matmul.")) return product(v, "other", NULL);
+    if (starts(op, "aten.mm.") || starts(op, "aten.bmm.")) return product(v, "mat2", NULL);
+    if (starts(op, "aten.mv.")) return product(v, "vec", NULL);
+    if (starts(op, "aten.dot.")) return product(v, "tensor", NULL);
+    if (starts(op, "aten.outer.")) return product(v, "vec2", "i,j->ij");
     bool pair = starts(op, "aten.view_as_real."), im = starts(op, "aten.imag.");
     if (pair || im || starts(op, "aten.real.")) {
         fy_et x;

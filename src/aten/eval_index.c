@@ -434,47 +434,56 @@ fy_status fy_at_one_hot(fy_eval *v) {
 
 /* ---- joining and repeating ------------------------------------------------------------------------------------------------------------ */
 
-fy_status fy_at_cat(fy_eval *v) {                            /* cat; 1: stack */
-    fy_et       *in, o;
-    const fy_et **ptr;
-    int          n, axis, first = 0;
-    FY_TRY(fy_ev_list_raw(v, "tensors", &in, &n));
-    FY_NEED(v->e, n >= 1, SHAPE, "cat of nothing");
-    FY_NOMEM(v->e, ptr = FY_NEWN(&v->scratch, const fy_et *, n));
-    for (int i = 0; i < n; i++) ptr[i] = &in[i];
-    fy_dtype to = fy_ev_promote(n, ptr);
-    while (!v->k && first + 1 < n && in[first].t.rank == 1 && in[first].t.dim[0] == 0) first++;      /* old empty tensors count as nothing */
-    int     rank = in[first].t.rank + v->k;
-    int64_t dim[FY_MAX_RANK], at = 0;
-    FY_NEED(v->e, rank >= 1 && rank <= FY_MAX_RANK, SHAPE, "cat of scalars");
-    FY_TRY(fy_ev_axis(v, "dim", rank, 0, &axis));
+static bool counts_as_nothing(const fy_et *a, int rank) { return rank != 1 && a->t.rank == 1 && a->t.dim[0] == 0; }      /* old empty tensors */
+
+fy_status fy_ev_joined(fy_eval *v, fy_et *o, int n, const fy_et *in, int rank, int axis) {
+    const fy_et **ptr = FY_NEWN(&v->scratch, const fy_et *, n);
+    int64_t       dim[FY_MAX_RANK], at = -1;
+    FY_NOMEM(v->e, ptr);
     for (int i = 0; i < n; i++) {
-        fy_tensor *t = &in[i].t;
-        if (!v->k && t->rank == 1 && t->dim[0] == 0 && rank != 1) continue;
-        if (v->k) {
-            for (int d = t->rank; d > axis; d--) { t->dim[d] = t->dim[d - 1]; t->stride[d] = t->stride[d - 1]; }
-            t->dim[axis] = 1;
-            t->stride[axis] = 0;
-            t->rank++;
-        }
+        const fy_tensor *t = &in[i].t;
+        ptr[i] = &in[i];
+        if (counts_as_nothing(&in[i], rank)) continue;
         FY_NEED(v->e, t->rank == rank, SHAPE, "cat of ranks %d and %d", rank, t->rank);
-        if (i == first) { memcpy(dim, t->dim, sizeof dim); at = dim[axis]; continue; }
+        if (at < 0) { memcpy(dim, t->dim, sizeof dim); at = dim[axis]; continue; }
         for (int d = 0; d < rank; d++) FY_NEED(v->e, d == axis || t->dim[d] == dim[d], SHAPE, "cat: sizes %lld and %lld", (long long)dim[d], (long long)t->dim[d]);
         at += t->dim[axis];
     }
+    FY_NEED(v->e, at >= 0, SHAPE, "cat of nothing");
     dim[axis] = at;
-    FY_TRY(fy_ev_new(v, &o, to, rank, dim));
-    fy_et part = o;
+    FY_TRY(fy_ev_new(v, o, fy_ev_promote(n, ptr), rank, dim));
+    fy_et part = *o;
     at = 0;
     for (int i = 0; i < n; i++) {
         if (in[i].t.rank != rank) continue;
         part.t.dim[axis] = in[i].t.dim[axis];
         if (fy_count(&part.t)) {
-            part.t.data = (char *)o.t.data + (size_t)(at * o.t.stride[axis]) * width(&o);
+            part.t.data = (char *)o->t.data + (size_t)(at * o->t.stride[axis]) * width(o);
             fy_tensor_copy(&part.t, &in[i].t);
         }
         at += in[i].t.dim[axis];
     }
+    return FY_OK;
+}
+
+fy_status fy_at_cat(fy_eval *v) {                            /* cat; 1: stack */
+    fy_et *in, o;
+    int    n, axis, first = 0;
+    FY_TRY(fy_ev_list_raw(v, "tensors", &in, &n));
+    FY_NEED(v->e, n >= 1, SHAPE, "cat of nothing");
+    while (!v->k && first + 1 < n && in[first].t.rank == 1 && in[first].t.dim[0] == 0) first++;
+    int rank = in[first].t.rank + v->k;
+    FY_NEED(v->e, rank >= 1 && rank <= FY_MAX_RANK, SHAPE, "cat of scalars");
+    FY_TRY(fy_ev_axis(v, "dim", rank, 0, &axis));
+    for (int i = 0; i < n && v->k; i++) {
+        fy_tensor *t = &in[i].t;
+        FY_NEED(v->e, t->rank + 1 == rank, SHAPE, "stack of ranks %d and %d", rank - 1, t->rank);
+        for (int d = t->rank; d > axis; d--) { t->dim[d] = t->dim[d - 1]; t->stride[d] = t->stride[d - 1]; }
+        t->dim[axis] = 1;
+        t->stride[axis] = 0;
+        t->rank++;
+    }
+    FY_TRY(fy_ev_joined(v, &o, n, in, rank, axis));
     return fy_ev_out(v, 0, &o);
 }
 

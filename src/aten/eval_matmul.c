@@ -315,11 +315,9 @@ static fy_status contract(fy_eval *v, term *r, term *a, term *b, const bool *kee
     return FY_OK;
 }
 
-fy_status fy_at_einsum(fy_eval *v) {
-    const char *eq = fy_ev_str(v, "equation", ""), *at = eq;
-    fy_et      *in;
-    int         n, out[FY_MAX_RANK], nout = 0, count[LABELS] = {0}, most = 0;
-    FY_TRY(fy_ev_list(v, "tensors", &in, &n));
+fy_status fy_ev_einsum(fy_eval *v, fy_et *o, const char *eq, int n, const fy_et *in) {
+    const char *at = eq;
+    int         out[FY_MAX_RANK], nout = 0, count[LABELS] = {0}, most = 0;
     FY_NEED(v->e, n >= 1 && n <= 16, VALUE, "einsum of %d tensors", n);
     term *t = FY_NEWN(&v->scratch, term, n);
     FY_NOMEM(v->e, t);
@@ -360,8 +358,14 @@ fy_status fy_at_einsum(fy_eval *v) {
     }
     FY_TRY(sum_out(v, &r, keep));
     FY_TRY(arrange(v, &r, nout, out));
-    fy_et o;
-    FY_TRY(fy_ev_copy(v, &o, &r.t));
+    return fy_ev_copy(v, o, &r.t);
+}
+
+fy_status fy_at_einsum(fy_eval *v) {
+    fy_et *in, o;
+    int    n;
+    FY_TRY(fy_ev_list(v, "tensors", &in, &n));
+    FY_TRY(fy_ev_einsum(v, &o, fy_ev_str(v, "equation", ""), n, in));
     return fy_ev_out(v, 0, &o);
 }
 

@@ -356,6 +356,20 @@ fy_status fy_at_cumbest(fy_eval *v) {                        /* cummax, cummin: 
     return fy_ev_out(v, 1, &idx);
 }
 
+/* What diff works on: prepend, self, append along the axis, as a new tensor; an order of 0 leaves self alone. */
+static fy_status extended(fy_eval *v, const fy_et *x, int axis, bool all, fy_et *o) {
+    fy_et part[3];
+    int   n = 0;
+    bool  has = false;
+    if (all) FY_TRY(fy_ev_opt(v, "prepend", &part[0], &has));
+    n += has;
+    part[n++] = *x;
+    has = false;
+    if (all) FY_TRY(fy_ev_opt(v, "append", &part[n], &has));
+    n += has;
+    return n == 1 ? fy_ev_copy(v, o, x) : fy_ev_joined(v, o, n, part, x->t.rank, axis);
+}
+
 fy_status fy_at_diff(fy_eval *v) {
     fy_et   x, o;
     int     axis;
@@ -363,17 +377,19 @@ fy_status fy_at_diff(fy_eval *v) {
     FY_TRY(fy_ev_in(v, "self", &x));
     FY_TRY(fy_ev_axis(v, "dim", x.t.rank, -1, &axis));
     FY_TRY(fy_ev_int(v, "n", &n));
-    FY_NEED(v->e, x.t.rank && n >= 0 && n <= x.t.dim[axis] && !fy_pnode_arg(v->node, "prepend") && !fy_pnode_arg(v->node, "append") &&
-            fy_dtype_class(x.dtype) != FY_CLASS_B, UNSUPPORTED, "diff of order %lld with these arguments", (long long)n);
-    FY_TRY(fy_ev_copy(v, &o, &x));
-    int64_t inner = 1, outer = 1, d = x.t.dim[axis];
-    for (int i = 0; i < x.t.rank; i++) { if (i < axis) outer *= x.t.dim[i]; if (i > axis) inner *= x.t.dim[i]; }
+    FY_NEED(v->e, x.t.rank && n >= 0, SHAPE, "diff of order %lld of rank %d", (long long)n, x.t.rank);
+    FY_TRY(extended(v, &x, axis, n > 0, &o));
+    if (n > o.t.dim[axis]) n = o.t.dim[axis];
+    bool    truth = o.t.dtype == FERRY_BOOL;
+    int64_t inner = 1, outer = 1, d = o.t.dim[axis];
+    for (int i = 0; i < o.t.rank; i++) { if (i < axis) outer *= o.t.dim[i]; if (i > axis) inner *= o.t.dim[i]; }
     for (int64_t s = 0; s < n; s++, d--)
         for (int64_t a = 0; a < outer; a++)
             for (int64_t j = 0; j + 1 < d; j++)
                 for (int64_t b = 0; b < inner; b++) {
                     int64_t from = (a * d + j) * inner + b, to = (a * (d - 1) + j) * inner + b;
-                    if (o.t.dtype == FERRY_DOUBLE) fy_ev_at(&o)[to] = fy_ev_at(&o)[from + inner] - fy_ev_at(&o)[from];
+                    if (truth) fy_ev_at_b(&o)[to] = fy_ev_at_b(&o)[from + inner] != fy_ev_at_b(&o)[from];
+                    else if (o.t.dtype == FERRY_DOUBLE) fy_ev_at(&o)[to] = fy_ev_at(&o)[from + inner] - fy_ev_at(&o)[from];
                     else fy_ev_at_i(&o)[to] = (int64_t)((uint64_t)fy_ev_at_i(&o)[from + inner] - (uint64_t)fy_ev_at_i(&o)[from]);
                 }
     o.t.dim[axis] = d;
@@ -405,6 +421,30 @@ fy_status fy_at_histc(fy_eval *v) {
         if (b >= bins) b = bins - 1;
         if (o.t.dtype == FERRY_DOUBLE) fy_ev_at(&o)[b] += 1;
         else fy_ev_at_i(&o)[b] += 1;
+    }
+    return fy_ev_out(v, 0, &o);
+}
+
+fy_status fy_at_bincount(fy_eval *v) {
+    fy_et   x, w, o;
+    bool    has;
+    int64_t bins = 0;
+    FY_TRY(fy_ev_in(v, "self", &x));
+    FY_TRY(fy_ev_opt(v, "weights", &w, &has));
+    FY_TRY(fy_ev_int(v, "minlength", &bins));
+    int64_t n = fy_count(&x.t);
+    FY_NEED(v->e, x.t.rank == 1 && bins >= 0 && (!has || (w.t.rank == 1 && w.t.dim[0] == n)), SHAPE, "bincount of rank %d", x.t.rank);
+    const int64_t *p = fy_ev_dense_i(v, &x);
+    const double  *q = has ? fy_ev_dense(v, &w) : NULL;
+    if (!p || (has && !q)) return FY_E_NOMEM;
+    for (int64_t i = 0; i < n; i++) {
+        FY_NEED(v->e, p[i] >= 0 && p[i] < 1 << 28, VALUE, "bincount of %lld", (long long)p[i]);
+        if (p[i] >= bins) bins = p[i] + 1;
+    }
+    FY_TRY(fy_ev_new(v, &o, !has ? FERRY_INT64 : w.dtype == FERRY_FLOAT ? FERRY_FLOAT : FERRY_DOUBLE, 1, &bins));
+    for (int64_t i = 0; i < n; i++) {
+        if (has) fy_ev_at(&o)[p[i]] += q[i];
+        else fy_ev_at_i(&o)[p[i]]++;
     }
     return fy_ev_out(v, 0, &o);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * eval_sym.c - symbolic ints, floats and bools; assertions; blocks (no_grad, autocast off, cond, while_loop, scan, map). */
+ * eval_sym.c - symbolic ints, floats and bools; assertions; blocks (no_grad, autocast off, cond, while_loop, scans, map). */
 #include "aten/eval.h"
 
 #include <math.h>
@@ -407,7 +407,28 @@ static fy_status scan_all(fy_eval *v, const fy_pgraph *g, values *init, const va
     return FY_OK;
 }
 
-/* scan(body, init, xs, others): carried values, and a row of the other results for each row of xs; map_impl(body, xs, others) */
+/* Row 0 as it is, then what the body makes of the row before's result and row i. */
+static fy_status combine_all(fy_eval *v, const fy_pgraph *g, const values *xs, const values *others, int64_t n, values *result) {
+    values    none = {0}, last;
+    fy_status s = scan_step(v, &none, xs, &none, 0, &last);
+    for (int64_t i = 0; i < n && s == FY_OK; i++) {
+        values in = {0}, out = {0};
+        if (i > 0) {
+            s = scan_step(v, &last, xs, others, i, &in);
+            if (s == FY_OK) s = run_block(v, g, &in, &out);
+            if (s == FY_OK && out.n != xs->n) s = fy_fail(v->e, FY_E_GRAPH, "the body of a scan gives %d values for %d", out.n, xs->n);
+            release(&in);
+            release(&last);
+            last = out;
+        }
+        for (int k = 0; k < last.n && s == FY_OK; k++) s = stack_row(v, &result->at[k], &last.at[k], i, n);
+    }
+    release(&last);
+    return s;
+}
+
+/* scan(body, init, xs, others): carried values, and a row of the other results for each row of xs; map_impl(body, xs, others),
+ * associative_scan(body, xs, others): a row for each row */
 fy_status fy_at_rows(fy_eval *v) {
     const fy_pnode *n = v->node;
     int             first = v->k ? 1 : 2;                    /* the argument that is scanned */
@@ -424,7 +445,7 @@ fy_status fy_at_rows(fy_eval *v) {
     if (s == FY_OK && !(out.at = fy_calloc((size_t)g->nout + 1, sizeof *out.at))) s = fy_fail(v->e, FY_E_NOMEM, "out of memory");
     if (s == FY_OK) {
         out.n = g->nout;
-        s = scan_all(v, g, &init, &xs, &others, rows, &out);
+        s = v->k == 2 ? combine_all(v, g, &xs, &others, rows, &out) : scan_all(v, g, &init, &xs, &others, rows, &out);
     }
     release(&init);
     release(&xs);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * eval_vision.c - torchvision's operators for the evaluator, from their documentation: non-maximum suppression, RoIAlign, RoIPool,
+ * eval_vision.c - torchvision's operators for the evaluator, from their documentation: non-maximum suppression, RoIAlign, RoIPool
+ * and their position-sensitive forms,
  * deformable convolution. */
 #include "aten/eval.h"
 
@@ -123,6 +124,44 @@ fy_status fy_at_roi_align(fy_eval *v) {
             for (int64_t p = 0; p < r.oh * r.ow; p++)
                 *y++ = align_cell(&r, r.in + ((int64_t)r.roi[5 * i] * r.channels + c) * r.h * r.w, r.roi + 5 * i, p / r.ow, p % r.ow);
     return fy_ev_out(v, 0, &o);
+}
+
+static int64_t clipped(double x, int64_t last) { return x < 0 ? 0 : x > (double)last ? last : (int64_t)x; }
+
+/* The mean over whole pixels; the last row and column are never read, as in torchvision. */
+static double mean_cell(const regions *r, const double *x, const double *roi, int64_t ph, int64_t pw) {
+    double x0 = round(roi[1] * r->scale), y0 = round(roi[2] * r->scale), w = fmax(round(roi[3] * r->scale) - x0, 1), h = fmax(round(roi[4] * r->scale) - y0, 1);
+    double bh = h / (double)r->oh, bw = w / (double)r->ow, sum = 0;
+    int64_t ya = clipped(floor((double)ph * bh) + y0, r->h - 1), yb = clipped(ceil((double)(ph + 1) * bh) + y0, r->h - 1),
+            xa = clipped(floor((double)pw * bw) + x0, r->w - 1), xb = clipped(ceil((double)(pw + 1) * bw) + x0, r->w - 1);
+    for (int64_t i = ya; i < yb; i++)
+        for (int64_t j = xa; j < xb; j++) sum += x[i * r->w + j];
+    return ya < yb && xa < xb ? sum / (double)((yb - ya) * (xb - xa)) : 0;
+}
+
+/* ps_roi_align; 1: ps_roi_pool. Cell p of channel c comes from channel c * cells + p, which the second result names. */
+fy_status fy_at_ps_roi(fy_eval *v) {
+    regions r = {.aligned = true};
+    fy_et o, from;
+    FY_TRY(read_regions(v, &r));
+    int64_t cells = r.oh * r.ow, channels = r.channels / cells, dim[4] = {r.n, channels, r.oh, r.ow};
+    FY_NEED(v->e, r.channels == channels * cells, SHAPE, "%lld channels for %lld cells", (long long)r.channels, (long long)cells);
+    FY_TRY(fy_ev_new(v, &o, r.x.dtype, 4, dim));
+    fy_status s = fy_ev_new(v, &from, FERRY_INT32, 4, dim);
+    if (s != FY_OK) {
+        fy_tensor_free(&o.t);
+        return s;
+    }
+    for (int64_t i = 0; i < r.n; i++)
+        for (int64_t c = 0; c < r.channels; c++) {
+            const double *x = r.in + ((int64_t)r.roi[5 * i] * r.channels + c) * r.h * r.w, *roi = r.roi + 5 * i;
+            int64_t ph = c % cells / r.ow, pw = c % r.ow;
+            fy_ev_at(&o)[i * r.channels + c] = v->k ? mean_cell(&r, x, roi, ph, pw) : align_cell(&r, x, roi, ph, pw);
+            fy_ev_at_i(&from)[i * r.channels + c] = c;
+        }
+    s = fy_ev_out(v, 0, &o);
+    fy_status t = fy_ev_out(v, 1, &from);
+    return s != FY_OK ? s : t;
 }
 
 static int64_t within(double x, int64_t n) { return x < 0 ? 0 : x > (double)n ? n : (int64_t)x; }

@@ -275,6 +275,13 @@ static fy_status add_outputs(fy_lower *l) {
         s->out = l->m->graph->out.at[l->m->graph->out.n - 1];
         fy_notes_add(l->notes, FY_NOTE_MUTATION, o->target, "buffer \"%s\" is written by the program: it became state (input \"%s\", output \"%s\")", o->target, s->in->name, s->out->name);
     }
+    for (int64_t i = 0; i < l->checks.n; i++) {
+        FY_TRY(add_output(l, l->checks.at[i].v, "assert"));
+        const char *name = l->m->graph->out.at[l->m->graph->out.n - 1]->name, *key = fy_arena_fmt(&l->m->arena, FY_ASSERT_KEY "%s", name);
+        FY_NOMEM(e, key);
+        FY_TRY(fy_model_set_meta(l->m, key, l->checks.at[i].said, e));
+        fy_notes_add(l->notes, FY_NOTE_ASSERT, name, "the check \"%.200s\" is the output \"%s\"", l->checks.at[i].said, name);
+    }
     return FY_OK;
 }
 
@@ -368,7 +375,7 @@ static fy_status check_required(const fy_lower *l) {
 /* The lowering of an operator that runs graphs of its own. */
 static fy_status (*holds_graphs(const char *op))(fy_lower *) {
     static const struct { const char *op; fy_status (*fn)(fy_lower *); } hop[] = {
-        {"hop.cond", fy_lower_cond}, {"hop.while_loop", fy_lower_while}, {"hop.scan", fy_lower_scan}, {"hop.map_impl", fy_lower_scan}};
+        {"hop.cond", fy_lower_cond}, {"hop.while_loop", fy_lower_while}, {"hop.scan", fy_lower_scan}, {"hop.map_impl", fy_lower_scan}, {"hop.associative_scan", fy_lower_associative_scan}};
     for (int i = 0; i < FY_COUNT(hop); i++)
         if (strcmp(op, hop[i].op) == 0) return hop[i].fn;
     return NULL;
@@ -558,6 +565,7 @@ void fy_lower_done(fy_lower *l) {
     fy_map_free(&l->transposed);
     fy_free(l->source.at);
     fy_free(l->weights.at);
+    fy_free(l->checks.at);
     fy_arena_free(&l->tmp);
 }
 

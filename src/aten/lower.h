@@ -23,6 +23,10 @@ typedef struct fy_lval { fy_value *v; const fy_dim *dim; fy_value *im; } fy_lval
 enum { FY_L_ELEMENT = -2 };
 typedef struct fy_lsource { const fy_dim *dim; fy_value *v; int axis; } fy_lsource;
 
+typedef struct fy_lcheck { fy_value *v; const char *said; } fy_lcheck;
+
+#define FY_ALL_PLANES (~0u)
+
 struct fy_lower {
     fy_build       b;
     fy_program    *p;
@@ -41,8 +45,9 @@ struct fy_lower {
     fy_map         names;                /* taken value names */
     fy_map         transposed;           /* constant's name -> its transposed constant */
     bool           planes;               /* lower_complex.c: this lowering reads one plane of complex tensors, ... */
-    int            plane[2];             /* ... of its first tensor, and of the others */
+    unsigned       plane;                /* ... bit i: the imaginary one of its tensor i; all bits: a linear operator's imaginary plane */
     fy_map         dropped;              /* operator -> count of asserts left out */
+    FY_VEC(fy_lcheck) checks;            /* asserts that are kept */
 };
 
 /* ---- arguments of the node -------------------------------------------------------------------------------------------- */
@@ -95,6 +100,7 @@ bool        fy_l_carried(const fy_lower *l, const fy_dim *d, int depth);       /
 fy_value   *fy_l_size(fy_lower *l, const fy_dim *d);
 fy_value   *fy_l_sizes(fy_lower *l, int n, const fy_dim *const *d);
 fy_value   *fy_l_size_scalar(fy_lower *l, const fy_dim *d);
+fy_value   *fy_l_truth(fy_lower *l, fy_value *v);                     /* a test as a bool of rank 0 */
 fy_value   *fy_l_reshape(fy_lower *l, fy_value *x, int rank, const fy_dim *const *dim);
 fy_value   *fy_l_expand(fy_lower *l, fy_value *x, int rank, const fy_dim *const *dim);
 fy_value   *fy_l_slice(fy_lower *l, fy_value *x, int axis, const fy_dim *begin, const fy_dim *end, int64_t step);
@@ -132,6 +138,7 @@ fy_status   fy_lower_node(fy_lower *l);                               /* l->n; i
 fy_status   fy_lower_cond(fy_lower *l);
 fy_status   fy_lower_while(fy_lower *l);
 fy_status   fy_lower_scan(fy_lower *l);
+fy_status   fy_lower_associative_scan(fy_lower *l);
 fy_pvalue  *fy_l_out_value(const fy_lower *l, int i);                 /* output number i; NULL if it is none */
 fy_value   *fy_l_atan2(fy_lower *l, fy_value *y, fy_value *x);
 bool        fy_l_complex(const fy_lower *l);                          /* does the node read or make complex numbers? */

@@ -54,9 +54,9 @@ fy_operand fy_op_value(fy_value *v) { return (fy_operand){.v = v, .dtype = v ? v
 /* One plane of a value: a real one counts as without an imaginary part, integers (indices) and bools as they are. */
 static fy_value *plane_of(fy_lower *l, const fy_pvalue *p, int which) {
     fy_value *v = fy_l_value(l, p);
-    if (!v || !l->plane[which]) return v;
+    if (!v || !(l->plane >> (which < 31 ? which : 31) & 1)) return v;
     if (fy_l_is_complex(p)) return fy_l_plane(l, p, 1);
-    if (!fy_dtype_float(v->type.dtype) || !(l->plane[0] && l->plane[1])) return v;
+    if (!fy_dtype_float(v->type.dtype) || l->plane != FY_ALL_PLANES) return v;
     return fy_l_full(l, fy_rank(l, v), v->type.dim, fy_k_scalar(&l->b, v->type.dtype, 0));
 }
 
@@ -64,12 +64,12 @@ static bool first_tensor(const fy_lower *l, const fy_parg *a) { return l->n->nar
 
 fy_operand fy_l_operand_of(fy_lower *l, const fy_parg *a) {
     fy_operand o = {0};
-    if (l->planes && l->plane[0] && a->name && a->kind != FY_ARG_TENSOR && a->kind != FY_ARG_COMPLEX && (strcmp(a->name, "self") == 0 || strcmp(a->name, "other") == 0) && l->plane[1])
+    if (l->planes && l->plane == FY_ALL_PLANES && a->name && a->kind != FY_ARG_TENSOR && a->kind != FY_ARG_COMPLEX && (strcmp(a->name, "self") == 0 || strcmp(a->name, "other") == 0))
         return (fy_operand){.number = true, .dtype = FERRY_FLOAT};       /* a number has no imaginary part */
     switch (a->kind) {
     case FY_ARG_COMPLEX:
         if (!l->planes) break;
-        return (fy_operand){.number = true, .dtype = FERRY_FLOAT, .f = l->plane[1] ? a->im : a->f};
+        return (fy_operand){.number = true, .dtype = FERRY_FLOAT, .f = l->plane & 2 ? a->im : a->f};
     case FY_ARG_TENSOR: return fy_op_value(l->planes ? plane_of(l, a->value, first_tensor(l, a) ? 0 : 1) : fy_l_value(l, a->value));
     case FY_ARG_INT: return (fy_operand){.number = true, .dtype = FERRY_INT64, .i = a->i, .f = (double)a->i};
     case FY_ARG_BOOL: return (fy_operand){.number = true, .dtype = FERRY_BOOL, .i = a->i != 0, .f = a->i != 0};
@@ -116,7 +116,7 @@ int fy_l_tensors(fy_lower *l, const char *name, fy_value ***list) {
     }
     *list = FY_NEWN(&l->tmp, fy_value *, a->n);
     if (!*list) { (void)fy_l_fail(l, FY_E_NOMEM, "out of memory"); return 0; }
-    for (int64_t i = 0; i < a->n; i++) (*list)[i] = !a->values[i] ? NULL : l->planes ? plane_of(l, a->values[i], i > 0) : fy_l_value(l, a->values[i]);
+    for (int64_t i = 0; i < a->n; i++) (*list)[i] = !a->values[i] ? NULL : l->planes ? plane_of(l, a->values[i], (int)(i < 31 ? i : 31)) : fy_l_value(l, a->values[i]);
     return l->b.status == FY_OK ? (int)a->n : 0;
 }
 

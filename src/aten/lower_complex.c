@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * lower_complex.c - complex numbers as pairs of real tensors, one for each plane (fy_lval.v: real, .im: imaginary).
  *
- * What is linear runs the operator's own lowering once for each plane: l->plane[] says which plane of its first and of its other tensors a lowering
- * reads. Products run it for each pair of planes: (a + bi)(c + di) = (ac - bd) + (ad + bc)i. Transforms are DFT nodes, which want the two parts on a
+ * What is linear runs the operator's own lowering once for each plane: l->plane says which plane of each of its tensors a lowering
+ * reads. Products run it for each choice of planes: (a + bi)(c + di) = (ac - bd) + (ad + bc)i. Transforms are DFT nodes, which want the two parts on a
  * last axis. Inputs and outputs of the model have that axis too. */
 #include "aten/lower.h"
 
@@ -61,7 +61,7 @@ static void planes(fy_lower *l, const char *name, fy_value **re, fy_value **im) 
         *im = fy_k_scalar(&l->b, FERRY_FLOAT, a->im);
         return;
     }
-    l->plane[0] = l->plane[1] = 0;
+    l->plane = 0;
     fy_operand o = fy_l_operand(l, name);
     fy_dtype t = o.dtype == FERRY_DOUBLE ? FERRY_DOUBLE : FERRY_FLOAT;
     *re = fy_l_as(l, &o, t);
@@ -81,15 +81,17 @@ fy_status fy_l_complex_const(fy_lower *l, const fy_const *c, const char *name, f
     ferry_error *e = l->b.e;
     FY_TRY(fy_const_tensor(&t, c, e));
     int64_t n = fy_count(&t);
-    float *f = FY_NEWN(&l->tmp, float, n);
+    fy_dtype plane = c->dtype == FERRY_COMPLEX128 ? FERRY_DOUBLE : FERRY_FLOAT;
+    double *f = FY_NEWN(&l->tmp, double, n);
     const fy_const *made[2] = {NULL, NULL};
     for (int k = 0; f && k < 2; k++) {
+        fy_tensor part = fy_tensor_view(plane, t.rank, t.dim, f);
         for (int64_t i = 0; i < n; i++) {
             double z[2];
             fy_load_c128(z, &t, i, 1);
-            f[i] = (float)z[k];
+            fy_put_f64(&part, i, z[k]);
         }
-        made[k] = fy_const_copy(&l->m->arena, FERRY_FLOAT, t.rank, t.dim, f);
+        made[k] = fy_const_copy(&l->m->arena, plane, t.rank, t.dim, f);
     }
     fy_tensor_free(&t);
     FY_NEED(e, made[0] && made[1], NOMEM, "out of memory");
@@ -114,9 +116,8 @@ static fy_status own(fy_lower *l) {
     return l->b.status;
 }
 
-static fy_status run_planes(fy_lower *l, int a, int b, fy_value **out, int n) {
-    l->plane[0] = a;
-    l->plane[1] = b;
+static fy_status run_planes(fy_lower *l, unsigned plane, fy_value **out, int n) {
+    l->plane = plane;
     l->planes = true;
     fy_status s = own(l);
     l->planes = false;
@@ -132,29 +133,34 @@ static fy_status linear(fy_lower *l) {
     int n = fy_l_nout(l);
     fy_value **re = FY_NEWN(&l->tmp, fy_value *, 2 * n + 1), **im = re + n;
     FY_NOMEM(l->b.e, re);
-    FY_TRY(run_planes(l, 0, 0, re, n));
-    FY_TRY(run_planes(l, 1, 1, im, n));
+    FY_TRY(run_planes(l, 0, re, n));
+    FY_TRY(run_planes(l, FY_ALL_PLANES, im, n));
     for (int i = 0; i < n; i++) put(l, i, re[i], im[i]);
     return l->b.status;
 }
 
+/* A sum over every choice of planes of the operands, each term times i to the power of how many are imaginary. */
 static fy_status product(fy_lower *l) {
-    fy_value *rr, *ri, *ir, *ii;
-    const fy_parg *t = &l->n->arg[0], *o = l->n->narg > 1 ? &l->n->arg[1] : NULL;
-    bool list = t->kind == FY_ARG_TENSORS || (o && o->kind == FY_ARG_TENSORS);
-    const fy_parg *in = t->kind == FY_ARG_TENSORS ? t : o;
-    FY_NEED(l->b.e, !list || in->n == 2, UNSUPPORTED, "%s of %lld complex operands", l->n->op, list ? (long long)in->n : 0);
-    bool a = list ? is_complex(in->values[0]) : is_complex(t->value) || t->kind == FY_ARG_COMPLEX, b = list ? is_complex(in->values[1]) : o && (is_complex(o->value) || o->kind == FY_ARG_COMPLEX);
-    FY_TRY(run_planes(l, 0, 0, &rr, 1));
-    if (!b) {
-        FY_TRY(run_planes(l, 1, 0, &ir, 1));
-        return give(l, rr, ir);
+    enum { MOST = 8 };
+    const fy_parg *t = &l->n->arg[0], *o = l->n->narg > 1 ? &l->n->arg[1] : NULL, *list = t->kind == FY_ARG_TENSORS ? t : o && o->kind == FY_ARG_TENSORS ? o : NULL;
+    int n = list ? (int)list->n : 2;
+    unsigned complex = 0;
+    fy_value *sum[2] = {NULL, NULL};
+    FY_NEED(l->b.e, n <= MOST, UNSUPPORTED, "%s of %d operands, some complex; at most %d", l->n->op, n, MOST);
+    for (int i = 0; i < n; i++) {
+        const fy_parg *a = i ? o : t;
+        if (list ? is_complex(list->values[i]) : a && (is_complex(a->value) || a->kind == FY_ARG_COMPLEX)) complex |= 1u << i;
     }
-    FY_TRY(run_planes(l, 0, 1, &ri, 1));
-    if (!a) return give(l, rr, ri);
-    FY_TRY(run_planes(l, 1, 0, &ir, 1));
-    FY_TRY(run_planes(l, 1, 1, &ii, 1));
-    return give(l, fy_l_binary(l, "Sub", rr, ii), fy_l_binary(l, "Add", ri, ir));
+    for (unsigned plane = 0; plane < 1u << n; plane++) {
+        if (plane & ~complex) continue;
+        int turns = 0;
+        fy_value *y;
+        for (unsigned rest = plane; rest; rest &= rest - 1) turns++;
+        FY_TRY(run_planes(l, plane, &y, 1));
+        fy_value **to = &sum[turns % 2];
+        *to = !*to ? y : fy_l_binary(l, turns % 4 >= 2 ? "Sub" : "Add", *to, y);
+    }
+    return give(l, sum[0], sum[1]);
 }
 
 /* (a + bi) / (c + di) = ((ac + bd) + (bc - ad)i) / (cc + dd) */

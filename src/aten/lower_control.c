@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * lower_control.c - torch.cond -> If, while_loop -> Loop, scan and map -> Scan.
+ * lower_control.c - torch.cond -> If, while_loop -> Loop, scan, associative_scan and map -> Scan.
  *
  * A subgraph of the program becomes the body of a node. Its formal inputs are bound to outer values, which the body then reads by
  * capture (operands of cond, what loops only read), or to inputs of the body (what loops carry and scan). The test of a
@@ -97,8 +97,7 @@ static fy_status branch(fy_lower *l, const fy_pgraph *g, fy_graph **body) {
     return leave(l, &outer, branch_body(l, *body, g));
 }
 
-/* A test as a bool of rank 0. */
-static fy_value *truth(fy_lower *l, fy_value *v) {
+fy_value *fy_l_truth(fy_lower *l, fy_value *v) {
     fy_operand p = fy_op_value(v);
     v = v ? fy_l_as(l, &p, FERRY_BOOL) : NULL;
     return v && fy_rank(l, v) > 0 ? fy_l_reshape(l, v, 0, NULL) : v;
@@ -109,7 +108,7 @@ fy_status fy_lower_cond(fy_lower *l) {
     ferry_error *e = l->b.e;
     FY_NEED(e, n->narg >= 3 && n->arg[1].kind == FY_ARG_GRAPH && n->arg[2].kind == FY_ARG_GRAPH, GRAPH, "cond without two branches");
     fy_operand p = fy_l_operand_of(l, &n->arg[0]);
-    fy_value *pred = truth(l, fy_l_as(l, &p, FERRY_BOOL));
+    fy_value *pred = fy_l_truth(l, fy_l_as(l, &p, FERRY_BOOL));
     FY_L_OK(l);
     fy_graph *yes = NULL, *no = NULL;
     FY_TRY(branch(l, n->arg[1].graph, &yes));
@@ -139,7 +138,7 @@ static fy_status test_of(fy_lower *l, const fy_pgraph *test, int64_t n, fy_value
     for (int64_t i = 0; i < n; i++) bind(l, test, i, state[i]);
     FY_TRY(fy_lower_graph(l, test));
     FY_NEED(l->b.e, test->nout == 1, GRAPH, "while_loop: the test gives %d values", test->nout);
-    *go = truth(l, result(l, test, 0));
+    *go = fy_l_truth(l, result(l, test, 0));
     return l->b.status;
 }
 
@@ -201,7 +200,8 @@ fy_status fy_lower_while(fy_lower *l) {
 
 /* ---- scan, map ---------------------------------------------------------------------------------------------------------------- */
 
-static fy_status scan_body(fy_lower *l, fy_graph *body, const fy_pgraph *g, int64_t ninit, int64_t n, fy_value *const *in) {
+/* in: `ninit` carried values, then what is scanned. associative: what is carried is the row, too. */
+static fy_status scan_body(fy_lower *l, fy_graph *body, const fy_pgraph *g, int64_t ninit, int64_t n, fy_value *const *in, bool associative) {
     for (int64_t i = 0; i < n; i++) {
         fy_type t = in[i]->type;
         fy_value *v;
@@ -219,6 +219,7 @@ static fy_status scan_body(fy_lower *l, fy_graph *body, const fy_pgraph *g, int6
         fy_operand next = fy_op_value(result(l, g, i));
         FY_TRY(give(l, body, next.v ? fy_l_as(l, &next, in[i]->type.dtype) : NULL));
     }
+    if (associative) return give_results(l, body, g, 0, g->nout);
     return give_results(l, body, g, (int)ninit, g->nout);
 }
 
@@ -246,8 +247,43 @@ fy_status fy_lower_scan(fy_lower *l) {
     fy_graph *body = NULL;
     fy_build outer;
     FY_TRY(enter(l, &body, &outer));
-    FY_TRY(leave(l, &outer, scan_body(l, body, g, init->n, n, in)));
+    FY_TRY(leave(l, &outer, scan_body(l, body, g, init->n, n, in, false)));
     fy_node *made = fy_emit_n(&l->b, "Scan", g->nout, (int)n, in, FY_A(graph_attr("body", body), fy_int("num_scan_inputs", xs->n)));
     for (int i = 0; made && i < g->nout; i++) fy_l_out(l, i, made->out[i]);
+    return l->b.status;
+}
+
+/* associative_scan(body, xs, others): the first row as it is, then body(what the row before gave, row) in order. */
+fy_status fy_lower_associative_scan(fy_lower *l) {
+    const fy_pnode *node = l->n;
+    ferry_error *e = l->b.e;
+    FY_NEED(e, node->narg >= 2 && node->narg <= 3 && node->arg[0].kind == FY_ARG_GRAPH, UNSUPPORTED, "%s with other arguments than a body and tensors", node->op);
+    const fy_pgraph *g = node->arg[0].graph;
+    const fy_parg *xs = operands(l, 1), *others = operands(l, 2);
+    int64_t n = xs->n, rows;
+    FY_TRY(arity(l, g, 2 * n + others->n));
+    FY_TRY(capture(l, g, 2 * n, others));
+    fy_value **in = FY_NEWN(&l->tmp, fy_value *, 3 * n + 1), **first = in + 2 * n;
+    FY_NOMEM(e, in);
+    bool single = n > 0;
+    for (int64_t i = 0; i < n; i++) {
+        fy_value *x = carried(l, xs, i);
+        FY_L_OK(l);
+        FY_NEED(e, x && fy_rank(l, x) > 0, SHAPE, "%s over a tensor without axes", node->op);
+        single = single && fy_dim_known(x->type.dim[0], &rows) && rows == 1;
+        first[i] = fy_l_slice(l, x, 0, fy_l_k(l, 0), fy_l_k(l, 1), 1);
+        in[i] = first[i] ? fy_b_squeeze(&l->b, first[i], 0) : NULL;
+        in[n + i] = fy_l_slice(l, x, 0, fy_l_k(l, 1), fy_l_k(l, INT64_MAX), 1);
+        FY_L_OK(l);
+        if (single) fy_l_out(l, (int)i, x);
+    }
+    if (single) return FY_OK;
+    fy_graph *body = NULL;
+    fy_build outer;
+    FY_TRY(enter(l, &body, &outer));
+    FY_TRY(leave(l, &outer, scan_body(l, body, g, n, 2 * n, in, true)));
+    FY_NEED(e, g->nout == n, GRAPH, "%s: the body gives %d values for %lld", node->op, g->nout, (long long)n);
+    fy_node *made = fy_emit_n(&l->b, "Scan", (int)(2 * n), (int)(2 * n), in, FY_A(graph_attr("body", body), fy_int("num_scan_inputs", n)));
+    for (int64_t i = 0; made && i < n; i++) fy_l_out(l, (int)i, fy_b_concat(&l->b, 2, (fy_value *[]){first[i], made->out[n + i]}, 0));
     return l->b.status;
 }

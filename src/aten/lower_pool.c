@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * lower_pool.c - pooling. Adaptive pooling to sizes that do not divide the input is a product with a matrix of averaging
- * weights for each axis: row i holds 1/(end - start) on [floor(i*in/out), ceil((i+1)*in/out)). */
+ * weights for each axis: cell i holds 1/(end - start) on [floor(i*in/out), ceil((i+1)*in/out)). */
 #include "aten/lower.h"
 
 #include <string.h>
@@ -70,18 +70,20 @@ fy_status fy_lower_avg_pool(fy_lower *l) {
     return fy_l_ret(l, without_batch(l, y, added));
 }
 
-/* [in, out] averaging weights; `in` may be symbolic. */
-static fy_value *averaging(fy_lower *l, const fy_dim *in, int64_t out, fy_dtype t) {
+/* Averaging weights, [out, in] or, `turned`, [in, out]; `in` may be symbolic. Cell i of m covers pixel j of n where i n < m (j + 1) and
+ * m j < (i + 1) n, that is where |m (2j + 1) - n (2i + 1)| < n + m. */
+static fy_value *averaging(fy_lower *l, const fy_dim *in, int64_t out, fy_dtype t, bool turned) {
     fy_build *b = &l->b;
-    fy_value *n = fy_l_size_scalar(l, in), *zero = fy_k_i64(b, 0), *one = fy_k_i64(b, 1), *m = fy_k_i64(b, out);
-    fy_value *i = fy_emit(b, "Range", FY_V(zero, m, one), FY_NOATTR), *j = fy_emit(b, "Range", FY_V(zero, n, one), FY_NOATTR);
-    fy_value *start = fy_l_binary(l, "Div", fy_l_binary(l, "Mul", i, n), m);
-    fy_value *end = fy_l_binary(l, "Mul", fy_l_binary(l, "Add", i, one), n);
-    end = fy_l_binary(l, "Div", fy_l_binary(l, "Add", end, fy_k_i64(b, out - 1)), m);
-    j = j ? fy_b_unsqueeze(b, j, 1) : NULL;
-    fy_value *inside = fy_l_binary(l, "And", fy_l_binary(l, "GreaterOrEqual", j, start), fy_l_binary(l, "Less", j, end));
-    if (l->b.status != FY_OK) return NULL;
-    return fy_l_binary(l, "Div", fy_b_cast(b, inside, t), fy_b_cast(b, fy_l_binary(l, "Sub", end, start), t));
+    int64_t *odd = FY_NEWN(&l->tmp, int64_t, out);
+    if (!odd) { (void)fy_l_fail(l, FY_E_NOMEM, "out of memory"); return NULL; }
+    for (int64_t i = 0; i < out; i++) odd[i] = 2 * i + 1;
+    fy_value *n = fy_l_size_scalar(l, in), *m = fy_k_i64(b, out), *step = fy_k_i64(b, 2 * out), *end = fy_l_binary(l, "Mul", n, step);
+    fy_value *pixel = end ? fy_emit(b, "Range", FY_V(m, end, step), FY_NOATTR) : NULL, *cell = fy_l_binary(l, "Mul", n, fy_k_ints(b, (int)out, odd));
+    FY_L_OK_OR(l, NULL);
+    if (turned) pixel = fy_b_unsqueeze(b, pixel, 1);
+    else cell = fy_b_unsqueeze(b, cell, 1);
+    fy_value *inside = fy_l_binary(l, "Less", fy_l_named_op(l, "Abs", fy_l_binary(l, "Sub", pixel, cell)), fy_l_binary(l, "Add", n, m));
+    return inside ? fy_emit(b, "LpNormalization", FY_V(fy_b_cast(b, inside, t)), FY_A(fy_int("axis", turned ? 0 : 1), fy_int("p", 1))) : NULL;
 }
 
 /* adaptive_avg_pool, adaptive_max_pool */
@@ -118,11 +120,11 @@ fy_status fy_lower_adaptive_pool(fy_lower *l) {
             for (int k = 0; k < nd + 2; k++) perm[k] = k;
             perm[i + 2] = nd + 1;
             perm[nd + 1] = i + 2;
-            bool last = i == nd - 1;
-            fy_value *m = averaging(l, have, out[i], x->type.dtype);
-            if (!last) y = fy_b_transpose(&l->b, y, perm);
-            y = fy_l_binary(l, "MatMul", y, m);
-            if (!last && y) y = fy_b_transpose(&l->b, y, perm);
+            bool left = i == nd - 2, away = i < nd - 2;      /* the last axis but one: from the left; those before it change places with the last */
+            fy_value *m = averaging(l, have, out[i], x->type.dtype, !left);
+            if (away) y = fy_b_transpose(&l->b, y, perm);
+            y = left ? fy_l_binary(l, "MatMul", m, y) : fy_l_binary(l, "MatMul", y, m);
+            if (away && y) y = fy_b_transpose(&l->b, y, perm);
         }
     return fy_l_ret(l, without_batch(l, y, added));
 }

@@ -207,3 +207,18 @@ fy_status fy_lower_histc(fy_lower *l) {
     fy_value *hit = fy_l_binary(l, "Equal", at ? fy_b_unsqueeze(b, at, 1) : NULL, bin);
     return fy_l_ret(l, hit ? fy_l_reduce(l, "ReduceSum", fy_b_cast(b, hit, t), 1, &last, false) : NULL);
 }
+
+/* bincount: zeros, as many as the largest number asks for, to which ones or weights are added */
+fy_status fy_lower_bincount(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "self"), *weights = fy_l_tensor(l, "weights");
+    int64_t least = fy_l_int(l, "minlength"), first = 0;
+    fy_build *b = &l->b;
+    if (fy_rank(l, x) != 1) return fy_l_fail(l, FY_E_SHAPE, "bincount of rank %d", fy_rank(l, x));
+    fy_dtype t = !weights ? FERRY_INT64 : weights->type.dtype == FERRY_FLOAT ? FERRY_FLOAT : FERRY_DOUBLE;
+    x = fy_b_cast(b, x, FERRY_INT64);
+    fy_value *add = weights ? fy_b_cast(b, weights, t) : x ? fy_l_full(l, 1, x->type.dim, fy_k_scalar(b, t, 1)) : NULL;
+    fy_value *top = x ? fy_b_concat(b, 2, (fy_value *[]){x, fy_k_ints(b, 1, (int64_t[]){least - 1})}, 0) : NULL;       /* nothing counted: the least */
+    fy_value *size = fy_l_binary(l, "Add", fy_l_reduce(l, "ReduceMax", top, 1, &first, true), fy_k_i64(b, 1));
+    fy_value *bins = size ? fy_emit(b, "Expand", FY_V(fy_k_scalar(b, t, 0), size), FY_NOATTR) : NULL;
+    return fy_l_ret(l, bins && add ? fy_emit(b, "ScatterElements", FY_V(bins, x, add), FY_A(fy_int("axis", 0), fy_text("reduction", "add"))) : NULL);
+}

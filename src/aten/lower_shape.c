@@ -524,9 +524,18 @@ fy_status fy_lower_diff(fy_lower *l) {
     int axis = fy_l_axis_in(l, "dim", fy_rank(l, x));
     int64_t times = fy_l_int(l, "n");
     FY_L_OK(l);
-    if (pre) x = fy_b_concat(&l->b, 2, (fy_value *[]){pre, x}, axis);
-    if (app && x) x = fy_b_concat(&l->b, 2, (fy_value *[]){x, app}, axis);
-    for (int64_t i = 0; i < times && x && i < 16; i++) {
+    if (times < 0 || times > 64) return fy_l_fail(l, FY_E_UNSUPPORTED, "diff of order %lld", (long long)times);
+    fy_operand part[3];
+    fy_value *v[3];
+    int n = 0;
+    if (pre) part[n++] = fy_op_value(pre);
+    part[n++] = fy_op_value(x);
+    if (app) part[n++] = fy_op_value(app);
+    fy_dtype t = fy_promote(n, part);
+    for (int i = 0; i < n; i++) v[i] = fy_l_as(l, &part[i], t);
+    FY_L_OK(l);
+    if (n > 1 && times > 0) x = fy_b_concat(&l->b, n, v, axis);
+    for (int64_t i = 0; i < times && x; i++) {
         fy_value *hi = fy_l_slice(l, x, axis, fy_l_k(l, 1), fy_l_k(l, INT64_MAX), 1), *lo = fy_l_slice(l, x, axis, fy_l_k(l, 0), fy_l_k(l, -1), 1);
         if (x->type.dtype == FERRY_BOOL) x = fy_l_binary(l, "Xor", hi, lo);
         else x = fy_l_binary(l, "Sub", hi, lo);

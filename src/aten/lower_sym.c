@@ -119,11 +119,52 @@ fy_status fy_lower_item(fy_lower *l) {
     return FY_OK;
 }
 
-/* _assert_scalar, _assert_tensor_metadata, sym_constrain_range ...: left out, counted */
+/* A bound of a range as a test of a size, where it is given. */
+static fy_value *within(fy_lower *l, fy_value *size, const char *bound, const char *op) {
+    fy_operand to = fy_l_has(l, bound) ? fy_l_operand(l, bound) : (fy_operand){0};
+    return to.number ? fy_l_binary(l, op, size, fy_l_as(l, &to, FERRY_INT64)) : NULL;
+}
+
+/* What an assert asks for, as a bool of rank 0; NULL: facts of types, which lowering compares itself. */
+static fy_value *asked(fy_lower *l) {
+    if (fy_l_named(l, "aten._assert_scalar") || fy_l_named(l, "aten._assert_async") || fy_l_named(l, "aten._functional_assert_async")) {
+        fy_operand o = fy_l_operand(l, "self");
+        return fy_l_truth(l, fy_l_as(l, &o, FERRY_BOOL));
+    }
+    if (!strstr(l->n->op, "sym_constrain_range")) return NULL;
+    fy_operand o = fy_l_operand(l, "size");
+    fy_value *size = fy_l_as(l, &o, FERRY_INT64), *least = within(l, size, "min", "GreaterOrEqual"), *most = within(l, size, "max", "LessOrEqual");
+    return fy_l_truth(l, least && most ? fy_l_binary(l, "And", least, most) : least ? least : most);
+}
+
+/* Settled now, or an output of the model. Inside of bodies there are no outputs: *kept false. */
+static fy_status keep_assert(fy_lower *l, bool *kept) {
+    int64_t known;
+    ferry_error *e = l->b.e;
+    *kept = false;
+    if (!l->o || !l->o->asserts || l->depth > 0) return FY_OK;
+    fy_value *v = asked(l);
+    FY_L_OK(l);
+    if (!v) return FY_OK;
+    *kept = true;
+    const char *said = fy_l_str(l, "assert_msg");
+    if (!said) said = "a size is out of its range";
+    bool settled = v->constant ? fy_const_i64(v->constant, 0, &known) : v->elem && v->nelem == 1 && fy_dim_known(v->elem[0], &known);
+    if (settled && !known) return fy_help(e, fy_l_fail(l, FY_E_VALUE, "the program's own check is false whatever the inputs are: %.300s", said), "--asserts drop leaves checks out");
+    if (settled) return FY_OK;
+    said = fy_arena_str(&l->m->arena, said);
+    FY_NOMEM(e, said);
+    FY_PUSH(e, l->checks, ((fy_lcheck){v, said}));
+    return FY_OK;
+}
+
+/* _assert_scalar, _assert_tensor_metadata, sym_constrain_range ...: kept if asked for and possible, else left out and counted */
 fy_status fy_lower_assert(fy_lower *l) {
     const char *op = l->n->op;
     uintptr_t n = (uintptr_t)fy_map_gets(&l->dropped, op);
-    if (!fy_map_puts(&l->dropped, op, (void *)(n + 1))) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
+    bool kept;
+    FY_TRY(keep_assert(l, &kept));
+    if (!kept && !fy_map_puts(&l->dropped, op, (void *)(n + 1))) return fy_l_fail(l, FY_E_NOMEM, "out of memory");
     const fy_schema *s = l->n->schema;                   /* the functional forms hand their token or tensor on */
     if (l->n->nout > 0 && l->n->out[0].kind == FY_ARG_TENSOR && s)
         for (int i = s->narg - 1; i >= 0; i--)

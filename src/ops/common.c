@@ -81,9 +81,11 @@ int fy_k_order(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *ge, bool *le
     return a == b ? 0 : d && fy_dim_ge(d, 1) ? 1 : m && fy_dim_ge(m, 1) ? -1 : 2;
 }
 
+#define MAX_LOOKED_AT (1 << 20)          /* most constants differ at their first element */
+
 bool fy_k_all(const fy_value *v, double x) {
     double e;
-    if (!v || !v->constant || v->constant->count < 1 || v->constant->count > 4096 || v->is_input) return false;
+    if (!v || !v->constant || v->constant->count < 1 || v->constant->count > MAX_LOOKED_AT || v->is_input) return false;
     for (int64_t i = 0; i < v->constant->count; i++)
         if (!fy_const_f64(v->constant, i, &e) || !(e == x)) return false;
     return true;

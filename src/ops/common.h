@@ -32,7 +32,7 @@ typedef const fy_dim *fy_k_elem(fy_infer *f, const fy_dim *a, const fy_dim *b);
 FY_CHECKED fy_status fy_k_elems(fy_infer *f, fy_k_elem *g);
 /* -1: a < b proved; 0: equal proved; 1: a > b proved; 2: not known. *ge, *le (may be NULL): whether a >= b, a <= b is. */
 int fy_k_order(fy_infer *f, const fy_dim *a, const fy_dim *b, bool *ge, bool *le);
-/* `simplify` helpers: does constant v hold x only (up to 4096 elements)? Has the node's output 0 the type of value x? */
+/* `simplify` helpers: does constant v hold x only (up to a million elements)? Has the node's output 0 the type of value x? */
 bool fy_k_all(const fy_value *v, double x);
 bool fy_k_keeps(const fy_node *n, const fy_value *x);
 

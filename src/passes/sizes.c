@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sizes.c - arithmetic on sizes that comes to what is there already. Integer values whose contents are the same expressions are one
- * value; a vector of sizes that some tensor has on axes in a row is read from it by one Shape. */
+ * value; a vector of sizes that some tensor has on axes in a row is read from it by one Shape, where it was made or, if that tensor comes later and
+ * what reads the sizes later still, behind the tensor. fy_node.mark holds positions. */
 #include "passes/match.h"
 
 #include <string.h>
@@ -57,7 +58,16 @@ static fy_value *earlier(sizes *x, fy_value *v) {
     return NULL;
 }
 
-/* Shape of one tensor instead of what made v; false if no tensor has these sizes in a row. */
+static uint64_t first_reader(const fy_value *v) {
+    uint64_t first = UINT64_MAX;
+    for (const fy_use *u = v->uses; u; u = u->next) {
+        if (!u->user || u->user->graph != v->graph) return 0;
+        if (u->user->mark < first) first = u->user->mark;
+    }
+    return first;
+}
+
+/* Shape of one tensor instead of what made v; false if no tensor has these sizes in a row, or has them in time. */
 static bool read_at_once(sizes *x, fy_node *n, fy_value *v) {
     if (v->type.rank != 1 || v->type.dtype != FERRY_INT64 || fy_is(n, "Shape")) return false;
     const place *p = fy_map_get(&x->axis, (const char *)&v->elem[0], sizeof *v->elem);
@@ -66,10 +76,16 @@ static bool read_at_once(sizes *x, fy_node *n, fy_value *v) {
         if (p->v->type.dim[p->axis + i] != v->elem[i]) return false;
     bool whole = v->nelem == fy_v_rank(p->v);
     if (!whole && x->r->opset < 15) return false;            /* start and end came with 15 */
-    fy_build b = fy_before(x->r, n);
+    fy_node *made = p->v->def;
+    if (made && made->mark >= first_reader(v)) return false;
+    bool later = made && made->mark >= n->mark;
+    fy_build b = fy_before(x->r, later ? made->next : n);
+    b.scope = n->scope;
+    b.source = n->source;
     fy_attr range[2] = {fy_int("start", p->axis), fy_int("end", p->axis + v->nelem)};
     fy_value *s = fy_emit(&b, "Shape", FY_V(p->v), whole ? 0 : 2, range);
     if (!s) { x->r->status = b.status; return false; }
+    s->def->mark = later ? made->mark : n->mark;
     s->name = v->name;
     v->name = NULL;
     fy_value_replace(v, s);              /* n is dead now, and goes with the dead: others here may still refer to what it reads */
@@ -77,8 +93,14 @@ static bool read_at_once(sizes *x, fy_node *n, fy_value *v) {
 }
 
 static bool graph(sizes *x) {
+    uint64_t at = 0;
     for (int64_t i = 0; i < x->g->in.n; i++)
         if (!note_axes(x, x->g->in.at[i])) return false;
+    for (fy_node *n = x->g->first; n; n = n->next) {
+        n->mark = ++at;
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i] && !note_axes(x, n->out[i])) return false;
+    }
     for (fy_node *n = x->g->first, *next; n && !x->r->status; n = next) {
         next = n->next;
         fy_value *v = n->nout == 1 ? n->out[0] : NULL;
@@ -91,12 +113,10 @@ static bool graph(sizes *x) {
             }
             if (!old && !v->is_output && read_at_once(x, n, v)) {
                 x->r->changes++;
-                (void)earlier(x, n->prev->out[0]);
+                if (n->prev && fy_is(n->prev, "Shape") && n->prev->mark == n->mark) (void)earlier(x, n->prev->out[0]);
                 continue;
             }
         }
-        for (int i = 0; i < n->nout; i++)
-            if (n->out[i] && !note_axes(x, n->out[i])) return false;
     }
     return !x->r->status;
 }

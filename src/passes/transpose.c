@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * transpose.c - fewer transposes. Two in a row are one; Gemm and a MatMul of matrices take one as an attribute; one below a tree of
- * elementwise nodes (also Concat, Softmax) whose leaves are transposes or constants goes, because the leaves can be turned instead. */
+ * elementwise nodes (also Concat, Softmax) whose leaves are transposes or constants goes, because the leaves can be turned instead; so does one of a
+ * quantised weight. */
 #include "passes/match.h"
 
 #include <string.h>
@@ -121,11 +122,9 @@ static bool turn_input(fy_rewriting *r, fy_node *n, int i, const int *perm, int 
     return true;
 }
 
-/* What the node makes is now the transpose of what it made. */
-static bool turn(fy_rewriting *r, fy_node *n, const int *perm, int rank) {
-    for (int i = 0; i < n->nin; i++)
-        if (!turn_input(r, n, i, perm, rank)) return false;
-    if (fy_attr_get(n, "axis") || fy_is(n, "Softmax") || fy_is(n, "LogSoftmax")) {
+/* What the node makes is now the transpose of what it made: its axis and type. */
+static bool turn_output(fy_rewriting *r, fy_node *n, const int *perm, int rank) {
+    if (fy_attr_get(n, "axis") || fy_is(n, "Softmax") || fy_is(n, "LogSoftmax") || fy_is(n, "DequantizeLinear")) {
         int64_t axis = fy_attr_i(n, "axis");
         if (axis < 0) axis += rank;
         for (int k = 0; k < rank; k++)
@@ -138,6 +137,21 @@ static bool turn(fy_rewriting *r, fy_node *n, const int *perm, int rank) {
     y->type = fy_tensor_type(r->m, y->type.dtype, rank, dim);
     y->name = NULL;                      /* it is another value now */
     return y->type.kind == FY_TENSOR || fy_no_memory(r);
+}
+
+static bool turn(fy_rewriting *r, fy_node *n, const int *perm, int rank) {
+    for (int i = 0; i < n->nin; i++)
+        if (!turn_input(r, n, i, perm, rank)) return false;
+    return turn_output(r, n, perm, rank);
+}
+
+/* A weight of bytes with a scale, or one for each channel: itself turned. */
+static bool dequantized(fy_rewriting *r, fy_node *n, const int *perm, int rank) {
+    fy_value *x = fy_in(n, 0);
+    fy_node *q = fy_from(n, 0, "DequantizeLinear");
+    int scales = q ? fy_v_rank(fy_in(q, 1)) : -1;
+    if (scales < 0 || scales > 1 || !fy_sole(x) || !fy_fixed(fy_in(q, 0)) || fy_dtype_bits(fy_in(q, 0)->type.dtype) < 8) return false;
+    return turn_input(r, q, 0, perm, rank) && turn_output(r, q, perm, rank) && fy_is_value(r, n, x);
 }
 
 static bool untree(fy_rewriting *r, fy_node *n, const int *perm, int rank) {
@@ -161,7 +175,7 @@ static bool rewrite(fy_rewriting *r, fy_node *n) {
     if ((fy_is(n, "Gemm") || fy_is(n, "MatMul")) && n->nin >= 2) return into_gemm(r, n);
     if (!fy_is(n, "Transpose") || !n->out[0] || !perm_of(n, perm, &rank)) return false;
     fy_node *p = fy_from(n, 0, "Transpose");
-    if (!p) return untree(r, n, perm, rank);
+    if (!p) return dequantized(r, n, perm, rank) || (!r->status && untree(r, n, perm, rank));
     if (!perm_of(p, own, &prank) || prank != rank) return false;
     if (compose(rank, own, perm, both)) return fy_is_value(r, n, fy_in(p, 0));
     int64_t wide[FY_MAX_RANK];

@@ -176,6 +176,18 @@ fy_status fy_tensor_take(fy_tensor *t, fy_spares *p, fy_dtype dtype, int rank, c
     return FY_OK;
 }
 
+fy_tensor fy_tensor_pairs(const fy_tensor *t) {
+    fy_tensor r = *t;
+    r.dtype = t->dtype == FERRY_COMPLEX128 ? FERRY_DOUBLE : FERRY_FLOAT;
+    r.own = NULL;
+    for (int i = 0; i < t->rank; i++) r.stride[i] *= 2;
+    r.dim[r.rank] = 2;
+    r.stride[r.rank++] = 1;
+    return r;
+}
+
+fy_tensor fy_tensor_complex(const fy_tensor *t) { return fy_tensor_view(t->dtype == FERRY_DOUBLE ? FERRY_COMPLEX128 : FERRY_COMPLEX64, t->rank - 1, t->dim, t->data); }
+
 fy_tensor fy_tensor_view(fy_dtype dtype, int rank, const int64_t *dim, const void *data) {
     fy_tensor t = { .dtype = dtype, .rank = rank, .data = (void *)(uintptr_t)data };
     if (rank) memcpy(t.dim, dim, (size_t)rank * sizeof *dim);

@@ -70,6 +70,10 @@ FY_CHECKED fy_status fy_tensor_new(fy_tensor *t, fy_dtype dtype, int rank, const
 FY_CHECKED fy_status fy_tensor_take(fy_tensor *t, fy_spares *p, fy_dtype dtype, int rank, const int64_t *dim, ferry_error *e);
 /* View of memory that outlives it; contiguous. */
 fy_tensor fy_tensor_view(fy_dtype dtype, int rank, const int64_t *dim, const void *data);
+/* A complex tensor as the real one that it is in memory, both parts on a last axis, and such a dense pair as complex. Both share t's memory and hold
+ * no reference; the rank has room. */
+fy_tensor fy_tensor_pairs(const fy_tensor *t);
+fy_tensor fy_tensor_complex(const fy_tensor *t);
 fy_tensor fy_tensor_ref(const fy_tensor *t);                 /* same view, one more reference */
 void      fy_tensor_free(fy_tensor *t);                      /* drops the reference, zeroes the struct */
 /* dst gets dtype and dims of src, contiguous, own storage. */

@@ -140,7 +140,8 @@ static fy_status evaluate(work *w, const fy_tensor *in, fy_tensor *out, fy_tenso
 }
 
 static fy_dtype source_dtype(const fy_poutput *o) {
-    return o->arg.kind == FY_ARG_TENSOR && o->arg.value && o->arg.value->has_meta ? o->arg.value->dtype : 0;
+    fy_dtype t = o->arg.kind == FY_ARG_TENSOR && o->arg.value && o->arg.value->has_meta ? o->arg.value->dtype : 0;
+    return t == FERRY_COMPLEX64 ? FERRY_FLOAT : t == FERRY_COMPLEX128 ? FERRY_DOUBLE : t;      /* complex outputs are pairs */
 }
 
 /* ---- sizes --------------------------------------------------------------------------------------------------------------- */
@@ -243,6 +244,20 @@ static fy_status judge_state(work *w, fy_verify_case *c, const fy_rval *got, con
     return FY_OK;
 }
 
+/* An output that stands for a check of the program's own: it holds. */
+static fy_status judge_assert(work *w, fy_verify_case *c, const fy_value *v, const fy_tensor *got) {
+    char key[300], why[400];
+    bool yes = true;
+    snprintf(key, sizeof key, FY_ASSERT_KEY "%.270s", v->name);
+    const char *said = fy_model_meta(w->m, key);
+    if (!said) return FY_OK;
+    fy_expect x = {.name = v->name, .t = fy_tensor_view(FERRY_BOOL, 0, NULL, &yes), .dtype = FERRY_BOOL};
+    fy_verify_output *o = &c->out[c->nout++];
+    FY_TRY(fy_verify_judge(o, got, &x, w->o, w->e));
+    snprintf(why, sizeof why, "the program's own check does not hold: %.300s", said);
+    return o->ok ? FY_OK : set_text(&o->why, why, w->e);
+}
+
 /* Runs the model on `in` and judges it against want[] (one for each program output) and, unless NULL, state[] (one for each
  * program input). Declared state is never given: the engine starts and carries it. */
 static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval *in, const fy_tensor *want, const fy_tensor *state, fy_verify_case **made) {
@@ -262,6 +277,7 @@ static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval 
         } else {
             for (int64_t j = 0; s == FY_OK && j < g->out.n; j++) {
                 int i = w->source[j];
+                if (i < 0 && w->held[j] < 0) s = judge_assert(w, c, g->out.at[j], &got[j].t);
                 if (i < 0) continue;
                 fy_expect x = {.name = g->out.at[j]->name, .t = want[i], .dtype = source_dtype(w->pout[i])};
                 for (int k = 0; k < w->nrank && !by_sample; k++)
@@ -306,6 +322,8 @@ static fy_status filler(work *w, int k, fy_rval *to) {
     return FY_OK;
 }
 
+static bool is_complex(const fy_pvalue *v) { return v && v->kind == FY_PV_TENSOR && v->has_meta && fy_dtype_class(v->dtype) == FY_CLASS_C; }
+
 typedef struct inputs { fy_rval *graph, *extra; fy_tensor program[MAX_PORTS]; } inputs;
 
 static void inputs_free(work *w, inputs *in) {
@@ -321,9 +339,14 @@ static fy_status inputs_alloc(work *w, inputs *in) {
     return fy_fail(w->e, FY_E_NOMEM, "out of memory");
 }
 
+/* Complex numbers are pairs on a last axis in the graph. */
 static fy_status share_inputs(work *w, inputs *in) {
     for (int k = 0; k < w->nin; k++) {
-        if (w->user[k] >= 0) in->program[k] = in->graph[w->user[k]].t;
+        const fy_tensor *t = w->user[k] >= 0 ? &in->graph[w->user[k]].t : NULL;
+        if (t && is_complex(w->pin[k]->value)) {
+            FY_NEED(w->e, t->rank > 0 && t->dim[t->rank - 1] == 2 && fy_dtype_float(t->dtype), SHAPE, "input %s: complex numbers are pairs on a last axis", w->m->graph->in.at[w->user[k]]->name);
+            in->program[k] = fy_tensor_complex(t);
+        } else if (t) in->program[k] = *t;
         else if (in->extra[k].kind) in->program[k] = in->extra[k].t;
         else {
             FY_TRY(filler(w, k, &in->extra[k]));
@@ -348,7 +371,12 @@ static fy_status sample_inputs(work *w, inputs *in) {
     for (int k = 0; k < w->nin; k++) {
         const fy_psample *s = &w->p->sample.at[k];
         fy_rval          *to = w->user[k] >= 0 ? &in->graph[w->user[k]] : &in->extra[k];
-        if (s->is_tensor) { to->kind = FY_TENSOR; to->t = fy_tensor_ref(&s->t); }
+        if (s->is_tensor && w->user[k] >= 0 && fy_dtype_class(s->t.dtype) == FY_CLASS_C) {
+            FY_NEED(w->e, s->t.rank < FY_MAX_RANK, LIMIT, "input %s has rank %d", w->m->graph->in.at[w->user[k]]->name, s->t.rank);
+            fy_tensor pairs = fy_tensor_pairs(&s->t);
+            to->kind = FY_TENSOR;
+            FY_TRY(fy_tensor_clone(&to->t, &pairs, w->e));
+        } else if (s->is_tensor) { to->kind = FY_TENSOR; to->t = fy_tensor_ref(&s->t); }
         else FY_TRY(literal_tensor(w, to, &s->literal));
     }
     FY_TRY(fy_random_inputs(in->graph, w->m, w->o->seed, NULL, NULL, w->e));       /* only what is left: states */
@@ -738,6 +766,7 @@ static fy_status recorded_case(work *w, const fy_named_list *rec, fy_rval *in, f
         snprintf(other, sizeof other, "out%lld", (long long)j);
         const fy_tensor *t = fy_named_find(rec, g->out.at[j]->name);
         if (!t) t = fy_named_find(rec, other);
+        if (!t) FY_TRY(judge_assert(w, c, g->out.at[j], &got[j].t));
         if (!t) continue;
         fy_expect x = {.name = g->out.at[j]->name, .t = *t, .dtype = t->dtype};
         FY_TRY(fy_verify_judge(&c->out[c->nout++], &got[j].t, &x, w->o, w->e));

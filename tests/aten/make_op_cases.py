@@ -75,7 +75,7 @@ def views(x, y):
 
 def layers(x, w, wd, wt, b, g):
     r = [F.conv2d(x, w, b, 2, 1), F.conv2d(x, wd, None, 1, 1, 1, 4), F.conv2d(x, w[:, :2], b, 1, 0, 2, 2), F.conv2d(x, w, b, padding="same"), F.conv_transpose2d(x, wt, b, 2, 1, 1), F.conv_transpose2d(x, wt[:, :3], None, 1, 0, 0, 2)]
-    r += [F.conv1d(x[:, :, 0], w[:, :, 0], b), F.conv3d(x[None], w[:1, :1, None].expand(3, 2, 1, 3, 3)), F.max_pool2d(x, 3, 2, 1), F.max_pool2d(x, 2, 2, ceil_mode=True), F.avg_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 3, 2, 1, True, False), F.adaptive_avg_pool2d(x, (3, 2)), F.adaptive_max_pool2d(x, (7, 3))]
+    r += [F.conv1d(x[:, :, 0], w[:, :, 0], b), F.conv3d(x[None], w[:1, :1, None].expand(3, 2, 1, 3, 3)), F.max_pool2d(x, 3, 2, 1), F.max_pool2d(x, 2, 2, ceil_mode=True), F.avg_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 3, 2, 1, True, False), F.adaptive_avg_pool2d(x, (3, 2)), F.adaptive_avg_pool1d(x[0], 4), F.adaptive_avg_pool3d(x[None], (3, 4, 5)), F.adaptive_max_pool2d(x, (7, 3))]
     r += [F.max_pool1d(x[0], 3, 2), F.avg_pool1d(x[0], 2), F.interpolate(x, scale_factor=2), F.interpolate(x, size=(5, 11), mode="bilinear"), F.interpolate(x, size=(9, 13), mode="bilinear", align_corners=True), F.interpolate(x, scale_factor=1.5, mode="bicubic")]
     r += [F.batch_norm(x, b[:4], b[:4].abs() + 1, b[:4], b[1:5]), F.layer_norm(x, (7, 9)), F.layer_norm(x, (9,), x[0, 0, 0], x[0, 0, 1]), F.group_norm(x, 2, b[:4], b[1:5]), F.instance_norm(x), F.rms_norm(x, (9,)), F.grid_sample(x, g), F.grid_sample(x, g, "nearest", "border", True)]
     r += [F.pixel_shuffle(x, 2), F.pixel_unshuffle(x[:, :, :6, :8], 2), F.channel_shuffle(x, 2), F.unfold(x, 3, padding=1), F.local_response_norm(x, 3), F.softmax(x, 1)]
@@ -145,6 +145,12 @@ def vision(boxes, scores, kinds, x, rois, offset, mask, w, b):
     return r + [ops.deform_conv2d(x, offset[:, :, :5, :5], w, b, stride=(1, 2), padding=(1, 2), dilation=(3, 2))]
 
 
+def sensitive(x, rois):
+    import torchvision    # noqa: F401  registers the operators
+    P = torch.ops.torchvision
+    return [*P.ps_roi_align(x, rois, 0.5, 2, 3, 2), *P.ps_roi_align(x, rois, 0.7, 3, 2, -1), *P.ps_roi_pool(x, rois, 0.5, 3, 2), P.ps_roi_pool(x, rois * torch.tensor([1, -0.3, 1, 1, 1.6]), 1.1, 2, 3)[0]]
+
+
 def quant(x, s, z):
     import torch.ao.quantization.fx._decomposed    # noqa: F401  registers the operators
     Q = torch.ops.quantized_decomposed
@@ -159,12 +165,22 @@ def quant(x, s, z):
     return r + [Q.dequantize_per_token(g, s[:, None].abs(), z[:, None], -128, 127, i8, torch.float32), Q.dequantize_per_tensor.tensor(Q.quantize_per_tensor.tensor(x, scale, zero, -128, 127, i8), scale, zero, -128, 127, i8)]
 
 
+def asserts(x, i):
+    n = i.item()
+    torch._check(n >= 1)
+    torch._check(n <= 3)
+    torch._assert_async((x > -100).all(), "x is above -100")
+    return [x * n, torch.ones(n, 2)]
+
+
 def control(x, y):
+    from torch._higher_order_ops.associative_scan import associative_scan
     from torch._higher_order_ops.map import map as map_
     from torch._higher_order_ops.scan import scan
     from torch._higher_order_ops.while_loop import while_loop
     r = [*while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, a * 0.5 + y[0]), (torch.tensor(0), y[0].clone())), *while_loop(lambda a: a.sum() < 40, lambda a: (a.abs() * 1.5 + 0.1,), (y,))]
     r += [*scan(lambda c, a: (torch.tanh(c + a), (c * a).sum(0)), torch.zeros(3, 4), x, dim=0), *scan(lambda c, a: (c + a, c * a), torch.ones(5, 4), x.transpose(0, 1).contiguous(), dim=0, reverse=True)]
+    r += [*associative_scan(lambda a, b: (a[0] * b[0], a[1] * b[0] + b[1]), (x, x.cos()), 0, combine_mode="pointwise"), associative_scan(torch.maximum, x, 1, reverse=True, combine_mode="pointwise")]
     r += [map_(lambda a, b: a @ b, x, y.t()), torch.cond(x.sum() > 1e6, lambda a: a.sin(), lambda a: torch.cond(a.mean() > -1e6, lambda b: b * 2, lambda b: b - 1, (a,)), (x,))]
     return r
 
@@ -183,6 +199,17 @@ def complex_(x, a, b, w):
     r += [torch.view_as_real(t.resolve_conj()) for t in (p * q, p + q, p - q, p / q, p.conj(), p.exp(), z * c, p @ q.t(), torch.stack([p, q]), p.reshape(4, 3).t()[:, 1:], p * 2, p + 1.5, -p, p * (1 + 2j), torch.cat([p, q], 1),
                                                          p.unsqueeze(1).expand(3, 2, 4), p * ROTATION, 2 / p, p - (1 - 2j), p / 2)]
     return r + [p.abs(), p.angle(), p.real + q.imag]
+
+
+def complex_in(p, q, v, d, x):
+    r = [p * q + x, p @ q.t(), p @ v, v @ q.t(), torch.dot(v, v), torch.outer(v, v), torch.bmm(p[None], q.t()[None]), torch.einsum("ij,kj,kl->il", p, q, p), torch.einsum("ij,kj,kl,l->i", p, x + 0j, q, v), torch.einsum("ij,ij,j->i", p, p, v), d * (2 - 1j), p.abs() * d.real]
+    return [torch.view_as_real(t) if t.is_complex() else t for t in r]
+
+
+def counts(i, w, x, y, k, b):
+    r = [torch.bincount(i), torch.bincount(i, minlength=12), torch.bincount(i, w), torch.bincount(i, w.double(), 3), torch.bincount(i[:0], minlength=4)]
+    r += [torch.diff(x, prepend=y), torch.diff(x, dim=1, append=x[:, :2], n=2), torch.diff(i, prepend=i[:1] - 1), torch.diff(b), torch.diff(b, prepend=b[:1], append=b[:2]), torch.diff(x, n=3, dim=0, prepend=x[:1], append=y.expand(3, 5, 4)), torch.diff(x, n=0, prepend=y)]
+    return r + [torch.diff(k, prepend=k[:, :1] - 1, dim=-1), (torch.diff(k, prepend=k[:, :1] - 1, dim=-1) != 1).cumsum(-1)]
 
 
 def gen(seed):
@@ -204,10 +231,14 @@ CASES = {
     "evaluator": (evaluator, (randn(3, 4, 4), -randn(3, 4, 4), torch.tensor([[[0, 1, 3, 2]], [[1, 1, 0, 3]], [[2, 0, 1, 1]]]).repeat(1, 4, 1))),
     "losses": (losses, (randn(3, 4), -randn(3, 4) * 0.4, torch.sigmoid(randn(3, 4)), torch.sigmoid(randn(3, 4) * 2), torch.tensor([2, 0, 1]), torch.tensor([[2, 0], [1, 3], [0, 0]]), torch.tensor([0.5, 1.0, 2.0, 0.7]))),
     "odd": (odd, (randn(3, 5, 4), randn(3, 5, 4).flip(0) * 0.8, randn(2, 5, 5), torch.tanh(randn(2, 2, 3, 2, 3)))),
+    "counts": (counts, (torch.tensor([3, 1, 4, 1, 5, 0, 2, 6]), randn(8), randn(3, 5, 4), randn(3, 5, 1), torch.tensor([[0, 1, 2, 0, 1], [4, 5, 0, 1, 2]]), torch.tensor([True, False, False, True]))),
+    "sensitive": (sensitive, (randn(2, 12, 9, 8), torch.cat([(torch.arange(6) % 2).float()[:, None], randn(6, 2).abs() * 4, randn(6, 2).abs() * 4 + 5], 1))),
+    "complex_in": (complex_in, (torch.view_as_complex(randn(3, 4, 2)), torch.view_as_complex(randn(3, 4, 2).flip(0) + 0.1), torch.view_as_complex(randn(4, 2)), torch.view_as_complex(randn(3, 4, 2).double().contiguous()), randn(3, 4))),
     "smooth": (smooth, (randn(1, 2, 7, 9),)),
     "vision": (vision, (torch.cat([randn(12, 2).abs() * 9, randn(12, 2).abs() * 9 + randn(12, 2).abs() * 12 + 1], 1), torch.rand(12, generator=gen(5)), torch.arange(12) % 3, randn(2, 4, 9, 9),
                         torch.cat([(torch.arange(5) % 2).float()[:, None], randn(5, 2).abs() * 3, randn(5, 2).abs() * 3 + 4], 1), randn(2, 18, 7, 7), torch.sigmoid(randn(2, 9, 7, 7)), randn(6, 4, 3, 3), randn(6))),
     "quant": (quant, (randn(3, 3, 4) * 2, torch.tensor([0.03, 0.05, 0.02]), torch.tensor([0, 5, -7]))),
+    "asserts": (asserts, (randn(2, 3), torch.tensor(2))),
     "control": (control, (randn(5, 3, 4), randn(2, 4))),
     "complex": (complex_, (randn(2, 16), randn(3, 4, 2), randn(3, 4, 2).flip(0) + 0.1, torch.hann_window(8))),
     "views": (views, (X, randn(3, 3))),

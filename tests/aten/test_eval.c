@@ -117,9 +117,10 @@ static void run_folder(const char *name) {
 static void test_torch_27(void **state) { (void)state; run_folder("pt2/t27"); }
 static void test_torch_215(void **state) { (void)state; run_folder("pt2/t215"); }
 static void test_zoo(void **state) { (void)state; run_folder("pt2/zoo"); }
+static void test_quantised(void **state) { (void)state; run_folder("pt2/quantised"); }
 static void test_operators(void **state) { (void)state; run_folder("pt2/ops"); }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch_27), cmocka_unit_test(test_torch_215), cmocka_unit_test(test_zoo), cmocka_unit_test(test_operators)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch_27), cmocka_unit_test(test_torch_215), cmocka_unit_test(test_zoo), cmocka_unit_test(test_quantised), cmocka_unit_test(test_operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

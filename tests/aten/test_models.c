@@ -79,7 +79,11 @@ static bool run_case(const fy_model *m, const fy_program *p, const fy_named_list
         if (!pi->value || pi->kind == FY_PIN_LITERAL) continue;
         const fy_tensor *t = fy_named_find(z, key);
         if (!t) { print_error("%s: no %s\n", name, key); ok = false; break; }
-        in[n] = (fy_rval){.kind = FY_TENSOR, .t = fy_tensor_ref(t)};
+        in[n].kind = FY_TENSOR;
+        if (fy_dtype_class(t->dtype) == FY_CLASS_C) {    /* which the model takes as pairs */
+            fy_tensor pairs = fy_tensor_pairs(t);
+            assert_ok(fy_tensor_clone(&in[n].t, &pairs, &e), e);
+        } else in[n].t = fy_tensor_ref(t);
         at[n] = &in[n];
         n++;
     }
@@ -202,11 +206,12 @@ static void folder(const char *dir) {
 static void torch27(void **state) { (void)state; folder("t27"); }
 static void torch215(void **state) { (void)state; folder("t215"); }
 static void zoo(void **state) { (void)state; folder("zoo"); }
+static void quantised(void **state) { (void)state; folder("quantised"); }
 static void operators(void **state) { (void)state; folder("ops"); }
 
 static void torchscript(void **state) { (void)state; folder("torchscript"); }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(torch27), cmocka_unit_test(torch215), cmocka_unit_test(torchscript), cmocka_unit_test(zoo), cmocka_unit_test(operators)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(torch27), cmocka_unit_test(torch215), cmocka_unit_test(torchscript), cmocka_unit_test(zoo), cmocka_unit_test(quantised), cmocka_unit_test(operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

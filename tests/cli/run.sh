@@ -144,6 +144,23 @@ mkdir moved
 mv ext.onnx moved/
 expect 4 'ext.onnx.data' run moved/ext.onnx --random
 
+# the program's own checks as outputs
+expect 2 'neither keep nor drop' export "$fixtures/pt2/ops/asserts.pt2" -o a.onnx --asserts perhaps
+expect 0 'assert_3 +bool' export "$fixtures/pt2/ops/asserts.pt2" -o a.onnx --asserts keep
+expect 0 'ferry.assert:assert_3 +x is above -100' info a.onnx
+expect 0 'assert_3 +bool' verify a.onnx --against "$fixtures/pt2/ops/asserts.pt2"
+expect 0 'verified' optimize a.onnx -o b.onnx
+expect 0 'verified' export "$fixtures/pt2/ops/asserts.pt2" -o a.onnx
+holds 'checks are left out unless asked for' not bash -c '"$0" info a.onnx | grep -q ferry.assert' "$ferry"
+
+# a whole program of PT2E: every product over bytes
+for model in network:conv.u8s8:3 network:gemm.u8s8:1 layer:gemm.u8s8:6; do
+    IFS=: read -r name kernel count <<<"$model"
+    expect 0 'verified' export "$fixtures/pt2/quantised/$name.pt2" -o "$name.onnx"
+    expect 0 "$kernel" profile "$name.onnx" --verbose
+    holds "$name: $count times $kernel" test "$("$ferry" profile "$name.onnx" --verbose | grep -c "$kernel")" -eq "$count"
+done
+
 # ---- convert ----------------------------------------------------------------------------------------------------------
 llama=$fixtures/pt2/t215/llama_dyn.pt2
 expect 0 '' export "$llama" -o l24.onnx --opset 24
@@ -371,8 +388,8 @@ expect 0 'taken' explain speed.onnx --node 0
 expect 0 'declined: ' explain speed.onnx --node 0
 expect 2 'there is no node' explain speed.onnx --node nobody
 expect 2 'does not tell' explain speed.onnx --node 0 --engine reference
-expect 0 '^cpu: (generic|avx)' --version
-expect 0 'kernels for (generic|avx)' doctor
+expect 0 '^cpu: (generic|avx|amx)' --version
+expect 0 'kernels for (generic|avx|amx)' doctor
 holds 'FERRY_CPU narrows what is used' bash -c 'FERRY_CPU=generic "$0" --version | grep -qx "cpu: generic"' "$ferry"
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""coverage.py FERRY [--only NAME,...] [--jobs N] [--redo capture|rival|ferry] [--torch TAG] [--report]
+"""coverage.py FERRY [--only NAME,...] [--jobs N] [--redo capture|rival|judged|ferry] [--torch TAG] [--report]
 
 Takes every architecture of zoo.MODELS from PyTorch to ONNX by ferry: captured static and dynamic by each PyTorch at hand, exported with the gates on,
 checked by onnx, run by onnxruntime and by ferry's engine at every size, compared with what PyTorch computed; beside it torch.onnx.export and onnxslim.
 Results stay in build/coverage/TAG/NAME.*.json, so that a run goes on where it stopped; docs/coverage.md is written from them.
 
 Run by a Python with onnx, onnxruntime, numpy. FERRY_TORCH names one with torch, torchvision, timm, transformers, onnxscript, onnxslim; FERRY_TORCH_OLD,
-if set, another with an older torch. Detectors with NMS inside, which torch.export cannot take, belong in traces.py once TorchScript is read."""
+if set, another with an older torch; both need diffusers too. Detectors with NMS inside, which torch.export cannot take, come as TorchScript traces."""
 import argparse
 import concurrent.futures
 import json
@@ -27,6 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 OPSET = 20                                              # what torch.onnx.export writes by default
 TOLERANCE = 1e-4
+WRONG = 1e-2                                            # a file of the official exporter that is further off does not compute the model
 LARGE = 3.0                                             # outputs beyond are compared relative to their range
 
 
@@ -124,6 +125,24 @@ class Job:
             out["slim"] = count(self.path(".slim.onnx"))
         return out
 
+    def judged(self, variant, info):
+        """The sizes at which the official exporter's file does not run, or gives something else than PyTorch."""
+        session, record, failing = self.session(self.path(".rival.onnx")), np.load(self.path(".npz")), []
+        for k in range(len(info["sizes"])) if variant == "dynamic" else [0]:
+            feed = {i.name: record["%d.in%d" % (k, j)] for j, i in enumerate(session.get_inputs()) if "%d.in%d" % (k, j) in record.files}
+            want = [record["%d.out%d" % (k, i)] for i in range(sum(x.startswith("%d.out" % k) for x in record.files))]
+            try:
+                if not error_of(session.run(None, feed), want, True) <= WRONG:
+                    failing.append(k)
+            except Exception:
+                failing.append(k)
+        return {"failing": failing}
+
+    def session(self, path):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 4
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
     def ferry(self, variant, info):
         pt2, model, small = self.path("-%s.pt2" % variant), self.path("-%s.onnx" % variant), self.path("-%s.small.onnx" % variant)
         out = {"relative": info["relative"]}
@@ -141,9 +160,7 @@ class Job:
         record = np.load(self.path(".npz"))
         sizes = range(len(info["sizes"])) if variant == "dynamic" else [0]
         worst = {"ferry": 0.0, "onnxruntime": 0.0, "ferry, optimised": 0.0}
-        session = onnxruntime.SessionOptions()
-        session.intra_op_num_threads, session.log_severity_level = 1, 4
-        session = onnxruntime.InferenceSession(model, session, providers=["CPUExecutionProvider"])
+        session = self.session(model)
         names, frozen = [i.name for i in session.get_inputs()], []
         for k in sizes:
             feed = {}
@@ -185,6 +202,8 @@ class Job:
             out["ferry"] = self.stage("ferry", lambda: {v: self.guarded(v, info) for v in made})
             if self.tag == "new" and not self.o.no_rival:
                 out["rival"] = self.stage("rival", lambda: {"variant": made[-1], **self.rival(made[-1])})
+                if "nodes" in out["rival"]:
+                    out["rival"].update(self.stage("judged", lambda: self.judged(out["rival"]["variant"], info)))
         return out
 
 

@@ -247,6 +247,9 @@ static void test_simplify(void **state) {
     assert_null(y->def->op->simplify(y->def));
     y = fy_emit(&r.b, "Add", FY_V(row, fy_k_const(&r.b, fy_const_splat(&r.m->arena, FERRY_FLOAT, 2, (int64_t[]){2, 1}, 0), NULL)), FY_NOATTR);
     assert_null(y->def->op->simplify(y->def));                          /* it would broadcast */
+    fy_value *picture = rig_in(&r, FERRY_FLOAT, "b 8 196 196");            /* a bias of attention that was never trained */
+    y = fy_emit(&r.b, "Add", FY_V(picture, fy_k_const(&r.b, fy_const_splat(&r.m->arena, FERRY_FLOAT, 3, (int64_t[]){8, 196, 196}, 0), NULL)), FY_NOATTR);
+    assert_ptr_equal(y->def->op->simplify(y->def), picture);
     y = fy_emit(&r.b, "Cast", FY_V(x), FY_A(fy_int("to", FERRY_FLOAT)));
     assert_ptr_equal(y->def->op->simplify(y->def), x);
     y = fy_emit(&r.b, "Cast", FY_V(x), FY_A(fy_int("to", FERRY_DOUBLE)));

@@ -45,7 +45,18 @@ static void test_trees(void **state) {
     assert_left("transpose", "(float[2,3,4] x) => (y) <int64[1] k = {1}> { a = Transpose <perm = [2, 0, 1]> (x) c = CumSum (a, k) y = Transpose <perm = [1, 2, 0]> (c) }", 0);
 }
 
+static void test_quantised(void **state) {
+    (void)state;
+    assert_becomes("transpose", "(float[2,3] x) => (y) <int8[2,3] w = {1, 2, 3, 4, 5, 6}, float[2] s = {0.5, 2}> { d = DequantizeLinear <axis = 0> (w, s) t = Transpose (d) y = MatMul (x, t) }",
+        "(float[2,3] x) => (y) <float[2] s = {0.5, 2}, int8[3,2] const = {1, 4, 2, 5, 3, 6}> { d = DequantizeLinear <axis = 1> (const, s) y = MatMul (x, d) }");
+    assert_becomes("transpose", "(float[2,2] x) => (y, t) <int8[2,2] w = {1, 2, 3, 4}, float s = {0.5}> { d = DequantizeLinear (w, s) t = Transpose (d) y = MatMul (x, t) }",
+        "(float[2,2] x) => (y, t) <float s = {0.5}, int8[2,2] const = {1, 3, 2, 4}> { t = DequantizeLinear <axis = 0> (const, s) y = MatMul (x, t) }");
+    /* blocks of a scale, and what something else reads, stay */
+    assert_left("transpose", "(float[2,4] x) => (y) <int8[2,4] w = {1, 2, 3, 4, 5, 6, 7, 8}, float[2,2] s = {1, 2, 3, 4}> { d = DequantizeLinear <axis = 1, block_size = 2> (w, s) t = Transpose (d) y = Relu (t) }", 0);
+    assert_left("transpose", "(float[3,2] x) => (y, z) <int8[2,3] w = {1, 2, 3, 4, 5, 6}, float s = {0.5}> { d = DequantizeLinear (w, s) t = Transpose (d) y = Add (x, t) z = Relu (d) }", 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs), cmocka_unit_test(test_gemm), cmocka_unit_test(test_trees)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs), cmocka_unit_test(test_gemm), cmocka_unit_test(test_trees), cmocka_unit_test(test_quantised)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ static const char *first_why(const fy_verify_report *r) {
 }
 
 static void test_right_models_pass(void **state) {
-    static const char *const names[] = {"t215/cnn", "t215/cnn_dyn", "t27/resnet18_dyn", "t215/bert_dyn", "t27/llama", "t215/mutation", "t27/inplace", "t215/recurrent", "t215/sizes_dyn", "t27/edge_dyn"};
+    static const char *const names[] = {"t215/cnn", "t215/cnn_dyn", "t27/resnet18_dyn", "t215/bert_dyn", "t27/llama", "t215/mutation", "t27/inplace", "t215/recurrent", "t215/sizes_dyn", "t27/edge_dyn", "ops/complex_in"};
     (void)state;
     for (int i = 0; i < FY_COUNT(names); i++) {
         pair             p = {0};
@@ -356,6 +356,48 @@ static void test_recorded_and_other_models(void **state) {
     unload(&q);
 }
 
+/* The program's nodes after all that precedes lowering; asserts are kept. */
+static fy_status lower_with_asserts(fy_program **work, fy_model **m, bool broken, ferry_error *e) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/pt2/ops/asserts.pt2", FERRY_FIXTURES);
+    FY_TRY(fy_pt2_read(work, path, e));
+    FY_TRY(fy_aten_resolve(*work, e));
+    FY_TRY(fy_aten_functionalise(*work, e));
+    for (fy_pnode *n = (*work)->graph->first; n && broken; n = n->next)
+        if (!strcmp(n->op, "aten._assert_scalar.default")) n->arg[0] = (fy_parg){.name = "self", .kind = FY_ARG_BOOL};
+    return fy_aten_lower(m, *work, &(fy_lower_options){.asserts = true}, e);
+}
+
+static void test_kept_asserts(void **state) {
+    char              path[600];
+    ferry_error       e;
+    fy_program       *work = NULL;
+    fy_model         *m = NULL;
+    fy_named_list     rec = {0};
+    fy_verify_report  r;
+    fy_verify_options o = {.threads = 1, .seed = 1};
+    (void)state;
+    assert_fails(lower_with_asserts(&work, &m, true, &e), VALUE);          /* false whatever the inputs */
+    fy_program_free(work);
+    assert_ok(lower_with_asserts(&work, &m, false, &e), e);
+    snprintf(path, sizeof path, "%s/pt2/ops/asserts.npz", FERRY_FIXTURES);
+    assert_ok(fy_npz_read(&rec, path, &e), e);
+    assert_ok(fy_verify_recorded(&r, m, &rec, &o, &e), e);
+    assert_int_equal(r.verdict, FY_VERDICT_PASS);
+    assert_int_equal(r.cases[0].nout, 5);
+    fy_verify_report_free(&r);
+    fy_put_i64((fy_tensor *)(uintptr_t)fy_named_find(&rec, "in1"), 0, 5);  /* more than the program allows */
+    assert_ok(fy_verify_recorded(&r, m, &rec, &o, &e), e);
+    assert_int_equal(r.verdict, FY_VERDICT_FAIL);
+    const fy_verify_output *first = &r.cases[0].out[2], *second = &r.cases[0].out[3];
+    assert_true(first->ok && !second->ok);
+    assert_non_null(strstr(second->why, "does not hold: Runtime assertion failed for expression u0 <= 3"));
+    fy_verify_report_free(&r);
+    fy_named_free(&rec);
+    fy_model_free(m);
+    fy_program_free(work);
+}
+
 static const fy_verify_output *output_named(const fy_verify_case *c, const char *name) {
     for (int i = 0; i < c->nout; i++)
         if (!strcmp(c->out[i].name, name)) return &c->out[i];
@@ -465,7 +507,7 @@ int main(void) {
         cmocka_unit_test(test_right_models_pass), cmocka_unit_test(test_reports_are_reproducible), cmocka_unit_test(test_a_changed_weight_is_found),
         cmocka_unit_test(test_another_operator_is_found), cmocka_unit_test(test_nan_is_found), cmocka_unit_test(test_rules_for_floats),
         cmocka_unit_test(test_relative_to_range_is_asked_for), cmocka_unit_test(test_half_has_the_bound_of_its_type), cmocka_unit_test(test_ties_are_counted),
-        cmocka_unit_test(test_inputs_suit_the_graph), cmocka_unit_test(test_a_frozen_program_is_checked_row_by_row), cmocka_unit_test(test_recorded_and_other_models),
+        cmocka_unit_test(test_inputs_suit_the_graph), cmocka_unit_test(test_a_frozen_program_is_checked_row_by_row), cmocka_unit_test(test_recorded_and_other_models), cmocka_unit_test(test_kept_asserts),
         cmocka_unit_test(test_state_is_compared_over_two_runs), cmocka_unit_test(test_a_wrong_state_is_found), cmocka_unit_test(test_a_state_that_is_not_carried_is_found)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,7 +94,8 @@ static int64_t tiles_at_once(const work *k, int64_t all) {
     int64_t most = SCRATCH / each / mr * mr, pieces;
     if (most < mr) most = mr;
     pieces = (all + most / 2) / most;
-    return (all + pieces - 1) / (pieces ? pieces : 1);
+    if (pieces < 1) pieces = 1;
+    return (all + pieces - 1) / pieces;
 }
 
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
