@@ -72,7 +72,7 @@ static void pool_run(void *arg, int64_t p0, int64_t p1) {
 enum { MAX = 0, AVG = 1, ADAPTIVE = 2, INDICES = 4 };        /* k of eval.def: nd * 8 + flags */
 
 fy_status fy_at_pool(fy_eval *v) {
-    fy_et   x, o, idx = {0};
+    fy_et   x, o, y, idx = {0};
     int     nd = v->k / 8, flags = v->k % 8, n;
     int64_t dim[FY_MAX_RANK], got[8];
     bool    ceil_mode = false;
@@ -111,10 +111,16 @@ fy_status fy_at_pool(fy_eval *v) {
         }
         dim[at] = p.out[d];
     }
+    const fy_dtype dtype = x.dtype;
+    const bool whole = fy_ev_wide(dtype) == FERRY_INT64;          /* bytes and the like: their values are numbers of double as well */
+    if (whole) {
+        FY_TRY(fy_ev_cast(v, &x, FERRY_DOUBLE));
+        FY_TRY(fy_ev_temp(v, &y, FERRY_DOUBLE, x.t.rank, dim));
+    }
     p.x = fy_ev_dense(v, &x);
     if (!p.x) return FY_E_NOMEM;
-    FY_TRY(fy_ev_new(v, &o, x.dtype, x.t.rank, dim));
-    p.y = fy_ev_at(&o);
+    FY_TRY(fy_ev_new(v, &o, dtype, x.t.rank, dim));
+    p.y = fy_ev_at(whole ? &y : &o);
     if (flags & INDICES) {
         fy_status s = fy_ev_new(v, &idx, FERRY_INT64, x.t.rank, dim);
         if (s != FY_OK) { fy_tensor_free(&o.t); return s; }
@@ -122,6 +128,7 @@ fy_status fy_at_pool(fy_eval *v) {
     }
     bool empty = p.in[0] * p.in[1] * p.in[2] == 0;
     if (!empty) fy_for(v->pool, p.planes, 1 + 4096 / (p.out[0] * p.out[1] * p.out[2] + 1), pool_run, &p);
+    for (int64_t i = 0; whole && i < p.planes * p.out[0] * p.out[1] * p.out[2]; i++) fy_ev_at_i(&o)[i] = (int64_t)p.y[i];
     fy_status s = fy_ev_out(v, 0, &o);
     if (!(flags & INDICES)) return s;
     if (s != FY_OK) { fy_tensor_free(&idx.t); return s; }
