@@ -23,6 +23,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from stages import Stages
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 OPSET = 20                                              # what torch.onnx.export writes by default
@@ -91,20 +93,10 @@ def error_of(got, want, relative):
     return worst
 
 
-class Job:
+class Job(Stages):
     def __init__(self, options, tag, python, name):
-        self.o, self.tag, self.python, self.name = options, tag, python, name
-        self.folder = os.path.join(options.folder, tag)
-        os.makedirs(self.folder, exist_ok=True)
-
-    def path(self, suffix):
-        return os.path.join(self.folder, self.name + suffix)
-
-    def stage(self, key, make):
-        path = self.path(".%s.json" % key)
-        if not os.path.exists(path) or key in self.o.redo:
-            json.dump(make(), open(path, "w"))
-        return json.load(open(path))
+        super().__init__(options, os.path.join(options.folder, tag), name)
+        self.tag, self.python = tag, python
 
     def capture(self):
         code, wall, _, _, text = run([*self.o.through, self.python, os.path.join(HERE, "capture.py"), self.folder, self.name], self.o.timeout)

@@ -18,6 +18,8 @@ import time
 
 import numpy as np
 
+from stages import Stages
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MODELS = {}                                             # name -> (kind, how, make, sizes)
@@ -161,19 +163,10 @@ def capture(folder, name):
 AXES = {4: ["batch", None, "height", "width"], 3: [None, "height", "width"], 5: ["batch", None, "frames", "height", "width"]}
 
 
-class Job:
+class Job(Stages):
     def __init__(self, options, name):
-        self.o, self.name = options, name
+        super().__init__(options, options.folder, name)
         self.kind, self.how, _, self.sizes = MODELS[name]
-
-    def path(self, suffix):
-        return os.path.join(self.o.folder, self.name.replace(" ", "-") + suffix)
-
-    def stage(self, key, work):
-        path = self.path(".%s.json" % key)
-        if not os.path.exists(path) or key in self.o.redo:
-            json.dump(work(), open(path, "w"))
-        return json.load(open(path))
 
     def capture(self):
         import coverage

@@ -63,12 +63,14 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     return fy_layer8_pack(l, sums, d->n, d->groups * nr, a, e);
 }
 
-typedef struct work { const fy_step *s; const fy_exec *x; fy_product_u8s8 p; int64_t group_pieces, groups, all; } work;
+typedef struct work { const fy_step *s; const fy_exec *x; fy_product_u8s8 p; fy_cpu_pieces cut; } work;
 
 static void piece(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
     for (int64_t i = begin; i < end; i++) {
-        int64_t row = i / w->group_pieces, g = i % w->group_pieces * w->groups, g_end = g + w->groups < w->all ? g + w->groups : w->all;
+        int64_t from, from_end, g, g_end;
+        fy_cpu_piece(&w->cut, i, &from, &from_end, &g, &g_end);
+        const int64_t row = from / w->cut.rows;
         for (int64_t k = g; k < g_end; k++) w->x->k->product_u8s8(&w->p, k, row, row + 1);
         if (w->s->epilogue.act <= FY_ACT_CLAMP) continue;
         const int64_t nr = w->x->k->int8_nr, to = g_end * nr < w->p.columns ? g_end * nr : w->p.columns;
@@ -91,7 +93,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     int64_t m = 1;
     for (int i = 0; i + 1 < a->rank; i++) m *= a->dim[i];
     if (!m) return FY_OK;
-    work w = {.s = s, .x = x, .all = d->groups, .p = {.x = a->data, .w = l->packed, .y = fy_step_out(s, x, 0)->data, .lanes = d->k, .in_blocks = 1, .kernel = {1, 1}, .pixels = m,
+    work w = {.s = s, .x = x, .p = {.x = a->data, .w = l->packed, .y = fy_step_out(s, x, 0)->data, .lanes = d->k, .in_blocks = 1, .kernel = {1, 1}, .pixels = m,
               .w_group = (d->k + 3) / 4 * 4 * x->k->int8_nr, .columns = d->n, .y_pixel = d->n, .y_block = FY_LANES, .q = fy_layer8_requant(l, &s->epilogue)}};
     w.p.q.add = add ? add->data : NULL;
     if (l->x.flip) {
@@ -100,16 +102,12 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         fy_for(x->pool, m * d->k, 65536, flip_bytes, &f);
         w.p.x = f.to;
     }
-    int64_t row_pieces = (m + 223) / 224;
-    w.p.out[1] = (m + row_pieces - 1) / row_pieces;
-    w.p.out[0] = (m + w.p.out[1] - 1) / w.p.out[1];
-    w.p.x_step[0] = w.p.out[1] * d->k;
+    w.cut = fy_cpu_pieces_of(x, 1, m, d->n, x->k->int8_nr, FY_CPU_COLUMNS8);
+    w.p.out[0] = w.cut.row_pieces;
+    w.p.out[1] = w.cut.rows;
+    w.p.x_step[0] = w.cut.rows * d->k;
     w.p.x_step[1] = d->k;
-    w.groups = 256 / x->k->int8_nr;
-    int threads = fy_pool_threads(x->pool);
-    while (threads > 1 && w.groups > 1 && w.p.out[0] * ((d->groups + w.groups - 1) / w.groups) < 3 * threads) w.groups /= 2;
-    w.group_pieces = (d->groups + w.groups - 1) / w.groups;
-    fy_for(x->pool, w.p.out[0] * w.group_pieces, 1, piece, &w);
+    fy_for(x->pool, w.cut.row_pieces * w.cut.panel_pieces, 1, piece, &w);
     return FY_OK;
 }
 

@@ -88,10 +88,13 @@ typedef struct work {
     int8_t  *packed;
     uint8_t *flipped, w_flip;
     int32_t *start, *row, *sums;         /* by matrix and column; by row of a; where several zero points make bytes of them */
-    const int32_t *zero, *known;         /* of columns, as s8 has them; sums of packed columns */
+    int32_t *zero;                       /* of columns, as s8 has them */
+    float   *scale, *bias;               /* of columns; bias: or NULL */
+    const int32_t *known;                /* sums of packed columns */
     int32_t  za, zb;                     /* zb: of all columns, where they have the same */
     bool     mixed;                      /* zero points of columns differ */
-    int64_t  m, n, k, groups, each, rows, row_pieces, group_pieces, group_step, size;
+    int64_t  m, n, k, groups, each, size;
+    fy_cpu_pieces cut;
     fy_sums8 put;
     fy_requant q;
     const float *add;
@@ -132,10 +135,11 @@ static void look_at_rows(void *arg, int64_t begin, int64_t end) {
 static void piece(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
     const int nr = w->x->k->int8_nr;
-    const int64_t per = w->row_pieces * w->group_pieces;
+    const int64_t per = w->cut.row_pieces * w->cut.panel_pieces;
     for (int64_t i = begin; i < end; i++) {
-        int64_t at = i / per, r = i % per / w->group_pieces * w->rows, g = i % w->group_pieces * w->group_step, r_end = r + w->rows < w->m ? r + w->rows : w->m;
-        int64_t g_end = g + w->group_step < w->groups ? g + w->group_step : w->groups, from = g * nr, to = g_end * nr < w->n ? g_end * nr : w->n;
+        int64_t r, r_end, g, g_end;
+        fy_cpu_piece(&w->cut, i % per, &r, &r_end, &g, &g_end);
+        const int64_t at = i / per, from = g * nr, to = g_end * nr < w->n ? g_end * nr : w->n;
         int64_t a = fy_cpu_batch_at(&w->all, at, w->all.sa), matrix = w->k && w->n ? fy_cpu_batch_at(&w->all, at, w->all.sb) / (w->k * w->n) : 0, out = at * w->m * w->n;
         const int32_t *row = w->row ? w->row + (w->k ? a / w->k : 0) + r : NULL;
         char *y = w->sums ? (char *)(w->sums + out) : w->y + out * w->size;
@@ -163,8 +167,8 @@ static void lay_out(work *w, fy_cut *c, const fy_integer *d, const fy_tensor *a,
     w->packed = d->packed ? d->packed : fy_cut_take(c, matrices * w->each);
     w->start = fy_cut_take(c, matrices * padded * 4);
     w->zero = fy_cut_take(c, padded * 4);
-    w->put.scale = fy_cut_take(c, padded * 4);
-    w->put.bias = fy_cut_take(c, padded * 4);
+    w->scale = fy_cut_take(c, padded * 4);
+    w->bias = fy_cut_take(c, padded * 4);
     w->row = fy_cut_take(c, rows * 4);
     w->flipped = a->dtype == FERRY_INT8 ? fy_cut_take(c, rows * w->k) : NULL;
     w->sums = d->put == FY_PUT_BYTE ? fy_cut_take(c, w->all.count * w->m * w->n * 4) : NULL;
@@ -177,19 +181,17 @@ static fy_status read_columns(work *w, int64_t padded, ferry_error *e) {
     const fy_tensor *many[] = {fy_integer_in(s, x, FY_W_ZERO), fy_integer_in(s, x, FY_W_SCALE), fy_integer_in(s, x, FY_X_SCALE), fy_integer_in(s, x, FY_BIAS), s->bias_in >= 0 ? fy_step_in(s, x, s->bias_in) : NULL};
     for (int i = 0; i < FY_COUNT(many); i++)
         FY_NEED(e, !many[i] || fy_count(many[i]) == 1 || fy_count(many[i]) == w->n, SHAPE, "%lld scales, zero points or summands for %lld columns", (long long)fy_count(many[i]), (long long)w->n);
-    int32_t *zero = (int32_t *)(uintptr_t)w->zero;
-    float *scale = (float *)(uintptr_t)w->put.scale, *bias = (float *)(uintptr_t)w->put.bias;
     for (int64_t c = 0; c < padded; c++) {
         bool in = c < w->n;
-        zero[c] = in ? fy_integer_zero(many[0], c) - (w->w_flip ? 128 : 0) : 0;
-        scale[c] = in ? fy_integer_scale(s, x, c) : 0;
-        bias[c] = 0;
+        w->zero[c] = in ? fy_integer_zero(many[0], c) - (w->w_flip ? 128 : 0) : 0;
+        w->scale[c] = in ? fy_integer_scale(s, x, c) : 0;
+        w->bias[c] = 0;
         for (int i = 3; in && i < 5; i++)
-            if (many[i]) bias[c] += (float)fy_get_f64(many[i], fy_count(many[i]) == 1 ? 0 : c);
-        if (in) w->mixed |= zero[c] != zero[0];
+            if (many[i]) w->bias[c] += (float)fy_get_f64(many[i], fy_count(many[i]) == 1 ? 0 : c);
+        if (in) w->mixed |= w->zero[c] != w->zero[0];
     }
-    w->zb = w->mixed ? 1 : zero[0];
-    if (!many[3] && !many[4]) w->put.bias = NULL;
+    w->zb = w->mixed ? 1 : w->zero[0];
+    if (!many[3] && !many[4]) w->bias = NULL;
     return FY_OK;
 }
 
@@ -202,12 +204,14 @@ static void how_to_put(work *w, const fy_tensor *y) {
     w->put.k = w->x->k;
     w->put.put = d->put;
     w->put.by = w->zero;
+    w->put.scale = w->scale;
+    w->put.bias = w->bias;
     w->put.add = w->add;
     w->put.zero = (float)zero;
     w->put.s8 = y->dtype == FERRY_INT8;
     w->put.lo = clamp ? act->p[0] : -inf;
     w->put.hi = clamp ? act->p[1] : inf;
-    w->q = (fy_requant){.put = w->mixed ? FY_PUT_I32 : d->put, .scale = w->put.scale, .bias = w->put.bias, .lo = w->put.lo, .hi = w->put.hi, .zero = zero};
+    w->q = (fy_requant){.put = w->mixed ? FY_PUT_I32 : d->put, .scale = w->scale, .bias = w->bias, .lo = w->put.lo, .hi = w->put.hi, .zero = zero};
     if (d->put == FY_PUT_BYTE) fy_qdq_range(&(fy_bytes){.zero = zero + (w->put.s8 ? 128 : 0)}, &(fy_epilogue){0}, &w->q.lo, &w->q.hi);
     if (!w->mixed) w->sums = NULL;
 }
@@ -241,14 +245,8 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     if (!w.zb) w.row = NULL;
     fy_for(x->pool, matrices * w.groups, 1 + 65536 / (w.k * nr + 1), pack_groups, &w);
     if (w.row || w.flipped) fy_for(x->pool, rows, 1 + 65536 / (w.k + 1), look_at_rows, &w);
-    w.row_pieces = (w.m + 223) / 224;
-    w.rows = (w.m + w.row_pieces - 1) / w.row_pieces;
-    w.row_pieces = (w.m + w.rows - 1) / w.rows;
-    w.group_step = 256 / nr;
-    const int threads = fy_pool_threads(x->pool);
-    while (threads > 1 && w.group_step > 1 && w.all.count * w.row_pieces * ((w.groups + w.group_step - 1) / w.group_step) < 3 * threads) w.group_step /= 2;
-    w.group_pieces = (w.groups + w.group_step - 1) / w.group_step;
-    fy_for(x->pool, w.all.count * w.row_pieces * w.group_pieces, 1, piece, &w);
+    w.cut = fy_cpu_pieces_of(x, w.all.count, w.m, w.n, nr, FY_CPU_COLUMNS8);
+    fy_for(x->pool, w.all.count * w.cut.row_pieces * w.cut.panel_pieces, 1, piece, &w);
     return FY_OK;
 }
 

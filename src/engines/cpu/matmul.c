@@ -71,11 +71,11 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 
 typedef struct work { const fy_step *s; const fy_exec *x; fy_gemm_f32 g; fy_cpu_pieces p; } work;
 
-fy_cpu_pieces fy_cpu_pieces_of(const fy_exec *x, int64_t m, int64_t n) {
-    fy_cpu_pieces p = {.m = m, .n = n, .all = (n + x->k->gemm_nr - 1) / x->k->gemm_nr, .row_pieces = (m + 223) / 224, .panels = 2048 / x->k->gemm_nr};
+fy_cpu_pieces fy_cpu_pieces_of(const fy_exec *x, int64_t batches, int64_t m, int64_t n, int nr, int64_t columns) {
+    fy_cpu_pieces p = {.m = m, .n = n, .all = (n + nr - 1) / nr, .row_pieces = (m + 223) / 224, .panels = columns / nr};
     int threads = fy_pool_threads(x->pool);
     p.rows = (m + p.row_pieces - 1) / p.row_pieces;
-    while (threads > 1 && p.panels > 1 && p.row_pieces * ((p.all + p.panels - 1) / p.panels) < 3 * threads) p.panels /= 2;
+    while (threads > 1 && p.panels > 1 && batches * p.row_pieces * ((p.all + p.panels - 1) / p.panels) < 3 * threads) p.panels /= 2;
     p.row_pieces = (m + p.rows - 1) / p.rows;
     p.panel_pieces = (p.all + p.panels - 1) / p.panels;
     return p;
@@ -106,7 +106,7 @@ static void piece(void *arg, int64_t begin, int64_t end) {
 }
 
 void fy_cpu_multiply(const fy_step *s, const fy_exec *x, const fy_gemm_f32 *g) {
-    work w = {s, x, *g, fy_cpu_pieces_of(x, g->m, g->n)};
+    work w = {s, x, *g, fy_cpu_pieces_of(x, 1, g->m, g->n, x->k->gemm_nr, FY_CPU_COLUMNS)};
     fy_for(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, piece, &w);
 }
 

@@ -77,7 +77,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     FY_NOMEM(e, w.rounded);
     w.g.a = w.rounded;
     fy_for(x->pool, w.g.m, 1 + 16384 / (d->k + 1), round_rows, &w);
-    w.p = fy_cpu_pieces_of(x, w.g.m, w.g.n);
+    w.p = fy_cpu_pieces_of(x, 1, w.g.m, w.g.n, x->k->gemm_nr, FY_CPU_COLUMNS);
     fy_for(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, piece, &w);
     return FY_OK;
 }
