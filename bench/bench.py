@@ -19,6 +19,7 @@ root = os.path.dirname(here)
 PEERS = {"onnxruntime": ["onnxruntime"], "openvino": ["openvino"], "mnn": ["MNN"], "ncnn": ["ncnn", "pnnx"]}
 MODELS = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "vit_b_16", "minilm", "yolov8n", "gpt2_step", "lstm", "unet"]
 INT8 = ["resnet50", "mobilenet_v2", "minilm"]
+SIZED = [m + b for m in ("resnet50", "mobilenet_v2", "minilm") for b in (".b8", ".b32")] + ["minilm.t" + str(t) for t in (16, 32, 64, 256, 512)]
 
 QUANTISE = """
 import sys
@@ -211,12 +212,12 @@ def main():
     p.add_argument("--out")
     a = p.parse_args()
     ferry, cores, missing = os.path.abspath(a.ferry), sorted(os.sched_getaffinity(0)), {}
-    a.models = a.models or (["resnet18"] if a.quick else MODELS)
+    a.models = a.models or (["resnet18"] if a.quick else MODELS + SIZED)
     a.threads = [t for t in a.threads or [1, 2] if t <= len(cores)]
     a.rounds, a.seconds = a.rounds or (1 if a.quick else 5), a.seconds or (0.5 if a.quick else 2)
-    unknown = [m for m in a.models if m not in MODELS]
+    unknown = [m for m in a.models if m not in MODELS + SIZED]
     if unknown:
-        sys.exit(f"there is no model {unknown[0]}; there are: {', '.join(MODELS)}")
+        sys.exit(f"there is no model {unknown[0]}; there are: {', '.join(MODELS + SIZED)}")
     folder = os.environ.get("FERRY_BENCH_DIR", os.path.join(root, "build", "bench"))
     os.makedirs(folder, exist_ok=True)
     python = environment(folder, missing)

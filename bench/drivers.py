@@ -111,6 +111,8 @@ def run_ncnn(model, inputs, threads, seconds):
     base = model[:-5]
     param = base + ".ncnn.param"
     names, outputs = order_of(model)
+    if any(len(a) != 1 for a in inputs.values()):
+        raise RuntimeError("an ncnn.Mat has no batch")
     if not os.path.exists(param):
         tool = os.path.join(os.path.dirname(sys.executable), "pnnx")
         shapes = ",".join(f"[{','.join(map(str, inputs[n].shape))}]" + {"f": "f32", "i": "i64"}[inputs[n].dtype.kind] for n in names)

@@ -1,4 +1,5 @@
 """models.py FOLDER NAME... - writes NAME.pt2, NAME.inputs.npz and NAME.expected.npz (run in double by PyTorch): the models of the benchmark.
+resnet50.b8 is resnet50 with 8 images, minilm.t512 is minilm with 512 tokens.
 
 Run by a Python with torch and torchvision. Weights are random and seeded: nothing is downloaded, so what the models say means nothing;
 how long they take does not depend on it. Batch norms get scales, shifts and statistics as training leaves them.
@@ -19,13 +20,13 @@ def image(size=224, batch=1):
     return torch.randn(batch, 3, size, size)
 
 
-def vision(name):
+def vision(name, batch=1):
     import torchvision
     model = getattr(torchvision.models, name)(weights=None)
     if name == "vit_b_16":
         nn.init.normal_(model.heads.head.weight, 0, 0.02)      # torchvision starts it at zero, which would hide any error
-        return model.eval(), (image(),)
-    return warm(model, lambda: image(96, 4)), (image(),)
+        return model.eval(), (image(batch=batch),)
+    return warm(model, lambda: image(96, 4)), (image(batch=batch),)
 
 
 # ---- BERT of MiniLM-L6's shape: 6 layers, 384 wide, 12 heads, 128 tokens ---------------------------------------------------------
@@ -71,10 +72,10 @@ class Bert(nn.Module):
         return x
 
 
-def minilm():
-    mask = torch.ones(1, 128, dtype=torch.long)
-    mask[:, 100:] = 0
-    return Bert().eval(), (torch.randint(0, 30522, (1, 128)), mask, torch.zeros(1, 128, dtype=torch.long))
+def minilm(batch=1, tokens=128):
+    mask = torch.ones(batch, tokens, dtype=torch.long)
+    mask[:, tokens * 100 // 128:] = 0
+    return Bert().eval(), (torch.randint(0, 30522, (batch, tokens)), mask, torch.zeros(batch, tokens, dtype=torch.long))
 
 
 # ---- GPT-2 small, one step of decoding over 128 cached tokens ---------------------------------------------------------------------
@@ -230,11 +231,11 @@ class Lstm(nn.Module):
 
 
 MODELS = {
-    "resnet18": lambda: vision("resnet18"),
-    "resnet50": lambda: vision("resnet50"),
-    "mobilenet_v2": lambda: vision("mobilenet_v2"),
-    "efficientnet_b0": lambda: vision("efficientnet_b0"),
-    "vit_b_16": lambda: vision("vit_b_16"),
+    "resnet18": lambda **size: vision("resnet18", **size),
+    "resnet50": lambda **size: vision("resnet50", **size),
+    "mobilenet_v2": lambda **size: vision("mobilenet_v2", **size),
+    "efficientnet_b0": lambda **size: vision("efficientnet_b0", **size),
+    "vit_b_16": lambda **size: vision("vit_b_16", **size),
     "minilm": minilm,
     "yolov8n": yolo,
     "gpt2_step": gpt2,
@@ -243,9 +244,13 @@ MODELS = {
 }
 
 
+SIZES = {"b": "batch", "t": "tokens"}
+
+
 def make(folder, name):
     torch.manual_seed(0)
-    model, args = MODELS[name]()
+    base, *sizes = name.split(".")
+    model, args = MODELS[base](**{SIZES[s[0]]: int(s[1:]) for s in sizes})
     program = torch.export.export(model, args)
     torch.export.save(program, os.path.join(folder, name + ".pt2"))
     names = [s.arg.name for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"]

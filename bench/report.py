@@ -26,26 +26,46 @@ def name_of(row):
     return row["model"] + (" int8" if row["int8"] else "")
 
 
+def times(row, engines):
+    """The cells of one row: each engine's time, then the best other's as a multiple of ferry's."""
+    cells = [ms(r["median"]) if "median" in r else "-" for r in (row["engines"].get(e, {}) for e in engines)]
+    who, t = best(row)
+    mine = row["engines"].get("ferry", {}).get("median")
+    return cells + [f"{t / mine:.2f} ({who})" if who and mine else "-"]
+
+
+def lines_of(heads, rows):
+    return ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)] + ["| " + " | ".join(r) + " |" for r in rows]
+
+
 def table(rows, engines):
-    lines = ["| model | " + " | ".join(engines) + " | best other / ferry |", "|---|" + "---:|" * (len(engines) + 1)]
-    for row in rows:
-        cells = []
-        for e in engines:
-            r = row["engines"].get(e, {})
-            cells.append(f"{ms(r['median'])}" if "median" in r else "-")
-        who, t = best(row)
-        mine = row["engines"].get("ferry", {}).get("median")
-        cells.append(f"{t / mine:.2f} ({who})" if who and mine else "-")
-        lines.append(f"| {name_of(row)} | " + " | ".join(cells) + " |")
-    return lines
+    return lines_of(["model"] + engines + ["best other / ferry"], [[name_of(r)] + times(r, engines) for r in rows])
+
+
+AXES = {"b": ("batch", 1), "t": ("tokens", 128)}      # of resnet50.b8, minilm.t512: the axis, and the model's own size
+
+
+def size_of(row):
+    """("minilm", "t", 512) of minilm.t512; (name, "", 0) of a model at its own size."""
+    base, _, size = row["model"].partition(".")
+    return base, size[:1], int(size[1:] or 0)
+
+
+def by_size(rows, engines):
+    """Times by batch and by sequence length, and what an item costs (an image, a sequence, a token) beside what it costs at the model's own size."""
+    own = {r["model"]: r for r in rows if not r["int8"]}
+    out = []
+    for base, axis in sorted({size_of(r)[:2] for r in rows if size_of(r)[1] and size_of(r)[0] in own}):
+        name, at = AXES[axis]
+        group = [(at, own[base])] + [(size_of(r)[2], r) for r in rows if size_of(r)[:2] == (base, axis)]
+        for size, row in sorted(group, key=lambda g: g[0]):
+            pairs = [(row["engines"].get("ferry", {}).get("median"), own[base]["engines"].get("ferry", {}).get("median")), (best(row)[1], best(own[base])[1])]
+            out.append([f"{base}, {name} {size}"] + times(row, engines) + [f"{here / size / (there / at):.2f}" if here and there else "-" for here, there in pairs])
+    return lines_of(["model, size"] + engines + ["best other / ferry", "ferry, per item", "best other, per item"], out) if out else []
 
 
 def errors(rows, engines):
-    lines = ["| model | " + " | ".join(engines) + " |", "|---|" + "---:|" * len(engines)]
-    for row in rows:
-        cells = [f"{row['engines'][e]['error']:.1e}" if row["engines"].get(e, {}).get("error") is not None else "-" for e in engines]
-        lines.append(f"| {name_of(row)} | " + " | ".join(cells) + " |")
-    return lines
+    return lines_of(["model"] + engines, [[name_of(r)] + [f"{r['engines'][e]['error']:.1e}" if r["engines"].get(e, {}).get("error") is not None else "-" for e in engines] for r in rows])
 
 
 def verdicts(rows):
@@ -101,7 +121,12 @@ def markdown(d, engines):
            "`onnxruntime.quantization.quantize_static` (QDQ, per channel, activations u8, weights i8). `ferry-exact` is `--exact`: no Winograd.", ""]
     for threads in sorted({r["threads"] for r in d["rows"]}):
         rows = [r for r in d["rows"] if r["threads"] == threads]
-        out += [f"## {threads} thread{'s' if threads > 1 else ''}", ""] + table(rows, engines) + [""]
+        many = f"{threads} thread{'s' if threads > 1 else ''}"
+        out += [f"## {many}", ""] + table([r for r in rows if not size_of(r)[1]], engines) + [""]
+        sizes = by_size(rows, engines)
+        if sizes:
+            out += [f"### Batch and sequence length, {many}", "", "Per item: an image, a sequence or a token, as a share of what it costs at batch 1 and 128 tokens. Each size is a file of its own, "
+                    "so that every engine may compile for it; one file that takes every size is measured in [dynamic shapes](dynamic-shapes.md).", ""] + sizes + [""]
     out += ["![chart](performance.svg)", "", "## What is lost", ""]
     won, lost, same = verdicts(d["rows"])
     out += [f"Slower than the best other by more than the noise of both runs and 2 %: {len(lost)} of {len(won) + len(lost) + len(same)}; faster: {len(won)}; the same: {len(same)}.", ""]
@@ -126,7 +151,7 @@ def markdown(d, engines):
 def write(d, folder):
     engines = [e for e in COLOURS if any(e in r["engines"] for r in d["rows"])]
     os.makedirs(folder, exist_ok=True)
-    one = [r for r in d["rows"] if r["threads"] == min(x["threads"] for x in d["rows"])]
+    one = [r for r in d["rows"] if r["threads"] == min(x["threads"] for x in d["rows"]) and not size_of(r)[1]]
     for name, text in (("performance.md", markdown(d, engines)), ("performance.svg", chart(one, engines))):
         with open(os.path.join(folder, name), "w") as f:
             f.write(text)
