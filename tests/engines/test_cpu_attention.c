@@ -27,6 +27,16 @@ static void test_masks(void **state) {
     both("(float[2,3,n,8] q, float[2,3,9,8] k, float[2,3,9,8] v, float[n,4] m) => (y) { y = Attention (q, k, v, m) }");
 }
 
+/* NaN among the scores or instead of all of them, infinities, and keys that a mask takes out by a large number or to the edge of what is normal. */
+static void test_special(void **state) {
+    (void)state;
+    both("(float[2,3,n,8] q, float[2,3,n,8] k, float[2,3,n,8] v) => (y) { a = Log (q) y = Attention (a, k, v) }");
+    both("(float[2,3,n,8] q, float[2,3,n,8] k, float[2,3,n,8] v, float[n,n] m) => (y) { a = Log (m) y = Attention (q, k, v, a) }");
+    both("(float[2,3,n,8] q, float[2,3,n,8] k, float[2,3,n,8] v, float[n,n] m) => (y) <float z = {0}> { a = Div (m, z) y = Attention (q, k, v, a) }");
+    both("(float[2,3,n,8] q, float[2,3,n,8] k, float[2,3,n,8] v, float[2,1,1,n] m) => (y) <float z = {-10000}> { r = Relu (m) a = Mul (r, z) y = Attention (q, k, v, a) }");
+    both("(float[2,3,n,8] q, float[2,3,n,8] k, float[2,3,n,8] v, float[2,1,1,n] m) => (y) <float z = {-50}> { r = Relu (m) a = Mul (r, z) y = Attention (q, k, v, a) }");
+}
+
 static void test_caches(void **state) {
     (void)state;
     both("(float[2,4,1,8] q, float[2,2,1,8] k, float[2,2,1,8] v, float[2,2,n,8] pk, float[2,2,n,8] pv) => (y, a, b) { y, a, b = Attention (q, k, v, , pk, pv) }");
@@ -87,7 +97,7 @@ static void test_contents(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_operator), cmocka_unit_test(test_masks), cmocka_unit_test(test_caches), cmocka_unit_test(test_spelled_out),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_operator), cmocka_unit_test(test_masks), cmocka_unit_test(test_special), cmocka_unit_test(test_caches), cmocka_unit_test(test_spelled_out),
                                        cmocka_unit_test(test_split), cmocka_unit_test(test_long), cmocka_unit_test(test_contents)};
     return both_main(tests, FY_COUNT(tests), "attention");
 }

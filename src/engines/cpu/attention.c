@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define FEW_ROWS 4                       /* below, the second product reads V in place */
-#define TILE_BYTES 196608                /* of scores: they share the second-level cache with panels */
+#define TILE_BYTES 32768                 /* of scores: they stay in the first-level cache between the products */
 
 /* An operand as it lies there, [batch, heads, length, size]. */
 typedef struct seen { const float *data; int64_t dim[4], step[4]; } seen;

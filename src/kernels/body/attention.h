@@ -5,12 +5,12 @@
  * attention_row: s = e^(x - max), x = mask(cap tanh(scale s / cap)), where only keys [lo, hi) are looked at; the sum is given back and the
  * division left to the d results. Source: Vaswani et al., "Attention Is All You Need", 2017; the softmax is exact, over whole rows. */
 
-/* What a row becomes before the exponential. `left` lanes are there. */
-FY_INLINE fv attention_score(const fy_attention_row *r, fv x, int64_t at, int left) {
+/* What a row becomes before the exponential. `left` lanes are there. `plain`: at most values of a mask are added, one for each key. */
+FY_INLINE fv attention_score(const fy_attention_row *r, fv x, int64_t at, int left, const bool plain) {
     x = fv_mul(x, fv_set1(r->scale));
-    if (r->cap != 0) x = fv_mul(fv_set1(r->cap), fv_tanh(fv_div(x, fv_set1(r->cap))));
-    if (r->add) x = fv_add(x, r->wide ? (left == 16 ? fv_load(r->add + at) : fv_load_n(r->add + at, left)) : fv_set1(*r->add));
-    if (r->keep) {
+    if (!plain && r->cap != 0) x = fv_mul(fv_set1(r->cap), fv_tanh(fv_div(x, fv_set1(r->cap))));
+    if (r->add) x = fv_add(x, plain || r->wide ? (left == 16 ? fv_load(r->add + at) : fv_load_n(r->add + at, left)) : fv_set1(*r->add));
+    if (!plain && r->keep) {
         unsigned char last[16] = {0};
         const unsigned char *keep = r->keep + at;
         if (!r->wide) __builtin_memset(last, *r->keep, 16);
@@ -20,39 +20,47 @@ FY_INLINE fv attention_score(const fy_attention_row *r, fv x, int64_t at, int le
     return x;
 }
 
-static float attention_row(float *s, const fy_attention_row *r) {
-    fv m = fv_set1(-__builtin_inff()), none = m, sum = fv_zero();
+/* All of a row, and its largest; a NaN may be passed over: its own exponential makes the sum NaN. */
+FY_INLINE float attention_scores(float *s, const fy_attention_row *r, const bool plain) {
+    fv m = fv_set1(-__builtin_inff());
+    float last[16];
     int64_t i = r->lo;
-    for (int64_t k = 0; k < r->lo; k++) s[k] = 0;
-    for (int64_t k = r->hi; k < r->n; k++) s[k] = 0;
+    fv_store(last, m);
     for (; i + 16 <= r->hi; i += 16) {
-        fv x = attention_score(r, fv_load(s + i), i, 16);
+        fv x = attention_score(r, fv_load(s + i), i, 16, plain);
         fv_store(s + i, x);
-        m = fv_nan_max(x, m);
+        m = fv_max(x, m);
     }
     if (i < r->hi) {
         int left = (int)(r->hi - i);
-        float last[16];
-        fv_store(last, none);
-        fv_store_n(s + i, attention_score(r, fv_load_n(s + i, left), i, left), left);
+        fv_store_n(s + i, attention_score(r, fv_load_n(s + i, left), i, left, plain), left);
         for (int k = 0; k < left; k++) last[k] = s[i + k];
-        m = fv_nan_max(fv_load(last), m);
+        m = fv_max(fv_load(last), m);
     }
-    float top = mv_any(fv_isnan(m)) ? __builtin_nanf("") : fv_hmax(m);
-    if (top == -__builtin_inff()) {                          /* nothing to look at */
-        float x = r->empty_nan ? __builtin_nanf("") : 0.0f;
-        for (int64_t k = 0; k < r->n; k++) s[k] = x;
+    return fv_hmax(m);
+}
+
+static float attention_row(float *s, const fy_attention_row *r) {
+    for (int64_t k = 0; k < r->lo; k++) s[k] = 0;
+    for (int64_t k = r->hi; k < r->n; k++) s[k] = 0;
+    const bool plain = r->cap == 0 && !r->keep && (!r->add || r->wide);
+    float top = plain ? attention_scores(s, r, true) : attention_scores(s, r, false);
+    if (top == -__builtin_inff()) {                          /* nothing to look at, or NaN alone */
+        bool nan = r->empty_nan;
+        for (int64_t k = r->lo; k < r->hi; k++) nan |= s[k] != s[k];
+        for (int64_t k = 0; k < r->n; k++) s[k] = nan ? __builtin_nanf("") : 0.0f;
         return 1.0f;
     }
-    m = fv_set1(top);
-    for (i = r->lo; i + 16 <= r->hi; i += 16) {
-        fv x = fv_exp(fv_sub(fv_load(s + i), m));
+    fv m = fv_set1(top), sum = fv_zero();
+    int64_t i = r->lo;
+    for (; i + 16 <= r->hi; i += 16) {
+        fv x = fv_exp_below(fv_sub(fv_load(s + i), m));
         sum = fv_add(sum, x);
         fv_store(s + i, x);
     }
     if (i < r->hi) {
         int left = (int)(r->hi - i);
-        fv_store_n(s + i, fv_exp(fv_sub(fv_load_n(s + i, left), m)), left);
+        fv_store_n(s + i, fv_exp_below(fv_sub(fv_load_n(s + i, left), m)), left);
         sum = fv_add(sum, fv_load_n(s + i, left));
     }
     return fv_sum(sum);

@@ -67,13 +67,19 @@ FV_MATH fv fv_exp_middle(fv x) {
     return fv_mul(fv_add(fv_fmx(fv_mul(r, r), fv_exp_poly(r), r), fv_set1(1.0f)), fv_pow2(fv_to_int(n)));
 }
 
-FV_MATH fv fv_exp(fv x) {
+/* e^x for x up to 89, what a softmax takes; NaN gives NaN. What gives 0 goes through as e^0: a CPU that stops for results below the normal numbers
+ * would stop for every key that a mask has taken out (160 cycles for 16 of them on Sapphire Rapids, where the rest of this takes 12). */
+FV_MATH fv fv_exp_below(fv x) {
+    const mv zero = fv_lt(x, fv_set1(-103.972084f));
     fv n;
-    fv2 r = fv_exp_reduce(fv_min(fv_set1(89.0f), fv_max(fv_set1(-104.0f), x)), &n);
+    fv2 r = fv_exp_reduce(fv_select(zero, fv_zero(), x), &n);
     fv p = fv_add(fv_add(fv_fmx(fv_mul(r.h, r.h), fv_exp_poly(r.h), r.l), r.h), fv_set1(1.0f));
-    fv y = fv_scale(p, n);
+    return fv_select(zero, fv_zero(), fv_scale(p, n));
+}
+
+FV_MATH fv fv_exp(fv x) {
+    fv y = fv_exp_below(fv_min(fv_set1(89.0f), x));
     y = fv_select(fv_lt(fv_set1(88.7228394f), x), fv_set1(__builtin_inff()), y);
-    y = fv_select(fv_lt(x, fv_set1(-103.972084f)), fv_zero(), y);
     return fv_select(fv_isnan(x), x, y);
 }
 

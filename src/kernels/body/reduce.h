@@ -76,10 +76,10 @@ static void log_softmax_rows(float *y, const float *x, int64_t rows, int64_t n) 
         int64_t i = 0;
         reduce_row(FY_REDUCE_MAX, &top, x, n);
         m = fv_set1(top);
-        for (; i + 16 <= n; i += 16) s = fv_add(s, fv_exp(fv_sub(fv_load(x + i), m)));
+        for (; i + 16 <= n; i += 16) s = fv_add(s, fv_exp_below(fv_sub(fv_load(x + i), m)));
         if (i < n) {
             float lane[16] = {0};
-            fv_store_n(lane, fv_exp(fv_sub(fv_load_n(x + i, (int)(n - i)), m)), (int)(n - i));
+            fv_store_n(lane, fv_exp_below(fv_sub(fv_load_n(x + i, (int)(n - i)), m)), (int)(n - i));
             s = fv_add(s, fv_load(lane));
         }
         sum = fv_sum(s);

@@ -59,7 +59,7 @@ static void softmax_rows(float *y, const float *x, int64_t rows, int64_t n) {
         for (int64_t k = i; k < n; k++) top = x[k] > top || x[k] != x[k] ? x[k] : top;
         fv mm = fv_set1(top);
         for (i = 0; i + 16 <= n; i += 16) {
-            fv e = fv_exp(fv_sub(fv_load(x + i), mm));
+            fv e = fv_exp_below(fv_sub(fv_load(x + i), mm));
             s = fv_add(s, e);
             fv_store(y + i, e);
         }
@@ -67,7 +67,7 @@ static void softmax_rows(float *y, const float *x, int64_t rows, int64_t n) {
         if (i < n) {
             int left = (int)(n - i);
             float last[16];
-            fv_store_n(y + i, fv_exp(fv_sub(fv_load_n(x + i, left), mm)), left);
+            fv_store_n(y + i, fv_exp_below(fv_sub(fv_load_n(x + i, left), mm)), left);
             fv_store(last, fv_load_n(y + i, left));
             sum += fv_sum(fv_load(last));
         }
