@@ -133,14 +133,18 @@ fy_status fy_run_may_go_on(running *k) {
     return FY_OK;
 }
 
-/* Memory for an output of known sizes: in the arena, or of its own where it leaves the plan. */
+/* Memory for an output of known sizes: in the arena, or of its own where it leaves the plan; that has it from its first part on. */
 static fy_status place_output(running *k, const fy_value *v) {
     fy_rval *out = &k->x.value[v->id];
     const int64_t *dim = k->x.spec->dim[v->id];
+    const fy_value *whole = k->x.spec->within[v->id];
+    if (whole == v && out->kind) return FY_OK;
+    if (whole && whole != v) FY_TRY(place_output(k, whole));
     fy_rval_free(out);
     *out = (fy_rval){.kind = FY_TENSOR};
     if (k->x.spec->offset[v->id] == FY_NOWHERE) return fy_tensor_take(&out->t, k->whole->spares, v->type.dtype, v->type.rank, dim, k->e);
-    out->t = fy_tensor_view(v->type.dtype, v->type.rank, dim, (char *)k->mem->arena + k->x.spec->offset[v->id]);
+    char *base = whole ? k->x.value[whole->id].t.data : k->mem->arena;
+    out->t = fy_tensor_view(v->type.dtype, v->type.rank, dim, base + k->x.spec->offset[v->id]);
     return FY_OK;
 }
 

@@ -56,7 +56,9 @@ enum {
     FY_IMPL_ALIAS = 1,                   /* output 0 is input 0 seen with other sizes, or a part of it (fy_step.part): shares its buffer, run does nothing */
     FY_IMPL_INPLACE = 2,                 /* output 0 may take the buffer of any input that ends here and has as many elements of the same size */
     FY_IMPL_BYTES = 4,                   /* input 0 is only copied from, as bytes: a constant may lie anywhere in its file, aligned or not */
-    FY_IMPL_ALIKE = 8                    /* all outputs have the layout that layouts() gives for the first */
+    FY_IMPL_ALIKE = 8,                   /* all outputs have the layout that layouts() gives for the first */
+    FY_IMPL_JOINS = 16,                  /* output 0 is the inputs one after the other along the attribute axis; run() leaves alone what lies there already */
+    FY_IMPL_CUTS = 32                    /* the outputs are input 0, one after the other along the attribute axis; run() leaves alone what lies there already */
 };
 
 #define FY_STEP_FUSED 6

@@ -103,7 +103,8 @@ struct fy_spec {
     fy_bounds bounds;                    /* symbols that the inputs tell */
     int64_t  *key;                       /* the types and sizes of all inputs */
     int64_t **dim;                       /* by value id: sizes, or NULL where they are not known before the run */
-    size_t   *offset;                    /* by value id: in the session's arena; FY_NOWHERE: not there */
+    size_t   *offset;                    /* by value id: in the session's arena, or in the value that it is within; FY_NOWHERE: in neither */
+    const fy_value **within;             /* by value id: what leaves the plan and holds this value as one of its parts (it holds itself); NULL: none */
     fy_rval **fixed;                     /* by value id: contents known from the sizes alone, or NULL */
     bool     *skip;                      /* by step: all that it makes is fixed, or nobody reads it */
     bool     *dynamic;                   /* by step: sizes are not known before the run */
@@ -115,6 +116,8 @@ struct fy_spec {
 /* The specialisation for these inputs: from the cache, or made. Stays valid until fy_spec_release. */
 FY_CHECKED fy_status fy_spec_get(const fy_spec **s, const fy_plan *p, fy_rval *const *in, ferry_error *e);
 void fy_spec_release(const fy_plan *p, const fy_spec *s);
+/* Where values lie: offset, within, bytes; all else is known. */
+FY_CHECKED fy_status fy_spec_place(fy_spec *s, const fy_plan *p, ferry_error *e);
 FY_CHECKED fy_status fy_spec_cache_new(fy_plan *p, ferry_error *e);
 void fy_spec_cache_free(fy_plan *p);
 extern const fy_impl fy_impl_reference, fy_impl_reorder;

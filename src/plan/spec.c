@@ -3,8 +3,7 @@
  *
  * Sizes are expressions over the symbols of the inputs: those are bound and the expressions evaluated. Inference is then run again on the real
  * sizes, so that what does not fit is refused here and kernels need not look. What depends on contents (an opaque size) stays unknown, and the
- * step that makes it runs as the interpreter would. Offsets: the steps are gone through in order, buffers taken from the lowest hole that fits
- * (best fit of the smallest) and given back after their last reader. */
+ * step that makes it runs as the interpreter would. Offsets: place.c. */
 #include "plan/plan.h"
 
 #include "base/checked.h"
@@ -15,7 +14,6 @@
 #define KEPT 1024                        /* specialisations at most */
 #define KEPT_BYTES ((size_t)32 << 20)    /* that they take together, about */
 #define BUCKETS 256
-#define ALIGN 64
 
 typedef struct entry { fy_spec spec; int readers; uint64_t hash; struct entry *next; } entry;
 struct fy_spec_cache { pthread_mutex_t lock; entry *first[BUCKETS]; int n; size_t bytes; int64_t nkey; uint64_t clock; };
@@ -233,139 +231,7 @@ static fy_status sizes(making *k) {
     return FY_OK;
 }
 
-/* ---- places -------------------------------------------------------------------------------------------------------------- */
-
-typedef struct hole { size_t at, bytes; } hole;
-typedef struct places { FY_VEC(hole) holes; size_t top; ferry_error *e; } places;
-
-static fy_status take(places *pl, size_t bytes, size_t *at) {
-    int64_t best = -1;
-    for (int64_t i = 0; i < pl->holes.n; i++)
-        if (pl->holes.at[i].bytes >= bytes && (best < 0 || pl->holes.at[i].bytes < pl->holes.at[best].bytes)) best = i;
-    if (best >= 0) {
-        hole *h = &pl->holes.at[best];
-        *at = h->at;
-        h->at += bytes;
-        h->bytes -= bytes;
-        if (!h->bytes) memmove(h, h + 1, (size_t)(--pl->holes.n - best) * sizeof *h);
-        return FY_OK;
-    }
-    if (pl->holes.n && pl->holes.at[pl->holes.n - 1].at + pl->holes.at[pl->holes.n - 1].bytes == pl->top) {     /* a hole at the end grows */
-        hole *h = &pl->holes.at[--pl->holes.n];
-        *at = h->at;
-        pl->top = h->at + bytes;
-        return FY_OK;
-    }
-    *at = pl->top;
-    FY_NEED(pl->e, pl->top <= SIZE_MAX - bytes, LIMIT, "the intermediate values take more memory than can be addressed");
-    pl->top += bytes;
-    return FY_OK;
-}
-
-static fy_status give(places *pl, size_t at, size_t bytes) {
-    int64_t i = 0;
-    while (i < pl->holes.n && pl->holes.at[i].at < at) i++;
-    bool joins_next = i < pl->holes.n && at + bytes == pl->holes.at[i].at, joins_prev = i > 0 && pl->holes.at[i - 1].at + pl->holes.at[i - 1].bytes == at;
-    if (joins_prev && joins_next) {
-        pl->holes.at[i - 1].bytes += bytes + pl->holes.at[i].bytes;
-        memmove(&pl->holes.at[i], &pl->holes.at[i + 1], (size_t)(--pl->holes.n - i) * sizeof(hole));
-    } else if (joins_prev) pl->holes.at[i - 1].bytes += bytes;
-    else if (joins_next) {
-        pl->holes.at[i].at = at;
-        pl->holes.at[i].bytes += bytes;
-    } else {
-        FY_NEED(pl->e, FY_RESERVE(pl->holes, pl->holes.n + 1), NOMEM, "out of memory");
-        memmove(&pl->holes.at[i + 1], &pl->holes.at[i], (size_t)(pl->holes.n++ - i) * sizeof(hole));
-        pl->holes.at[i] = (hole){at, bytes};
-    }
-    return FY_OK;
-}
-
-/* A buffer, shared by the values that see it: how many bytes, how many of them its first value fills, until which step. */
-typedef struct buffer { size_t at, bytes, used; int last; } buffer;
-
-static fy_status bytes_of(const making *k, const fy_value *v, size_t *bytes, size_t *used) {
-    const int64_t *dim = k->s->dim[v->id];
-    int64_t n, padded[FY_MAX_RANK];
-    for (int i = 0; i < v->type.rank; i++) padded[i] = k->p->layout[v->id] == FY_C16 && i == 1 ? (dim[i] + FY_LANES - 1) / FY_LANES * FY_LANES : dim[i];
-    FY_NEED(k->e, fy_count_dims(&n, v->type.rank, padded) && n < INT64_MAX / 64, LIMIT, "a value has more elements than can be addressed");
-    *used = (size_t)n * (size_t)fy_elem_bytes(v->type.dtype);
-    *bytes = (*used + ALIGN - 1) / ALIGN * ALIGN;
-    if (!*bytes) *bytes = ALIGN;
-    return FY_OK;
-}
-
-typedef struct placing { making *k; places pl; int32_t *buffer_of; FY_VEC(buffer) buffers; } placing;
-
-static fy_status place_output(placing *x, const fy_step *s, const fy_value *v) {
-    making *k = x->k;
-    size_t bytes = 0, used = 0;
-    if (!v || k->s->fixed[v->id] || !k->s->dim[v->id] || k->p->last[v->id] == INT32_MAX) return FY_OK;
-    FY_TRY(bytes_of(k, v, &bytes, &used));
-    int last = k->p->last[v->id] < s->index ? s->index : k->p->last[v->id];
-    for (int i = 0; v == s->out[0] && i < s->nin && s->impl->flags & (FY_IMPL_ALIAS | FY_IMPL_INPLACE); i++) {
-        int32_t at = s->in[i] ? x->buffer_of[s->in[i]->id] : -1;
-        if (at < 0 || (i && s->impl->flags & FY_IMPL_ALIAS)) continue;
-        buffer *b = &x->buffers.at[at];
-        bool ends_here = b->last == s->index && b->used == used && fy_elem_bytes(s->in[i]->type.dtype) == fy_elem_bytes(v->type.dtype) &&       /* as many elements: each is read before it is written */
-                         k->p->layout[s->in[i]->id] == k->p->layout[v->id];
-        if (!(s->impl->flags & FY_IMPL_ALIAS) && !ends_here) continue;
-        x->buffer_of[v->id] = at;
-        k->s->offset[v->id] = b->at;
-        if (last > b->last) b->last = last;
-        return FY_OK;
-    }
-    if (s->impl->flags & FY_IMPL_ALIAS) return FY_OK;                 /* of an input, a constant or a fixed value: the run looks at it */
-    buffer b = {.bytes = bytes, .used = used, .last = last};
-    FY_TRY(take(&x->pl, bytes, &b.at));
-    x->buffer_of[v->id] = (int32_t)x->buffers.n;
-    k->s->offset[v->id] = b.at;
-    FY_PUSH(k->e, x->buffers, b);
-    return FY_OK;
-}
-
-/* What only the run gives a size sees the buffer of its input, which lives as long as it. */
-static void extend(placing *x, const fy_step *s) {
-    const fy_plan *p = x->k->p;
-    if (!(s->impl->flags & FY_IMPL_ALIAS) || !s->in[0] || x->buffer_of[s->in[0]->id] < 0 || p->last[s->out[0]->id] == INT32_MAX) return;
-    buffer *b = &x->buffers.at[x->buffer_of[s->in[0]->id]];
-    x->buffer_of[s->out[0]->id] = x->buffer_of[s->in[0]->id];
-    if (p->last[s->out[0]->id] > b->last) b->last = p->last[s->out[0]->id];
-}
-
-/* Buffers that end at a step are few among those alive: the live ones are looked through. */
-static fy_status place(making *k) {
-    const fy_plan *p = k->p;
-    placing x = {.k = k, .pl = {.e = k->e}};
-    FY_VEC(int32_t) live = {0};
-    fy_status st = FY_OK;
-    x.buffer_of = fy_malloc((size_t)p->nvalues + 1, sizeof *x.buffer_of);
-    if (!x.buffer_of) st = fy_fail(k->e, FY_E_NOMEM, "out of memory");
-    for (uint32_t i = 0; !st && i < p->nvalues; i++) x.buffer_of[i] = -1;
-    for (int64_t i = 0; !st && i < p->steps.n; i++) {
-        const fy_step *s = p->steps.at[i];
-        int64_t before = x.buffers.n;
-        if (!k->s->skip[i] && !k->s->dynamic[i])
-            for (int o = 0; !st && o < s->nout; o++) st = place_output(&x, s, s->out[o]);
-        else if (!k->s->skip[i]) extend(&x, s);
-        for (int64_t n = before; !st && n < x.buffers.n; n++) {
-            if (!FY_RESERVE(live, live.n + 1)) st = fy_fail(k->e, FY_E_NOMEM, "out of memory");
-            else live.at[live.n++] = (int32_t)n;
-        }
-        for (int64_t n = live.n - 1; !st && n >= 0; n--) {
-            const buffer *b = &x.buffers.at[live.at[n]];
-            if (b->last > i) continue;
-            st = give(&x.pl, b->at, b->bytes);
-            live.at[n] = live.at[--live.n];
-        }
-    }
-    k->s->bytes = x.pl.top;
-    fy_free(live.at);
-    fy_free(x.buffers.at);
-    fy_free(x.pl.holes.at);
-    fy_free(x.buffer_of);
-    return st;
-}
+/* ---- the whole ----------------------------------------------------------------------------------------------------------- */
 
 static fy_status tables(making *k) {
     const fy_plan *p = k->p;
@@ -373,9 +239,10 @@ static fy_status tables(making *k) {
     s->dim = FY_NEWN(&s->arena, int64_t *, p->nvalues + 1);
     s->offset = FY_NEWN(&s->arena, size_t, p->nvalues + 1);
     s->fixed = FY_NEWN(&s->arena, fy_rval *, p->nvalues + 1);
+    s->within = FY_NEWN(&s->arena, const fy_value *, p->nvalues + 1);
     s->skip = FY_NEWN(&s->arena, bool, p->steps.n + 1);
     s->dynamic = FY_NEWN(&s->arena, bool, p->steps.n + 1);
-    FY_NEED(k->e, s->dim && s->offset && s->fixed && s->skip && s->dynamic, NOMEM, "out of memory");
+    FY_NEED(k->e, s->dim && s->offset && s->within && s->fixed && s->skip && s->dynamic, NOMEM, "out of memory");
     for (uint32_t i = 0; i < p->nvalues; i++) s->offset[i] = FY_NOWHERE;
     return FY_OK;
 }
@@ -406,7 +273,7 @@ static fy_status make(making *k) {
     if (k->p->inner && !typed(k)) return know_nothing(k);
     FY_TRY(tables(k));
     fy_status s = sizes(k);
-    if (!s) s = place(k);
+    if (!s) s = fy_spec_place(k->s, k->p, k->e);
     if (!s || s == FY_E_NOMEM || !k->p->inner) return s;
     fy_error_clear(k->e);                                             /* the step that it was will say so, if it is reached */
     return know_nothing(k);

@@ -70,6 +70,7 @@ static void copy_pieces(void *arg, int64_t begin, int64_t end) {
 }
 
 static void copy(copying *c, int64_t n, fy_pool *pool) {
+    if (c->to == c->from) return;                            /* made where it belongs */
     c->piece = 1 << 16;
     fy_for(pool, n * ((c->floats + c->piece - 1) / c->piece), 1, copy_pieces, c);
 }
@@ -149,8 +150,8 @@ static fy_status run_resize(const fy_step *s, fy_exec *x, ferry_error *e) {
     return FY_OK;
 }
 
-static const fy_impl concat = {.op = "Concat", .name = "blocks", .can = can_concat, .layouts = layouts_concat, .run = run_concat};
-static const fy_impl split = {.op = "Split", .name = "blocks", .can = can_split, .layouts = layouts_first, .run = run_split, .flags = FY_IMPL_ALIKE};
+static const fy_impl concat = {.op = "Concat", .name = "blocks", .can = can_concat, .layouts = layouts_concat, .run = run_concat, .flags = FY_IMPL_JOINS};
+static const fy_impl split = {.op = "Split", .name = "blocks", .can = can_split, .layouts = layouts_first, .run = run_split, .flags = FY_IMPL_ALIKE | FY_IMPL_CUTS};
 static const fy_impl resize = {.op = "Resize", .name = "blocks", .can = can_resize, .layouts = layouts_first, .run = run_resize};
 
 const fy_impl *const fy_cpu_blocks[] = {&concat, &split, &resize, NULL};

@@ -18,6 +18,7 @@ static char *at(const fy_tensor *t, int64_t i) { return (char *)t->data + i * fy
 /* dims of `part`, placed from element `to` on in y and from `from` on in x. */
 static void copy_part(const fy_tensor *y, int64_t to, const fy_tensor *x, int64_t from, const int64_t *dim, const int64_t *x_step, fy_pool *pool) {
     fy_moving m = {.x = at(x, from), .y = at(y, to), .rank = y->rank, .bytes = fy_elem_bytes(y->dtype)};
+    if (m.x == m.y) return;                                  /* made where it belongs */
     for (int i = 0; i < y->rank; i++) {
         if (!dim[i]) return;
         m.dim[i] = dim[i];
@@ -225,14 +226,14 @@ static const char *can_gather(const fy_site *s) {
     return i->type.dtype != FERRY_INT64 && i->type.dtype != FERRY_INT32 ? "indices of another dtype" : can_move(s);
 }
 
-#define MOVE(var, Op, can_, run_) static const fy_impl var = {.op = Op, .name = "move", .can = can_, .run = run_};
-MOVE(concat, "Concat", can_move, run_concat)
-MOVE(split, "Split", can_split, run_split)
-MOVE(slice, "Slice", can_move, run_slice)
-MOVE(expand, "Expand", can_move, run_expand)
-MOVE(tile, "Tile", can_tile, run_tile)
-MOVE(pad, "Pad", can_pad, run_pad)
-MOVE(constant, "ConstantOfShape", can_constant, run_constant)
-static const fy_impl gather = {.op = "Gather", .name = "move", .can = can_gather, .run = run_gather, .flags = FY_IMPL_BYTES};
+#define MOVE(var, Op, can_, run_, flags_) static const fy_impl var = {.op = Op, .name = "move", .can = can_, .run = run_, .flags = flags_};
+MOVE(concat, "Concat", can_move, run_concat, FY_IMPL_JOINS)
+MOVE(split, "Split", can_split, run_split, FY_IMPL_CUTS)
+MOVE(slice, "Slice", can_move, run_slice, 0)
+MOVE(expand, "Expand", can_move, run_expand, 0)
+MOVE(tile, "Tile", can_tile, run_tile, 0)
+MOVE(pad, "Pad", can_pad, run_pad, 0)
+MOVE(constant, "ConstantOfShape", can_constant, run_constant, 0)
+MOVE(gather, "Gather", can_gather, run_gather, FY_IMPL_BYTES)
 
 const fy_impl *const fy_cpu_parts[] = {&concat, &split, &slice, &expand, &tile, &pad, &constant, &gather, NULL};
