@@ -53,8 +53,11 @@ int64_t fy_node_macs_of(const fy_node *n, fy_sizes_of *sizes_of, void *ctx) {
     if (!strcmp(op, "ConvTranspose")) return times(product(x->rank, x->dim), product(w->rank - 1, w->dim + 1));
     if (!strcmp(op, "MatMul") || !strcmp(op, "MatMulInteger") || !strcmp(op, "QLinearMatMul")) return times(out, product(1, x->dim + x->rank - 1));
     if (!strcmp(op, "Gemm") && x->rank == 2) return times(out, product(1, x->dim + (fy_attr_i(n, "transA") ? 0 : 1)));
-    if (!strcmp(op, "Attention") && x->rank == 4 && w->rank == 4 && third->rank == 4)
-        return times(product(4, x->dim), times(2, product(1, w->dim + 2)));                          /* q k^T and p v, equal heads */
+    if (!strcmp(op, "Attention") && x->rank >= 3 && w->rank == x->rank) {                              /* q k^T and p v, over the keys of the cache as well */
+        int64_t past[FY_MAX_RANK], keys = product(1, w->dim + w->rank - 2);
+        if (fy_in(n, 4) && (sizes_of ? sizes_of : known_sizes)(ctx, fy_in(n, 4), past) == 4) keys = plus(keys, past[2]);
+        return times(keys, plus(product(x->rank, x->dim), out));
+    }
     return 0;
 }
 

@@ -101,7 +101,9 @@ static void test_macs(void **state) {
         {"(float[n,7] x, float[7,3] w) => (y) { y = MatMul (x, w) }", -1},
         {"(float[2,7] x) => (y) { y = Relu (x) }", 0},
         {"(float[2,7] x, float[2,7] w) => (y) { y = Add (x, w) }", 0},
-        {"(float[1,2,6,4] q, float[1,2,9,4] k, float[1,2,9,4] v) => (y) { y = Attention (q, k, v) }", 2 * 2 * 6 * 4 * 9}};
+        {"(float[1,2,6,4] q, float[1,2,9,4] k, float[1,2,9,4] v) => (y) { y = Attention (q, k, v) }", 2 * 2 * 6 * 4 * 9},
+        {"(float[2,6,12] q, float[2,9,6] k, float[2,9,10] v) => (y) { y = Attention <q_num_heads = 2, kv_num_heads = 1> (q, k, v) }", 2 * 2 * 6 * 9 * (6 + 10)},
+        {"(float[1,2,1,4] q, float[1,2,1,4] k, float[1,2,1,4] v, float[1,2,9,4] pk, float[1,2,9,4] pv) => (y) { y = Attention (q, k, v, , pk, pv) }", 2 * 2 * 4 * 10}};
     (void)state;
     for (int i = 0; i < FY_COUNT(table); i++) {
         fy_model *m = model_of(table[i].body);
