@@ -317,7 +317,7 @@ static fy_status check_written(export *x, const fy_model *m, const char *path, f
 
 static const char *verdict_text(const export *x, char *buf, size_t n) {
     const fy_verify_report *r = &x->verdict;
-    snprintf(buf, n, "verified %.1e < %.0e against %s at %s, by %s%s%s", r->worst_abs, r->tolerance, fy_base_name(x->source), r->sizes ? r->sizes : "the sample",
+    snprintf(buf, n, "verified %.1e < %.0e against %s at %s, by %s%s%s", r->worst_abs, r->worst_tolerance, fy_base_name(x->source), r->sizes ? r->sizes : "the sample",
         r->engine ? r->engine : "ferry", r->unverified && *r->unverified ? "; unverified beyond the sample: " : "", r->unverified ? r->unverified : "");
     return buf;
 }
@@ -335,7 +335,7 @@ static fy_status judge(export *x, const char *tmp, fy_onnx_more *more, ferry_err
     FY_TRY(s);
     if (x->verdict.verdict == FY_VERDICT_FAIL)
         return fy_fail(e, FY_E_GATE, "%s is not what %s computes: max abs error %.3g, tolerance %.0e", fy_base_name(x->target), fy_base_name(x->source),
-            x->verdict.worst_abs, x->verdict.tolerance);
+            x->verdict.worst_abs, x->verdict.worst_tolerance);
     const char *kept = x->provenance ? fy_arena_str(&x->arena, verdict_text(x, text, sizeof text)) : NULL;
     if (kept) more->pair[more->n++] = (fy_pair){"ferry.verified", kept};
     return FY_OK;

@@ -140,11 +140,14 @@ fy_status fy_verify_note_sizes(fy_verify_report *r, fy_buf *b, const fy_sizes *a
 void fy_verify_finish(fy_verify_report *r) {
     bool ok = true;
     r->worst_abs = 0;
+    r->worst_tolerance = r->tolerance;
     for (int i = 0; i < r->ncases; i++)
         for (int k = 0; k < r->cases[i].nout; k++) {
             const fy_verify_output *o = &r->cases[i].out[k];
             ok = ok && o->ok;
-            if (fy_dtype_float(o->dtype) && !o->diff.shape_differs && o->diff.max_abs > r->worst_abs) r->worst_abs = o->diff.max_abs;
+            if (!fy_dtype_float(o->dtype) || o->diff.shape_differs || !(o->diff.max_abs > r->worst_abs)) continue;
+            r->worst_abs = o->diff.max_abs;
+            r->worst_tolerance = o->tolerance;
         }
     r->verdict = !ok ? FY_VERDICT_FAIL : (r->unverified && *r->unverified) || !r->ncases ? FY_VERDICT_UNVERIFIED : FY_VERDICT_PASS;
 }

@@ -35,7 +35,7 @@ void fy_verify_print(fy_buf *b, const fy_verify_report *r, bool colour) {
         for (int j = 0; j < k->nout; j++) print_output(b, &k->out[j], colour);
     }
     fy_buf_fmt(b, "  %s%s%s: ", c, r->verdict == FY_VERDICT_PASS ? "verified" : r->verdict == FY_VERDICT_FAIL ? "NOT the same" : "not verified in full", OFF(colour));
-    fy_buf_fmt(b, "max abs %.2e, tolerance %.0e, %d case%s (%s), by %s against %s\n", r->worst_abs, r->tolerance, r->ncases, r->ncases == 1 ? "" : "s",
+    fy_buf_fmt(b, "max abs %.2e, tolerance %.0e, %d case%s (%s), by %s against %s\n", r->worst_abs, r->worst_tolerance, r->ncases, r->ncases == 1 ? "" : "s",
                r->sizes ? r->sizes : "", r->engine ? r->engine : "", r->reference ? r->reference : "");
     if (r->first_node && *r->first_node) fy_buf_fmt(b, "  values part first at %s\n", r->first_node);
     if (r->unverified && *r->unverified) fy_buf_fmt(b, "  %snot verified%s: %s\n", AMBER(colour), OFF(colour), r->unverified);

@@ -41,7 +41,7 @@ typedef struct fy_verify_report {
     fy_verdict verdict;
     char  *engine, *reference;           /* "ferry", "resnet50.pt2 in double" */
     double worst_abs;                    /* over float outputs of all cases */
-    double tolerance;
+    double tolerance, worst_tolerance;   /* as asked for; of the output that is worst: halves are given what they can hold */
     fy_verify_case *cases; int ncases, cap;
     char  *unverified;                   /* axes opened without an oracle: "x:2 (height)"; "" if none */
     char  *first_node;                   /* where values part first, with its source line; "" if not looked for or not found */
