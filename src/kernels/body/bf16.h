@@ -39,7 +39,9 @@ FY_INLINE void bf16_few(const int ROWS, const gemm_place *p) {
         GEMM_SECOND(__builtin_prefetch(b + GEMM_AHEAD + 16);)
         BF16_ROWS(BF16_STEP)
     }
-    BF16_ROWS(GEMM_END)
+    float sums[BF16_FEW * GEMM_NR];
+    BF16_ROWS(GEMM_KEEP)
+    gemm_put_rows(p, ROWS, sums);
 }
 
 #define BF16_CASE(i) case i + 1: bf16_few(i + 1, p); break;

@@ -27,17 +27,6 @@ FY_INLINE __m512bh dot_pair(const char *a) {
 #define DOT_BEGIN(i) fv s##i = fv_zero(), t##i = fv_zero();
 #define DOT_A(i) (i < 3 ? a0 : i < 6 ? a1 : i < 9 ? a2 : i < 12 ? a3 : a4) + i % 3 * row
 #define DOT_STEP(i) if (ROWS > i) { __m512bh w = dot_pair(DOT_A(i)); s##i = _mm512_dpbf16_ps(s##i, w, x); t##i = _mm512_dpbf16_ps(t##i, w, y); }
-#define DOT_END(i) if (ROWS > i) { fv_store(sums + i * GEMM_NR, s##i); fv_store(sums + i * GEMM_NR + 16, t##i); }
-
-/* Rows of sums leave their tile: out of line, as each number of rows has a tile of its own. */
-FY_NOINLINE static void dot_put_rows(const gemm_place *p, int rows, const float *sums) {
-    for (int i = 0; i < rows; i++) {
-        float *c = p->c + i * p->c_row;
-        const float *add = p->add ? p->add + i * p->c_row : NULL;
-        gemm_put(p, c, add, fv_load(sums + i * GEMM_NR), 0);
-        gemm_put(p, c, add, fv_load(sums + i * GEMM_NR + 16), 16);
-    }
-}
 
 FY_INLINE void dot_rows(const int ROWS, const dot_place *d) {
     GEMM_ROWS(DOT_BEGIN)
@@ -54,8 +43,8 @@ FY_INLINE void dot_rows(const int ROWS, const dot_place *d) {
         FY_KEEP(a0); FY_KEEP(a1); FY_KEEP(a2); FY_KEEP(a3); FY_KEEP(a4);
     }
     float sums[GEMM_MR * GEMM_NR];
-    GEMM_ROWS(DOT_END)
-    dot_put_rows(p, ROWS, sums);
+    GEMM_ROWS(GEMM_KEEP)
+    gemm_put_rows(p, ROWS, sums);
 }
 
 #define DOT_CASE(i) case i + 1: dot_rows(i + 1, d); break;

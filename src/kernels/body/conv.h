@@ -16,9 +16,11 @@ typedef struct conv_place { const float *x, *w, *bias, *add, *ahead; float *y; i
 #define CONV_AT(i) (i * 16 + (i < HALF ? 0 : p->skip))
 #define CONV_BEGIN(i) fv s##i = fv_zero(), t##i = s##i; if (ROWS > i && !p->first) { s##i = fv_load(p->y + CONV_AT(i)); CONV_SECOND(t##i = fv_load(p->y + c->y_block + CONV_AT(i));) }
 #define CONV_STEP(i) if (ROWS > i) { fv a = fv_set1((i < HALF ? x : below)[i * step]); s##i = fv_fma(a, w0, s##i); CONV_SECOND(t##i = fv_fma(a, w1, t##i);) }
-#define CONV_END(i) if (ROWS > i) { conv_put(c, p->y + CONV_AT(i), p->add ? p->add + CONV_AT(i) : NULL, p->bias, s##i); \
-    CONV_SECOND(conv_put(c, p->y + c->y_block + CONV_AT(i), p->add ? p->add + c->y_block + CONV_AT(i) : NULL, p->bias ? p->bias + 16 : NULL, t##i);) (void)t##i; }
-#define CONV_WAIT(i) if (ROWS > i) { fv_store(p->y + CONV_AT(i), s##i); CONV_SECOND(fv_store(p->y + c->y_block + CONV_AT(i), t##i);) }
+/* Sums leave a tile by steps that all of them take: what a step depends on is asked once, and a tile's code stays short. */
+#define CONV_BIAS(i) if (ROWS > i) { s##i = fv_add(s##i, u); CONV_SECOND(t##i = fv_add(t##i, v);) }
+#define CONV_ADD(i) if (ROWS > i) { s##i = fv_add(s##i, fv_load(p->add + CONV_AT(i))); CONV_SECOND(t##i = fv_add(t##i, fv_load(p->add + c->y_block + CONV_AT(i)));) }
+#define CONV_CLAMP(i) if (ROWS > i) { s##i = fv_min(hi, fv_max(lo, s##i)); CONV_SECOND(t##i = fv_min(hi, fv_max(lo, t##i));) }
+#define CONV_STORE(i) if (ROWS > i) { fv_store(p->y + CONV_AT(i), s##i); CONV_SECOND(fv_store(p->y + c->y_block + CONV_AT(i), t##i);) } (void)t##i;
 
 FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const float *bias, fv x) {
     if (bias) x = fv_add(x, fv_load(bias));
@@ -47,8 +49,17 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
                 }
             }
     }
-    if (p->last) { GEMM_ROWS(CONV_END) }
-    else { GEMM_ROWS(CONV_WAIT) }
+    if (p->last && p->bias) {
+        const fv u = fv_load(p->bias), v = TWO ? fv_load(p->bias + 16) : u;
+        GEMM_ROWS(CONV_BIAS)
+        (void)v;
+    }
+    if (p->last && p->add) { GEMM_ROWS(CONV_ADD) }
+    if (p->last && c->e.act == FY_ACT_CLAMP) {
+        const fv lo = fv_set1(c->e.p[0]), hi = fv_set1(c->e.p[1]);
+        GEMM_ROWS(CONV_CLAMP)
+    }
+    GEMM_ROWS(CONV_STORE)
 }
 
 #define CONV_ONE(i) case i + 1: conv_rows(i + 1, i + 1, false, c, p); break;

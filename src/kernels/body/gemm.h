@@ -9,8 +9,12 @@
     if (ROWS > i) { __builtin_prefetch(p->c + i * p->c_row, 1, 3); GEMM_SECOND(__builtin_prefetch(p->c + i * p->c_row + 16, 1, 3);) }
 #define GEMM_A(i) (i < 3 ? a0 : i < 6 ? a1 : i < 9 ? a2 : i < 12 ? a3 : a4)[i % 3 * row]
 #define GEMM_STEP(i) if (ROWS > i) { fv w = fv_set1(GEMM_A(i)); s##i = fv_fma(w, x, s##i); GEMM_SECOND(t##i = fv_fma(w, y, t##i);) }
-#define GEMM_END(i) if (ROWS > i) { gemm_put(p, p->c + i * p->c_row, p->add ? p->add + i * p->c_row : NULL, s##i, 0); \
-    GEMM_SECOND(gemm_put(p, p->c + i * p->c_row, p->add ? p->add + i * p->c_row : NULL, t##i, 16);) }
+/* A whole tile's sums leave it by steps that all of them take: what a step depends on is asked once, and a tile's code stays short. */
+#define GEMM_EARLIER(i) if (ROWS > i) { s##i = fv_add(fv_load(from), s##i); GEMM_SECOND(t##i = fv_add(fv_load(from + 16), t##i);) from += p->c_row; }
+#define GEMM_BIAS(i) if (ROWS > i) { s##i = fv_add(s##i, u); GEMM_SECOND(t##i = fv_add(t##i, v);) }
+#define GEMM_ADD(i) if (ROWS > i) { s##i = fv_add(s##i, fv_load(from)); GEMM_SECOND(t##i = fv_add(t##i, fv_load(from + 16));) from += p->c_row; }
+#define GEMM_CLAMP(i) if (ROWS > i) { s##i = fv_min(hi, fv_max(lo, s##i)); GEMM_SECOND(t##i = fv_min(hi, fv_max(lo, t##i));) }
+#define GEMM_STORE(i) if (ROWS > i) { fv_store(to, s##i); GEMM_SECOND(fv_store(to + 16, t##i);) to += p->c_row; }
 
 #define GEMM_AHEAD (32 * GEMM_NR)         /* b comes into the first-level cache this many floats before it is used */
 #define GEMM_BLOCK 8
@@ -36,7 +40,31 @@ FY_INLINE void gemm_rows(const int ROWS, const gemm_place *p) {
             if (ROWS > 12) { a4++; FY_KEEP(a4); }
         }
     }
-    GEMM_ROWS(GEMM_END)
+    if (p->cols < GEMM_NR) {
+        float sums[GEMM_MR * GEMM_NR];
+        GEMM_ROWS(GEMM_KEEP)
+        gemm_put_rows(p, ROWS, sums);
+        return;
+    }
+    if (!p->first) {
+        const float *from = p->c;
+        GEMM_ROWS(GEMM_EARLIER)
+    }
+    if (p->last && p->bias) {
+        const fv u = fv_load(p->bias);
+        GEMM_SECOND(const fv v = fv_load(p->bias + 16);)
+        GEMM_ROWS(GEMM_BIAS)
+    }
+    if (p->last && p->add) {
+        const float *from = p->add;
+        GEMM_ROWS(GEMM_ADD)
+    }
+    if (p->last && p->clamp) {
+        const fv lo = fv_set1(p->lo), hi = fv_set1(p->hi);
+        GEMM_ROWS(GEMM_CLAMP)
+    }
+    float *to = p->c;
+    GEMM_ROWS(GEMM_STORE)
 }
 
 #define GEMM_CASE(i) case i + 1: gemm_rows(i + 1, p); break;
@@ -50,8 +78,7 @@ static void gemm_tile(int rows, const gemm_place *p) {
 #define GEMV_BEGIN(i) fv s##i = fv_zero(); GEMM_SECOND(fv t##i = fv_zero();) const float *b##i = p->b + i * panel;
 #define GEMV_STEP(i) s##i = fv_fma(a, fv_load(b##i), s##i); \
     GEMM_SECOND(t##i = fv_fma(a, fv_load(b##i + 16), t##i);) b##i += GEMM_NR;
-#define GEMV_END(i) gemm_put(&q, q.c, q.add, s##i, 0); GEMM_SECOND(gemm_put(&q, q.c, q.add, t##i, 16);) \
-    q.c += GEMM_NR; if (q.add) { q.add += GEMM_NR; } if (q.bias) { q.bias += GEMM_NR; }
+#define GEMV_END(i) fv_store(sums + i * GEMM_NR, s##i); GEMM_SECOND(fv_store(sums + i * GEMM_NR + 16, t##i);)
 
 static void gemm_row(const gemm_place *p, int64_t panel) {
     GEMM_BESIDE(GEMV_BEGIN)
@@ -59,8 +86,15 @@ static void gemm_row(const gemm_place *p, int64_t panel) {
         fv a = fv_set1(p->a[k]);
         GEMM_BESIDE(GEMV_STEP)
     }
-    gemm_place q = *p;
+    float sums[GEMM_WIDE * GEMM_NR];
     GEMM_BESIDE(GEMV_END)
+    gemm_place q = *p;
+    for (int i = 0; i < GEMM_WIDE; i++) {
+        gemm_put_rows(&q, 1, sums + i * GEMM_NR);
+        q.c += GEMM_NR;
+        if (q.add) q.add += GEMM_NR;
+        if (q.bias) q.bias += GEMM_NR;
+    }
 }
 
 /* Panels that stay in the second-level cache while rows pass by, 256 KiB; where rows are copied for each chunk, 1 MiB. */

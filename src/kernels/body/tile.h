@@ -33,3 +33,10 @@ FY_INLINE void gemm_put(const gemm_place *p, float *c, const float *add, fv x, i
     if (n >= 16) fv_store(c + at, x);
     else fv_store_n(c + at, x, n);
 }
+
+/* Rows of sums, GEMM_NR each, leave their tile: out of line, as each number of rows has a tile of its own. */
+FY_NOINLINE static void gemm_put_rows(const gemm_place *p, int rows, const float *sums) {
+    for (int i = 0; i < rows; i++)
+        for (int at = 0; at < GEMM_NR; at += 16) gemm_put(p, p->c + i * p->c_row, p->add ? p->add + i * p->c_row : NULL, fv_load(sums + i * GEMM_NR + at), at);
+}
+#define GEMM_KEEP(i) if (ROWS > i) { fv_store(sums + i * GEMM_NR, s##i); GEMM_SECOND(fv_store(sums + i * GEMM_NR + 16, t##i);) }
