@@ -48,4 +48,16 @@ typedef struct fy_loops {
     fy_loop_cast   *cast[FY_NUMBER_COUNT][FY_NUMBER_COUNT];      /* [from][to] */
 } fy_loops;
 
+/* As the compiler made them for each instruction set; fy_loops_init adds the loops that are calls of libm. */
+extern const fy_loops fy_loops_generic, fy_loops_avx2, fy_loops_avx512, fy_loops_neon;
+
+/* What the vectors of a loop are made of: groups of numbers, n a multiple of FY_LOOP_GROUP; from one group of an operand to the next it is a_step, b_step
+ * numbers, 0 where one number is all of it. slot, number (of a conversion: from, to): where the generic loop for the rest is. */
+#define FY_LOOP_GROUP 32
+typedef struct fy_groups2 { void (*run)(void *y, const void *a, const void *b, int64_t n, int64_t a_step, int64_t b_step); int16_t slot; int8_t number, bytes, y_bytes; } fy_groups2;
+typedef struct fy_groups1 { void (*run)(void *y, const void *x, int64_t n, const double *p); int16_t slot; int8_t number, bytes, y_bytes; } fy_groups1;
+void fy_pair_in_groups(void *y, const void *a, const void *b, int64_t n, int one, const fy_groups2 *how);
+void fy_single_in_groups(void *y, const void *x, int64_t n, const double *p, const fy_groups1 *how);
+void fy_cast_in_groups(void *y, const void *x, int64_t n, const fy_groups1 *how);
+
 #endif

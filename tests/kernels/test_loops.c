@@ -98,7 +98,7 @@ static void casts(const fy_loops *l, const fy_loops *g, rooms *r, int from, int 
 }
 
 static void test_loops(void **state) {
-    static const fy_isa isa[] = {FY_ISA_AVX2, FY_ISA_AVX512};
+    static const fy_isa isa[] = {FY_ISA_NEON, FY_ISA_AVX2, FY_ISA_AVX512};
     static fy_loops g, l;
     static rooms r;
     (void)state;

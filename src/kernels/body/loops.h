@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * body/loops.h - the loops of loops.def and the conversions between all numbers, compiled once for each instruction set (ISA is its name) by a file
- * that needs nothing else. Where a quotient of integers is wanted, no divisor is 0. */
+ * that needs nothing else. Where a quotient of integers is wanted, no divisor is 0.
+ * LOOP_GROUPS: numbers are taken in groups of FY_LOOP_GROUP, a constant that the compiler makes whole vectors of and nothing besides; loops.c sees to what
+ * is less than a group, by the generic loops: those are compiled without LOOP_GROUPS and take one number after the other. */
 #include "kernels/loops.h"
 
 #include "base/half.h"
@@ -56,248 +58,294 @@ FY_INLINE double odd_i64(int64_t v) { return v < 0 ? -odd_u64(0 - (uint64_t)v) :
 
 /* ---- the loops of loops.def ------------------------------------------------------------------------------------------------ */
 
-#define PAIR_LOOP(name, R, T_, W_, ...) \
-    static void name(void *y_, const void *a_, const void *b_, int64_t n, int one) { \
+#ifdef LOOP_GROUPS
+#define IN_GROUPS(...) for (; n > 0; n -= FY_LOOP_GROUP, __VA_ARGS__) SAME for (int i = 0; i < FY_LOOP_GROUP; i++)
+#define PAIR_LOOP(OP, name, NAME, R_, T_, W_, ...) \
+    static void groups_##OP##_##name(void *y_, const void *a_, const void *b_, int64_t n, int64_t p_step, int64_t q_step) { \
         typedef T_ T; \
         typedef W_ W; \
-        R *y = y_; \
+        R_ *y = y_; \
         const T *p = a_, *q = b_; \
         (void)sizeof(W); \
-        if (one == 1) { const T a = *p; SAME for (int64_t i = 0; i < n; i++) { const T b = q[i]; y[i] = (R)(__VA_ARGS__); } } \
-        else if (one == 2) { const T b = *q; SAME for (int64_t i = 0; i < n; i++) { const T a = p[i]; y[i] = (R)(__VA_ARGS__); } } \
-        else { SAME for (int64_t i = 0; i < n; i++) { const T a = p[i], b = q[i]; y[i] = (R)(__VA_ARGS__); } } \
+        IN_GROUPS(y += FY_LOOP_GROUP, p += p_step, q += q_step) { const T a = p[i], b = q[i]; y[i] = (R_)(__VA_ARGS__); } \
+    } \
+    static void OP##_##name(void *y, const void *a, const void *b, int64_t n, int one) { \
+        static const fy_groups2 how = {groups_##OP##_##name, FY_LOOP_##OP, FY_NUMBER_##NAME, sizeof(T_), sizeof(R_)}; \
+        fy_pair_in_groups(y, a, b, n, one, &how); \
     }
-#define SINGLE_LOOP(name, R, T_, W_, ...) \
-    static void name(void *y_, const void *x_, int64_t n, const double *p) { \
+#define SINGLE_LOOP(OP, name, NAME, R_, T_, W_, ...) \
+    static void groups_##OP##_##name(void *y_, const void *x_, int64_t n, const double *p) { \
         typedef T_ T; \
         typedef W_ W; \
-        R *y = y_; \
+        R_ *y = y_; \
         const T *from = x_; \
         const double p0 = p[0], p1 = p[1]; \
-        (void)sizeof(W); \
-        (void)p0; \
-        (void)p1; \
-        SAME for (int64_t i = 0; i < n; i++) { const T x = from[i]; y[i] = (R)(__VA_ARGS__); } \
+        (void)sizeof(W), (void)p0, (void)p1; \
+        IN_GROUPS(y += FY_LOOP_GROUP, from += FY_LOOP_GROUP) { const T x = from[i]; y[i] = (R_)(__VA_ARGS__); } \
+    } \
+    static void OP##_##name(void *y, const void *x, int64_t n, const double *p) { \
+        static const fy_groups1 how = {groups_##OP##_##name, FY_LOOP_##OP, FY_NUMBER_##NAME, sizeof(T_), sizeof(R_)}; \
+        fy_single_in_groups(y, x, n, p, &how); \
     }
+#else
+#define PAIR_LOOP(OP, name, NAME, R_, T_, W_, ...) \
+    static void OP##_##name(void *y_, const void *a_, const void *b_, int64_t n, int one) { \
+        typedef T_ T; \
+        typedef W_ W; \
+        R_ *y = y_; \
+        const T *p = a_, *q = b_, still = one == 1 ? *p : one == 2 ? *q : 0;     /* y may be where it is */ \
+        (void)sizeof(W); \
+        if (one == 1) p = &still; \
+        if (one == 2) q = &still; \
+        for (; n > 0; n--, p += one != 1, q += one != 2) { const T a = *p, b = *q; *y++ = (R_)(__VA_ARGS__); } \
+    }
+#define SINGLE_LOOP(OP, name, NAME, R_, T_, W_, ...) \
+    static void OP##_##name(void *y_, const void *x_, int64_t n, const double *p) { \
+        typedef T_ T; \
+        typedef W_ W; \
+        R_ *y = y_; \
+        const T *from = x_; \
+        const double p0 = p[0], p1 = p[1]; \
+        (void)sizeof(W), (void)p0, (void)p1; \
+        for (int64_t i = 0; i < n; i++) { const T x = from[i]; y[i] = (R_)(__VA_ARGS__); } \
+    }
+#endif
+#define EXCHANGED(OP, OTHER, name) static void OP##_##name(void *y, const void *a, const void *b, int64_t n, int one) { OTHER##_##name(y, b, a, n, one ? 3 - one : 0); }
 
 /* Quotients of up to 32 bits by division of floats that hold them: what a rounding adds is less than the distance to the next integer. */
-#define Q_AS(F, a, b) turned((T)((F)(a) / (F)(by_one(b) ? 1 : (b))), b)
 #define by_one(b) ((T)-1 < 0 && (b) == (T)-1)                   /* -1, by which the least number has no quotient: as 1, and turned */
 #define turned(q, b) (by_one(b) ? (T)((W)0 - (W)(q)) : (q))
-#define Q_I64(a, b) ((b) == -1 ? (int64_t)(0 - (uint64_t)(a)) : (a) / (b))
-#define Q_U64(a, b) ((a) / (b))
-#define Q_I32(a, b) Q_AS(double, a, b)
-#define Q_U32(a, b) Q_AS(double, a, b)
-#define Q_I16(a, b) Q_AS(float, a, b)
-#define Q_U16(a, b) Q_AS(float, a, b)
-#define Q_I8(a, b)  Q_AS(float, a, b)
-#define Q_U8(a, b)  Q_AS(float, a, b)
+#define SAFE(b) (by_one(b) ? (T)1 : (b))
+#define Q(a, b) turned((sizeof(T) == 8 ? (T)((a) / SAFE(b)) : sizeof(T) == 4 ? (T)((double)(a) / (double)SAFE(b)) : (T)((float)(a) / (float)SAFE(b))), b)
 /* The remainder that has the divisor's sign. */
 #define REST(a, b) floored((T)((W)(a) - (W)Q(a, b) * (W)(b)), b)
 #define floored(r, b) ((r) != 0 && ((r) < 0) != ((b) < 0) ? (T)((W)(r) + (W)(b)) : (r))
 #define WITHIN(v) ((v) < 0 ? (T)0 : (v) > 1 ? (T)1 : (v))
+#define FLOATS(of, x) (sizeof(T) == 4 ? (T)of##f((float)(x)) : (T)of((double)(x)))
+#define SIZE(x) FLOATS(fabs, x)
+#define ROOT(x) FLOATS(sqrt, x)
+#define DOWN(x) FLOATS(floor, x)
+#define UP(x)   FLOATS(ceil, x)
+#define NEAR(x) FLOATS(rint, x)
+#define LARGEST ((T)(sizeof(T) == 4 ? (double)FLT_MAX : DBL_MAX))
+
+#define OF_FLOATS(LOOP, OP, R4, R8, ...) LOOP(OP, f32, F32, R4, float, float, __VA_ARGS__) LOOP(OP, f64, F64, R8, double, double, __VA_ARGS__)
+#define OF_UNSIGNED(LOOP, OP, R8, R4, R2, R1, ...) \
+    LOOP(OP, u64, U64, R8, uint64_t, uint64_t, __VA_ARGS__) LOOP(OP, u32, U32, R4, uint32_t, uint32_t, __VA_ARGS__) \
+    LOOP(OP, u16, U16, R2, uint16_t, uint32_t, __VA_ARGS__) LOOP(OP, u8, U8, R1, uint8_t, uint32_t, __VA_ARGS__)
+#define OF_SIGNED(LOOP, OP, R8, R4, R2, R1, ...) \
+    LOOP(OP, i64, I64, R8, int64_t, uint64_t, __VA_ARGS__) LOOP(OP, i32, I32, R4, int32_t, uint32_t, __VA_ARGS__) \
+    LOOP(OP, i16, I16, R2, int16_t, uint32_t, __VA_ARGS__) LOOP(OP, i8, I8, R1, int8_t, uint32_t, __VA_ARGS__)
 
 #define PAIR(OP)
 #define SINGLE(OP)
-
-/* floats */
-#define PAIR_INT(OP, ...)
-#define SINGLE_INT(OP, ...)
-#define PAIR_FLOAT(OP, ...)   PAIR_LOOP(OP##_f32, float, float, float, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)    PAIR_LOOP(OP##_f32, uint8_t, float, float, __VA_ARGS__)
-#define SINGLE_FLOAT(OP, ...) SINGLE_LOOP(OP##_f32, float, float, float, __VA_ARGS__)
-#define SINGLE_TEST(OP, ...)  SINGLE_LOOP(OP##_f32, uint8_t, float, float, __VA_ARGS__)
-#define SIZE(x) fabsf(x)
-#define ROOT(x) sqrtf(x)
-#define DOWN(x) floorf(x)
-#define UP(x)   ceilf(x)
-#define NEAR(x) rintf(x)
-#define LARGEST FLT_MAX
+#define PAIR_FLOAT(OP, ...)   OF_FLOATS(PAIR_LOOP, OP, float, double, __VA_ARGS__)
+#define PAIR_BITS(OP, ...)    OF_UNSIGNED(PAIR_LOOP, OP, uint64_t, uint32_t, uint16_t, uint8_t, __VA_ARGS__)
+#define PAIR_INT(OP, ...)     PAIR_BITS(OP, __VA_ARGS__) OF_SIGNED(PAIR_LOOP, OP, int64_t, int32_t, int16_t, int8_t, __VA_ARGS__)
+#define PAIR_AS(OP, OTHER)
+#define TEST_FLOAT(OP, ...)   OF_FLOATS(PAIR_LOOP, OP, uint8_t, uint8_t, __VA_ARGS__)
+#define TEST_BITS(OP, ...)    OF_UNSIGNED(PAIR_LOOP, OP, uint8_t, uint8_t, uint8_t, uint8_t, __VA_ARGS__)
+#define TEST_INT(OP, ...)     TEST_BITS(OP, __VA_ARGS__) OF_SIGNED(PAIR_LOOP, OP, uint8_t, uint8_t, uint8_t, uint8_t, __VA_ARGS__)
+#define TEST_SWAP(OP, OTHER) \
+    EXCHANGED(OP, OTHER, f32) EXCHANGED(OP, OTHER, f64) EXCHANGED(OP, OTHER, i64) EXCHANGED(OP, OTHER, i32) EXCHANGED(OP, OTHER, i16) EXCHANGED(OP, OTHER, i8) \
+    EXCHANGED(OP, OTHER, u64) EXCHANGED(OP, OTHER, u32) EXCHANGED(OP, OTHER, u16) EXCHANGED(OP, OTHER, u8)
+#define SINGLE_FLOAT(OP, ...) OF_FLOATS(SINGLE_LOOP, OP, float, double, __VA_ARGS__)
+#define SINGLE_BITS(OP, ...)  OF_UNSIGNED(SINGLE_LOOP, OP, uint64_t, uint32_t, uint16_t, uint8_t, __VA_ARGS__)
+#define SINGLE_INT(OP, ...)   SINGLE_BITS(OP, __VA_ARGS__) OF_SIGNED(SINGLE_LOOP, OP, int64_t, int32_t, int16_t, int8_t, __VA_ARGS__)
+#define SINGLE_TEST(OP, ...)  OF_FLOATS(SINGLE_LOOP, OP, uint8_t, uint8_t, __VA_ARGS__)
 #include "kernels/loops.def"
 #undef PAIR_FLOAT
-#undef PAIR_TEST
+#undef PAIR_BITS
+#undef PAIR_INT
+#undef PAIR_AS
+#undef TEST_FLOAT
+#undef TEST_BITS
+#undef TEST_INT
+#undef TEST_SWAP
 #undef SINGLE_FLOAT
-#undef SINGLE_TEST
-#undef SIZE
-#undef ROOT
-#undef DOWN
-#undef UP
-#undef NEAR
-#undef LARGEST
-#define PAIR_FLOAT(OP, ...)   PAIR_LOOP(OP##_f64, double, double, double, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)    PAIR_LOOP(OP##_f64, uint8_t, double, double, __VA_ARGS__)
-#define SINGLE_FLOAT(OP, ...) SINGLE_LOOP(OP##_f64, double, double, double, __VA_ARGS__)
-#define SINGLE_TEST(OP, ...)  SINGLE_LOOP(OP##_f64, uint8_t, double, double, __VA_ARGS__)
-#define SIZE(x) fabs(x)
-#define ROOT(x) sqrt(x)
-#define DOWN(x) floor(x)
-#define UP(x)   ceil(x)
-#define NEAR(x) rint(x)
-#define LARGEST DBL_MAX
-#include "kernels/loops.def"
-#undef PAIR_FLOAT
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_FLOAT
+#undef SINGLE_BITS
 #undef SINGLE_INT
-#undef SINGLE_TEST
-
-/* integers */
-#define PAIR_FLOAT(OP, ...)
-#define SINGLE_FLOAT(OP, ...)
-#define SINGLE_TEST(OP, ...)
-#define PAIR_INT(OP, ...)   PAIR_LOOP(OP##_i64, int64_t, int64_t, uint64_t, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)  PAIR_LOOP(OP##_i64, uint8_t, int64_t, uint64_t, __VA_ARGS__)
-#define SINGLE_INT(OP, ...) SINGLE_LOOP(OP##_i64, int64_t, int64_t, uint64_t, __VA_ARGS__)
-#define Q Q_I64
-#include "kernels/loops.def"
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_INT
-#undef Q
-#define PAIR_INT(OP, ...)   PAIR_LOOP(OP##_i32, int32_t, int32_t, uint32_t, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)  PAIR_LOOP(OP##_i32, uint8_t, int32_t, uint32_t, __VA_ARGS__)
-#define SINGLE_INT(OP, ...) SINGLE_LOOP(OP##_i32, int32_t, int32_t, uint32_t, __VA_ARGS__)
-#define Q Q_I32
-#include "kernels/loops.def"
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_INT
-#undef Q
-#define PAIR_INT(OP, ...)   PAIR_LOOP(OP##_i16, int16_t, int16_t, uint32_t, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)  PAIR_LOOP(OP##_i16, uint8_t, int16_t, uint32_t, __VA_ARGS__)
-#define SINGLE_INT(OP, ...) SINGLE_LOOP(OP##_i16, int16_t, int16_t, uint32_t, __VA_ARGS__)
-#define Q Q_I16
-#include "kernels/loops.def"
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_INT
-#undef Q
-#define PAIR_INT(OP, ...)   PAIR_LOOP(OP##_i8, int8_t, int8_t, uint32_t, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)  PAIR_LOOP(OP##_i8, uint8_t, int8_t, uint32_t, __VA_ARGS__)
-#define SINGLE_INT(OP, ...) SINGLE_LOOP(OP##_i8, int8_t, int8_t, uint32_t, __VA_ARGS__)
-#define Q Q_I8
-#include "kernels/loops.def"
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_INT
-#undef Q
-#define PAIR_INT(OP, ...)   PAIR_LOOP(OP##_u64, uint64_t, uint64_t, uint64_t, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)  PAIR_LOOP(OP##_u64, uint8_t, uint64_t, uint64_t, __VA_ARGS__)
-#define SINGLE_INT(OP, ...) SINGLE_LOOP(OP##_u64, uint64_t, uint64_t, uint64_t, __VA_ARGS__)
-#define Q Q_U64
-#include "kernels/loops.def"
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_INT
-#undef Q
-#define PAIR_INT(OP, ...)   PAIR_LOOP(OP##_u32, uint32_t, uint32_t, uint32_t, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)  PAIR_LOOP(OP##_u32, uint8_t, uint32_t, uint32_t, __VA_ARGS__)
-#define SINGLE_INT(OP, ...) SINGLE_LOOP(OP##_u32, uint32_t, uint32_t, uint32_t, __VA_ARGS__)
-#define Q Q_U32
-#include "kernels/loops.def"
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_INT
-#undef Q
-#define PAIR_INT(OP, ...)   PAIR_LOOP(OP##_u16, uint16_t, uint16_t, uint32_t, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)  PAIR_LOOP(OP##_u16, uint8_t, uint16_t, uint32_t, __VA_ARGS__)
-#define SINGLE_INT(OP, ...) SINGLE_LOOP(OP##_u16, uint16_t, uint16_t, uint32_t, __VA_ARGS__)
-#define Q Q_U16
-#include "kernels/loops.def"
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_INT
-#undef Q
-#define PAIR_INT(OP, ...)   PAIR_LOOP(OP##_u8, uint8_t, uint8_t, uint32_t, __VA_ARGS__)
-#define PAIR_TEST(OP, ...)  PAIR_LOOP(OP##_u8, uint8_t, uint8_t, uint32_t, __VA_ARGS__)
-#define SINGLE_INT(OP, ...) SINGLE_LOOP(OP##_u8, uint8_t, uint8_t, uint32_t, __VA_ARGS__)
-#define Q Q_U8
-#include "kernels/loops.def"
-#undef PAIR_INT
-#undef PAIR_TEST
-#undef SINGLE_INT
-#undef Q
-#undef PAIR_FLOAT
-#undef SINGLE_FLOAT
 #undef SINGLE_TEST
 
 /* ---- conversions ----------------------------------------------------------------------------------------------------------- */
 
-/* The limits of integers as powers of two, which floats hold. V: the float that v is. */
-#define SATURATE(V, v, T, low, high, least, most) ((v) != (v) ? (T)0 : (v) >= (V)(high) ? (T)(most) : (v) < (V)(low) ? (T)(least) : (T)(v))
-#define SAT_I64(V, v) SATURATE(V, v, int64_t, -0x1p63, 0x1p63, INT64_MIN, INT64_MAX)
-#define SAT_I32(V, v) SATURATE(V, v, int32_t, -0x1p31, 0x1p31, INT32_MIN, INT32_MAX)
-#define SAT_I16(V, v) SATURATE(V, v, int16_t, -0x1p15, 0x1p15, INT16_MIN, INT16_MAX)
-#define SAT_I8(V, v)  SATURATE(V, v, int8_t, -0x1p7, 0x1p7, INT8_MIN, INT8_MAX)
-#define SAT_U64(V, v) SATURATE(V, v, uint64_t, 0, 0x1p64, 0, UINT64_MAX)
-#define SAT_U32(V, v) SATURATE(V, v, uint32_t, 0, 0x1p32, 0, UINT32_MAX)
-#define SAT_U16(V, v) SATURATE(V, v, uint16_t, 0, 0x1p16, 0, UINT16_MAX)
-#define SAT_U8(V, v)  SATURATE(V, v, uint8_t, 0, 0x1p8, 0, UINT8_MAX)
-
-#define CAST_LOOP(from, to, F, T, ...) \
+/* Floats that become integers of few bits are held to their range first, which in one loop with the conversion makes bad vectors. V: the float that x is. */
+#define HOLD(V, low, most) (x != x ? (V)0 : x > (V)(most) ? (V)(most) : x < (V)(low) ? (V)(low) : x)
+#ifdef LOOP_GROUPS
+#define CAST_BY_GROUPS(from, to, FROM, TO, F, T) \
+    static void cast_##from##_##to(void *y, const void *x, int64_t n) { \
+        static const fy_groups1 how = {groups_##from##_##to, FY_NUMBER_##FROM, FY_NUMBER_##TO, sizeof(F), sizeof(T)}; \
+        fy_cast_in_groups(y, x, n, &how); \
+    }
+#define CAST_LOOP(from, to, FROM, TO, F, T, ...) \
+    static void groups_##from##_##to(void *y_, const void *x_, int64_t n, const double *none) { \
+        T *y = y_; \
+        const F *p = x_; \
+        (void)none; \
+        IN_GROUPS(y += FY_LOOP_GROUP, p += FY_LOOP_GROUP) { const F x = p[i]; y[i] = (T)(__VA_ARGS__); } \
+    } \
+    CAST_BY_GROUPS(from, to, FROM, TO, F, T)
+#define CAST_HELD(from, to, FROM, TO, V, T, low, most) \
+    static void groups_##from##_##to(void *y_, const void *x_, int64_t n, const double *none) { \
+        T *y = y_; \
+        const V *p = x_; \
+        (void)none; \
+        for (; n > 0; n -= FY_LOOP_GROUP, y += FY_LOOP_GROUP, p += FY_LOOP_GROUP) { \
+            V held[FY_LOOP_GROUP]; \
+            SAME for (int i = 0; i < FY_LOOP_GROUP; i++) { const V x = p[i]; held[i] = HOLD(V, low, most); } \
+            SAME for (int i = 0; i < FY_LOOP_GROUP; i++) y[i] = (T)(int32_t)held[i]; \
+        } \
+    } \
+    CAST_BY_GROUPS(from, to, FROM, TO, V, T)
+#else
+#define CAST_LOOP(from, to, FROM, TO, F, T, ...) \
     static void cast_##from##_##to(void *y_, const void *x_, int64_t n) { \
         T *y = y_; \
         const F *p = x_; \
-        SAME for (int64_t i = 0; i < n; i++) { const F x = p[i]; y[i] = (T)(__VA_ARGS__); } \
+        for (int64_t i = 0; i < n; i++) { const F x = p[i]; y[i] = (T)(__VA_ARGS__); } \
     }
-#define TO_INTS(from, F, V, v) \
-    CAST_LOOP(from, i64, F, int64_t, SAT_I64(V, v)) CAST_LOOP(from, i32, F, int32_t, SAT_I32(V, v)) CAST_LOOP(from, i16, F, int16_t, SAT_I16(V, v)) CAST_LOOP(from, i8, F, int8_t, SAT_I8(V, v)) \
-    CAST_LOOP(from, u64, F, uint64_t, SAT_U64(V, v)) CAST_LOOP(from, u32, F, uint32_t, SAT_U32(V, v)) CAST_LOOP(from, u16, F, uint16_t, SAT_U16(V, v)) CAST_LOOP(from, u8, F, uint8_t, SAT_U8(V, v)) \
-    CAST_LOOP(from, truth, F, uint8_t, (v) != 0)
-#define FROM_INT(from, F, v, exact) \
-    CAST_LOOP(from, f32, F, float, v) CAST_LOOP(from, f64, F, double, v) CAST_LOOP(from, f16, F, uint16_t, half_of(odd_f32(exact))) CAST_LOOP(from, bf16, F, uint16_t, bf16_of(odd_f32(exact))) \
-    CAST_LOOP(from, i64, F, int64_t, v) CAST_LOOP(from, i32, F, int32_t, v) CAST_LOOP(from, i16, F, int16_t, v) CAST_LOOP(from, i8, F, int8_t, v) \
-    CAST_LOOP(from, u64, F, uint64_t, v) CAST_LOOP(from, u32, F, uint32_t, v) CAST_LOOP(from, u16, F, uint16_t, v) CAST_LOOP(from, u8, F, uint8_t, v) \
-    CAST_LOOP(from, truth, F, uint8_t, (v) != 0)
-#define FROM_FLOAT(from, F, v) \
-    CAST_LOOP(from, f32, F, float, v) CAST_LOOP(from, f64, F, double, v) CAST_LOOP(from, f16, F, uint16_t, half_of(v)) CAST_LOOP(from, bf16, F, uint16_t, bf16_of(v)) TO_INTS(from, F, float, v)
+#define CAST_HELD(from, to, FROM, TO, V, T, low, most) CAST_LOOP(from, to, FROM, TO, V, T, (int32_t)HOLD(V, low, most))
+#endif
 
-FROM_FLOAT(f32, float, x)
-FROM_FLOAT(f16, uint16_t, half_f32(x))
-FROM_FLOAT(bf16, uint16_t, bf16_f32(x))
-CAST_LOOP(f64, f32, double, float, x)
-CAST_LOOP(f64, f64, double, double, x)
-CAST_LOOP(f64, f16, double, uint16_t, half_of(odd_f32(x)))
-CAST_LOOP(f64, bf16, double, uint16_t, bf16_of(odd_f32(x)))
-TO_INTS(f64, double, double, x)
-FROM_INT(i64, int64_t, x, odd_i64(x))
-FROM_INT(u64, uint64_t, x, odd_u64(x))
-FROM_INT(i32, int32_t, x, (double)x)
-FROM_INT(u32, uint32_t, x, (double)x)
-FROM_INT(i16, int16_t, x, (double)x)
-FROM_INT(u16, uint16_t, x, (double)x)
-FROM_INT(i8, int8_t, x, (double)x)
-FROM_INT(u8, uint8_t, x, (double)x)
-FROM_INT(truth, uint8_t, x != 0, (double)(x != 0))
+/* Of integers the size counts, and to what is wider the sign. */
+CAST_LOOP(u64, u64, U64, U64, uint64_t, uint64_t, x)
+CAST_LOOP(u64, u32, U64, U32, uint64_t, uint32_t, x)
+CAST_LOOP(u64, u16, U64, U16, uint64_t, uint16_t, x)
+CAST_LOOP(u64, u8, U64, U8, uint64_t, uint8_t, x)
+CAST_LOOP(u32, u32, U32, U32, uint32_t, uint32_t, x)
+CAST_LOOP(u32, u16, U32, U16, uint32_t, uint16_t, x)
+CAST_LOOP(u32, u8, U32, U8, uint32_t, uint8_t, x)
+CAST_LOOP(u16, u16, U16, U16, uint16_t, uint16_t, x)
+CAST_LOOP(u16, u8, U16, U8, uint16_t, uint8_t, x)
+CAST_LOOP(u8, u8, U8, U8, uint8_t, uint8_t, x)
+CAST_LOOP(u32, u64, U32, U64, uint32_t, uint64_t, x)
+CAST_LOOP(u16, u64, U16, U64, uint16_t, uint64_t, x)
+CAST_LOOP(u16, u32, U16, U32, uint16_t, uint32_t, x)
+CAST_LOOP(u8, u64, U8, U64, uint8_t, uint64_t, x)
+CAST_LOOP(u8, u32, U8, U32, uint8_t, uint32_t, x)
+CAST_LOOP(u8, u16, U8, U16, uint8_t, uint16_t, x)
+CAST_LOOP(i32, u64, I32, U64, int32_t, uint64_t, x)
+CAST_LOOP(i16, u64, I16, U64, int16_t, uint64_t, x)
+CAST_LOOP(i16, u32, I16, U32, int16_t, uint32_t, x)
+CAST_LOOP(i8, u64, I8, U64, int8_t, uint64_t, x)
+CAST_LOOP(i8, u32, I8, U32, int8_t, uint32_t, x)
+CAST_LOOP(i8, u16, I8, U16, int8_t, uint16_t, x)
+#define cast_i32_u32 cast_u32_u32
+#define cast_i16_u16 cast_u16_u16
+#define cast_i8_u8   cast_u8_u8
+#define cast_i64_u64 cast_u64_u64
+#define cast_i64_u32 cast_u64_u32
+#define cast_i64_u16 cast_u64_u16
+#define cast_i64_u8  cast_u64_u8
+#define cast_i32_u16 cast_u32_u16
+#define cast_i32_u8  cast_u32_u8
+#define cast_i16_u8  cast_u16_u8
+
+/* The limits of integers as powers of two, which floats hold. */
+#define SATURATE(V, T, low, high, least, most) x != x ? (T)0 : x >= (V)(high) ? (T)(most) : x < (V)(low) ? (T)(least) : (T)x
+#define TRUTH(from, FROM, F) CAST_LOOP(from, truth, FROM, BOOL, F, uint8_t, x != 0)
+#define REAL(from, FROM, V) TRUTH(from, FROM, V) \
+    CAST_LOOP(from, i64, FROM, I64, V, int64_t, SATURATE(V, int64_t, -0x1p63, 0x1p63, INT64_MIN, INT64_MAX)) CAST_LOOP(from, i32, FROM, I32, V, int32_t, SATURATE(V, int32_t, -0x1p31, 0x1p31, INT32_MIN, INT32_MAX)) \
+    CAST_HELD(from, i16, FROM, I16, V, int16_t, INT16_MIN, INT16_MAX) CAST_HELD(from, i8, FROM, I8, V, int8_t, INT8_MIN, INT8_MAX) \
+    CAST_LOOP(from, u64, FROM, U64, V, uint64_t, SATURATE(V, uint64_t, 0, 0x1p64, 0, UINT64_MAX)) CAST_LOOP(from, u32, FROM, U32, V, uint32_t, SATURATE(V, uint32_t, 0, 0x1p32, 0, UINT32_MAX)) \
+    CAST_HELD(from, u16, FROM, U16, V, uint16_t, 0, UINT16_MAX) CAST_HELD(from, u8, FROM, U8, V, uint8_t, 0, UINT8_MAX)
+#define WHOLE(from, FROM, F) CAST_LOOP(from, f32, FROM, F32, F, float, x) CAST_LOOP(from, f64, FROM, F64, F, double, x)
+REAL(f32, F32, float)
+REAL(f64, F64, double)
+TRUTH(u64, U64, uint64_t)
+TRUTH(u32, U32, uint32_t)
+TRUTH(u16, U16, uint16_t)
+TRUTH(u8, U8, uint8_t)
+WHOLE(i64, I64, int64_t)
+WHOLE(i32, I32, int32_t)
+WHOLE(i16, I16, int16_t)
+WHOLE(i8, I8, int8_t)
+WHOLE(u64, U64, uint64_t)
+WHOLE(u32, U32, uint32_t)
+WHOLE(u16, U16, uint16_t)
+WHOLE(u8, U8, uint8_t)
+CAST_LOOP(truth, u64, BOOL, U64, uint8_t, uint64_t, x != 0)
+CAST_LOOP(truth, u32, BOOL, U32, uint8_t, uint32_t, x != 0)
+CAST_LOOP(truth, u16, BOOL, U16, uint8_t, uint16_t, x != 0)
+CAST_LOOP(truth, f32, BOOL, F32, uint8_t, float, x != 0)
+CAST_LOOP(truth, f64, BOOL, F64, uint8_t, double, x != 0)
+CAST_LOOP(truth, f16, BOOL, F16, uint8_t, uint16_t, x ? 0x3c00 : 0)
+CAST_LOOP(truth, bf16, BOOL, BF16, uint8_t, uint16_t, x ? 0x3f80 : 0)
+CAST_LOOP(f32, f64, F32, F64, float, double, x)
+CAST_LOOP(f64, f32, F64, F32, double, float, x)
+CAST_LOOP(f32, f16, F32, F16, float, uint16_t, half_of(x))
+CAST_LOOP(f32, bf16, F32, BF16, float, uint16_t, bf16_of(x))
+CAST_LOOP(f16, f32, F16, F32, uint16_t, float, half_f32(x))
+CAST_LOOP(bf16, f32, BF16, F32, uint16_t, float, bf16_f32(x))
+#define cast_f32_f32   cast_u32_u32
+#define cast_f64_f64   cast_u64_u64
+#define cast_i64_truth cast_u64_truth
+#define cast_i32_truth cast_u32_truth
+#define cast_i16_truth cast_u16_truth
+#define cast_i8_truth  cast_u8_truth
+#define cast_truth_truth cast_u8_truth
+#define cast_truth_u8  cast_u8_truth
+
+/* The others go by way of a number between. */
+static FY_NOINLINE void through(char *y, const char *x, int64_t n, fy_loop_cast *first, fy_loop_cast *then, int64_t from_bytes, int64_t to_bytes) {
+    enum { ROOM = 256 };
+    double room[ROOM];
+    for (; n > 0; n -= ROOM, x += ROOM * from_bytes, y += ROOM * to_bytes) {
+        first(room, x, n < ROOM ? n : ROOM);
+        then(y, room, n < ROOM ? n : ROOM);
+    }
+}
+#define THROUGH(name, first, then, F, T) static void name(void *y, const void *x, int64_t n) { through(y, x, n, first, then, sizeof(F), sizeof(T)); }
+#define ODD(from, to, F, T, ...) \
+    static void odd_##from##_##to(void *y_, const void *x_, int64_t n) { \
+        T *y = y_; \
+        const F *p = x_; \
+        SAME for (int64_t i = 0; i < n; i++) { const F x = p[i]; y[i] = __VA_ARGS__; } \
+    }
+ODD(i64, f64, int64_t, double, odd_i64(x))
+ODD(u64, f64, uint64_t, double, odd_u64(x))
+ODD(f64, f32, double, float, odd_f32(x))
+THROUGH(odd_i64_f32, odd_i64_f64, odd_f64_f32, int64_t, float)
+THROUGH(odd_u64_f32, odd_u64_f64, odd_f64_f32, uint64_t, float)
+THROUGH(odd_i32_f32, cast_i32_f64, odd_f64_f32, int32_t, float)
+THROUGH(odd_u32_f32, cast_u32_f64, odd_f64_f32, uint32_t, float)
+#define TO_HALVES(from, how, F) THROUGH(cast_##from##_f16, how##_##from##_f32, cast_f32_f16, F, uint16_t) THROUGH(cast_##from##_bf16, how##_##from##_f32, cast_f32_bf16, F, uint16_t)
+TO_HALVES(f64, odd, double) TO_HALVES(i64, odd, int64_t) TO_HALVES(u64, odd, uint64_t) TO_HALVES(i32, odd, int32_t) TO_HALVES(u32, odd, uint32_t)
+TO_HALVES(i16, cast, int16_t) TO_HALVES(u16, cast, uint16_t) TO_HALVES(i8, cast, int8_t) TO_HALVES(u8, cast, uint8_t)
+TO_HALVES(f16, cast, uint16_t) TO_HALVES(bf16, cast, uint16_t)
+#define OF_HALVES(to, T) THROUGH(cast_f16_##to, cast_f16_f32, cast_f32_##to, uint16_t, T) THROUGH(cast_bf16_##to, cast_bf16_f32, cast_f32_##to, uint16_t, T)
+OF_HALVES(f64, double) OF_HALVES(i64, int64_t) OF_HALVES(i32, int32_t) OF_HALVES(i16, int16_t) OF_HALVES(i8, int8_t)
+OF_HALVES(u64, uint64_t) OF_HALVES(u32, uint32_t) OF_HALVES(u16, uint16_t) OF_HALVES(u8, uint8_t) OF_HALVES(truth, uint8_t)
 
 /* ---- the table ------------------------------------------------------------------------------------------------------------- */
 
-#define CASTS(FROM, from) \
-    l->cast[FY_NUMBER_##FROM][FY_NUMBER_F32] = cast_##from##_f32; l->cast[FY_NUMBER_##FROM][FY_NUMBER_F64] = cast_##from##_f64; \
-    l->cast[FY_NUMBER_##FROM][FY_NUMBER_I64] = cast_##from##_i64; l->cast[FY_NUMBER_##FROM][FY_NUMBER_I32] = cast_##from##_i32; \
-    l->cast[FY_NUMBER_##FROM][FY_NUMBER_I16] = cast_##from##_i16; l->cast[FY_NUMBER_##FROM][FY_NUMBER_I8] = cast_##from##_i8; \
-    l->cast[FY_NUMBER_##FROM][FY_NUMBER_U64] = cast_##from##_u64; l->cast[FY_NUMBER_##FROM][FY_NUMBER_U32] = cast_##from##_u32; \
-    l->cast[FY_NUMBER_##FROM][FY_NUMBER_U16] = cast_##from##_u16; l->cast[FY_NUMBER_##FROM][FY_NUMBER_U8] = cast_##from##_u8; \
-    l->cast[FY_NUMBER_##FROM][FY_NUMBER_BOOL] = cast_##from##_truth; l->cast[FY_NUMBER_##FROM][FY_NUMBER_F16] = cast_##from##_f16; \
-    l->cast[FY_NUMBER_##FROM][FY_NUMBER_BF16] = cast_##from##_bf16;
+#define AT(slot, OP, NUMBER, name) .slot[FY_LOOP_##OP][FY_NUMBER_##NUMBER] = name,
+#define CAST(FROM, TO, name) .cast[FY_NUMBER_##FROM][FY_NUMBER_##TO] = cast_##name,
+#define AT_FLOATS(slot, OP) AT(slot, OP, F32, OP##_f32) AT(slot, OP, F64, OP##_f64)
+#define AT_UNSIGNED(slot, OP, as) AT(slot, OP, U64, as##_u64) AT(slot, OP, U32, as##_u32) AT(slot, OP, U16, as##_u16) AT(slot, OP, U8, as##_u8) AT(slot, OP, BOOL, as##_u8)
+#define AT_BITS(slot, OP) AT_UNSIGNED(slot, OP, OP) AT(slot, OP, I64, OP##_u64) AT(slot, OP, I32, OP##_u32) AT(slot, OP, I16, OP##_u16) AT(slot, OP, I8, OP##_u8)
+#define AT_INTS(slot, OP, as) AT_UNSIGNED(slot, OP, as) AT(slot, OP, I64, as##_i64) AT(slot, OP, I32, as##_i32) AT(slot, OP, I16, as##_i16) AT(slot, OP, I8, as##_i8)
+#define PAIR_FLOAT(OP, ...)   AT_FLOATS(pair, OP)
+#define PAIR_BITS(OP, ...)    AT_BITS(pair, OP)
+#define PAIR_INT(OP, ...)     AT_INTS(pair, OP, OP)
+#define PAIR_AS(OP, OTHER)    AT_INTS(pair, OP, OTHER)
+#define TEST_FLOAT            PAIR_FLOAT
+#define TEST_BITS             PAIR_BITS
+#define TEST_INT              PAIR_INT
+#define TEST_SWAP(OP, OTHER)  AT_FLOATS(pair, OP) AT_INTS(pair, OP, OP)
+#define SINGLE_FLOAT(OP, ...) AT_FLOATS(single, OP)
+#define SINGLE_BITS(OP, ...)  AT_BITS(single, OP)
+#define SINGLE_INT(OP, ...)   AT_INTS(single, OP, OP)
+#define SINGLE_TEST           SINGLE_FLOAT
+#define CASTS(FROM, from) CAST(FROM, F32, from##_f32) CAST(FROM, F64, from##_f64) CAST(FROM, F16, from##_f16) CAST(FROM, BF16, from##_bf16) CAST(FROM, BOOL, from##_truth) \
+    CAST(FROM, U64, from##_u64) CAST(FROM, U32, from##_u32) CAST(FROM, U16, from##_u16) CAST(FROM, U8, from##_u8)
+#define CASTS_INT(FROM, from) CASTS(FROM, from) CAST(FROM, I64, from##_u64) CAST(FROM, I32, from##_u32) CAST(FROM, I16, from##_u16) CAST(FROM, I8, from##_u8)
+#define CASTS_REAL(FROM, from) CASTS(FROM, from) CAST(FROM, I64, from##_i64) CAST(FROM, I32, from##_i32) CAST(FROM, I16, from##_i16) CAST(FROM, I8, from##_i8)
 
-#define FY_LOOPS_FILL2(isa) fy_loops_fill_##isa
-#define FY_LOOPS_FILL(isa) FY_LOOPS_FILL2(isa)
-void FY_LOOPS_FILL(ISA)(fy_loops *l);
-void FY_LOOPS_FILL(ISA)(fy_loops *l) {
-#define PUT_INTS(slot, OP) \
-    l->slot[FY_LOOP_##OP][FY_NUMBER_I64] = OP##_i64; l->slot[FY_LOOP_##OP][FY_NUMBER_I32] = OP##_i32; l->slot[FY_LOOP_##OP][FY_NUMBER_I16] = OP##_i16; \
-    l->slot[FY_LOOP_##OP][FY_NUMBER_I8] = OP##_i8; l->slot[FY_LOOP_##OP][FY_NUMBER_U64] = OP##_u64; l->slot[FY_LOOP_##OP][FY_NUMBER_U32] = OP##_u32; \
-    l->slot[FY_LOOP_##OP][FY_NUMBER_U16] = OP##_u16; l->slot[FY_LOOP_##OP][FY_NUMBER_U8] = l->slot[FY_LOOP_##OP][FY_NUMBER_BOOL] = OP##_u8;
-#define PUT_FLOATS(slot, OP) l->slot[FY_LOOP_##OP][FY_NUMBER_F32] = OP##_f32; l->slot[FY_LOOP_##OP][FY_NUMBER_F64] = OP##_f64;
-#define PAIR_FLOAT(OP, ...)   PUT_FLOATS(pair, OP)
-#define PAIR_INT(OP, ...)     PUT_INTS(pair, OP)
-#define PAIR_TEST(OP, ...)    PUT_FLOATS(pair, OP) PUT_INTS(pair, OP)
-#define SINGLE_FLOAT(OP, ...) PUT_FLOATS(single, OP)
-#define SINGLE_INT(OP, ...)   PUT_INTS(single, OP)
-#define SINGLE_TEST(OP, ...)  PUT_FLOATS(single, OP)
+#define FY_LOOPS2(isa) fy_loops_##isa
+#define FY_LOOPS(isa) FY_LOOPS2(isa)
+const fy_loops FY_LOOPS(ISA) = {
 #include "kernels/loops.def"
-    CASTS(F32, f32) CASTS(F64, f64) CASTS(I64, i64) CASTS(I32, i32) CASTS(I16, i16) CASTS(I8, i8) CASTS(U64, u64) CASTS(U32, u32) CASTS(U16, u16) CASTS(U8, u8)
-    CASTS(BOOL, truth) CASTS(F16, f16) CASTS(BF16, bf16)
-}
+    CASTS_REAL(F32, f32) CASTS_REAL(F64, f64) CASTS_REAL(F16, f16) CASTS_REAL(BF16, bf16) CASTS_INT(I64, i64) CASTS_INT(I32, i32) CASTS_INT(I16, i16) CASTS_INT(I8, i8)
+    CASTS_INT(U64, u64) CASTS_INT(U32, u32) CASTS_INT(U16, u16) CASTS_INT(U8, u8) CASTS_INT(BOOL, truth)
+};
