@@ -15,7 +15,7 @@ typedef struct conv_place { const float *x, *w, *bias, *add, *ahead; float *y; i
 #endif
 #define CONV_AT(i) (i * 16 + (i < HALF ? 0 : p->skip))
 #define CONV_BEGIN(i) fv s##i = fv_zero(), t##i = s##i; if (ROWS > i && !p->first) { s##i = fv_load(p->y + CONV_AT(i)); CONV_SECOND(t##i = fv_load(p->y + c->y_block + CONV_AT(i));) }
-#define CONV_STEP(i) if (ROWS > i) { fv a = fv_set1((i < HALF ? x : below)[i * step]); s##i = fv_fma(a, w0, s##i); CONV_SECOND(t##i = fv_fma(a, w1, t##i);) }
+#define CONV_STEP(i) if (ROWS > i) { fv a = fv_set1((i < HALF ? x : below)[i * gap]); s##i = fv_fma(a, w0, s##i); CONV_SECOND(t##i = fv_fma(a, w1, t##i);) }
 /* Sums leave a tile by steps that all of them take: what a step depends on is asked once, and a tile's code stays short. */
 #define CONV_BIAS(i) if (ROWS > i) { s##i = fv_add(s##i, u); CONV_SECOND(t##i = fv_add(t##i, v);) }
 #define CONV_ADD(i) if (ROWS > i) { s##i = fv_add(s##i, fv_load(p->add + CONV_AT(i))); CONV_SECOND(t##i = fv_add(t##i, fv_load(p->add + c->y_block + CONV_AT(i)));) }
@@ -29,6 +29,17 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
     fv_store(y, x);
 }
 
+/* The channels of a tap, for pixels `apart` from each other: where that is known beforehand it needs no registers, and there are none to spare. */
+#define CONV_LANES(apart) { \
+    const int64_t gap = apart; \
+    for (int64_t k = 0; k < lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) { \
+        fv w0 = fv_load(w), w1 = w0; \
+        CONV_SECOND(w1 = fv_load(w + 16);) \
+        __builtin_prefetch(ahead); \
+        GEMM_ROWS(CONV_STEP) \
+        (void)w1; \
+    } }
+
 /* TWO: both blocks of the group are there. From pixel HALF on a tile goes on in the next row. */
 FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const fy_conv_c16 *c, const conv_place *p) {
     GEMM_ROWS(CONV_BEGIN)
@@ -40,13 +51,10 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
         for (int64_t i = 0; i < c->kernel[0]; i++)
             for (int64_t j = 0; j < c->kernel[1]; j++, w += (c->lanes - lanes) * GEMM_NR) {
                 const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1], *below = HALF < ROWS ? x + c->x_step[0] - HALF * step : x;
-                for (int64_t k = 0; k < lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) {
-                    fv w0 = fv_load(w), w1 = w0;
-                    CONV_SECOND(w1 = fv_load(w + 16);)
-                    __builtin_prefetch(ahead);
-                    GEMM_ROWS(CONV_STEP)
-                    (void)w1;
-                }
+#ifdef FV_MANY
+                if (step == 16) CONV_LANES(16) else
+#endif
+                CONV_LANES(step)
             }
     }
     if (p->last && p->bias) {
