@@ -147,38 +147,75 @@ FY_INLINE void depth_pixels(const int PIXELS, const fy_conv_c16 *c, const float 
     DEPTH_EACH(DEPTH_END)
 }
 
-/* The same for a width and a step known beforehand: neighbouring pixels share what was loaded. */
+/* The same for a width of five and a step known beforehand: neighbouring pixels share what was loaded. */
 #ifdef FV_MANY
 #define DEPTH_TAP(i) if (PIXELS > i) s##i = fv_fma(fv_load(x + i * STEP), k, s##i);
 #define DEPTH_NEXT { fv k = fv_load(w); DEPTH_EACH(DEPTH_TAP) w += 16; x += 16; }
-FY_INLINE void depth_near(const int PIXELS, const int WIDE, const int STEP, const fy_conv_c16 *c, const float *w, fv bias, const float *const *rows, const float *x0, int64_t at, float *y, const float *add) {
+FY_INLINE void depth_near(const int PIXELS, const int STEP, const fy_conv_c16 *c, const float *w, fv bias, const float *const *rows, const float *x0, int64_t at, float *y, const float *add) {
     DEPTH_EACH(DEPTH_BEGIN)
     for (int64_t i = 0; i < c->kernel[0]; i++) {
         const float *x = (rows ? rows[i] : x0 + i * c->tap[0]) + at * STEP;
-        DEPTH_NEXT DEPTH_NEXT DEPTH_NEXT
-        if (WIDE == 5) { DEPTH_NEXT DEPTH_NEXT }
+        DEPTH_NEXT DEPTH_NEXT DEPTH_NEXT DEPTH_NEXT DEPTH_NEXT
     }
     DEPTH_EACH(DEPTH_END)
 }
 
 /* Is there such a loop for these pixels? Then they are done. */
 static bool depth_shared(int n, const fy_conv_c16 *c, const float *w, fv bias, const float *const *rows, const float *x0, int64_t at, float *y, const float *add) {
-    const int64_t step = c->x_step[1], wide = c->kernel[1];
-    if (n < 7 || c->tap[1] != 16 || (step != 16 && step != 32) || (wide != 3 && wide != 5)) return false;
-    switch ((n == 8) + 2 * (step == 32) + 4 * (wide == 5)) {
-    case 0: depth_near(7, 3, 16, c, w, bias, rows, x0, at, y, add); break;
-    case 1: depth_near(8, 3, 16, c, w, bias, rows, x0, at, y, add); break;
-    case 2: depth_near(7, 3, 32, c, w, bias, rows, x0, at, y, add); break;
-    case 3: depth_near(8, 3, 32, c, w, bias, rows, x0, at, y, add); break;
-    case 4: depth_near(7, 5, 16, c, w, bias, rows, x0, at, y, add); break;
-    case 5: depth_near(8, 5, 16, c, w, bias, rows, x0, at, y, add); break;
-    case 6: depth_near(7, 5, 32, c, w, bias, rows, x0, at, y, add); break;
-    default: depth_near(8, 5, 32, c, w, bias, rows, x0, at, y, add); break;
+    const int64_t step = c->x_step[1];
+    if (n < 7 || c->tap[1] != 16 || (step != 16 && step != 32) || c->kernel[1] != 5) return false;
+    switch ((n == 8) + 2 * (step == 32)) {
+    case 0: depth_near(7, 16, c, w, bias, rows, x0, at, y, add); break;
+    case 1: depth_near(8, 16, c, w, bias, rows, x0, at, y, add); break;
+    case 2: depth_near(7, 32, c, w, bias, rows, x0, at, y, add); break;
+    default: depth_near(8, 32, c, w, bias, rows, x0, at, y, add); break;
     }
+    return true;
+}
+
+/* A row of three by three: the weights stay in registers, and a column of three pixels is loaded once. It ends the sum s0 of one output and goes
+ * into those of the next, s1 and s2. */
+#define DEPTH_THREE(X) X(0) X(1) X(2)
+#define DEPTH_ROW(i) const fv k##i##0 = fv_load(w + i * 48), k##i##1 = fv_load(w + i * 48 + 16), k##i##2 = fv_load(w + i * 48 + 32); const float *x##i = rows ? rows[i] : from + i * c->tap[0];
+#define DEPTH_COLUMN(i) { fv v = fv_load(x##i); s0 = fv_fma(v, k##i##2, s0); s1 = fv_fma(v, k##i##1, s1); s2 = fv_fma(v, k##i##0, s2); x##i += 16; }
+#define DEPTH_EVEN(i) { fv v = fv_load(x##i); s0 = fv_fma(v, k##i##2, s0); s1 = fv_fma(v, k##i##0, s1); }
+#define DEPTH_ODD(i) { s1 = fv_fma(fv_load(x##i + 16), k##i##1, s1); x##i += 32; }
+FY_INLINE void depth_three(const int STEP, const fy_conv_c16 *c, const float *w, fv bias, const float *const *rows, const float *from, float *y, const float *add) {
+    const fv lo = fv_set1(c->e.p[0]), hi = fv_set1(c->e.p[1]);
+    const bool clamp = c->e.act == FY_ACT_CLAMP;
+    const int64_t n = c->out[1];
+    fv s0 = bias, s1 = bias, s2;
+    DEPTH_THREE(DEPTH_ROW)
+    for (int64_t i = STEP == 16 ? -2 : -1;; i++) {
+        s2 = bias;
+        if (STEP == 16) { DEPTH_THREE(DEPTH_COLUMN) }
+        else {
+            s1 = bias;
+            DEPTH_THREE(DEPTH_EVEN)
+        }
+        if (i >= 0) {
+            if (add) s0 = fv_add(s0, fv_load(add + i * 16));
+            if (clamp) s0 = fv_min(hi, fv_max(lo, s0));
+            fv_store(y + i * 16, s0);
+            if (i == n - 1) break;
+        }
+        if (STEP == 32) { DEPTH_THREE(DEPTH_ODD) }
+        s0 = s1;
+        s1 = s2;
+    }
+}
+
+/* Is it such a row? Then it is done. */
+static bool depth_row(const fy_conv_c16 *c, const float *w, fv bias, const float *const *rows, const float *x0, float *y, const float *add) {
+    if (c->kernel[0] != 3 || c->kernel[1] != 3 || c->tap[1] != 16 || c->out[1] <= 0) return false;
+    if (c->x_step[1] == 16) depth_three(16, c, w, bias, rows, x0, y, add);
+    else if (c->x_step[1] == 32) depth_three(32, c, w, bias, rows, x0, y, add);
+    else return false;
     return true;
 }
 #else
 #define depth_shared(n, c, w, bias, rows, x0, at, y, add) false
+#define depth_row(c, w, bias, rows, x0, y, add) false
 #endif
 
 #define DEPTH_CASE(i) case i + 1: depth_pixels(i + 1, c, w, bias, rows, x0, at, y + at * 16, add ? add + at * 16 : NULL); break;
@@ -191,6 +228,7 @@ static void depthwise_c16(const fy_conv_c16 *c, int64_t block, int64_t row, int6
         const float *x0 = rows ? NULL : c->x + block * c->x_block + r * c->x_step[0];
         float *y = c->y + block * c->y_block + r * y_row;
         const float *add = c->e.add ? c->e.add + block * c->y_block + r * y_row : NULL;
+        if (depth_row(c, w, bias, rows, x0, y, add)) continue;
         for (int64_t t = 0, at = 0; t < tiles; t++) {
             int n = (int)((c->out[1] - at + tiles - t - 1) / (tiles - t));
             if (!depth_shared(n, c, w, bias, rows, x0, at, y + at * 16, add ? add + at * 16 : NULL))
