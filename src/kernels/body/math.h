@@ -84,7 +84,21 @@ FV_MATH fv fv_exp(fv x) {
 }
 
 /* e^-x within 3 ulp, for what adds something larger to it or can do with less: x = r - n ln 2. A chain as short in operations as it gets:
- * there are always other vectors to work on. */
+ * there are always other vectors to work on. With a table of 2^(j / 32), n is a multiple of 1/32, the last bits of a sum, and a square is enough
+ * for what is left: |r| <= ln 2 / 64. */
+#ifdef FV_LOOKUP
+static const float fv_powers[32] = {
+    1.0f, 1.0218972f, 1.04427373f, 1.06714046f, 1.09050775f, 1.1143868f, 1.13878858f, 1.1637249f,
+    1.18920708f, 1.21524739f, 1.24185777f, 1.26905096f, 1.29683959f, 1.32523668f, 1.35425556f, 1.38390994f,
+    1.41421354f, 1.44518077f, 1.47682619f, 1.50916445f, 1.54221082f, 1.5759809f, 1.61049032f, 1.64575553f,
+    1.68179286f, 1.71861935f, 1.75625217f, 1.79470909f, 1.8340081f, 1.87416768f, 1.91520655f, 1.95714414f};
+FY_INLINE fv fv_exp_minus(fv x) {
+    const fv c = fv_within(x, 104.0f), last = fv_set1(393216.0f), t = fv_fmx(c, fv_set1(-1.44269504088896341f), last), n = fv_sub(t, last);
+    const fv r = fv_fmx(n, fv_set1(1.42860682030941723e-6f), fv_fmx(n, fv_set1(0.693145751953125f), c));
+    const fv power = FV_LOOKUP(fv_powers, t);
+    return FV_SCALE(fv_fmx(fv_mul(power, r), fv_fmx(fv_set1(0.5f), r, fv_set1(-1.00001466f)), power), n);
+}
+#else
 FY_INLINE fv fv_exp_minus(fv x) {
     const fv c = fv_within(x, 104.0f), n = fv_round(fv_mul(c, fv_set1(-1.44269504088896341f)));
     const fv r = fv_fmx(n, fv_set1(1.42860682030941723e-6f), fv_fmx(n, fv_set1(0.693145751953125f), c));
@@ -94,6 +108,7 @@ FY_INLINE fv fv_exp_minus(fv x) {
     p = fv_fmx(p, r, fv_set1(5.000000013e-01f));
     return fv_scale(fv_fmx(fv_fmx(p, r, fv_set1(-1.000000011f)), r, fv_set1(1.0f)), n);
 }
+#endif
 
 /* x / d for d >= 1 or infinite, within 2 ulp. */
 FY_INLINE fv fv_over(fv x, fv d) {
