@@ -57,7 +57,23 @@ static void pool_sum_c16(float *y, const float *x, const fy_pool_c16 *w, float s
         fv s = fv_zero();
         if (p == 2) POOL_EACH { fv v = POOL_AT; s = fv_fma(v, v, s); }
         else if (p == 1) POOL_EACH s = fv_add(s, fv_abs(POOL_AT));
-        else POOL_EACH s = fv_add(s, POOL_AT);
+        else {                           /* in four chains: one would wait for itself */
+            fv t = s, u = s, v = s;
+            const int64_t next = w->step[2], wide = w->n[2];
+            for (int64_t i = 0; i < w->n[0] * w->n[1]; i++) {
+                const float *at = x + i / w->n[1] * w->step[0] + i % w->n[1] * w->step[1], *rest = at + wide / 4 * 4 * next;
+                for (; at < rest; at += 4 * next) {
+                    s = fv_add(s, fv_load(at));
+                    t = fv_add(t, fv_load(at + next));
+                    u = fv_add(u, fv_load(at + 2 * next));
+                    v = fv_add(v, fv_load(at + 3 * next));
+                }
+                if (wide % 4 > 0) s = fv_add(s, fv_load(at));
+                if (wide % 4 > 1) t = fv_add(t, fv_load(at + next));
+                if (wide % 4 > 2) u = fv_add(u, fv_load(at + 2 * next));
+            }
+            s = fv_add(fv_add(s, t), fv_add(u, v));
+        }
         fv_store(y, fv_mul(s, fv_set1(scale)));
     }
 }
