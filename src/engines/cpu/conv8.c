@@ -116,17 +116,36 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 
 /* ---- running --------------------------------------------------------------------------------------------------------------- */
 
-/* The input with its padding, flipped to u8: [block][h][w][pixel], of a plain one interleaved [h][w][pixel]. blocks: of 16 channels that it has. */
-typedef struct padding { const uint8_t *from; uint8_t *to, zero, flip; int64_t h, w, ph, pw, top, left, pixel, channels, blocks; bool interleave; } padding;
+/* The input with its padding, flipped to u8: [block][h][w][pixel], of a plain one interleaved [h][w][pixel]. blocks: of 16 channels that it has;
+ * origin: the row that `to` begins with. */
+typedef struct padding { const uint8_t *from; uint8_t *to, zero, flip; int64_t h, w, ph, pw, top, left, pixel, channels, blocks, origin; bool interleave; } padding;
 
-/* n pixels of a block of 16 channels, `apart` bytes from one to the next in `to`. */
-static void spread(uint8_t *to, int64_t apart, const uint8_t *from, int64_t n, uint8_t flip) {
+/* n pixels of `blocks` blocks of 16 channels side by side, flipped; those from `real` on are zero. apart: bytes from one block to the next in `from`. */
+FY_INLINE void gather(const int blocks, uint8_t *to, const uint8_t *from, int64_t apart, int real, int64_t n, uint8_t flip) {
     const uint64_t by = flip * UINT64_C(0x0101010101010101);
-    for (; n > 0; n--, to += apart, from += FY_LANES) {
-        uint64_t v[2];
-        memcpy(v, from, sizeof v);
-        v[0] ^= by;
-        v[1] ^= by;
+    for (; n > 0; n--, from += FY_LANES)
+        for (int b = 0; b < blocks; b++, to += FY_LANES) {
+            uint64_t v[2] = {by, by};
+            if (b < real) memcpy(v, from + b * apart, sizeof v);
+            v[0] ^= by;
+            v[1] ^= by;
+            memcpy(to, v, sizeof v);
+        }
+}
+
+static void gather_blocks(int blocks, uint8_t *to, const uint8_t *from, int64_t apart, int real, int64_t n, uint8_t flip) {
+    if (real < blocks) gather(blocks, to, from, apart, real, n, flip);
+    else if (blocks == 4) gather(4, to, from, apart, 4, n, flip);
+    else if (blocks == 3) gather(3, to, from, apart, 3, n, flip);
+    else if (blocks == 1 && !flip) memcpy(to, from, (size_t)(n * FY_LANES));
+    else gather(blocks, to, from, apart, blocks, n, flip);
+}
+
+/* n pixels of up to 4 planes, `apart` bytes from one plane to the next, as the four bytes of a pixel in `to`. */
+static void interleave(uint8_t *to, int64_t pixel, const uint8_t *from, int64_t apart, int64_t planes, int64_t n, uint8_t flip) {
+    const uint8_t *second = from + (planes > 1 ? apart : 0), *third = from + (planes > 2 ? 2 * apart : 0), *fourth = from + (planes > 3 ? 3 * apart : 0);
+    for (int64_t i = 0; i < n; i++, to += pixel) {                /* weights of planes that are not there are zero */
+        const uint8_t v[4] = {from[i] ^ flip, second[i] ^ flip, third[i] ^ flip, fourth[i] ^ flip};
         memcpy(to, v, sizeof v);
     }
 }
@@ -135,7 +154,7 @@ static void pad_rows(void *arg, int64_t begin, int64_t end) {
     const padding *p = arg;
     for (int64_t r = begin; r < end; r++) {
         int64_t block = r / p->ph, y = r % p->ph - p->top, n = p->pixel, skip = p->left > 0 ? p->left : 0, cut = p->left < 0 ? -p->left : 0, w = p->w - cut;
-        uint8_t *to = p->to + r * p->pw * n;
+        uint8_t *to = p->to + (r - p->origin) * p->pw * n;
         if (w > p->pw - skip) w = p->pw - skip;
         if (y < 0 || y >= p->h || w <= 0) {
             memset(to, p->zero, (size_t)(p->pw * n));
@@ -143,20 +162,12 @@ static void pad_rows(void *arg, int64_t begin, int64_t end) {
         }
         if (p->interleave) {
             memset(to, p->zero, (size_t)(p->pw * n));
-            for (int64_t c = 0; c < p->channels; c++) {
-                const uint8_t *from = p->from + (c * p->h + y) * p->w + cut;
-                for (int64_t x = 0; x < w; x++) to[(skip + x) * n + c] = from[x] ^ p->flip;
-            }
+            for (int64_t c = 0; c < p->channels; c += 4) interleave(to + skip * n + c, n, p->from + (c * p->h + y) * p->w + cut, p->h * p->w, p->channels - c, w, p->flip);
             continue;
         }
         memset(to, p->zero, (size_t)(skip * n));
-        for (int64_t q = 0; q < n; q += FY_LANES) {
-            const int64_t b = (block * n + q) / FY_LANES;
-            const uint8_t *from = p->from + ((b * p->h + y) * p->w + cut) * FY_LANES;
-            if (b < p->blocks && n == FY_LANES && !p->flip) memcpy(to + skip * n, from, (size_t)(w * n));
-            else if (b < p->blocks) spread(to + skip * n + q, n, from, w, p->flip);
-            else for (int64_t x = 0; x < w; x++) memset(to + (skip + x) * n + q, 0, FY_LANES);
-        }
+        const int64_t blocks = n / FY_LANES, first = block * blocks, real = p->blocks - first < blocks ? p->blocks - first : blocks;
+        gather_blocks((int)blocks, to + skip * n, p->from + ((first * p->h + y) * p->w + cut) * FY_LANES, p->h * p->w * FY_LANES, (int)real, w, p->flip);
         memset(to + (skip + w) * n, p->zero, (size_t)((p->pw - skip - w) * n));
     }
 }
@@ -181,10 +192,56 @@ static void piece(void *arg, int64_t begin, int64_t end) {
             p.q.scale += g * w->d->cout;
             if (p.q.bias) p.q.bias += g * w->d->cout;
         }
-        (w->d->how == DEPTHWISE ? w->x->k->depthwise_u8s8 : w->x->k->product_u8s8)(&p, group, row, row_end);
+        w->x->k->product_u8s8(&p, group, row, row_end);
         for (int64_t b = group * w->nr / FY_LANES; w->s->epilogue.act > FY_ACT_CLAMP && b < (group + 1) * w->nr / FY_LANES && b * FY_LANES < w->p.columns; b++)
             fy_cpu_finish(w->s, w->x, (float *)p.y + b * p.y_block + row * p.out[1] * FY_LANES, (pixels_to(w, row_end) - row * p.out[1]) * FY_LANES);
     }
+}
+
+/* Depthwise: rows of a block are padded just before they are used, a strip of them that stays in the first-level cache. */
+#define STRIP 24576                      /* bytes, if a row of the result needs no more */
+typedef struct strips { work w; padding pad; uint8_t *room; int64_t stride, reach, slot, each, pieces; } strips;
+
+static void strip(const strips *k, int64_t i, uint8_t *room) {
+    const work *w = &k->w;
+    const int64_t block = i / w->row_pieces, row = i % w->row_pieces * w->rows, n = row + w->rows < w->p.out[0] ? w->rows : w->p.out[0] - row, at = row * w->p.out[1] * FY_LANES;
+    const int64_t size = w->p.q.put == FY_PUT_F32 ? 4 : 1;
+    padding pad = k->pad;
+    fy_product_u8s8 p = w->p;
+    pad.to = room;
+    pad.origin = block * pad.ph + row * k->stride;
+    pad_rows(&pad, pad.origin, pad.origin + (n - 1) * k->stride + k->reach);
+    p.x = room;
+    p.y = (char *)p.y + at * size;
+    if (p.q.add) p.q.add = (const char *)p.q.add + at * size;
+    p.out[0] = n;
+    p.pixels = n * p.out[1];
+    w->x->k->depthwise_u8s8(&p, block, 0, n);
+    if (w->s->epilogue.act > FY_ACT_CLAMP) fy_cpu_finish(w->s, w->x, (float *)p.y + block * p.y_block, p.pixels * FY_LANES);
+}
+
+static void slots(void *arg, int64_t begin, int64_t end) {
+    const strips *k = arg;
+    for (int64_t s = begin; s < end; s++)
+        for (int64_t i = s * k->each; i < (s + 1) * k->each && i < k->pieces; i++) strip(k, i, k->room + s * k->slot);
+}
+
+static fy_status run_strips(fy_exec *x, const work *w, const padding *pad, const fy_window *win, const uint8_t *from, ferry_error *e) {
+    strips k = {.w = *w, .pad = *pad, .stride = win->stride[0], .reach = win->dilation[0] * (win->kernel[0] - 1) + 1};
+    const int64_t row = pad->pw * FY_LANES, threads = fy_pool_threads(x->pool), rows = (STRIP / row - k.reach) / k.stride + 1;
+    k.w.rows = rows < 1 ? 1 : rows < w->p.out[0] ? rows : w->p.out[0];
+    k.w.row_pieces = (w->p.out[0] + k.w.rows - 1) / k.w.rows;
+    k.w.p.x_block = 0;
+    k.pad.from = from;
+    k.pieces = w->d->groups * k.w.row_pieces;
+    k.each = threads > 1 ? (k.pieces + 4 * threads - 1) / (4 * threads) : k.pieces;
+    k.slot = ((k.w.rows - 1) * k.stride + k.reach) * row + 128;
+    const int64_t n = (k.pieces + k.each - 1) / k.each;
+    void *room;
+    FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){n, k.slot}, 2, e));
+    k.room = room;
+    fy_for(x->pool, n, 1, slots, &k);
+    return FY_OK;
 }
 
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
@@ -204,7 +261,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const bool merged = d->how == FIRST && win.dilation[1] == 1;
     padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .pixel = d->pixel, .channels = d->cin, .blocks = in_blocks, .interleave = d->how == FIRST, .zero = (uint8_t)l->x.zero, .flip = l->x.flip};
     void *room = NULL;
-    if (copies) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){wide_blocks, ph, pw, d->pixel}, 4, e));
+    if (copies && d->how != DEPTHWISE) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){wide_blocks, ph, pw, d->pixel}, 4, e));
     pad.to = room;
     int64_t row = (copies ? pw : w) * d->pixel, block = (copies ? ph : h) * row;
     bool flat = d->how == DIRECT && ph == h && pw == w && !win.pad[0] && !win.pad[1] && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
@@ -227,6 +284,10 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         k.p.x = (const uint8_t *)in->data + i * sample;
         k.p.y = (char *)y->data + i * out_blocks * k.p.y_block * size;
         k.p.q.add = add ? (const char *)add->data + i * out_blocks * k.p.y_block * size : NULL;
+        if (d->how == DEPTHWISE) {
+            FY_TRY(run_strips(x, &k, &pad, &win, k.p.x, e));
+            continue;
+        }
         if (copies) {
             pad.from = k.p.x;
             fy_for(x->pool, wide_blocks * ph, 1 + 65536 / (pw * d->pixel), pad_rows, &pad);

@@ -29,27 +29,46 @@ static fy_status prepare_max(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e
 
 typedef struct maxima { fy_window win; const uint8_t *x; uint8_t *y, flip; int64_t in[2], out[2]; } maxima;
 
-/* One pixel of 16 channels. */
-static void max_pixel(const maxima *w, uint8_t *y, const uint8_t *x, int64_t top, int64_t left) {
+/* The taps of a window from `at` on that lie within `size`: [*from, *to). */
+static void taps_within(int64_t at, int64_t size, int64_t kernel, int64_t dilation, int64_t *from, int64_t *to) {
+    *from = 0;
+    *to = kernel;
+    while (*from < kernel && at + *from * dilation < 0) ++*from;
+    while (*to > *from && at + (*to - 1) * dilation >= size) --*to;
+}
+
+FY_INLINE uint8_t larger(uint8_t a, uint8_t b) { return a > b ? a : b; }
+FY_INLINE uint8_t largest(uint8_t a, uint8_t b, uint8_t c) { return larger(larger(a, b), c); }
+
+/* One pixel of 16 channels: the largest of n x m, `down` and `across` bytes apart; nine at a time, a missing one is the last once more. */
+static void max_pixel(uint8_t *y, const uint8_t *x, int64_t n, int64_t m, int64_t down, int64_t across, uint8_t flip) {
     uint8_t most[FY_LANES] = {0};
-    for (int64_t i = 0, r = top; i < w->win.kernel[0]; i++, r += w->win.dilation[0])
-        for (int64_t j = 0, c = left; j < w->win.kernel[1]; j++, c += w->win.dilation[1]) {
-            if (r < 0 || r >= w->in[0] || c < 0 || c >= w->in[1]) continue;
-            const uint8_t *from = x + (r * w->in[1] + c) * FY_LANES;
+    for (int64_t i = 0; i < n; i += 3)
+        for (int64_t j = 0; j < m; j += 3) {
+            const uint8_t *a = x + i * down + j * across, *b = i + 1 < n ? a + down : a, *c = i + 2 < n ? b + down : b;
+            const int64_t s = j + 1 < m ? across : 0, t = j + 2 < m ? 2 * across : s;
             for (int l = 0; l < FY_LANES; l++) {
-                uint8_t v = from[l] ^ w->flip;
-                most[l] = v > most[l] ? v : most[l];
+                const uint8_t u = largest(a[l] ^ flip, a[l + s] ^ flip, a[l + t] ^ flip), v = largest(b[l] ^ flip, b[l + s] ^ flip, b[l + t] ^ flip);
+                most[l] = larger(most[l], largest(u, v, largest(c[l] ^ flip, c[l + s] ^ flip, c[l + t] ^ flip)));
             }
         }
-    for (int l = 0; l < FY_LANES; l++) y[l] = most[l] ^ w->flip;
+    for (int l = 0; l < FY_LANES; l++) y[l] = most[l] ^ flip;
 }
 
 static void max_rows(void *arg, int64_t begin, int64_t end) {
     const maxima *w = arg;
+    const int64_t down = w->win.dilation[0] * w->in[1] * FY_LANES, across = w->win.dilation[1] * FY_LANES;
     for (int64_t i = begin; i < end; i++) {
-        const uint8_t *x = w->x + i / w->out[0] * w->in[0] * w->in[1] * FY_LANES;
+        const int64_t top = i % w->out[0] * w->win.stride[0] - w->win.pad[0];
+        int64_t r, r_end, c, c_end;
+        taps_within(top, w->in[0], w->win.kernel[0], w->win.dilation[0], &r, &r_end);
         uint8_t *y = w->y + i * w->out[1] * FY_LANES;
-        for (int64_t c = 0; c < w->out[1]; c++) max_pixel(w, y + c * FY_LANES, x, i % w->out[0] * w->win.stride[0] - w->win.pad[0], c * w->win.stride[1] - w->win.pad[1]);
+        for (int64_t q = 0; q < w->out[1]; q++, y += FY_LANES) {
+            const int64_t left = q * w->win.stride[1] - w->win.pad[1];
+            taps_within(left, w->in[1], w->win.kernel[1], w->win.dilation[1], &c, &c_end);
+            const uint8_t *x = w->x + ((i / w->out[0] * w->in[0] + top + r * w->win.dilation[0]) * w->in[1] + left + c * w->win.dilation[1]) * FY_LANES;
+            max_pixel(y, x, r_end - r, c_end - c, down, across, w->flip);
+        }
     }
 }
 

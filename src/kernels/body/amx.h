@@ -25,15 +25,16 @@ FY_INLINE void amx_release(void) { __asm__ volatile("tilerelease"); }
 #define AMX_STORE(t, to, step) __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(to), "r"((int64_t)(step)) : "memory")
 #define AMX_DOT(dot, sum, a, b) __asm__ volatile(dot " %%tmm" #b ", %%tmm" #a ", %%tmm" #sum : :)
 
-/* One step of the sums: rows of A at a (and second, where two tiles of them go side by side), B at b, `nr` columns of 4 bytes a row. */
+/* One step of the sums: rows of A at a (and second, where two tiles of them go side by side), B at b, `nr` columns of 4 bytes a row. All is loaded
+ * first: with a busy sibling on the core, loads between the products wait for them. */
 #define AMX_STEP(dot, two, a, second, a_step, b) do {      \
         AMX_LOAD(4, a, a_step);                            \
+        if (two) AMX_LOAD(5, second, a_step);              \
         AMX_LOAD(6, b, 2 * AMX_BYTES);                     \
-        AMX_DOT(dot, 0, 4, 6);                             \
         AMX_LOAD(7, (b) + AMX_BYTES, 2 * AMX_BYTES);       \
+        AMX_DOT(dot, 0, 4, 6);                             \
         AMX_DOT(dot, 1, 4, 7);                             \
         if (two) {                                         \
-            AMX_LOAD(5, second, a_step);                   \
             AMX_DOT(dot, 2, 5, 6);                         \
             AMX_DOT(dot, 3, 5, 7);                         \
         }                                                  \
@@ -47,14 +48,14 @@ FY_INLINE void amx_begin(bool two) {
     AMX_ZERO(3);
 }
 
-/* Sums as rows of 32 words, those of the second tile of rows 16 rows further down. */
-FY_INLINE void amx_end(bool two, void *sums) {
-    char *to = sums;
+/* Sums as rows of 32 words, those of the second tile of rows behind the first's `rows`. */
+FY_INLINE void amx_end(bool two, void *sums, int rows) {
+    char *to = sums, *second = to + (int64_t)rows * 2 * AMX_BYTES;
     AMX_STORE(0, to, 2 * AMX_BYTES);
     AMX_STORE(1, to + AMX_BYTES, 2 * AMX_BYTES);
     if (!two) return;
-    AMX_STORE(2, to + 2 * AMX_ROWS * AMX_BYTES, 2 * AMX_BYTES);
-    AMX_STORE(3, to + 2 * AMX_ROWS * AMX_BYTES + AMX_BYTES, 2 * AMX_BYTES);
+    AMX_STORE(2, second, 2 * AMX_BYTES);
+    AMX_STORE(3, second + AMX_BYTES, 2 * AMX_BYTES);
 }
 
 /* The bytes of a row that are met at a time: the most, up to 64, that divide it into equal steps of whole words; 0: it has no whole words. */

@@ -13,7 +13,7 @@ FY_INLINE void amx_rows(const bool TWO, const fy_gemm_bf16 *g, int64_t row, int 
         for (int l = 0; fetch && l < step / 2; l++) __builtin_prefetch(b + AMX_AHEAD + l * 64, 0, 2);
         AMX_STEP("tdpbf16ps", TWO, a + k, second + k, g->a_row, b);
     }
-    amx_end(TWO, sums);
+    amx_end(TWO, sums, rows);
     const int64_t at = panel * GEMM_NR, to = row * g->c_row + at;
     gemm_place p = {.c = g->c + to, .add = g->e.add ? g->e.add + to : NULL, .bias = g->e.bias ? g->e.bias + at : NULL, .c_row = g->c_row, .cols = g->n - at < GEMM_NR ? (int)(g->n - at) : GEMM_NR,
                     .first = true, .last = true, .clamp = g->e.act == FY_ACT_CLAMP, .lo = g->e.p[0], .hi = g->e.p[1]};
@@ -21,7 +21,7 @@ FY_INLINE void amx_rows(const bool TWO, const fy_gemm_bf16 *g, int64_t row, int 
     if (!TWO) return;
     p.c += rows * g->c_row;
     if (p.add) p.add += rows * g->c_row;
-    gemm_put_rows(&p, rows, sums + AMX_ROWS * GEMM_NR);
+    gemm_put_rows(&p, rows, sums + rows * GEMM_NR);
 }
 
 /* Rows [row, row_end) of the panels, `rows` to a tile. */

@@ -95,28 +95,31 @@ FY_INLINE void dot_bytes(const bool BIAS, const bool AGAIN, const fy_product_u8s
 }
 
 #ifdef DOT_STORE_4
+#define DOT_ROUND 0x1.8p23f              /* added and subtracted again it rounds numbers of up to 22 bits to whole ones, half to even */
+
 /* Pixels of u8 that follow each other in a block, four at a time: storing cuts to the byte's own limits, narrower ones are clamped to. Those done. */
 FY_INLINE int dot_fours(const bool CLAMP, const bool AGAIN, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums) {
     const fy_requant *q = &p->q;
-    const iv start = iv_load(q->start + column), zero = _mm512_set1_epi16((short)(AGAIN ? q->zero2 : q->zero)), add_zero = iv_set1(q->add_zero);
-    const fv scale = fv_load(q->scale + column), lo = fv_set1(q->lo), hi = fv_set1(q->hi), lo2 = fv_set1(q->lo2), hi2 = fv_set1(q->hi2), k = fv_set1(q->k), k_add = fv_set1(q->k_add);
+    const iv start = iv_load(q->start + column), zero = _mm512_set1_epi16((short)(AGAIN ? q->zero2 : q->zero));
+    const fv scale = fv_load(q->scale + column), lo = fv_set1(q->lo), hi = fv_set1(q->hi), k = fv_set1(q->k), k_add = fv_set1(q->k_add), round = fv_set1(DOT_ROUND);
     const uint8_t *add = AGAIN ? (const uint8_t *)q->add + at : NULL;
     int i = 0;
     for (; i + 4 <= rows; i += 4, sums += 4 * DOT_NR) {
-        iv r[4];
-        for (int t = 0; t < 4; t++) {
-            fv x = fv_mul(iv_to_float(iv_add(iv_load(sums + t * DOT_NR), start)), scale);
-            if (CLAMP) x = fv_min(hi, fv_max(lo, x));
-            if (AGAIN) {
-                x = fv_mul(fv_round(x), k);
-                x = fv_add(x, fv_mul(iv_to_float(iv_sub(iv_load_u8(add + (i + t) * 16), add_zero)), k_add));
-                x = fv_min(hi2, fv_max(lo2, x));
-            }
-            r[t] = fv_to_int(x);
-        }
-        iv_store_4((uint8_t *)p->y + at + i * 16, r[0], r[1], r[2], r[3], zero);
+        fv add0, add1, add2, add3;
+        if (AGAIN) fv_load_4(&add0, &add1, &add2, &add3, add + i * 16, q->add_zero);
+#define DOT_FOUR(t)                                                                                                         \
+        fv x##t = fv_mul(iv_to_float(iv_add(iv_load(sums + t * DOT_NR), start)), scale);                                    \
+        if (CLAMP) x##t = fv_min(hi, fv_max(lo, x##t));                                                                     \
+        if (AGAIN) x##t = fv_add(fv_mul(fv_sub(fv_add(x##t, round), round), k), fv_mul(add##t, k_add));
+        DOT_FOUR(0) DOT_FOUR(1) DOT_FOUR(2) DOT_FOUR(3)
+        iv_store_4((uint8_t *)p->y + at + i * 16, fv_to_int(x0), fv_to_int(x1), fv_to_int(x2), fv_to_int(x3), zero);
     }
     return i;
+}
+
+/* Sums of bytes are so small that storing may cut them, to what they are clamped to in any case. */
+FY_INLINE bool dot_cuts(const fy_requant *q) {
+    return q->zero2 >= 0 && q->lo2 == (float)-q->zero2 && q->hi2 == (float)(255 - q->zero2) && q->k < 0x1p20f && q->k_add < 0x1p20f;
 }
 #endif
 
@@ -146,7 +149,7 @@ FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at
         } else if (q->again) {
             int done = 0;
 #ifdef DOT_STORE_4
-            if (q->add && !q->add_flip && !q->add_row && !q->bias && p->y_pixel == 16 && !jump && q->zero2 >= 0 && q->lo2 + (float)q->zero2 >= 0) done = dot_fours(true, true, p, column, y, rows, sums);
+            if (q->add && !q->add_flip && !q->add_row && !q->bias && p->y_pixel == 16 && !jump && dot_cuts(q)) done = dot_fours(true, true, p, column, y, rows, sums);
 #endif
             if (q->bias) dot_bytes(true, true, p, column, y, rows, sums, from, jump);
             else if (done < rows) dot_bytes(false, true, p, column, y + done * p->y_pixel, rows - done, sums + done * DOT_NR, from - done, jump);
@@ -260,25 +263,28 @@ FY_INLINE void depthwise_finish(const fy_product_u8s8 *p, const dot_place *at, i
 }
 
 /* A row of up to 3 taps next to each other: the same four pixels serve two results, the weights moved by one. */
-FY_INLINE void depthwise_pairs(const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w, int64_t block, int64_t pixel, int64_t wide) {
+#define DEPTH_ROW(from, v1, v2) do { const __m512i v = quad_load(from); a = _mm512_dpbusd_epi32(a, v, v1); b = _mm512_dpbusd_epi32(b, v, v2); } while (0)
+FY_INLINE void depthwise_pairs(const bool THREE, const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w, int64_t block, int64_t pixel, int64_t wide) {
     enum { MOST = 8 };
     __m512i first[MOST], second[MOST];
-    const int64_t down = p->kernel[0];
+    const int64_t down = THREE ? 3 : p->kernel[0], row = p->tap[0];
     for (int64_t i = 0; i < down; i++) {
         first[i] = _mm512_loadu_si512(w + i * 64);
         second[i] = _mm512_slli_epi32(first[i], 8);
     }
+    const __m512i f0 = first[0], f1 = first[THREE], f2 = first[2 * THREE], s0 = second[0], s1 = second[THREE], s2 = second[2 * THREE];
     dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};
     int32_t sums[DOT_APART * DOT_NR];
     for (int64_t q = 0; q < wide; at.pixel += DOT_APART, at.y += DOT_APART * p->y_pixel) {
         const int n = wide - q < DOT_APART ? (int)(wide - q) : DOT_APART;
         for (int k = 0; k < n; k += 2, q += 2, x += 32) {
             __m512i a = _mm512_setzero_si512(), b = a;
-            for (int64_t i = 0; i < down; i++) {
-                __m512i v = quad_load(x + i * p->tap[0]);
-                a = _mm512_dpbusd_epi32(a, v, first[i]);
-                b = _mm512_dpbusd_epi32(b, v, second[i]);
-            }
+            if (THREE) {
+                DEPTH_ROW(x, f0, s0);
+                DEPTH_ROW(x + row, f1, s1);
+                DEPTH_ROW(x + 2 * row, f2, s2);
+            } else
+                for (int64_t i = 0; i < down; i++) DEPTH_ROW(x + i * row, first[i], second[i]);
             iv_store(sums + k * DOT_NR, a);
             iv_store(sums + (k + 1) * DOT_NR, b);
         }
@@ -288,6 +294,11 @@ FY_INLINE void depthwise_pairs(const fy_product_u8s8 *p, const uint8_t *x, const
 
 FY_INLINE iv depthwise_pixel(const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w) {
     iv s = iv_set1(0);
+    if (p->kernel[0] == 3 && p->kernel[1] <= 4) {
+        s = _mm512_dpbusd_epi32(s, quad_load(x), _mm512_loadu_si512(w));
+        s = _mm512_dpbusd_epi32(s, quad_load(x + p->tap[0]), _mm512_loadu_si512(w + 64));
+        return _mm512_dpbusd_epi32(s, quad_load(x + 2 * p->tap[0]), _mm512_loadu_si512(w + 128));
+    }
     for (int64_t i = 0; i < p->kernel[0]; i++)
         for (int64_t j = 0; j < p->kernel[1]; j += 4, w += 64) s = _mm512_dpbusd_epi32(s, quad_load(x + i * p->tap[0] + j * 16), _mm512_loadu_si512(w));
     return s;
@@ -326,7 +337,8 @@ static void depthwise_u8s8(const fy_product_u8s8 *p, int64_t block, int64_t row,
         int64_t pixel = r * p->out[1], wide = p->out[1], q = 0;
 #ifdef DOT_QUADS
         if (p->tap[1] == 16 || p->kernel[1] == 1) {
-            if (p->x_step[1] == 16 && p->kernel[1] <= 3 && p->kernel[0] <= 8) depthwise_pairs(p, x, w, block, pixel, wide);
+            if (p->x_step[1] == 16 && p->kernel[1] <= 3 && p->kernel[0] == 3) depthwise_pairs(true, p, x, w, block, pixel, wide);
+            else if (p->x_step[1] == 16 && p->kernel[1] <= 3 && p->kernel[0] <= 8) depthwise_pairs(false, p, x, w, block, pixel, wide);
             else {
                 int32_t sums[DOT_APART * DOT_NR];
                 dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};

@@ -19,6 +19,18 @@ FY_INLINE void iv_store_4(uint8_t *p, iv a, iv b, iv c, iv d, __m512i zero) {
     _mm512_storeu_si512(p, _mm512_permutexvar_epi32(dwords, _mm512_packus_epi16(ab, cd)));
 }
 
+/* 4 pixels of 16 channels less `zero`, as floats: bytes are put into the last bits of 2^23, from which so many whole numbers are exact. */
+FY_INLINE void fv_load_4(fv *a, fv *b, fv *c, fv *d, const uint8_t *p, int32_t zero) {
+    const __m512i dwords = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v = _mm512_permutexvar_epi32(dwords, _mm512_loadu_si512(p));
+    const __m512i big = _mm512_set1_epi32(0x4b000000), first = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 1, 2, 3)), fourth = _mm512_set1_epi32(4);
+    const __m512i second = _mm512_add_epi32(first, fourth), third = _mm512_add_epi32(second, fourth);
+    const fv less = _mm512_set1_ps(0x1p23f + (float)zero);
+    *a = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(big, 0x1111111111111111, v, first)), less);
+    *b = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(big, 0x1111111111111111, v, second)), less);
+    *c = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(big, 0x1111111111111111, v, third)), less);
+    *d = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(big, 0x1111111111111111, v, _mm512_add_epi32(third, fourth))), less);
+}
+
 #ifdef __AVX512VNNI__
 #define DOT_NV 2
 #define DOT_MR 14                        /* 28 sums, 2 of w, one of x */
