@@ -12,8 +12,9 @@
 #define FEW 8                            /* channels up to which interleaving beats blocks of 16 */
 
 enum { DIRECT, FIRST, DEPTHWISE };
-/* cin, cout, groups: of one of conv_groups; blocks: of input channels, `pixel` bytes of each side by side. */
-typedef struct conv8 { fy_window win; int how; int64_t cin, cout, conv_groups, groups, blocks, lanes, pixel, w_group; } conv8;
+/* cin, cout, groups: of one of conv_groups; blocks: of input channels, `pixel` bytes of each side by side. down: rows of taps; fold: so many rows of
+ * the first layer's input lie side by side in a pixel, and of its filters in a tap. */
+typedef struct conv8 { fy_window win; int how; int64_t cin, cout, conv_groups, groups, blocks, lanes, pixel, w_group, down, fold; } conv8;
 
 const char *fy_conv8_can(const fy_node *n, fy_bytes *x, fy_weights8 *w) {
     int64_t d[FY_MAX_RANK], group = fy_attr_i(n, "group");
@@ -51,21 +52,21 @@ static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
 
 /* [group][block][tap][lanes / 4][nr][4], a row of taps over interleaved channels as one tap; depthwise [block][down][across / 4][16][4]. */
 static void pack(const conv8 *d, const fy_tensor *w, uint8_t flip, int nr, int64_t first, int8_t *to, int32_t *sums) {
-    const int64_t kh = d->win.kernel[0], kw = d->win.kernel[1];
+    const int64_t kh = d->win.kernel[0], kw = d->win.kernel[1], part = d->pixel / d->fold;
     const bool merged = d->how == FIRST && d->win.dilation[1] == 1;
     const uint8_t *from = w->data;
     for (int64_t g = 0; g < d->groups; g++)
         for (int64_t b = 0; b < d->blocks; b++)
-            for (int64_t i = 0; i < kh; i++)
+            for (int64_t i = 0; i < d->down; i++)
                 for (int64_t j = 0; j < (merged || d->how == DEPTHWISE ? 1 : kw); j++)
                     for (int64_t l = 0; l < d->lanes; l += 4)
                         for (int o = 0; o < nr; o++)
                             for (int64_t t = l; t < l + 4; t++, to++) {
-                                int64_t m = g * nr + o, ch = b * d->pixel + t, col = j;
+                                int64_t m = g * nr + o, ch = b * d->pixel + t, col = j, row = i;
                                 if (d->how == DEPTHWISE) { ch = 0; col = t; }
-                                else if (d->how == FIRST) { ch = t % d->pixel; col = merged ? t / d->pixel : j; }
-                                bool in = m < d->cout && ch < (d->how == DEPTHWISE ? 1 : d->cin) && col < kw;
-                                *to = in ? (int8_t)(from[(first + m) * w->stride[0] + ch * w->stride[1] + i * w->stride[2] + col * w->stride[3]] ^ flip) : 0;
+                                else if (d->how == FIRST) { ch = t % part; row = i * d->fold + t % d->pixel / part; col = merged ? t / d->pixel : j; }
+                                bool in = m < d->cout && ch < (d->how == DEPTHWISE ? 1 : d->cin) && col < kw && row < kh;
+                                *to = in ? (int8_t)(from[(first + m) * w->stride[0] + ch * w->stride[1] + row * w->stride[2] + col * w->stride[3]] ^ flip) : 0;
                                 sums[m] += *to;
                             }
 }
@@ -73,7 +74,7 @@ static void pack(const conv8 *d, const fy_tensor *w, uint8_t flip, int nr, int64
 static fy_status pack_all(fy_layer8 *l, conv8 *d, int nr, fy_plan *p, fy_arena *a, ferry_error *e) {
     int64_t padded = d->groups * nr, columns = d->cout * d->conv_groups;
     bool merged = d->how == FIRST && d->win.dilation[1] == 1;
-    d->w_group = d->blocks * d->win.kernel[0] * (merged || d->how == DEPTHWISE ? 1 : d->win.kernel[1]) * d->lanes * nr;
+    d->w_group = d->blocks * d->down * (merged || d->how == DEPTHWISE ? 1 : d->win.kernel[1]) * d->lanes * nr;
     bool filled;
     int32_t *sums = fy_layer8_room(l, p, d->w_group * d->groups * d->conv_groups, columns + padded, &filled);
     FY_NOMEM(e, sums);
@@ -107,7 +108,9 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     d->cout = w[0] / d->conv_groups;
     int nr = d->how == DEPTHWISE ? FY_LANES : p->o.kernels->int8_nr;
     d->groups = (d->cout + nr - 1) / nr;
-    d->pixel = d->how == FIRST ? (d->cin + 3) / 4 * 4 : d->how == DIRECT ? side_by_side(d, p->o.kernels) : FY_LANES;
+    d->fold = d->how == FIRST && p->o.kernels->int8_lanes > FY_LANES && d->cin <= 4 && w[3] <= 8 && d->win.stride[0] == 2 && d->win.dilation[0] == 1 && d->win.dilation[1] == 1 ? 2 : 1;
+    d->down = (w[2] + d->fold - 1) / d->fold;
+    d->pixel = d->how == FIRST ? (d->cin + 3) / 4 * 4 * d->fold : d->how == DIRECT ? side_by_side(d, p->o.kernels) : FY_LANES;
     d->blocks = d->how == DIRECT ? (d->cin + d->pixel - 1) / d->pixel : 1;
     d->lanes = d->how == DEPTHWISE ? (w[3] + 3) / 4 * 4 : d->how == FIRST && d->win.dilation[1] == 1 ? d->pixel * w[3] : d->pixel;
     l->data = d;
@@ -117,13 +120,14 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 /* ---- running --------------------------------------------------------------------------------------------------------------- */
 
 /* The input with its padding, flipped to u8: [block][h][w][pixel], of a plain one interleaved [h][w][pixel]. blocks: of 16 channels that it has;
- * origin: the row that `to` begins with. */
-typedef struct padding { const uint8_t *from; uint8_t *to, zero, flip; int64_t h, w, ph, pw, top, left, pixel, channels, blocks, origin; bool interleave; } padding;
+ * origin: the row that `to` begins with; fold: as of conv8; step: every so manieth row and pixel alone is wanted. */
+typedef struct padding { const uint8_t *from; uint8_t *to, zero, flip; int64_t h, w, ph, pw, top, left, pixel, channels, blocks, origin, fold, step[2]; bool interleave; } padding;
 
-/* n pixels of `blocks` blocks of 16 channels side by side, flipped; those from `real` on are zero. apart: bytes from one block to the next in `from`. */
-FY_INLINE void gather(const int blocks, uint8_t *to, const uint8_t *from, int64_t apart, int real, int64_t n, uint8_t flip) {
+/* n pixels of `blocks` blocks of 16 channels side by side, flipped; those from `real` on are zero. apart: bytes from one block to the next in `from`,
+ * step: from one pixel. */
+FY_INLINE void gather(const int blocks, uint8_t *to, const uint8_t *from, int64_t apart, int64_t step, int real, int64_t n, uint8_t flip) {
     const uint64_t by = flip * UINT64_C(0x0101010101010101);
-    for (; n > 0; n--, from += FY_LANES)
+    for (; n > 0; n--, from += step)
         for (int b = 0; b < blocks; b++, to += FY_LANES) {
             uint64_t v[2] = {by, by};
             if (b < real) memcpy(v, from + b * apart, sizeof v);
@@ -133,12 +137,10 @@ FY_INLINE void gather(const int blocks, uint8_t *to, const uint8_t *from, int64_
         }
 }
 
-static void gather_blocks(int blocks, uint8_t *to, const uint8_t *from, int64_t apart, int real, int64_t n, uint8_t flip) {
-    if (real < blocks) gather(blocks, to, from, apart, real, n, flip);
-    else if (blocks == 4) gather(4, to, from, apart, 4, n, flip);
-    else if (blocks == 3) gather(3, to, from, apart, 3, n, flip);
-    else if (blocks == 1 && !flip) memcpy(to, from, (size_t)(n * FY_LANES));
-    else gather(blocks, to, from, apart, blocks, n, flip);
+static void gather_blocks(int blocks, uint8_t *to, const uint8_t *from, int64_t apart, int64_t step, int real, int64_t n, uint8_t flip) {
+    if (blocks == 4 && real == 4) gather(4, to, from, apart, step, 4, n, flip);
+    else if (blocks == 1 && step == FY_LANES && !flip) memcpy(to, from, (size_t)(n * FY_LANES));
+    else gather(blocks, to, from, apart, step, real, n, flip);
 }
 
 /* n pixels of up to 4 planes, `apart` bytes from one plane to the next, as the four bytes of a pixel in `to`. */
@@ -153,21 +155,24 @@ static void interleave(uint8_t *to, int64_t pixel, const uint8_t *from, int64_t 
 static void pad_rows(void *arg, int64_t begin, int64_t end) {
     const padding *p = arg;
     for (int64_t r = begin; r < end; r++) {
-        int64_t block = r / p->ph, y = r % p->ph - p->top, n = p->pixel, skip = p->left > 0 ? p->left : 0, cut = p->left < 0 ? -p->left : 0, w = p->w - cut;
+        int64_t block = r / p->ph, y = r % p->ph * p->step[0] - p->top, n = p->pixel, skip = p->left > 0 ? p->left : 0, cut = p->left < 0 ? -p->left : 0, w = p->w - cut;
         uint8_t *to = p->to + (r - p->origin) * p->pw * n;
         if (w > p->pw - skip) w = p->pw - skip;
+        if (p->interleave) {
+            memset(to, p->zero, (size_t)(p->pw * n));
+            y = r * p->fold - p->top;
+            for (int64_t f = 0; f < p->fold; f++, y++)
+                for (int64_t c = 0; c < p->channels && y >= 0 && y < p->h; c += 4)
+                    interleave(to + skip * n + f * (n / p->fold) + c, n, p->from + (c * p->h + y) * p->w + cut, p->h * p->w, p->channels - c, w, p->flip);
+            continue;
+        }
         if (y < 0 || y >= p->h || w <= 0) {
             memset(to, p->zero, (size_t)(p->pw * n));
             continue;
         }
-        if (p->interleave) {
-            memset(to, p->zero, (size_t)(p->pw * n));
-            for (int64_t c = 0; c < p->channels; c += 4) interleave(to + skip * n + c, n, p->from + (c * p->h + y) * p->w + cut, p->h * p->w, p->channels - c, w, p->flip);
-            continue;
-        }
         memset(to, p->zero, (size_t)(skip * n));
         const int64_t blocks = n / FY_LANES, first = block * blocks, real = p->blocks - first < blocks ? p->blocks - first : blocks;
-        gather_blocks((int)blocks, to + skip * n, p->from + ((first * p->h + y) * p->w + cut) * FY_LANES, p->h * p->w * FY_LANES, (int)real, w, p->flip);
+        gather_blocks((int)blocks, to + skip * n, p->from + ((first * p->h + y) * p->w + cut) * FY_LANES, p->h * p->w * FY_LANES, p->step[1] * FY_LANES, (int)real, w, p->flip);
         memset(to + (skip + w) * n, p->zero, (size_t)((p->pw - skip - w) * n));
     }
 }
@@ -256,17 +261,30 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     fy_window_place(&win, in->dim + 2, y->dim + 2);
     int64_t ph = (oh - 1) * win.stride[0] + win.dilation[0] * (win.kernel[0] - 1) + 1, pw = (ow - 1) * win.stride[1] + win.dilation[1] * (win.kernel[1] - 1) + 1;
     if (oh < 1 || ow < 1) return FY_OK;
-    const bool regroup = d->how == DIRECT && d->pixel > FY_LANES;
-    bool copies = d->how != DIRECT || regroup || l->x.flip || win.pad[0] || win.pad[1] || ph > h || pw > w;
-    const bool merged = d->how == FIRST && win.dilation[1] == 1;
-    padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .pixel = d->pixel, .channels = d->cin, .blocks = in_blocks, .interleave = d->how == FIRST, .zero = (uint8_t)l->x.zero, .flip = l->x.flip};
+    const bool point = d->how == DIRECT && !win.pad[0] && !win.pad[1] && win.kernel[0] == 1 && win.kernel[1] == 1, regroup = d->how == DIRECT && d->pixel > FY_LANES;
+    const bool merged = d->how == FIRST && win.dilation[1] == 1, copies = d->how != DIRECT || regroup || l->x.flip || win.pad[0] || win.pad[1] || ph > h || pw > w;
+    padding pad = {.h = h, .w = w, .top = win.pad[0], .left = win.pad[1], .pixel = d->pixel, .channels = d->cin, .blocks = in_blocks, .interleave = d->how == FIRST, .zero = (uint8_t)l->x.zero, .flip = l->x.flip,
+                   .fold = d->fold, .step = {1, 1}};
+    if (point && regroup) {              /* what strides leave out is left out by the copy */
+        pad.step[0] = win.stride[0];
+        pad.step[1] = win.stride[1];
+        win.stride[0] = win.stride[1] = 1;
+        ph = oh;
+        pw = ow;
+    }
+    if (d->fold > 1) {
+        win.stride[0] /= d->fold;
+        ph = oh - 1 + d->down;
+    }
+    pad.ph = ph;
+    pad.pw = pw;
     void *room = NULL;
     if (copies && d->how != DEPTHWISE) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){wide_blocks, ph, pw, d->pixel}, 4, e));
     pad.to = room;
     int64_t row = (copies ? pw : w) * d->pixel, block = (copies ? ph : h) * row;
-    bool flat = d->how == DIRECT && ph == h && pw == w && !win.pad[0] && !win.pad[1] && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
+    const bool flat = point && win.stride[0] == 1 && win.stride[1] == 1 && (regroup || (ph == h && pw == w));
     work k = {.s = s, .x = x, .d = d, .nr = d->how == DEPTHWISE ? FY_LANES : x->k->int8_nr, .in_group = d->blocks * block,
-              .p = {.w = l->packed, .lanes = d->lanes, .in_blocks = d->blocks, .kernel = {win.kernel[0], merged ? 1 : win.kernel[1]}, .out = {oh, ow}, .w_group = d->w_group, .pixels = oh * ow,
+              .p = {.w = l->packed, .lanes = d->lanes, .in_blocks = d->blocks, .kernel = {d->down, merged ? 1 : win.kernel[1]}, .out = {oh, ow}, .w_group = d->w_group, .pixels = oh * ow,
                     .x_block = block, .x_step = {win.stride[0] * row, win.stride[1] * d->pixel}, .tap = {win.dilation[0] * row, win.dilation[1] * d->pixel},
                     .columns = (d->cout + FY_LANES - 1) / FY_LANES * FY_LANES, .y_pixel = FY_LANES, .y_block = oh * ow * FY_LANES, .q = fy_layer8_requant(l, &s->epilogue)}};
     if (flat) {                          /* one long row, cut where it suits */
