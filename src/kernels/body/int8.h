@@ -124,7 +124,7 @@ FY_INLINE bool dot_cuts(const fy_requant *q) {
 #endif
 
 /* Without a second quantisation. */
-FY_INLINE void dot_once(const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
+FY_NOINLINE static void dot_once(const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
     const fy_requant *q = &p->q;
     int done = 0;
 #ifdef DOT_STORE_4
@@ -255,7 +255,7 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
 
 #ifdef DOT_QUADS
 #define DOT_APART 14                     /* sums that wait to be stored together; even */
-FY_INLINE void depthwise_finish(const fy_product_u8s8 *p, const dot_place *at, int n, const int32_t *sums) {
+FY_NOINLINE static void depthwise_finish(const fy_product_u8s8 *p, const dot_place *at, int n, const int32_t *sums) {
     const fy_requant *q = &p->q;
     if (q->put == FY_PUT_BYTE && !q->again) dot_once(p, at->column, at->y, n, sums, n, 0);
     else
