@@ -5,10 +5,11 @@
  * operators that decide by values (comparisons, ArgMax, TopK), at casts of the model's own. FY_HALVES_NODES: each result is rounded, as the operator has it. */
 #include "passes/match.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static bool among(const fy_node *n, const char *const *names) {
-    for (; !*n->op->domain && *names; names++)
+static bool among(const fy_node *n, const char *domain, const char *const *names) {
+    for (; !strcmp(n->op->domain, domain) && *names; names++)
         if (!strcmp(n->op->name, *names)) return true;
     return false;
 }
@@ -19,16 +20,18 @@ static bool half(const fy_value *v) { return fy_dtype_of(v) == FERRY_FLOAT16 || 
 static bool heavy(const fy_node *n) {
     static const char *const names[] = {"Conv", "ConvTranspose", "DeformConv", "MatMul", "Gemm", "Einsum", "Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "GroupNormalization",
         "InstanceNormalization", "BatchNormalization", "LRN", "LpNormalization", "MeanVarianceNormalization", "Attention", "RotaryEmbedding", "LSTM", "GRU", "RNN", "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool",
-        "GlobalAveragePool", "GlobalLpPool", "GridSample", "RoiAlign", NULL};
-    return among(n, names) || (fy_is(n, "Resize") && !fy_attr_is(n, "mode", "nearest"));
+        "GlobalAveragePool", "GlobalLpPool", "GridSample", "RoiAlign", "ReduceLogSumExp", NULL};
+    static const char *const theirs[] = {"SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "EmbedLayerNormalization", "FusedMatMul", "TransposeMatMul", "FusedMatMulActivation", "FusedGemm", "FusedConv", "NhwcFusedConv",
+        "Attention", "QAttention", "MultiHeadAttention", "GroupQueryAttention", "RotaryEmbedding", "MatMulNBits", NULL};
+    return among(n, "", names) || among(n, "com.microsoft", theirs) || (fy_is(n, "Resize") && !fy_attr_is(n, "mode", "nearest"));
 }
 
 /* In f32 where what they read is. */
 static bool light(const fy_node *n) {
     static const char *const names[] = {"Add", "Sub", "Mul", "Div", "Pow", "Sum", "Mean", "Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Log", "Erf", "Sin", "Cos", "Tanh", "Sigmoid", "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu",
         "Gelu", "HardSigmoid", "HardSwish", "Mish", "Softplus", "Softsign", "Swish", "SwiGLU", "Clip", "Min", "Max", "Where", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Concat", "Expand",
-        "Pad", "Tile", "DepthToSpace", "SpaceToDepth", "Resize", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", NULL};
-    return among(n, names);
+        "Pad", "Tile", "DepthToSpace", "SpaceToDepth", "Resize", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", NULL};
+    return among(n, "", names);
 }
 
 typedef struct widening { fy_rewriting r; fy_map twin; bool regions; } widening;        /* twin: a value of halves -> what it is in f32 */
@@ -58,7 +61,9 @@ static bool rewrite(widening *w, fy_node *n) {
     if (!any || !halves) return false;
     fy_build b = fy_before(&w->r, n);
     for (int i = 0; i < n->nin; i++) in[i] = half(fy_in(n, i)) ? wide(w, &b, fy_in(n, i)) : fy_in(n, i);
-    fy_node *y = fy_emit_n(&b, n->op->name, n->nout, n->nin, in, n->nattr, n->attr);
+    char name[80];
+    snprintf(name, sizeof name, "%s%s%s", n->op->domain, *n->op->domain ? "::" : "", n->op->name);
+    fy_node *y = fy_emit_n(&b, name, n->nout, n->nin, in, n->nattr, n->attr);
     if (!y) {
         if (!w->r.status && b.status == FY_E_NOMEM) (void)fy_no_memory(&w->r);
         return false;

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_cpu_compose.c - operators that our engine composes of others (passes/compose.c), and those of language models of onnxruntime's exporters, against the
+ * reference kernels: of f32 and of halves, with and without what is optional. */
+#include "engines/both.h"
+
+#define MS "com.microsoft."
+
+static void each_float(const char *body) {
+    static const char *const types[] = {"float", "float16", "bfloat16"};
+    for (int d = 0; d < FY_COUNT(types); d++) {
+        fy_buf t = {0};
+        for (const char *p = body; *p; p++)
+            if (*p == '%') fy_buf_str(&t, types[d]);
+            else fy_buf_char(&t, *p);
+        both_at(t.at, (const int64_t[]){3, 1, 19}, 3);
+        fy_buf_free(&t);
+    }
+}
+
+static void test_norms(void **state) {
+    (void)state;
+    each_float("(%[2,n,24] x, %[2,n,24] k, %[24] g, %[24] b, %[24] c) => (y, z) { y = " MS "SkipLayerNormalization <epsilon = 1e-5> (x, k, g, b, c) z, m, v, s = " MS "SkipLayerNormalization <epsilon = 1e-5> (x, k, g) }");
+    each_float("(%[2,n,24] x, %[n,24] k, %[24] g, %[24] c) => (y, s) { y, m, v, s = " MS "SkipSimplifiedLayerNormalization <epsilon = 1e-5> (x, k, g, c) }");
+    each_float("(%[2,n,24] x, %[24] g) => (y) { y = SimplifiedLayerNormalization <epsilon = 1e-5> (x, g) }");
+    each_float("(%[n,6,7] x) => (a, b, c) { a = LpNormalization (x) b = LpNormalization <axis = 1, p = 1> (x) z = Sub (x, x) c = LpNormalization (z) }");
+    each_float("(%[2,n,5,7] x) => (a, b) { a = MeanVarianceNormalization (x) b = MeanVarianceNormalization <axes = [1, 2]> (x) }");
+    each_float("(%[2,n,5,7] x) => (a, b) { a = LogSoftmax <axis = 1> (x) b = LogSoftmax <axis = -2> (x) }");
+    each_float("(int32[2,n] i, int32[2,n] g, int32[2,n] m, int32[1,n] p, %[70,24] w, %[70,24] q, %[70,24] t, %[24] a, %[24] b) => (y, c, s, z) "
+               "{ y, c, s = " MS "EmbedLayerNormalization <epsilon = 1e-5> (i, g, w, q, t, a, b, m) z = " MS "EmbedLayerNormalization <epsilon = 1e-5> (i, , w, q, , a, b, , p) }");
+    both("(int32[2,n] i, int32[2,n] g, int32[2,n] m, uint8[70,24] w, uint8[70,24] q, uint8[70,24] t, uint8[24] a, uint8[24] b) => (y, c) <float s = {0.02}, uint8 z = {7}> "
+         "{ y, c = " MS "QEmbedLayerNormalization <epsilon = 1e-5> (i, g, w, q, t, a, b, m, s, s, s, s, s, z, z, z, z, z) }");
+}
+
+static void test_products(void **state) {
+    (void)state;
+    each_float("(%[n,5] x, %[7,5] z, %[5,n] a, %[2,n,5] u) => (y, b, c) { y = " MS "FusedMatMul <transB = 1, alpha = 0.5> (x, z) b = " MS "FusedMatMulActivation <transA = 1, transB = 1, activation = \"Relu\"> (a, z) c = " MS "FusedMatMul <transB = 1> (u, z) }");
+    both("(float[n,5] x, float[7,5] z, float[7] c) => (a, b, d) { a = " MS "FusedGemm <transB = 1, activation = \"LeakyRelu\", activation_alpha = 0.3> (x, z, c) b = " MS "FusedGemm <transB = 1, alpha = 2.0, activation = \"Tanh\"> (x, z) "
+         "d = " MS "FusedGemm <transB = 1, activation = \"HardSigmoid\", activation_alpha = 0.3, activation_beta = 0.4> (x, z, c) }");
+    both("(float[1,4,n,6] x, float[5,4,1,1] w, float[5] b, float[1,5,n,6] z) => (y, c) { y = " MS "FusedConv <activation = \"Relu\"> (x, w, b, z) c = " MS "FusedConv <activation = \"Clip\", activation_params = [-0.5, 0.75]> (x, w) }");
+    both("(float[1,n,6,4] x, float[5,4,1,1] w, float[5] b, float[1,n,6,5] z) => (y) { y = " MS "NhwcFusedConv <activation = \"LeakyRelu\", activation_params = [0.2]> (x, w, b, z) }");
+    static const char *const einsum[][3] = {{"bij,bkj->bik", "2,n,5", "2,7,5"}, {"bqhd,bkhd->bhqk", "2,n,3,5", "2,7,3,5"}, {"bhqk,bkhd->bqhd", "2,3,n,7", "2,7,3,5"}, {"ij,jk->ki", "n,5", "5,7"},
+        {"i,j->ij", "n", "7"}, {"bhwc,hkc->bhwk", "2,n,4,5", "n,7,5"}, {"abc,abc->", "2,n,5", "2,n,5"}, {"ab,cd->dacb", "2,n", "3,4"}, {"abcd,dcef->baef", "2,n,3,4", "4,3,5,2"}, {"ij,ij->ij", "n,5", "n,5"}, {"ij,j->i", "n,5", "5"}, {"ij,kl->ik", "n,5", "4,3"}};
+    for (int i = 0; i < FY_COUNT(einsum); i++) {
+        fy_buf t = {0};
+        fy_buf_fmt(&t, "(%%[%s] x, %%[%s] z) => (y) { y = Einsum <equation = \"%s\"> (x, z) }", einsum[i][1], einsum[i][2], einsum[i][0]);
+        each_float(t.at);
+        fy_buf_free(&t);
+    }
+}
+
+static void test_attention(void **state) {
+    (void)state;
+    each_float("(%[2,n,12] x, %[12,36] w, %[36] b) => (y, z, p) { y = " MS "Attention <num_heads = 3, scale = 0.02> (x, w, b) z, p = " MS "Attention <num_heads = 2, unidirectional = 1, scale = 0.02> (x, w, b) }");
+    each_float("(%[2,n,12] x, %[12,36] w, %[36] b, int32[2] k, bool[2,n] t, bool[2,n,n] f) => (y, z, u) <int32 o = {1}> { l = Add (k, o) m = Cast <to = 6> (t) q = Cast <to = 6> (f) y = " MS "Attention <num_heads = 3, scale = 0.02> (x, w, b, l) z = " MS "Attention <num_heads = 3, scale = 0.02> (x, w, b, m) u = " MS "Attention <num_heads = 3, unidirectional = 1, scale = 0.02> (x, w, b, q) }");
+    each_float("(%[2,n,12] x, %[12,36] w, %[36] b, %[2,2,3,4,4] p, %[1,3,n,n] e) => (y, r, z) { y, r = " MS "Attention <num_heads = 3, unidirectional = 1, scale = 0.02> (x, w, b, , p) z = " MS "Attention <num_heads = 3, scale = 0.02> (x, w, b, , , e) }");
+    both("(uint8[2,n,12] x, uint8[12,36] w, float[36] b, uint8 z, bool[2,n] k) => (y) <float s = {0.02}, float t = {0.03}> { m = Cast <to = 6> (k) y = " MS "QAttention <num_heads = 3, scale = 0.02> (x, w, b, s, t, m, z, z) }");
+    each_float("(%[2,n,12] q, %[2,5,12] k, %[2,5,18] v, %[42] b, bool[2,5] t) => (y, z) { m = Cast <to = 6> (t) y = " MS "MultiHeadAttention <num_heads = 3, scale = 0.02> (q, k, v) z = " MS "MultiHeadAttention <num_heads = 3, scale = 0.02> (q, k, v, b, m) }");
+    each_float("(%[2,n,12] q, %[2,n,12] k, %[2,n,12] v, %[2,3,4,4] c, %[2,3,4,4] d) => (y, p, r) { y, p, r = " MS "MultiHeadAttention <num_heads = 3, scale = 0.02> (q, k, v, , , , c, d) }");
+    each_float("(%[2,n,12] q, %[2,3,5,4] k, %[2,3,5,6] v, %[12] b) => (y) { y = " MS "MultiHeadAttention <num_heads = 3, scale = 0.02> (q, k, v, b) }");
+    each_float("(%[2,3,n,8] x, %[2,n,24] h, %[64,4] c, %[64,4] s, %[64,3] a, %[64,3] b, int64[2,n] i) => (y, z, u, v, w) { y = " MS "RotaryEmbedding (x, i, c, s) z = " MS "RotaryEmbedding <interleaved = 1> (h, i, c, s) "
+               "u = " MS "RotaryEmbedding <num_heads = 3, rotary_embedding_dim = 6> (h, i, a, b) v = RotaryEmbedding <num_heads = 3, interleaved = 1, rotary_embedding_dim = 6> (h, a, b, i) w = RotaryEmbedding <rotary_embedding_dim = 6> (x, a, b, i) }");
+    each_float("(%[2,3,n,8] x, %[2,n,24] h, %[1,n,4] c, %[1,n,4] s, %[2,n,4] a, %[2,n,4] b) => (y, z) { y = RotaryEmbedding (x, c, s) z = RotaryEmbedding <num_heads = 3> (h, a, b) }");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention)};
+    return both_main(tests, FY_COUNT(tests), "compose");
+}
