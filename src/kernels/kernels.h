@@ -116,6 +116,9 @@ typedef enum fy_reduction { FY_REDUCE_SUM, FY_REDUCE_MAX, FY_REDUCE_MIN, FY_REDU
  * 0 the score becomes `fill`. A row with nothing above -inf gives zeros, or NaN. */
 typedef struct fy_attention_row { const float *add; const unsigned char *keep; float scale, cap, fill; bool wide, empty_nan; int64_t lo, hi, n; } fy_attention_row;
 
+/* A panel of gemm_nr columns of weights of few bits: [k][gemm_nr] bytes, or two values in each (`halves`), the even one low; scale, zero [ceil(k / block)][gemm_nr]. */
+typedef struct fy_nbits { const uint8_t *w; const float *scale, *zero; int64_t k, block; bool halves; } fy_nbits;
+
 typedef struct fy_kernels {
     fy_isa isa;
     int    gemm_nr, gemm_mr;             /* columns of a panel; most rows of a tile */
@@ -140,6 +143,8 @@ typedef struct fy_kernels {
     void (*scale_c16)(float *y, const float *x, const float *scale, int64_t n);                                    /* y = x times scale[16], lane by lane, over n pixels; y may be x */
     void (*blend_c16)(float *y, int64_t y_block, const float *const *x, int64_t x_block, const float *w, int n, int64_t blocks);   /* y = sum of n pixels x[i] w[i], block by block */
     void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
+    void (*nbits_dot)(float *y, const float *x, const fy_nbits *w);                                                /* y[gemm_nr] = x[k] times a panel */
+    void (*nbits_panel)(float *to, const fy_nbits *w);                                                             /* a panel in f32, as gemm_f32 takes it */
     fy_loops loops;                      /* elementwise, of every dtype */
 } fy_kernels;
 

@@ -62,7 +62,25 @@ static void test_attention(void **state) {
     each_float("(%[2,3,n,8] x, %[2,n,24] h, %[1,n,4] c, %[1,n,4] s, %[2,n,4] a, %[2,n,4] b) => (y, z) { y = RotaryEmbedding (x, c, s) z = RotaryEmbedding <num_heads = 3> (h, a, b) }");
 }
 
+/* Weights are folded to constants when the model is compiled: bytes from sines. */
+static void test_few_bits(void **state) {
+    (void)state;
+    static const struct { int bits, block, k, blocks; const char *zeros; } forms[] = {{4, 16, 40, 3, ""}, {4, 16, 40, 3, "z"}, {8, 16, 33, 3, "z"}, {2, 32, 64, 2, "z"}, {4, 32, 64, 2, "f"}, {8, 32, 64, 2, ""}};
+    for (int i = 0; i < FY_COUNT(forms); i++)
+        for (int bias = 0; bias < 2; bias++) {
+            fy_buf t = {0};
+            int n = 37, bytes = forms[i].block * forms[i].bits / 8, row = (forms[i].blocks * forms[i].bits + 7) / 8;
+            fy_buf_fmt(&t, "(%%[2,n,%d] x, %%[%d] c) => (y) <int64[3] bs = {%d, %d, %d}, int64[2] ss = {%d, %d}, int64[2] zs = {%d, %d}, float o = {0}, float i = {1}, float h = {100}> {", forms[i].k, n, n, forms[i].blocks, bytes, n, forms[i].blocks, n, row);
+            fy_buf_fmt(&t, "nb = Constant <value = float {%d}> () rb = Range (o, nb, i) fb = Sin (rb) gb = Mul (fb, h) hb = Abs (gb) ub = Cast <to = 2> (hb) b = Reshape (ub, bs) ", n * forms[i].blocks * bytes);
+            fy_buf_fmt(&t, "ns = Constant <value = float {%d}> () rs = Range (o, ns, i) fs = Cos (rs) qs = Div (fs, h) vs = Reshape (qs, ss) s = CastLike (vs, x) ", n * forms[i].blocks);
+            fy_buf_fmt(&t, "nz = Constant <value = float {%d}> () rz = Range (o, nz, i) fz = Sin (rz) gz = Mul (fz, h) hz = Abs (gz) uz = Cast <to = 2> (hz) z = Reshape (uz, zs) ", n * row);
+            fy_buf_fmt(&t, "fv = Mul (vs, h) f = CastLike (fv, x) y = com.microsoft.MatMulNBits <K = %d, N = %d, bits = %d, block_size = %d> (x, b, s, %s, , %s) }", forms[i].k, n, forms[i].bits, forms[i].block, forms[i].zeros, bias ? "c" : "");
+            each_float(t.at);
+            fy_buf_free(&t);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_few_bits)};
     return both_main(tests, FY_COUNT(tests), "compose");
 }
