@@ -62,6 +62,24 @@ static void test_attention(void **state) {
     each_float("(%[2,3,n,8] x, %[2,n,24] h, %[1,n,4] c, %[1,n,4] s, %[2,n,4] a, %[2,n,4] b) => (y, z) { y = RotaryEmbedding (x, c, s) z = RotaryEmbedding <num_heads = 3> (h, a, b) }");
 }
 
+/* A cache that grows, one with room, a padded first prompt; heads that share keys, a window, turned or not. */
+static void test_cached(void **state) {
+    (void)state;
+#define LENGTHS "d = Shape <start = 1, end = 2> (q) c = Cast <to = 6> (d) s = Add (p, c) t = Add (c, o) "
+    static const char *const attrs[] = {"", ", do_rotary = 1", ", do_rotary = 1, rotary_interleaved = 1, scale = 0.1", ", local_window_size = 3", ", softcap = 2.0"};
+    for (int i = 0; i < FY_COUNT(attrs); i++) {
+        fy_buf t = {0};
+        fy_buf_fmt(&t, "(%%[2,n,32] q, %%[2,n,16] k, %%[2,n,16] v, %%[2,2,7,8] a, %%[2,2,7,8] b, %%[64,3] u, %%[64,3] w) => (y, e, f) <int32[2] p = {2, 0}, int32[1] o = {3}> { " LENGTHS
+                       "y, e, f = " MS "GroupQueryAttention <num_heads = 4, kv_num_heads = 2%s> (q, k, v, a, b, s, t, u, w) }", attrs[i]);
+        each_float(t.at);
+        fy_buf_free(&t);
+        fy_buf_fmt(&t, "(%%[2,n,64] q, %%[64,4] u, %%[64,4] w) => (y, e, f) <int32[2] p = {1, 0}, int32[1] o = {1}> { d = Shape <start = 1, end = 2> (q) t = Cast <to = 6> (d) l = Sub (t, o) s = Mul (l, p) "
+                       "y, e, f = " MS "GroupQueryAttention <num_heads = 4, kv_num_heads = 2%s> (q, , , , , s, t, u, w) }", attrs[i]);
+        each_float(t.at);
+        fy_buf_free(&t);
+    }
+}
+
 /* Weights are folded to constants when the model is compiled: bytes from sines. */
 static void test_few_bits(void **state) {
     (void)state;
@@ -81,6 +99,6 @@ static void test_few_bits(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_few_bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_cached), cmocka_unit_test(test_few_bits)};
     return both_main(tests, FY_COUNT(tests), "compose");
 }

@@ -14,21 +14,8 @@
 #define FEW_ROWS 4                       /* below, the second product reads V in place */
 #define TILE_BYTES 32768                 /* of scores: they stay in the first-level cache between the products */
 
-/* An operand as it lies there, [batch, heads, length, size]. */
-typedef struct seen { const float *data; int64_t dim[4], step[4]; } seen;
-
-typedef struct work {
-    const fy_kernels *k;
-    const fy_attention *t;
-    const fy_tensor *mask;
-    int64_t mask_step[4];
-    seen    q, key, v;
-    float  *y;
-    int64_t y_step[4], batch, heads, rows, keys, size, width, past, tile, each, slots;
-    const int64_t *valid;
-    float  *room;
-    float   scale;
-} work;
+typedef fy_heads seen;
+typedef fy_attending work;
 
 static void strides_of(const int64_t *dim, int rank, int64_t row, int64_t *step) {
     int64_t at = 1;
@@ -79,7 +66,7 @@ static void one_head(const work *w, int64_t b, int64_t h, float *room) {
     const float *v = w->v.data + b * w->v.step[0] + g * w->v.step[1];
     float *y = w->y + b * w->y_step[0] + h * w->y_step[1], *scores = room + panels * nr * w->size, *values = scores + w->tile * panels * nr;
     bool few = w->rows < FEW_ROWS && w->v.step[3] == 1;
-    int64_t valid = w->valid ? w->valid[b] : w->keys, offset = w->valid && w->t->past_k < 0 ? valid - w->rows : w->past;
+    int64_t valid = w->valid ? w->valid[b] : w->keys, offset = w->first ? w->first[b] : w->valid && w->t->past_k < 0 ? valid - w->rows : w->past;
     fy_gemm_pack_f32(room, key, w->size, w->keys, w->key.step[3], w->key.step[2], nr, 0, panels);
     if (!few) fy_gemm_pack_f32(values, v, w->keys, w->width, w->v.step[2], w->v.step[3], nr, 0, wide);
     for (int64_t row = 0; row < w->rows; row += w->tile) {
@@ -114,10 +101,14 @@ static void one_head(const work *w, int64_t b, int64_t h, float *room) {
     }
 }
 
-static void heads(void *arg, int64_t begin, int64_t end) {
+static void some_heads(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
     for (int64_t slot = begin; slot < end; slot++)
         for (int64_t i = slot; i < w->batch * w->heads; i += w->slots) one_head(w, i / w->heads, i % w->heads, w->room + slot * w->each);
+}
+
+void fy_attention_heads(const fy_attending *w, fy_pool *pool) {
+    if (w->batch && w->heads && w->rows && w->width) fy_for(pool, w->slots, 1, some_heads, (void *)(uintptr_t)w);
 }
 
 /* The cache and what is new, one after the other. */
@@ -159,8 +150,7 @@ static fy_status place_mask(work *w, ferry_error *e) {
     return FY_OK;
 }
 
-/* Memory: the caches that are no outputs, then for each slot K and V packed and a tile of scores. */
-static fy_status room_of(work *w, fy_exec *x, int64_t caches, float **cache, ferry_error *e) {
+fy_status fy_attention_room(fy_attending *w, fy_exec *x, int64_t caches, float **cache, ferry_error *e) {
     int64_t nr = w->k->gemm_nr, panels = (w->keys + nr - 1) / nr * nr, wide = (w->width + nr - 1) / nr * nr, a, b, c, all;
     w->tile = TILE_BYTES / 4 / (panels + 1);
     w->tile = w->tile > 56 ? 56 : w->tile < w->k->gemm_mr ? w->k->gemm_mr : w->tile / w->k->gemm_mr * w->k->gemm_mr;
@@ -220,7 +210,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     }
     caches = (caches + 15) / 16 * 16;
     FY_NEED(e, w.key.dim[3] == w.size && w.v.dim[3] == w.width, SHAPE, "head sizes do not agree");
-    FY_TRY(room_of(&w, x, caches, &cache, e));
+    FY_TRY(fy_attention_room(&w, x, caches, &cache, e));
     FY_TRY(with_past(&w.key, past_k, present_k, &cache, x, e));
     FY_TRY(with_past(&w.v, past_v, present_v, &cache, x, e));
     bool fits = spread(&w.q, 0, w.batch) && spread(&w.q, 2, w.rows) && spread(&w.key, 0, w.batch) && spread(&w.v, 0, w.batch) && spread(&w.key, 2, w.keys) && w.v.dim[2] == w.keys;
@@ -239,7 +229,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
             FY_NEED(e, w.valid[i] >= 0 && w.valid[i] <= w.keys, VALUE, "nonpad_kv_seqlen is %lld of %lld", (long long)w.valid[i], (long long)w.keys);
     }
     w.scale = (float)(t->scale != 0 ? t->scale : 1 / sqrt((double)w.size));
-    if (w.batch && w.heads && w.rows && w.width) fy_for(x->pool, w.slots, 1, heads, &w);
+    fy_attention_heads(&w, x->pool);
     return FY_OK;
 }
 
@@ -260,4 +250,4 @@ static const char *no(const fy_site *s) { return !strcmp(s->node->op->name, "Mat
 static const fy_impl operator_impl = {.op = "Attention", .name = "attention.blocked", .can = no, .cover = fy_attention_cover, .fuse = fuse, .run = run};
 static const fy_impl product = {.op = "MatMul", .name = "attention.blocked", .can = no, .cover = fy_attention_cover, .fuse = fuse, .run = run};
 
-const fy_impl *const fy_cpu_attention[] = {&operator_impl, &product, NULL};
+const fy_impl *const fy_cpu_attention[] = {&operator_impl, &product, &fy_cpu_attention_cached, &fy_cpu_rotary, NULL};
