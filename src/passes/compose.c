@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * compose.c - operators that have no implementation of their own in our engine, as those that have: of com.microsoft what onnxruntime's optimiser of transformers
  * and its exporters write (attention by merged weights, norms of sums and of embeddings, products and convolutions with what is fused to them), of ai.onnx Einsum of
- * two operands, LpNormalization, MeanVarianceNormalization, LogSoftmax along inner axes. Floats are f32: halves become those first (widen.c). Forms that are not known
+ * two operands, OneHot, LpNormalization, MeanVarianceNormalization. Floats are f32: halves become those first (widen.c). Forms that are not known
  * here (caches in one buffer, statistics as outputs) stay with the reference kernel. */
 #include "passes/match.h"
 
@@ -90,15 +90,6 @@ static fy_value *swapped(fy_build *b, fy_value *x, int i, int k) {
     int perm[FY_MAX_RANK];
     for (int a = 0; a < FY_MAX_RANK; a++) perm[a] = a == i ? k : a == k ? i : a;
     return fy_b_transpose(b, x, perm);
-}
-
-static bool log_softmax(fy_rewriting *r, fy_node *n) {
-    int64_t axis = fy_attr_i(n, "axis"), rank = fy_v_rank(fy_in(n, 0));
-    if (rank < 2 || axis == -1 || axis == rank - 1) return false;
-    if (axis < 0) axis += rank;
-    fy_build b = fy_before(r, n);
-    fy_value *y = fy_emit(&b, "LogSoftmax", FY_V(swapped(&b, fy_in(n, 0), (int)axis, (int)rank - 1)), FY_NOATTR);
-    return fy_became(r, &b, n, y ? swapped(&b, y, (int)axis, (int)rank - 1) : NULL);
 }
 
 /* ---- products and windows ---------------------------------------------------------------------------------------------------- */
@@ -359,6 +350,25 @@ static bool quantised(fy_rewriting *r, fy_node *n) {
     return fy_became(r, &b, n, fy_emit(&b, n->op->name, FY_V(fy_in(n, 0), fy_in(n, 1), fy_in(n, 2)), n->nattr, n->attr));
 }
 
+/* Indices beside 0, 1, ... along a new axis; those below 0 count from the end. */
+static bool one_hot(fy_rewriting *r, fy_node *n) {
+    int64_t depth, count, axis = fy_attr_i(n, "axis"), at[FY_MAX_RANK];
+    fy_value *i = fy_in(n, 0), *values = fy_in(n, 2);
+    const int rank = fy_v_rank(i);
+    if ((fy_dtype_of(i) != FERRY_INT64 && fy_dtype_of(i) != FERRY_INT32) || rank < 0 || rank >= FY_MAX_RANK || !fy_ints_of(n, 1, &depth, 1, &count) || count != 1 || depth < 1 || depth > 65536) return false;
+    if (axis < 0) axis += rank + 1;
+    for (int k = 0; k <= rank; k++) at[k] = k == axis ? depth : 1;
+    int64_t *numbers = FY_NEWN(&r->m->arena, int64_t, depth);
+    for (int64_t k = 0; numbers && k < depth; k++) numbers[k] = k;
+    fy_build b = fy_before(r, n);
+    fy_value *beside = fy_b_cast(&b, fy_k_const(&b, numbers ? fy_const_copy(&r->m->arena, FERRY_INT64, rank + 1, at, numbers) : NULL, NULL), fy_dtype_of(i)), *side[2];
+    fy_value *below = fy_emit(&b, "Less", FY_V(i, fy_k_scalar_i(&b, fy_dtype_of(i), 0)), FY_NOATTR);
+    i = fy_emit(&b, "Where", FY_V(below, fy_emit(&b, "Add", FY_V(i, fy_k_scalar_i(&b, fy_dtype_of(i), depth)), FY_NOATTR), i), FY_NOATTR);
+    fy_value *same = fy_emit(&b, "Equal", FY_V(unsqueezed(&b, i, 1, &axis), beside), FY_NOATTR);
+    for (int k = 0; k < 2; k++) side[k] = fy_b_slice(&b, values, 0, fy_k_ints(&b, 1, (const int64_t[]){k}), fy_k_ints(&b, 1, (const int64_t[]){k + 1}), NULL);
+    return fy_became(r, &b, n, b.status ? NULL : fy_emit(&b, "Where", FY_V(same, side[1], side[0]), FY_NOATTR));
+}
+
 static bool add(fy_rewriting *r, fy_node *n) {
     fy_build b = fy_before(r, n);
     return fy_became(r, &b, n, fy_emit(&b, "Add", FY_V(fy_emit(&b, "Add", FY_V(fy_in(n, 0), fy_in(n, 1)), FY_NOATTR), fy_in(n, 2)), FY_NOATTR));
@@ -366,14 +376,14 @@ static bool add(fy_rewriting *r, fy_node *n) {
 
 static bool rewrite(fy_rewriting *r, fy_node *n) {
     static const struct { const char *domain, *name; bool (*as)(fy_rewriting *, fy_node *); } table[] = {
-        {"", "SimplifiedLayerNormalization", simplified}, {"", "LpNormalization", lp}, {"", "MeanVarianceNormalization", mean_variance}, {"", "LogSoftmax", log_softmax}, {"", "Einsum", einsum},
+        {"", "SimplifiedLayerNormalization", simplified}, {"", "LpNormalization", lp}, {"", "MeanVarianceNormalization", mean_variance}, {"", "Einsum", einsum}, {"", "OneHot", one_hot},
         {"com.microsoft", "SkipLayerNormalization", skip}, {"com.microsoft", "SkipSimplifiedLayerNormalization", skip}, {"com.microsoft", "EmbedLayerNormalization", embed},
         {"com.microsoft", "QEmbedLayerNormalization", embed}, {"com.microsoft", "FusedMatMul", matmul}, {"com.microsoft", "TransposeMatMul", matmul}, {"com.microsoft", "FusedMatMulActivation", matmul},
         {"com.microsoft", "FusedGemm", gemm}, {"com.microsoft", "FusedConv", conv}, {"com.microsoft", "NhwcFusedConv", conv}, {"com.microsoft", "Attention", merged}, {"com.microsoft", "QAttention", merged},
         {"com.microsoft", "MultiHeadAttention", multi_head}, {"com.microsoft", "QuantizeLinear", quantised}, {"com.microsoft", "DequantizeLinear", quantised}, {"com.microsoft", "BiasAdd", add},
         {"com.microsoft", "RotaryEmbedding", rotary},
     };
-    if (!n->out[0] || (fy_dtype_of(n->out[0]) != FERRY_FLOAT && strcmp(n->op->name, "QuantizeLinear"))) return false;
+    if (!n->out[0] || (fy_dtype_of(n->out[0]) != FERRY_FLOAT && strcmp(n->op->name, "QuantizeLinear") && strcmp(n->op->name, "OneHot"))) return false;
     for (int i = 0; i < FY_COUNT(table); i++)
         if (!strcmp(n->op->name, table[i].name) && !strcmp(n->op->domain, table[i].domain)) return table[i].as(r, n);
     return false;

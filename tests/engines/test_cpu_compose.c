@@ -5,12 +5,13 @@
 
 #define MS "com.microsoft."
 
+/* % is each dtype, # its number. */
 static void each_float(const char *body) {
-    static const char *const types[] = {"float", "float16", "bfloat16"};
+    static const char *const types[] = {"float", "float16", "bfloat16"}, *const numbers[] = {"1", "10", "16"};
     for (int d = 0; d < FY_COUNT(types); d++) {
         fy_buf t = {0};
         for (const char *p = body; *p; p++)
-            if (*p == '%') fy_buf_str(&t, types[d]);
+            if (*p == '%' || *p == '#') fy_buf_str(&t, *p == '%' ? types[d] : numbers[d]);
             else fy_buf_char(&t, *p);
         both_at(t.at, (const int64_t[]){3, 1, 19}, 3);
         fy_buf_free(&t);
@@ -90,9 +91,9 @@ static void test_few_bits(void **state) {
             int n = 37, bytes = forms[i].block * forms[i].bits / 8, row = (forms[i].blocks * forms[i].bits + 7) / 8;
             fy_buf_fmt(&t, "(%%[2,n,%d] x, %%[%d] c) => (y) <int64[3] bs = {%d, %d, %d}, int64[2] ss = {%d, %d}, int64[2] zs = {%d, %d}, float o = {0}, float i = {1}, float h = {100}> {", forms[i].k, n, n, forms[i].blocks, bytes, n, forms[i].blocks, n, row);
             fy_buf_fmt(&t, "nb = Constant <value = float {%d}> () rb = Range (o, nb, i) fb = Sin (rb) gb = Mul (fb, h) hb = Abs (gb) ub = Cast <to = 2> (hb) b = Reshape (ub, bs) ", n * forms[i].blocks * bytes);
-            fy_buf_fmt(&t, "ns = Constant <value = float {%d}> () rs = Range (o, ns, i) fs = Cos (rs) qs = Div (fs, h) vs = Reshape (qs, ss) s = CastLike (vs, x) ", n * forms[i].blocks);
+            fy_buf_fmt(&t, "ns = Constant <value = float {%d}> () rs = Range (o, ns, i) fs = Cos (rs) qs = Div (fs, h) vs = Reshape (qs, ss) s = Cast <to = #> (vs) ", n * forms[i].blocks);
             fy_buf_fmt(&t, "nz = Constant <value = float {%d}> () rz = Range (o, nz, i) fz = Sin (rz) gz = Mul (fz, h) hz = Abs (gz) uz = Cast <to = 2> (hz) z = Reshape (uz, zs) ", n * row);
-            fy_buf_fmt(&t, "fv = Mul (vs, h) f = CastLike (fv, x) y = com.microsoft.MatMulNBits <K = %d, N = %d, bits = %d, block_size = %d> (x, b, s, %s, , %s) }", forms[i].k, n, forms[i].bits, forms[i].block, forms[i].zeros, bias ? "c" : "");
+            fy_buf_fmt(&t, "fv = Mul (vs, h) f = Cast <to = #> (fv) y = com.microsoft.MatMulNBits <K = %d, N = %d, bits = %d, block_size = %d> (x, b, s, %s, , %s) }", forms[i].k, n, forms[i].bits, forms[i].block, forms[i].zeros, bias ? "c" : "");
             each_float(t.at);
             fy_buf_free(&t);
         }

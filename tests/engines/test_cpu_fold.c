@@ -40,7 +40,32 @@ static void test_resize(void **state) {
     both("(float[4,n] x) => (a) <float[2] s = {1.5, 3}> { a = Resize <mode = \"linear\"> (x, , s) }");
 }
 
+/* Along one axis: sums and products of all before, the greatest and the least, with equal ones, ends of blocks and NaN. */
+static void test_along(void **state) {
+    (void)state;
+    static const char *const axis[] = {"-1", "0", "1"}, *const how[] = {"", "<exclusive = 1>", "<reverse = 1>", "<reverse = 1, exclusive = 1>"};
+    for (int d = 0; d < FY_COUNT(dtypes); d++)
+        for (int a = 0; a < FY_COUNT(axis); a++) {
+            const bool floats = strstr(dtypes[d], "loat") || !strcmp(dtypes[d], "double"), scans = strcmp(dtypes[d], "uint8") && strcmp(dtypes[d], "int8");
+            fy_buf t = {0};
+            for (int h = 0; scans && h < FY_COUNT(how); h++) {
+                fy_buf_fmt(&t, "(%s[3,n,17] x) => (a, b) <int64 s = {%s}> { a = CumSum %s (x, s) b = CumProd %s (x, s) }", dtypes[d], axis[a], how[h], how[h]);
+                both_at(t.at, (const int64_t[]){3, 1, 19}, 3);
+                fy_buf_free(&t);
+            }
+            fy_buf_fmt(&t, "(%s[3,n,700] x) => (a, b, c%s) { a = ArgMax <axis = %s> (x) b = ArgMin <axis = %s, keepdims = 0> (x) c = ArgMax <axis = %s, select_last_index = 1> (x) %s", dtypes[d], floats ? ", d" : "", axis[a], axis[a], axis[a], floats ? "d = Hardmax <axis = " : "}");
+            if (floats) fy_buf_fmt(&t, "%s> (x) }", axis[a]);
+            both_at(t.at, (const int64_t[]){3, 1, 9}, 3);
+            fy_buf_free(&t);
+        }
+    both("(float[3,n,17] x) => (a, b, c) { y = Sqrt (x) a = ArgMax <axis = 1> (y) b = ArgMin <axis = 2> (y) c = Hardmax <axis = 2> (y) }");
+    both("(float[3,n,1030] x) => (a, b, c) <int64[1] s = {-1}, int64[1] t = {1}, int64[2] u = {0, 1}> { a = ReduceLogSumExp (x, s) b = ReduceLogSumExp <keepdims = 0> (x, t) c = ReduceLogSumExp (x, u) }");
+    both("(float[3,n,5] x) => (a, b) <int64[1] s = {-1}, int64[1] t = {1}, float z = {0}> { y = Div (x, z) a = ReduceLogSumExp (y, s) b = ReduceLogSumExp (y, t) }");
+    both("(float[2,n,5,7] x) => (a, b, c) { a = LRN <size = 5> (x) b = LRN <size = 2, alpha = 0.5, beta = 1.25, bias = 2.0> (x) c = LRN <size = 9> (x) }");
+    both("(int64[2,n] i, float[2] v, int32[n,3] k, uint8[2] w) => (a, b, c) <int64 d = {9}, int64[1] f = {4}, int64 o = {3}> { j = Sub (i, o) a = OneHot (j, d, v) b = OneHot <axis = 0> (k, f, v) c = OneHot <axis = 1> (i, d, w) }");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reductions), cmocka_unit_test(test_resize)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reductions), cmocka_unit_test(test_resize), cmocka_unit_test(test_along)};
     return both_main(tests, FY_COUNT(tests), "fold");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * norm.c - BatchNormalization by running values, InstanceNormalization and GroupNormalization of plain f32: per plane y = a x + b, after the
- * moments of a group where those are wanted. The variance is that of differences. */
+ * moments of a group where those are wanted. The variance is that of differences. LRN: y = x e^(-beta log(bias + alpha / size * squares of near channels)). */
 #include "engines/cpu/cpu.h"
 
 #include <math.h>
@@ -60,8 +60,47 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     return FY_OK;
 }
 
+/* ---- LRN ---------------------------------------------------------------------------------------------------------------------- */
+
+#define PIECE 1024
+
+typedef struct lrn { const fy_kernels *k; const float *x; float *y, alpha, beta, bias; int64_t channels, plane, before, after, pieces; } lrn;
+
+static void lrn_pieces(void *arg, int64_t begin, int64_t end) {
+    const lrn *w = arg;
+    float sum[PIECE], square[PIECE];
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t p = i / w->pieces, c = p % w->channels, at = i % w->pieces * PIECE, n = w->plane - at < PIECE ? w->plane - at : PIECE;
+        const int64_t first = c < w->before ? -c : -w->before, last = w->channels - c <= w->after ? w->channels - 1 - c : w->after;
+        const float *x = w->x + p * w->plane + at;
+        memset(sum, 0, sizeof sum);
+        for (int64_t k = first; k <= last; k++) {
+            w->k->unary[FY_ACT_SQUARE](square, x + k * w->plane, n, NULL);
+            w->k->binary[FY_ADD](sum, sum, square, n, 0);
+        }
+        w->k->affine(sum, sum, n, w->alpha, w->bias);
+        w->k->unary[FY_ACT_LOG](sum, sum, n, NULL);
+        w->k->affine(sum, sum, n, -w->beta, 0);
+        w->k->unary[FY_ACT_EXP](sum, sum, n, NULL);
+        w->k->binary[FY_MUL](w->y + p * w->plane + at, x, sum, n, 0);
+    }
+}
+
+static fy_status run_lrn(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const fy_tensor *in = fy_step_in(s, x, 0);
+    const int64_t size = fy_attr_i(s->node, "size");
+    lrn w = {.k = x->k, .x = in->data, .y = fy_step_out(s, x, 0)->data, .channels = in->dim[1], .plane = 1, .before = (size - 1) / 2, .after = size / 2, .alpha = (float)(fy_attr_f(s->node, "alpha") / (double)size),
+             .beta = (float)fy_attr_f(s->node, "beta"), .bias = (float)fy_attr_f(s->node, "bias")};
+    (void)e;
+    for (int i = 2; i < in->rank; i++) w.plane *= in->dim[i];
+    w.pieces = (w.plane + PIECE - 1) / PIECE;
+    fy_for(x->pool, in->dim[0] * w.channels * w.pieces, 1 + 4096 / (w.plane < PIECE ? w.plane + 1 : PIECE), lrn_pieces, &w);
+    return FY_OK;
+}
+
+static const fy_impl local = {.op = "LRN", .name = "norm.planes", .can = all_f32, .run = run_lrn};
 static const fy_impl batch_norm = {.op = "BatchNormalization", .name = "norm.planes", .can = can_batch, .run = run};
 static const fy_impl instance = {.op = "InstanceNormalization", .name = "norm.planes", .can = all_f32, .run = run};
 static const fy_impl group = {.op = "GroupNormalization", .name = "norm.planes", .can = all_f32, .run = run};
 
-const fy_impl *const fy_cpu_norm[] = {&batch_norm, &instance, &group, NULL};
+const fy_impl *const fy_cpu_norm[] = {&batch_norm, &instance, &group, &local, NULL};

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * reduce.c - Reduce* of f32 over neighbouring axes, GlobalAveragePool and GlobalMaxPool of plain values, ArgMax and ArgMin along the last
- * axis, Softmax along any, LogSoftmax along the last. x is seen as [outer, n, inner]: rows where inner is 1, columns else. */
+ * reduce.c - Reduce* of f32 over neighbouring axes, GlobalAveragePool and GlobalMaxPool of plain values, Softmax and LogSoftmax along any axis. x is seen as [outer, n, inner]: rows where inner is 1, columns else. */
 #include "engines/cpu/cpu.h"
 
 #include "base/checked.h"
@@ -8,11 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-typedef enum kind { SUM, MEAN, MAX, MIN, L1, L2, SUM_SQUARE, NONE } kind;
+typedef enum kind { SUM, MEAN, MAX, MIN, L1, L2, SUM_SQUARE, LOG_SUM_EXP, NONE } kind;
 
 static kind kind_of(const fy_node *n) {
     static const struct { const char *op; kind k; } table[] = {{"ReduceSum", SUM}, {"ReduceMean", MEAN}, {"ReduceMax", MAX}, {"ReduceMin", MIN}, {"ReduceL1", L1}, {"ReduceL2", L2},
-                                                               {"ReduceSumSquare", SUM_SQUARE}, {"GlobalAveragePool", MEAN}, {"GlobalMaxPool", MAX}};
+                                                               {"ReduceSumSquare", SUM_SQUARE}, {"ReduceLogSumExp", LOG_SUM_EXP}, {"GlobalAveragePool", MEAN}, {"GlobalMaxPool", MAX}};
     for (int i = 0; i < FY_COUNT(table); i++)
         if (!strcmp(table[i].op, n->op->name)) return table[i].k;
     return NONE;
@@ -58,7 +57,7 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     return FY_OK;
 }
 
-typedef struct work { const fy_kernels *k; const float *x; float *y, *room; shape3 d; fy_reduction r; kind kind; int64_t cols; } work;
+typedef struct work { const fy_kernels *k; const float *x; float *y, *room; shape3 d; fy_reduction r; kind kind; int64_t cols; bool log; } work;
 
 static void finish(const work *w, float *y, int64_t n) {
     if (w->kind == L2) w->k->unary[FY_ACT_SQRT](y, y, n, NULL);
@@ -86,8 +85,46 @@ static void reduce_cols(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* log(sum e^(x - top)) + top, where top is the greatest; of what is not finite, 0. */
+static void exp_cols(void *arg, int64_t begin, int64_t end) {
+    const work *w = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t o = i / w->cols, c = i % w->cols * COLS, n = w->d.inner - c < COLS ? w->d.inner - c : COLS;
+        const float *x = w->x + o * w->d.n * w->d.inner + c;
+        float top[COLS], part[COLS], *y = w->y + o * w->d.inner + c;
+        w->k->reduce_cols(top, x, w->d.n, w->d.inner, n, FY_REDUCE_MAX);
+        for (int64_t k = 0; k < n; k++) top[k] = isfinite(top[k]) ? top[k] : 0;
+        memset(y, 0, (size_t)n * sizeof *y);
+        for (int64_t r = 0; r < w->d.n; r++) {
+            w->k->binary[FY_SUB](part, x + r * w->d.inner, top, n, 0);
+            w->k->unary[FY_ACT_EXP](part, part, n, NULL);
+            w->k->binary[FY_ADD](y, y, part, n, 0);
+        }
+        w->k->unary[FY_ACT_LOG](y, y, n, NULL);
+        w->k->binary[FY_ADD](y, y, top, n, 0);
+    }
+}
+
+static void exp_rows(void *arg, int64_t begin, int64_t end) {
+    const work *w = arg;
+    for (int64_t r = begin; r < end; r++) {
+        const float *x = w->x + r * w->d.n;
+        float top, part[COLS], sum = 0, one;
+        w->k->reduce_rows(&top, x, 1, w->d.n, FY_REDUCE_MAX);
+        if (!isfinite(top)) top = 0;
+        for (int64_t c = 0; c < w->d.n; c += COLS, sum += one) {
+            int64_t n = w->d.n - c < COLS ? w->d.n - c : COLS;
+            w->k->binary[FY_SUB](part, x + c, &top, n, 2);
+            w->k->unary[FY_ACT_EXP](part, part, n, NULL);
+            w->k->reduce_rows(&one, part, 1, n, FY_REDUCE_SUM);
+        }
+        w->k->unary[FY_ACT_LOG](w->y + r, &sum, 1, NULL);
+        w->y[r] += top;
+    }
+}
+
 static fy_status run_reduce(const fy_step *s, fy_exec *x, ferry_error *e) {
-    static const fy_reduction by[] = {FY_REDUCE_SUM, FY_REDUCE_SUM, FY_REDUCE_MAX, FY_REDUCE_MIN, FY_REDUCE_L1, FY_REDUCE_SQUARE, FY_REDUCE_SQUARE};
+    static const fy_reduction by[] = {FY_REDUCE_SUM, FY_REDUCE_SUM, FY_REDUCE_MAX, FY_REDUCE_MIN, FY_REDUCE_L1, FY_REDUCE_SQUARE, FY_REDUCE_SQUARE, FY_REDUCE_MAX};
     const fy_tensor *in = fy_step_in(s, x, 0);
     const bool *reduced = s->data;
     work w = {.k = x->k, .x = in->data, .y = fy_step_out(s, x, 0)->data, .d = {1, 1, 1}, .kind = kind_of(s->node)};
@@ -99,8 +136,8 @@ static fy_status run_reduce(const fy_step *s, fy_exec *x, ferry_error *e) {
         *(reduced[i] ? &w.d.n : seen ? &w.d.inner : &w.d.outer) *= in->dim[i];
     }
     w.cols = (w.d.inner + COLS - 1) / COLS;
-    if (w.d.inner == 1) fy_for(x->pool, w.d.outer, 1 + 16384 / (w.d.n + 1), reduce_rows, &w);
-    else fy_for(x->pool, w.d.outer * w.cols, 1 + 16384 / (w.d.n * COLS + 1), reduce_cols, &w);
+    if (w.d.inner == 1) fy_for(x->pool, w.d.outer, 1 + 16384 / (w.d.n + 1), w.kind == LOG_SUM_EXP ? exp_rows : reduce_rows, &w);
+    else fy_for(x->pool, w.d.outer * w.cols, 1 + 16384 / (w.d.n * COLS + 1), w.kind == LOG_SUM_EXP ? exp_cols : reduce_cols, &w);
     return FY_OK;
 }
 
@@ -141,51 +178,23 @@ static void soft_cols(void *arg, int64_t begin, int64_t end) {
             w->k->unary[FY_ACT_EXP](y, y, n, NULL);
         }
         w->k->reduce_cols(sum, w->y + at, w->d.n, w->d.inner, n, FY_REDUCE_SUM);
-        for (int64_t r = 0; r < w->d.n; r++) w->k->binary[FY_DIV](w->y + at + r * w->d.inner, w->y + at + r * w->d.inner, sum, n, 0);
+        if (w->log) {
+            w->k->unary[FY_ACT_LOG](sum, sum, n, NULL);
+            w->k->binary[FY_ADD](sum, sum, top, n, 0);
+        }
+        for (int64_t r = 0; r < w->d.n; r++) w->k->binary[w->log ? FY_SUB : FY_DIV](w->y + at + r * w->d.inner, (w->log ? w->x : w->y) + at + r * w->d.inner, sum, n, 0);
     }
 }
 
 static fy_status run_softmax(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *in = fy_step_in(s, x, 0);
-    work w = {.k = x->k, .x = in->data, .y = fy_step_out(s, x, 0)->data, .d = {1, 1, 1}};
+    work w = {.k = x->k, .x = in->data, .y = fy_step_out(s, x, 0)->data, .d = {1, 1, 1}, .log = s->node->op->name[0] == 'L'};
     int axis;
     FY_TRY(fy_axis(&axis, fy_attr_i(s->node, "axis"), in->rank, e));
     for (int i = 0; i < in->rank; i++) *(i < axis ? &w.d.outer : i == axis ? &w.d.n : &w.d.inner) *= in->dim[i];
     w.cols = (w.d.inner + WIDE - 1) / WIDE;
     if (w.d.n) fy_for(x->pool, w.d.outer * w.cols, 1 + 8192 / (w.d.n * WIDE), soft_cols, &w);
     return FY_OK;
-}
-
-/* ---- where the greatest is ------------------------------------------------------------------------------------------------- */
-
-typedef struct finding { const float *x; int64_t *y, n; bool least, last; } finding;
-
-static void find_rows(void *arg, int64_t begin, int64_t end) {
-    const finding *w = arg;
-    for (int64_t r = begin; r < end; r++) {
-        const float *x = w->x + r * w->n;
-        int64_t best = 0;
-        for (int64_t i = 1; i < w->n; i++) {
-            float a = x[i], b = x[best];
-            if (b == b && (a != a || (w->least ? a < b : a > b) || (w->last && a == b))) best = i;
-        }
-        w->y[r] = best;
-    }
-}
-
-static fy_status run_find(const fy_step *s, fy_exec *x, ferry_error *e) {
-    const fy_tensor *in = fy_step_in(s, x, 0);
-    finding w = {.x = in->data, .y = fy_step_out(s, x, 0)->data, .n = in->dim[in->rank - 1], .least = !strcmp(s->node->op->name, "ArgMin"), .last = fy_attr_i(s->node, "select_last_index") != 0};
-    FY_NEED(e, w.n > 0 || !fy_count(in), INTERNAL, "a row of nothing");
-    if (w.n) fy_for(x->pool, fy_count(in) / w.n, 1 + 16384 / w.n, find_rows, &w);
-    return FY_OK;
-}
-
-static const char *can_find(const fy_site *s) {
-    int64_t n;
-    const fy_value *x = fy_in(s->node, 0);
-    if (can_last(s)) return can_last(s);
-    return fy_dim_known(x->type.dim[x->type.rank - 1], &n) && n > 0 ? NULL : "rows of unknown length";
 }
 
 #define REDUCE(var, Op) static const fy_impl var = {.op = Op, .name = "reduce", .can = can_reduce, .prepare = prepare, .run = run_reduce};
@@ -198,9 +207,9 @@ REDUCE(l2, "ReduceL2")
 REDUCE(squares, "ReduceSumSquare")
 REDUCE(global_average, "GlobalAveragePool")
 REDUCE(global_max, "GlobalMaxPool")
+REDUCE(log_sum_exp, "ReduceLogSumExp")
 static const fy_impl softmax = {.op = "Softmax", .name = "softmax.columns", .can = can_softmax, .run = run_softmax, .flags = FY_IMPL_INPLACE};
+static const fy_impl log_columns = {.op = "LogSoftmax", .name = "softmax.columns", .can = can_softmax, .run = run_softmax};
 static const fy_impl log_softmax = {.op = "LogSoftmax", .name = "softmax.rows", .can = can_last, .run = run_log, .flags = FY_IMPL_INPLACE};
-static const fy_impl arg_max = {.op = "ArgMax", .name = "find", .can = can_find, .run = run_find};
-static const fy_impl arg_min = {.op = "ArgMin", .name = "find", .can = can_find, .run = run_find};
 
-const fy_impl *const fy_cpu_reduce[] = {&sum, &mean, &most, &least, &l1, &l2, &squares, &global_average, &global_max, &softmax, &log_softmax, &arg_max, &arg_min, NULL};
+const fy_impl *const fy_cpu_reduce[] = {&sum, &mean, &most, &least, &l1, &l2, &squares, &global_average, &global_max, &log_sum_exp, &softmax, &log_softmax, &log_columns, NULL};
