@@ -5,6 +5,7 @@
  * here (caches in one buffer, statistics as outputs) stay with the reference kernel. */
 #include "passes/match.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MS "com.microsoft::"
@@ -107,9 +108,10 @@ static fy_value *activated(fy_build *b, const fy_node *n, fy_value *y) {
     if (p && p->n == 2 && !strcmp(table[at].name, "Clip"))
         return fy_emit(b, "Clip", FY_V(y, fy_k_scalar(b, fy_dtype_of(y), p->floats[0]), fy_k_scalar(b, fy_dtype_of(y), p->floats[1])), FY_NOATTR);
     for (int i = 0; i < 2 && table[at].par[i]; i++) {
-        char own[32] = "activation_";
+        char own[32];
+        snprintf(own, sizeof own, "activation_%s", table[at].par[i]);
         if (p && i < p->n) attr[count++] = fy_float(table[at].par[i], p->floats[i]);
-        else if ((one = fy_attr_get(n, strcat(own, table[at].par[i])))) attr[count++] = fy_float(table[at].par[i], one->f);
+        else if ((one = fy_attr_get(n, own))) attr[count++] = fy_float(table[at].par[i], one->f);
     }
     return fy_emit(b, table[at].name, 1, &y, count, attr);
 }
@@ -199,7 +201,7 @@ static fy_value *joined(fy_build *b, fy_value *x, int batch, int a, int c) {
 
 static bool einsum(fy_rewriting *r, fy_node *n) {
     terms t;
-    char part[4][FY_MAX_RANK + 1] = {"", "", "", ""}, a[2 * FY_MAX_RANK + 1], c[2 * FY_MAX_RANK + 1], y[2 * FY_MAX_RANK + 1];       /* batch, rows, summed, columns */
+    char part[4][FY_MAX_RANK + 1] = {"", "", "", ""}, a[3 * FY_MAX_RANK + 1], c[3 * FY_MAX_RANK + 1], y[3 * FY_MAX_RANK + 1];       /* batch, rows, summed, columns */
     const fy_dim *dim[FY_MAX_RANK];
     fy_value *x = fy_in(n, 0), *z = fy_in(n, 1);
     if (n->nin != 2 || !parse(&t, fy_attr_s(n, "equation")) || t.n[0] != fy_v_rank(x) || t.n[1] != fy_v_rank(z)) return false;
@@ -215,9 +217,9 @@ static bool einsum(fy_rewriting *r, fy_node *n) {
             to[strlen(to)] = l;
         }
     const int nb = (int)strlen(part[0]), nm = (int)strlen(part[1]), nk = (int)strlen(part[2]), nn = (int)strlen(part[3]);
-    strcat(strcat(strcpy(a, part[0]), part[1]), part[2]);
-    strcat(strcat(strcpy(c, part[0]), part[2]), part[3]);
-    strcat(strcat(strcpy(y, part[0]), part[1]), part[3]);
+    snprintf(a, sizeof a, "%s%s%s", part[0], part[1], part[2]);
+    snprintf(c, sizeof c, "%s%s%s", part[0], part[2], part[3]);
+    snprintf(y, sizeof y, "%s%s%s", part[0], part[1], part[3]);
     fy_build b = fy_before(r, n);
     x = joined(&b, ordered(&b, x, t.label[0], a), nb, nm, nk);
     z = joined(&b, ordered(&b, z, t.label[1], c), nb, nk, nn);

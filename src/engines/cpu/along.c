@@ -15,7 +15,7 @@ typedef struct work {
     char   *y;
     int64_t outer, n, inner, pieces;     /* pieces of BLOCK columns */
     int     from, number, bytes, wide;   /* as x has it; as it is computed; bytes of both */
-    fy_loop2 join;
+    fy_loop2 join, worse;
     bool    product, reverse, exclusive, least, last, hard;
     char    one[8];                      /* 1 as y has it */
 } work;
@@ -98,18 +98,30 @@ static void scan_rows(void *arg, int64_t begin, int64_t end) {
 
 #define BETTER(a, b) (b == b && (a != a || (w->least ? a < b : a > b) || (w->last && a == b)))
 
+/* The greatest of a block is found by halves, then looked for; of columns, only those are looked at that are not worse than what is known. */
 #define FIND(name, T, v) \
     static void name##_rows(void *arg, int64_t begin, int64_t end) { \
         const work *w = arg; \
         for (int64_t r = begin; r < end; r++) { \
-            block room; \
+            block room, half; \
             T best = 0; \
             int64_t at = -1; \
             for (int64_t k = 0; k < w->n; k += BLOCK) { \
-                const int64_t m = w->n - k < BLOCK ? w->n - k : BLOCK; \
-                const T *x = load(w, &room, r * w->n + k, m); \
-                for (int64_t i = 0; i < m; i++) \
-                    if (at < 0 || BETTER(x[i], best)) { best = x[i]; at = k + i; } \
+                int64_t m = w->n - k < BLOCK ? w->n - k : BLOCK, left = m, i = 0; \
+                const T *x = load(w, &room, r * w->n + k, m), *part = x; \
+                for (; left > 16; part = half.v, left -= left / 2) { \
+                    if (left & 1) half.v[left / 2] = part[left / 2]; \
+                    w->l->pair[w->join][w->number](half.v, part, part + left - left / 2, left / 2, 0); \
+                } \
+                T top = part[0]; \
+                for (int64_t q = 1; q < left; q++) top = BETTER(part[q], top) ? part[q] : top; \
+                if (at >= 0 && !BETTER(top, best)) continue; \
+                if (w->last && top == top) \
+                    for (i = m - 1; x[i] != top;) i--; \
+                else \
+                    while (x[i] != top && (x[i] == x[i] || top == top)) i++; \
+                best = top; \
+                at = k + i; \
             } \
             if (w->hard) memcpy(w->y + (r * w->n + at) * w->bytes, w->one, (size_t)w->bytes); \
             else ((int64_t *)(void *)w->y)[r] = at; \
@@ -121,14 +133,18 @@ static void scan_rows(void *arg, int64_t begin, int64_t end) {
             const int64_t o = p / w->pieces, c = p % w->pieces * BLOCK, m = w->inner - c < BLOCK ? w->inner - c : BLOCK, base = o * w->n * w->inner + c; \
             block room, best; \
             int64_t at[BLOCK]; \
+            unsigned char worse[BLOCK], *found; \
             memcpy(best.v, load(w, &room, base, m), (size_t)m * sizeof(T)); \
             memset(at, 0, (size_t)m * sizeof *at); \
             for (int64_t r = 1; r < w->n; r++) { \
                 const T *x = load(w, &room, base + r * w->inner, m); \
-                for (int64_t i = 0; i < m; i++) { \
-                    const bool b = BETTER(x[i], best.v[i]); \
-                    best.v[i] = b ? x[i] : best.v[i]; \
-                    at[i] = b ? r : at[i]; \
+                w->l->pair[w->worse][w->number](worse, x, best.v, m, 0); \
+                for (int64_t i = 0; (found = memchr(worse + i, 0, (size_t)(m - i))); i++) { \
+                    i = found - worse; \
+                    if (BETTER(x[i], best.v[i])) { \
+                        best.v[i] = x[i]; \
+                        at[i] = r; \
+                    } \
                 } \
             } \
             if (!w->hard) memcpy((int64_t *)(void *)w->y + o * w->inner + c, at, (size_t)m * sizeof *at); \
@@ -167,6 +183,8 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         const float one = 1;
         w.least = !strcmp(n->op->name, "ArgMin");
         w.last = !w.hard && fy_attr_i(n, "select_last_index");
+        w.join = w.least ? FY_LOOP_MIN : FY_LOOP_MAX;
+        w.worse = w.last ? (w.least ? FY_LOOP_GREATER : FY_LOOP_LESS) : w.least ? FY_LOOP_GREATER_EQUAL : FY_LOOP_LESS_EQUAL;
         w.number = w.bytes == 8 ? w.from : in->dtype == FERRY_INT32 || in->dtype == FERRY_UINT32 ? FY_NUMBER_F64 : FY_NUMBER_F32;
         w.l->cast[FY_NUMBER_F32][w.from](w.one, &one, 1);
         if (w.hard) memset(y->data, 0, (size_t)(fy_count(y) * w.bytes));
