@@ -143,6 +143,7 @@ typedef struct fy_kernels {
     void (*scale_c16)(float *y, const float *x, const float *scale, int64_t n);                                    /* y = x times scale[16], lane by lane, over n pixels; y may be x */
     void (*blend_c16)(float *y, int64_t y_block, const float *const *x, int64_t x_block, const float *w, int n, int64_t blocks);   /* y = sum of n pixels x[i] w[i], block by block */
     void (*affine)(float *y, const float *x, int64_t n, float a, float b);                                         /* y = a x + b; y may be x */
+    void (*row_u8s8)(const fy_product_u8s8 *p, int64_t group, int64_t group_end);                                   /* product_u8s8 of a single pixel, whose columns follow each other in y */
     void (*nbits_dot)(float *y, const float *x, const fy_nbits *w);                                                /* y[gemm_nr] = x[k] times a panel */
     void (*nbits_panel)(float *to, const fy_nbits *w);                                                             /* a panel in f32, as gemm_f32 takes it */
     fy_loops loops;                      /* elementwise, of every dtype */

@@ -8,12 +8,14 @@
 #include "kernels/simd/int8_avx512.h"
 
 #include "kernels/body/int8.h"
+#include "kernels/body/row8.h"
 
 void fy_kernels_fill_avx512vnni(fy_kernels *k);
 void fy_kernels_fill_avx512vnni(fy_kernels *k) {
     k->int8_nr = DOT_NR;
     k->int8_mr = DOT_MR;
     k->product_u8s8 = product_u8s8;
+    k->row_u8s8 = row_u8s8;
     k->depthwise_u8s8 = depthwise_u8s8;
     k->dot_peak = dot_peak;
     k->quantize_bytes = quantize_bytes;

@@ -149,7 +149,8 @@ static void piece(void *arg, int64_t begin, int64_t end) {
                              .row = w->mixed ? NULL : row, .q = w->q};
         p.q.start = w->start + matrix * w->groups * nr;
         p.q.add = w->add && !w->mixed ? w->add + out + r * w->n : NULL;
-        for (int64_t k = g; k < g_end; k++) w->x->k->product_u8s8(&p, k, 0, 1);
+        if (p.pixels == 1) w->x->k->row_u8s8(&p, g, g_end);
+        for (int64_t k = g; k < g_end && p.pixels > 1; k++) w->x->k->product_u8s8(&p, k, 0, 1);
         for (int64_t k = r; k < r_end; k++) {
             const int64_t c = out + k * w->n + from;
             fy_sums8 put = w->put;

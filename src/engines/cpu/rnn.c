@@ -14,7 +14,7 @@ typedef enum cell { RNN, GRU, LSTM } cell;
 
 /* Of a direction: W^T and R^T packed, R of GRU's candidate apart; the bias of both sides, or of W's alone where GRU keeps R's for itself. */
 /* W or R in bytes, packed: a scale for each column, one zero point for all, as s8 has it. */
-typedef struct weights8 { int8_t *packed; int32_t *sums, zero; float *scale; int64_t k; } weights8;
+typedef struct weights8 { int8_t *packed; int32_t *by, zero; float *scale; int64_t k; } weights8;       /* by: of columns, times the zero point of x, what is added to the sums */
 
 typedef struct side { float *w, *r, *candidate, *bias, *rest; weights8 w8, r8; } side;
 typedef struct net { cell kind; int gates, dirs, first; bool after, bytes; int64_t in, hidden; side side[2]; } net;
@@ -105,10 +105,10 @@ static fy_status prepare8(weights8 *w, const fy_node *n, int i, int at, int numb
     double zero = 0, v = 0;
     FY_NEED(e, scale->count == c->dim[0] || scale->count == c->dim[0] * g, SHAPE, "%lld scales for %lld gates", (long long)scale->count, (long long)(c->dim[0] * g));
     w->k = k;
-    w->sums = fy_layer8_room(&room, p, groups * nr * ((k + 3) / 4 * 4), groups * nr, &filled);
+    w->by = fy_layer8_room(&room, p, groups * nr * ((k + 3) / 4 * 4), groups * nr, &filled);
     w->packed = room.packed;
     w->scale = FY_NEWN(a, float, groups * nr);
-    FY_NEED(e, w->sums && w->scale, NOMEM, "out of memory");
+    FY_NEED(e, w->by && w->scale, NOMEM, "out of memory");
     const bool u8 = c->dtype == FERRY_UINT8;
     (void)fy_const_f64(fy_in(n, numbers + 1)->constant, 0, &zero);
     w->zero = (int32_t)zero - (u8 ? 128 : 0);
@@ -119,7 +119,8 @@ static fy_status prepare8(weights8 *w, const fy_node *n, int i, int at, int numb
     if (filled) return FY_OK;
     fy_tensor t;
     FY_TRY(fy_const_tensor(&t, c, e));
-    fy_pack_s8(w->packed, w->sums, (const uint8_t *)t.data + i * t.stride[0], u8 ? 0x80 : 0, k, g, t.stride[1], t.stride[2], nr, 0, groups);
+    fy_pack_s8(w->packed, w->by, (const uint8_t *)t.data + i * t.stride[0], u8 ? 0x80 : 0, k, g, t.stride[1], t.stride[2], nr, 0, groups);
+    for (int64_t j = 0; j < groups * nr; j++) w->by[j] = (int32_t)(k * w->zero - w->by[j]);
     fy_tensor_free(&t);
     return FY_OK;
 }
@@ -234,7 +235,9 @@ static void quantise(void *arg, int64_t begin, int64_t end) {
 
 static void groups(void *arg, int64_t begin, int64_t end) {
     const job8 *j = arg;
-    for (int64_t g = begin; g < end; g++) j->k->product_u8s8(&j->p, g, 0, 1);
+    if (j->p.pixels == 1) j->k->row_u8s8(&j->p, begin, end);
+    else
+        for (int64_t g = begin; g < end; g++) j->k->product_u8s8(&j->p, g, 0, 1);
 }
 
 /* As product, of a quantised over the range of its first `seen` rows. */
@@ -252,10 +255,8 @@ static void product8(const fy_exec *x, const state *q, float *c, const float *a,
     job8 j = {.k = x->k, .from = a, .to = bytes, .q = fy_qdq_own_range(lo < 0 ? lo : 0, hi > 0 ? hi : 0),
               .p = {.x = bytes, .w = w->packed, .y = c, .lanes = k, .in_blocks = 1, .kernel = {1, 1}, .out = {1, m}, .pixels = m, .x_step = {0, k}, .w_group = (k + 3) / 4 * 4 * nr, .columns = n, .y_pixel = n, .y_block = FY_LANES}};
     fy_for(x->pool, m * k, 16384, quantise, &j);
-    for (int64_t i = 0; i < all * nr; i++) {
-        start[i] = (int32_t)(j.q.zero * (k * w->zero - w->sums[i]));
-        scale[i] = j.q.scale * w->scale[i];
-    }
+    x->k->loops.pair[FY_LOOP_MUL][FY_NUMBER_I32](start, w->by, &j.q.zero, all * nr, 2);
+    x->k->binary[FY_MUL](scale, w->scale, &j.q.scale, all * nr, 2);
     for (int64_t r = 0; w->zero && r < m; r++) {
         int64_t sum = 0;
         for (int64_t i = 0; i < k; i++) sum += bytes[r * k + i];

@@ -14,6 +14,7 @@
 #include "kernels/body/attention.h"
 #include "kernels/body/reduce.h"
 #include "kernels/body/int8.h"
+#include "kernels/body/row8.h"
 #include "kernels/body/nbits.h"
 
 #define FY_FILL2(isa) fy_kernels_fill_##isa
@@ -40,6 +41,7 @@ void FY_FILL(ISA)(fy_kernels *k) {
     k->scale_c16 = scale_c16;
     k->blend_c16 = blend_c16;
     k->affine = affine;
+    k->row_u8s8 = row_u8s8;
     k->nbits_dot = nbits_dot;
     k->nbits_panel = nbits_panel;
 }
