@@ -131,6 +131,7 @@ static bool describe_from(watching *w, fy_profile_step *out, const fy_step *s) {
 static void describe(watching *w, const fy_step *s, const fy_exec *x) {
     fy_profile_step *out = &w->p.step[s->index];
     fy_buf nodes = {0}, source = {0}, types = {0};
+    for (int i = 0; s->cover && i < s->cover->n; i++) add_node(&nodes, &source, s->cover->node[i]);
     if (s->node) add_node(&nodes, &source, s->node);
     else fy_buf_fmt(&nodes, "to %s", s->out_layout == FY_C16 ? "blocks of 16 channels" : "the plain layout");
     for (int i = 0; i < s->nfused; i++) add_node(&nodes, &source, s->fused[i]);

@@ -40,12 +40,19 @@ static fy_value *twin_of(const widening *w, const fy_value *v) { return fy_map_g
 
 static bool pair(widening *w, const fy_value *v, fy_value *wide) { return fy_map_put(&w->twin, (const char *)&v->id, sizeof v->id, wide) || fy_no_memory(&w->r); }
 
+/* The same made in a body for a value from around it: of use there alone. */
+typedef struct in_body { uint64_t value, graph; } in_body;
+static in_body key_in(const fy_graph *g, const fy_value *v) { return (in_body){v->id, (uint64_t)(uintptr_t)g}; }
+
 /* v in f32, made before the node at hand. */
 static fy_value *wide(widening *w, fy_build *b, fy_value *v) {
     fy_value *x = twin_of(w, v);
+    const in_body here = key_in(b->g, v);
+    if (!x) x = fy_map_get(&w->twin, (const char *)&here, sizeof here);
     if (x || b->status) return x;
     if (fy_fixed(v)) x = fy_k_const(b, fy_const_cast(&w->r.m->arena, v->constant, FERRY_FLOAT), NULL);
     else x = fy_b_cast(b, v, FERRY_FLOAT);
+    if (x && v->graph != b->g) return fy_map_put(&w->twin, (const char *)&here, sizeof here, x) || fy_no_memory(&w->r) ? x : NULL;
     return x && pair(w, v, x) ? x : NULL;
 }
 
@@ -53,7 +60,7 @@ static fy_value *wide(widening *w, fy_build *b, fy_value *v) {
 static bool rewrite(widening *w, fy_node *n) {
     fy_value *in[32];
     bool any = heavy(n), halves = false;
-    if (n->nin > 32 || n->ncap || (!any && !(w->regions && light(n)))) return false;
+    if (n->nin > 32 || fy_node_body(n, 0) || (!any && !(w->regions && light(n)))) return false;
     for (int i = 0; i < n->nin; i++) {
         halves |= half(fy_in(n, i));
         any |= half(fy_in(n, i)) && twin_of(w, fy_in(n, i)) && !fy_in(n, i)->constant;
@@ -89,15 +96,21 @@ static bool back(widening *w, fy_node *n) {
     return fy_is_value(&w->r, n, x);
 }
 
+/* Bodies where their node stands: what is in f32 by then is made before it. What they read may be something else afterwards. */
+static void walk(widening *w, fy_graph *g) {
+    for (fy_node *n = g->first, *next; n && !w->r.status; n = next) {
+        next = n->next;
+        fy_graph *body;
+        for (int i = 0; (body = fy_node_body(n, i)); i++) walk(w, body);
+        if (fy_node_body(n, 0) && w->r.changes && !w->r.status && !fy_node_collect_captures(n)) (void)fy_no_memory(&w->r);
+        else if (!w->r.status) w->r.changes += rewrite(w, n) || back(w, n);
+    }
+}
+
 fy_status fy_pass_widen(fy_model *m, const fy_pass_options *o, int64_t *changes, ferry_error *e) {
     widening w = {.r = {.m = m, .o = o, .opset = o->opset ? o->opset : FY_CANONICAL_OPSET, .e = e}, .regions = o->halves == FY_HALVES_REGIONS};
-    for (fy_node *n = o->halves ? m->graph->first : NULL, *next; n && !w.r.status; n = next) {
-        next = n->next;
-        w.r.changes += rewrite(&w, n) || back(&w, n);
-    }
+    if (o->halves) walk(&w, m->graph);
     fy_map_free(&w.twin);
-    for (fy_node *n = m->graph->first; n && w.r.changes && !w.r.status; n = n->next)       /* what bodies read may be something else now */
-        if (n->ncap && !fy_node_collect_captures(n)) (void)fy_no_memory(&w.r);
     *changes += w.r.changes;
     return w.r.status;
 }

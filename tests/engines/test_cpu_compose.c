@@ -99,7 +99,14 @@ static void test_few_bits(void **state) {
         }
 }
 
+/* Halves in bodies, and what bodies read from around them. */
+static void test_bodies(void **state) {
+    (void)state;
+    each_float("(bool c, %[n,8] x, %[8,8] w) => (y, z) <int64 m = {3}, bool t = {1}, float e = {0.02}> { k = CastLike (e, x) v = Mul (w, k) a = MatMul (x, v) y = If <then_branch = t () => (p) { p = MatMul (a, v) }, else_branch = f () => (q) { q = Softmax (a) }> (c) "
+               "z, u = Loop <body = l (int64 i, bool b, %[n,8] s) => (b2, s2, r) { b2 = Identity (b) d = MatMul (s, v) f = Add (d, a) s2 = Softmax (f) r = ReduceMax <keepdims = 0> (s2) }> (m, t, x) }");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_cached), cmocka_unit_test(test_few_bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_cached), cmocka_unit_test(test_few_bits), cmocka_unit_test(test_bodies)};
     return both_main(tests, FY_COUNT(tests), "compose");
 }

@@ -47,6 +47,9 @@ static void test_widen(void **state) {
     stays("widen", &regions, "(float16[n,4] x, float16[4] z) => (y) { a = Add (x, z) y = Transpose (a) }");
     stays("widen", &regions, "(float[n,4] x) => (y) { y = Softmax (x) }");
     stays("widen", NULL, body);
+    /* bodies as well: what is f32 around them by then is read as that */
+    becomes("widen", &regions, "(bool c, float16[n,4] x, float16[4,4] w) => (y) { a = MatMul (x, w) y = If <then_branch = t () => (p) { p = MatMul (a, w) }, else_branch = f () => (q) { q = Softmax (x) }> (c) }",
+            "(bool c, float16[n,4] x, float16[4,4] w) => (y) { p0 = Cast <to = 1> (x) q0 = Cast <to = 1> (w) a = MatMul (p0, q0) y = If <then_branch = t () => (p) { h = MatMul (a, q0) p = Cast <to = 10> (h) }, else_branch = f () => (q) { k = Softmax (p0) q = Cast <to = 10> (k) }> (c) }");
 }
 
 int main(void) {
