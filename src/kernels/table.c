@@ -93,7 +93,16 @@ void fy_gemm_pack_bf16(uint16_t *dst, const float *b, int64_t k, int64_t n, int6
 /* Four rows of columns of a whole group, side by side. */
 static void pack_four(int8_t *to, int32_t *sum, const uint8_t *b, uint8_t flip, int64_t row, int64_t col, int nr) {
     const uint8_t *b0 = b, *b1 = b + row, *b2 = b + 2 * row, *b3 = b + 3 * row;
-    for (int c = 0; c < nr; c++, to += 4) {
+    int first = 0;
+    for (; col == 1 && first + 16 <= nr; first += 16, to += 64) {          /* of a known length: vectors */
+        uint32_t words[16];
+        int32_t *part = sum + first;
+        for (int c = 0; c < 16; c++) words[c] = (uint32_t)b0[first + c] | (uint32_t)b1[first + c] << 8 | (uint32_t)b2[first + c] << 16 | (uint32_t)b3[first + c] << 24;
+        for (int c = 0; c < 16; c++) words[c] ^= flip * 0x01010101u;
+        for (int c = 0; c < 16; c++) part[c] += ((int32_t)(words[c] << 24) >> 24) + ((int32_t)(words[c] << 16) >> 24) + ((int32_t)(words[c] << 8) >> 24) + ((int32_t)words[c] >> 24);
+        memcpy(to, words, sizeof words);
+    }
+    for (int c = first; c < nr; c++, to += 4) {
         to[0] = (int8_t)(b0[c * col] ^ flip);
         to[1] = (int8_t)(b1[c * col] ^ flip);
         to[2] = (int8_t)(b2[c * col] ^ flip);

@@ -130,11 +130,11 @@ typedef struct work {
 /* Input of one channel under tap t for output pixels [p, p + n). */
 static void under(const work *w, uint8_t *to, const uint8_t *plane, int64_t t, int64_t p, int64_t n) {
     const int64_t *d = w->size, sx = w->stride[2], at[3] = {t / (w->kernel[1] * w->kernel[2]), t / w->kernel[2] % w->kernel[1], t % w->kernel[2]};
-    while (n > 0) {
-        int64_t ox = p % w->out[2], oy = p / w->out[2] % w->out[1], oz = p / (w->out[2] * w->out[1]), len = w->out[2] - ox < n ? w->out[2] - ox : n;
+    int64_t ox = p % w->out[2], oy = p / w->out[2] % w->out[1], oz = p / (w->out[2] * w->out[1]);
+    for (; n > 0; ox = 0, oz += ++oy == w->out[1], oy = oy == w->out[1] ? 0 : oy) {
+        int64_t len = w->out[2] - ox < n ? w->out[2] - ox : n;
         int64_t z = oz * w->stride[0] + at[0] * w->dilation[0] - w->before[0], y = oy * w->stride[1] + at[1] * w->dilation[1] - w->before[1], x = ox * sx + at[2] * w->dilation[2] - w->before[2];
         int64_t i = 0;
-        p += len;
         n -= len;
         if (z < 0 || z >= d[0] || y < 0 || y >= d[1]) i = len;
         const uint8_t *row = plane + (z * d[1] + y) * d[2];
@@ -154,15 +154,13 @@ static void pack_columns(const work *w, const uint8_t *in, int8_t *to, int32_t *
     const int nr = w->x->k->int8_nr;
     const int64_t taps = w->kernel[0] * w->kernel[1] * w->kernel[2], area = w->size[0] * w->size[1] * w->size[2], fours = (w->k + 3) / 4;
     uint8_t rows[4 * TILE];
-    int32_t part[64];
+    int32_t part[TILE];
     for (int64_t c = 0; c < (n + nr - 1) / nr * nr; c++) sums[c] = 0;
     for (int64_t f = 0; f < fours; f++) {
         const int64_t have = w->k - 4 * f < 4 ? w->k - 4 * f : 4;
         for (int64_t i = 0; i < have; i++) under(w, rows + i * TILE, in + (4 * f + i) / taps * area, (4 * f + i) % taps, p, n);
-        for (int64_t c = 0; c < n; c += nr) {
-            fy_pack_s8(to + (c * fours + f * nr) * 4, part, rows + c, w->flip, have, n - c < nr ? n - c : nr, TILE, 1, nr, 0, 1);
-            for (int l = 0; l < nr; l++) sums[c + l] += part[l];
-        }
+        for (int64_t c = 0; c < n; c += nr) fy_pack_s8(to + (c * fours + f * nr) * 4, part + c, rows + c, w->flip, have, n - c < nr ? n - c : nr, TILE, 1, nr, 0, 1);
+        w->x->k->loops.pair[FY_LOOP_ADD][FY_NUMBER_I32](sums, sums, part, (n + nr - 1) / nr * nr, 0);
     }
 }
 
