@@ -17,6 +17,14 @@ static bool put(const fy_build *b, fy_node *n, int i, fy_value *by) { return unu
 
 static fy_value *unsqueezed(fy_build *b, fy_value *v, int n, const int64_t *axes) { return fy_emit(b, "Unsqueeze", FY_V(v, fy_k_ints(b, n, axes)), FY_NOATTR); }
 
+/* Has v the sizes of x's last axes, proved, or (`one`) 1 on its first? What would spread only in the run is the operator's to refuse. */
+static bool ends(const fy_value *v, const fy_value *x, bool one) {
+    const int rank = fy_v_rank(v), more = fy_v_rank(x) - rank;
+    for (int i = 0; i < rank && more >= 0; i++)
+        if (v->type.dim[i] != x->type.dim[more + i] && !(one && !i && fy_dim_is(v->type.dim[0], 1))) return false;
+    return rank > 0 && more >= 0;
+}
+
 /* ---- norms ------------------------------------------------------------------------------------------------------------------- */
 
 static bool simplified(fy_rewriting *r, fy_node *n) {
@@ -35,7 +43,9 @@ static bool norm_of(fy_rewriting *r, fy_build *b, fy_node *n, fy_value *sum, fy_
 static bool skip(fy_rewriting *r, fy_node *n) {
     const bool rms = n->op->name[4] == 'S';
     fy_value *bias = fy_in(n, rms ? 3 : 4);
-    if (!unused(n, 1) || !unused(n, 2)) return false;
+    if (!unused(n, 1) || !unused(n, 2) || !ends(fy_in(n, 1), fy_in(n, 0), fy_v_rank(fy_in(n, 1)) == 3)) return false;
+    for (int i = 2; i < n->nin; i++)
+        if (fy_in(n, i) && !ends(fy_in(n, i), fy_in(n, 0), false)) return false;
     fy_build b = fy_before(r, n);
     fy_value *sum = fy_emit(&b, "Add", FY_V(fy_in(n, 0), fy_in(n, 1)), FY_NOATTR);
     if (bias) sum = fy_emit(&b, "Add", FY_V(sum, bias), FY_NOATTR);
@@ -372,6 +382,7 @@ static bool one_hot(fy_rewriting *r, fy_node *n) {
 }
 
 static bool add(fy_rewriting *r, fy_node *n) {
+    if (!ends(fy_in(n, 1), fy_in(n, 0), false) || !fy_same_type(fy_in(n, 2), fy_in(n, 0))) return false;
     fy_build b = fy_before(r, n);
     return fy_became(r, &b, n, fy_emit(&b, "Add", FY_V(fy_emit(&b, "Add", FY_V(fy_in(n, 0), fy_in(n, 1)), FY_NOATTR), fy_in(n, 2)), FY_NOATTR));
 }
