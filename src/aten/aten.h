@@ -105,7 +105,11 @@ typedef struct fy_eval_options {
     void   (*seen)(void *ctx, const fy_pvalue *v, const fy_tensor *t);
     void    *ctx;
     fy_tensor *state;
+    const fy_tensor *(*follow)(void *ctx, const fy_pvalue *v);   /* or NULL. What a model made of a result of a node that decides; NULL: unknown */
+    double   tolerance;                  /* of what leaves a decision open, which is then taken from `follow` (eval_ties.c) */
+    int64_t *followed;                   /* how many nodes were decided so */
 } fy_eval_options;
+bool fy_aten_decides(const fy_pnode *n);                     /* topk, sort, nms, floor and their kin */
 fy_status (*fy_eval_find(const char *op))(fy_eval *v);       /* what evaluates "aten.add_.Tensor", or NULL */
 FY_CHECKED fy_status fy_aten_eval(const fy_program *p, const fy_tensor *in, int nin, fy_tensor *out, int nout, const fy_eval_options *o, ferry_error *e);
 

@@ -547,7 +547,8 @@ fy_status fy_ev_set(fy_eval *v, fy_pvalue *to, fy_eslot *from) {
     fy_status r = FY_OK;
     from->t.number = false;
     if (to->kind == FY_PV_TENSOR) {
-        r = check_meta(v, to, &from->t);
+        if (v->o && v->o->follow) r = fy_ev_follow(v, to, &from->t);
+        if (r == FY_OK) r = check_meta(v, to, &from->t);
         if (r == FY_OK && v->o && v->o->seen) v->o->seen(v->o->ctx, to, &from->t.t);
     } else if (to->kind == FY_PV_SYMINT && to->sym) r = bind(v, to->sym, from->i);
     if (r != FY_OK) { fy_tensor_free(&from->t.t); return r; }

@@ -109,6 +109,8 @@ FY_CHECKED fy_status fy_ev_joined(fy_eval *v, fy_et *o, int n, const fy_et *in, 
 FY_CHECKED fy_status fy_ev_einsum(fy_eval *v, fy_et *o, const char *eq, int n, const fy_et *in);
 /* y = act(x) in double: what unary, glu, rnn and gelu variants share. */
 double fy_ev_sigmoid(double x);
+double fy_ev_overlap(const double *a, const double *b);      /* of two boxes [x0,y0,x1,y1]: intersection over union */
+FY_CHECKED fy_status fy_ev_follow(fy_eval *v, const fy_pvalue *to, fy_et *o);                /* eval_ties.c: *o as a model has it, where rounding decides */
 
 enum {
     EV_0,

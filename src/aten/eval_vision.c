@@ -13,7 +13,7 @@ static int by_score(const void *ctx, int64_t a, int64_t b) {
     return (score[a] < score[b]) - (score[a] > score[b]);
 }
 
-static double overlap(const double *a, const double *b) {
+double fy_ev_overlap(const double *a, const double *b) {
     double w = fmin(a[2], b[2]) - fmax(a[0], b[0]), h = fmin(a[3], b[3]) - fmax(a[1], b[1]);
     double both = w > 0 && h > 0 ? w * h : 0;
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both);
@@ -36,7 +36,7 @@ fy_status fy_at_nms(fy_eval *v) {
     fy_sort(r, keep, n, by_score, s);
     for (int64_t i = 0; i < n; i++) {
         bool free = true;
-        for (int64_t k = 0; k < kept && free; k++) free = !(overlap(b + 4 * keep[k], b + 4 * r[i]) > limit);
+        for (int64_t k = 0; k < kept && free; k++) free = !(fy_ev_overlap(b + 4 * keep[k], b + 4 * r[i]) > limit);
         if (free) keep[kept++] = r[i];
     }
     FY_TRY(fy_ev_new(v, &o, FERRY_INT64, 1, &kept));

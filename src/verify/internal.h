@@ -34,8 +34,16 @@ bool    fy_sizes_value(void *sizes, const fy_dim *sym, int64_t *v);  /* for fy_d
 /* Attempt number k at sizes other than the sample's, within bounds; false when there is none left. */
 bool    fy_sizes_next(fy_sizes *s, int k);
 
+/* What the model made of the results of the program's nodes that decide; {0} is freed without harm. */
+typedef struct fy_decided fy_decided;
+typedef struct fy_decisions { fy_map by_name; fy_decided *first; bool oom; } fy_decisions;
+FY_CHECKED fy_status fy_decisions_read(fy_decisions *d, const fy_model *m, const fy_program *p, fy_rval *const *in, fy_pool *pool, ferry_error *e);
+const fy_tensor *fy_decisions_find(void *decisions, const fy_pvalue *v);             /* fy_eval_options.follow */
+void fy_decisions_free(fy_decisions *d);
+
 /* Report building. */
 FY_CHECKED fy_status fy_verify_add_case(fy_verify_report *r, const char *label, int nout, fy_verify_case **c, ferry_error *e);
+void fy_verify_drop_case(fy_verify_report *r);                       /* the last one */
 FY_CHECKED fy_status fy_verify_note_sizes(fy_verify_report *r, fy_buf *b, const fy_sizes *all, int64_t n, ferry_error *e);
 void fy_verify_finish(fy_verify_report *r);                          /* worst_abs and verdict from the cases */
 

@@ -121,6 +121,16 @@ fy_status fy_verify_add_case(fy_verify_report *r, const char *label, int nout, f
     return FY_OK;
 }
 
+void fy_verify_drop_case(fy_verify_report *r) {
+    fy_verify_case *c = &r->cases[--r->ncases];
+    for (int k = 0; k < c->nout; k++) {
+        fy_free(c->out[k].name);
+        fy_free(c->out[k].why);
+    }
+    fy_free(c->label);
+    fy_free(c->out);
+}
+
 /* "batch 1, 3; seq 7, 12" from n sets of sizes. */
 fy_status fy_verify_note_sizes(fy_verify_report *r, fy_buf *b, const fy_sizes *all, int64_t n, ferry_error *e) {
     for (int64_t i = 0; n && i < all[0].n; i++) {
@@ -153,14 +163,7 @@ void fy_verify_finish(fy_verify_report *r) {
 }
 
 void fy_verify_report_free(fy_verify_report *r) {
-    for (int i = 0; i < r->ncases; i++) {
-        for (int k = 0; k < r->cases[i].nout; k++) {
-            fy_free(r->cases[i].out[k].name);
-            fy_free(r->cases[i].out[k].why);
-        }
-        fy_free(r->cases[i].label);
-        fy_free(r->cases[i].out);
-    }
+    while (r->ncases) fy_verify_drop_case(r);
     fy_free(r->cases);
     fy_free(r->engine);
     fy_free(r->reference);

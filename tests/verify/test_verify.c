@@ -3,6 +3,7 @@
  * and into single outputs. */
 #include "test.h"
 
+#include "api/api.h"
 #include "formats/pt2.h"
 #include "ir/build.h"
 #include "verify/internal.h"
@@ -502,12 +503,54 @@ static void test_a_state_that_is_not_carried_is_found(void **state) {
     unload(&p);
 }
 
+/* The trace whose scores tie in float and not in double, and its program, of which one argument of one node is changed. */
+static fy_verdict verify_ties(fy_verify_report *r, const char *op, const char *argument, fy_parg other) {
+    char              path[600];
+    ferry_error       e;
+    fy_program       *source = NULL, *work = NULL;
+    fy_model         *m = NULL;
+    fy_lower_options  lower = {0};
+    fy_verify_options o = {.threads = 1, .seed = 7, .nodes = true};
+    snprintf(path, sizeof path, "%s/other/ties.pt", FERRY_FIXTURES);
+    assert_ok(fy_read_source(&source, path, NULL, &e), e);
+    assert_ok(fy_read_source(&work, path, NULL, &e), e);
+    assert_ok(fy_aten_resolve(work, &e), e);
+    assert_ok(fy_aten_functionalise(work, &e), e);
+    assert_ok(fy_aten_lower(&m, work, &lower, &e), e);
+    for (fy_pnode *n = source->graph->first; n && op; n = n->next)
+        for (int i = 0; i < n->narg && !strncmp(n->op, op, strlen(op)); i++)
+            if (!strcmp(n->arg[i].name, argument)) {
+                other.name = n->arg[i].name;
+                n->arg[i] = other;
+            }
+    assert_ok(fy_verify_program(r, m, source, 0, NULL, &o, &e), e);
+    fy_model_free(m);
+    fy_program_free(work);
+    fy_program_free(source);
+    return r->verdict;
+}
+
+static void test_ties_are_broken_as_the_model_does(void **state) {
+    static const struct { const char *op, *argument; fy_parg other; } wrong[] = {
+        {"aten.gt", "other", {.kind = FY_ARG_INT, .i = 9}}, {"torchvision.nms", "iou_threshold", {.kind = FY_ARG_FLOAT, .f = -1}}};
+    fy_verify_report r;
+    (void)state;
+    if (verify_ties(&r, NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
+    assert_string_equal(r.cases[0].label, "made-up inputs; in 2 nodes ties are broken as the model does");
+    assert_int_equal(r.ncases, 1);
+    fy_verify_report_free(&r);
+    for (int i = 0; i < FY_COUNT(wrong); i++) {              /* what is no tie stays an error */
+        if (verify_ties(&r, wrong[i].op, wrong[i].argument, wrong[i].other) != FY_VERDICT_FAIL) fail_msg("%s: %s", wrong[i].op, r.cases[0].label);
+        fy_verify_report_free(&r);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_right_models_pass), cmocka_unit_test(test_reports_are_reproducible), cmocka_unit_test(test_a_changed_weight_is_found),
         cmocka_unit_test(test_another_operator_is_found), cmocka_unit_test(test_nan_is_found), cmocka_unit_test(test_rules_for_floats),
         cmocka_unit_test(test_relative_to_range_is_asked_for), cmocka_unit_test(test_half_has_the_bound_of_its_type), cmocka_unit_test(test_ties_are_counted),
         cmocka_unit_test(test_inputs_suit_the_graph), cmocka_unit_test(test_a_frozen_program_is_checked_row_by_row), cmocka_unit_test(test_recorded_and_other_models), cmocka_unit_test(test_kept_asserts),
-        cmocka_unit_test(test_state_is_compared_over_two_runs), cmocka_unit_test(test_a_wrong_state_is_found), cmocka_unit_test(test_a_state_that_is_not_carried_is_found)};
+        cmocka_unit_test(test_state_is_compared_over_two_runs), cmocka_unit_test(test_a_wrong_state_is_found), cmocka_unit_test(test_a_state_that_is_not_carried_is_found), cmocka_unit_test(test_ties_are_broken_as_the_model_does)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
