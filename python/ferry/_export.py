@@ -105,6 +105,7 @@ def export(
     relative_to_range: bool = False,
     engine: Optional[str] = None,
     threads: Optional[int] = None,
+    asserts: Optional[str] = None,
 ) -> ONNXProgram:
     """Writes `model` as ONNX to `f`, if what is written computes what the model computes.
 
@@ -121,6 +122,8 @@ def export(
     training: None: a model with layers in training mode is refused, and they are named. torch.onnx.TrainingMode.EVAL puts the model into
         eval mode for the export; PRESERVE and TRAINING accept training mode.
     report: True or a path: all that is known about the export, as a text file (True: <name>.report.md in artifacts_dir).
+    asserts: "keep": the program's own checks (torch._check, sizes that data decides) become outputs of bool, "assert", "assert_2" ..., that have to be
+        true, also in the comparison; None or "drop": they are left out, and the report counts them.
     verbose: prints the summary.
     dump_exported_program: keeps <name>.pt2 in artifacts_dir.
 
@@ -148,7 +151,8 @@ def export(
     pairs: List[Tuple[str, str]] = [
         (key, ",".join(names)) for key, names in (("input-names", input_names), ("output-names", output_names)) if names
     ]
-    pairs += [(key, str(value)) for key, value in (("opset", opset_version), ("engine", engine), ("threads", threads)) if value is not None]
+    values = (("opset", opset_version), ("engine", engine), ("threads", threads), ("asserts", asserts))
+    pairs += [(key, str(value)) for key, value in values if value is not None]
     flags = {
         "external-data": external_data,
         "no-verify": not verify,
@@ -425,8 +429,10 @@ def _against(
         return
     with torch.no_grad(), _capture.training_mode(torch, model, mode) if isinstance(model, torch.nn.Module) else contextlib.nullcontext():
         wanted = [t for t in torch.utils._pytree.tree_leaves(model(*args, **kwargs)) if isinstance(t, torch.Tensor)]
-    got = session.run(None, {p.name: t.detach().cpu().contiguous().numpy() for p, t in zip(session.get_inputs(), tensors)})
-    for port, y, ours in zip(session.get_outputs(), wanted, got):
+    checks = session.get_modelmeta().custom_metadata_map  # outputs that stand for the program's own checks come last
+    ports = [o for o in session.get_outputs() if f"ferry.assert:{o.name}" not in checks]
+    got = session.run([o.name for o in ports], {p.name: t.detach().cpu().contiguous().numpy() for p, t in zip(session.get_inputs(), tensors)})
+    for port, y, ours in zip(ports, wanted, got):
         if y.dtype not in wide or len(wanted) != len(got):
             continue
         theirs = y.cpu().numpy()

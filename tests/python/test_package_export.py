@@ -328,6 +328,28 @@ class Arguments(Folder):
         ferry.export("m.pt2", f="n.onnx")
         self.agrees(model, "n.onnx", (x,))
 
+    def test_asserts(self):
+        class Checked(nn.Module):
+            def forward(self, x, i):
+                n = i.item()
+                torch._check(n <= 3)
+                torch._check(n >= 0)
+                return x * n
+
+        model, args = Checked().eval(), (torch.randn(2, 3), torch.tensor(2))
+        for how in ({}, {"asserts": "drop"}):
+            ferry.export(model, args, "dropped.onnx", **how)
+            self.assertEqual(len(ferry.InferenceSession("dropped.onnx").get_outputs()), 1)
+        ferry.export(model, args, "kept.onnx", asserts="keep")
+        session = ferry.InferenceSession("kept.onnx")
+        names = [o.name for o in session.get_outputs()]
+        self.assertIn("assert", names)
+        for n, holds in ((3, True), (5, False)):
+            results = session.run(names[1:], dict(zip([i.name for i in session.get_inputs()], (args[0].numpy(), np.array(n)))))
+            self.assertEqual(all(bool(r) for r in results), holds)
+        with self.assertRaisesRegex(ferry.Error, "neither keep nor drop"):
+            ferry.export(model, args, "kept.onnx", asserts="perhaps")
+
     def test_results(self):
         model, x = nn.Linear(4, 2), torch.randn(3, 4)
         p = ferry.export(model, (x,))
