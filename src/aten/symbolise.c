@@ -84,7 +84,7 @@ static void fit_run(fy_lower *l, int nx, const fy_dim *const *x, int n, const fy
         if (good > best) { best = good; found = d; at = i; }
     }
     if (found) size[at] = found;
-    else (void)fy_l_fail(l, FY_E_FROZEN, "%s: none of its sizes can take the opened axis", l->n->op);
+    else (void)fy_help(l->b.e, fy_l_fail(l, FY_E_FROZEN, "%s: none of its sizes can take the opened axis", l->n->op), "leave that axis fixed (fewer --dynamic), or capture the module by torch.export with dynamic_shapes");
 }
 
 void fy_l_fit_view(fy_lower *l, int rank, const fy_dim *const *x, int n, const fy_dim **size) {

@@ -362,7 +362,7 @@ static fy_status record(fy_typer *t, fy_pvalue *v, ferry_error *e) {
     FY_NOMEM(e, dim);
     for (int i = 0; i < x->type.rank; i++) FY_NOMEM(e, dim[i] = translate(t, t->p->dims, x->type.dim[i], to_program, 0));
     v->has_meta = true;
-    v->dtype = x->type.dtype;
+    v->dtype = !t->l.val[v->id].im ? x->type.dtype : x->type.dtype == FERRY_DOUBLE ? FERRY_COMPLEX128 : FERRY_COMPLEX64;
     v->rank = x->type.rank;
     v->dim = dim;
     return FY_OK;

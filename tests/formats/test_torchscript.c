@@ -160,6 +160,16 @@ static void refused(void **state) {
     }
 }
 
+/* What a script cannot say of its values, a trace can: the error tells. */
+static void remedy(void **state) {
+    (void)state;
+    ferry_error e = {0};
+    assert_int_not_equal(read(FORWARD "    if bool(torch.gt(torch.sum(x), 0)):\n      y = x\n    else:\n      y = torch.unsqueeze(x, 0)\n    return torch.neg(y)\n", &e), FY_OK);
+    assert_string_equal(e.code, "UNSUPPORTED");
+    assert_non_null(strstr(e.text, "its rank differs"));
+    assert_non_null(strstr(e.help, "torch.jit.trace"));
+}
+
 /* Brackets, blocks and calls as deep as a file likes: an error, not the end of the stack. */
 static void deep(void **state) {
     (void)state;
@@ -213,6 +223,6 @@ static void pickles(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(good), cmocka_unit_test(refused), cmocka_unit_test(deep), cmocka_unit_test(pickles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(good), cmocka_unit_test(refused), cmocka_unit_test(remedy), cmocka_unit_test(deep), cmocka_unit_test(pickles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,7 +110,7 @@ fy_status ts_rank(ts *r, int *rank, const ts_value *x) {
     FY_TRY(ts_pvalue(r, &v, y));
     if (!v->has_meta) {
         FY_TRY(r->typer.missing(r->typer.ctx, r->e));
-        return ts_fail(r, FY_E_UNSUPPORTED, "the shape of a tensor is not known");
+        return ts_trace_it(r, ts_fail(r, FY_E_UNSUPPORTED, "the shape of %s is not known, a result of %s", v->name ? v->name : "a tensor", v->def ? v->def->op : "a block"));
     }
     *rank = v->rank;
     return FY_OK;
@@ -195,7 +195,7 @@ fy_status ts_arg(ts *r, fy_parg *a, const ts_value *v) {
         else a->value = s;
         return FY_OK;
     }
-    case TV_LOST: return ts_fail(r, FY_E_UNSUPPORTED, "a value that is needed has none: %s", v->s ? v->s : "it was never set");
+    case TV_LOST: return ts_lost(r, v->s);
     case TV_DICT: case TV_OBJECT: case TV_STACK: case TV_FUNC: case TV_CLASS: case TV_UNSET: break;
     }
     return ts_fail(r, FY_E_UNSUPPORTED, "%s is an argument of an operator", ts_kind_text(v));

@@ -28,7 +28,7 @@ static fy_status attribute(ts *r, ts_value **v, ts_value *x, const char *name) {
         if (x->kind == TV_OBJECT && x->pk) return ts_fail(r, FY_E_UNSUPPORTED, "%s.%s: the object is packed (quantised, or with a __getstate__ of its own)", x->s && *x->s ? x->s : x->cls->name, name);
         return ts_fail(r, FY_E_CORRUPT, "%s has no attribute %s", x->cls->name, name);
     }
-    if (x->kind == TV_LOST) return ts_fail(r, FY_E_UNSUPPORTED, "a value that is needed has none: %s", x->s);
+    if (x->kind == TV_LOST) return ts_lost(r, x->s);
     return ts_fail(r, FY_E_UNSUPPORTED, "the attribute %s of %s", name, ts_kind_text(x));
 }
 
@@ -274,7 +274,7 @@ static fy_status call(ts *r, ts_value **v, const ts_expr *x) {
     ts_func *method = NULL;
     if (f->kind == TS_ATTR) {
         FY_TRY(ts_eval(r, &self, f->arg[0]));
-        if (self->kind == TV_LOST) return ts_fail(r, FY_E_UNSUPPORTED, "a value that is needed has none: %s", self->s);
+        if (self->kind == TV_LOST) return ts_lost(r, self->s);
         method = self->kind == TV_OBJECT ? ts_method(self->cls, f->s) : NULL;
         if (!method) return ts_fail(r, FY_E_CORRUPT, "%s has no method %s", self->kind == TV_OBJECT ? self->cls->name : ts_kind_text(self), f->s);
     } else FY_TRY(ts_eval(r, &fn, f));
@@ -380,7 +380,7 @@ static fy_status unpack(ts *r, const ts_stmt *s, ts_value *v) {
 static fy_status truth(ts *r, ts_value **v, const ts_expr *x) {
     FY_TRY(ts_eval(r, v, x));
     if (r->raised || (*v)->kind == TV_BOOL) return FY_OK;
-    if ((*v)->kind == TV_LOST) return ts_fail(r, FY_E_UNSUPPORTED, "a value that is needed has none: %s", (*v)->s);
+    if ((*v)->kind == TV_LOST) return ts_lost(r, (*v)->s);
     return ts_convert(r, v, "bool", *v);
 }
 

@@ -132,6 +132,8 @@ ts_func *ts_method(const ts_class *c, const char *name);
 
 /* value.c */
 fy_status ts_fail(ts *r, fy_code code, const char *fmt, ...) FY_PRINTF(3, 4);      /* with the line of the code */
+fy_status ts_lost(ts *r, const char *why);                   /* a value that is needed has none; why: NULL if it was never set */
+fy_status ts_trace_it(ts *r, fy_status s);                   /* adds the remedy for what a trace of the module does not run into */
 FY_CHECKED fy_status ts_new(ts *r, ts_value **v, ts_kind kind);
 FY_CHECKED fy_status ts_int(ts *r, ts_value **v, int64_t i);
 FY_CHECKED fy_status ts_bool(ts *r, ts_value **v, bool b);

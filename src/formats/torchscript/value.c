@@ -5,6 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+fy_status ts_trace_it(ts *r, fy_status s) {
+    return fy_help(r->e, s, "trace the module instead, not its script: torch.jit.trace(model.eval(), sample).save(\"traced.pt\"); a trace holds the sides that the sample took");
+}
+
+fy_status ts_lost(ts *r, const char *why) {
+    return ts_trace_it(r, ts_fail(r, FY_E_UNSUPPORTED, "a value that is needed has none: %s", why ? why : "it was never set"));
+}
+
 fy_status ts_fail(ts *r, fy_code code, const char *fmt, ...) {
     char text[600];
     va_list ap;
