@@ -17,7 +17,7 @@ typedef struct work {
     int     from, number, bytes, wide;   /* as x has it; as it is computed; bytes of both */
     fy_loop2 join, worse;
     bool    product, reverse, exclusive, least, last, hard;
-    char    one[8];                      /* 1 as y has it */
+    _Alignas(8) char one[8];                      /* 1 as y has it */
 } work;
 
 static int whole(fy_dtype t) { return t == FERRY_INT64 || t == FERRY_INT32 || t == FERRY_INT16 || t == FERRY_INT8 || t == FERRY_UINT64 || t == FERRY_UINT32 || t == FERRY_UINT16 || t == FERRY_UINT8; }
