@@ -14,8 +14,8 @@ look() {
     echo "$(basename "$1"): $bytes bytes stripped, at most $2"
     [ "$bytes" -le "$2" ] || bad=1
 }
-# The program is to come below 3,000,000 bytes and the library below 1,500,000: neither may grow until it is there.
-look "$program" 3145000
+# The program is below 3,000,000 bytes; the library is to come below 1,500,000. Neither may grow.
+look "$program" 2995000
 look "$library" 1915000
 needs=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
 for n in $needs; do

@@ -2,6 +2,9 @@
  * aten.c - the operator table: aten.def (schemas) and lower.def joined by name; resolving a program against it. */
 #include "aten/aten.h"
 
+#include "aten/aten_lines.h"
+#include "formats/stored.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +13,7 @@
 #include "aten/lower.def"
 #undef LOWER
 
-static const char *const schemas[] = {
-#define ATEN(schema) schema,
-#include "aten/aten.def"
-#undef ATEN
-};
-enum { NOPS = FY_COUNT(schemas), NAME_MAX = 72 };
+enum { NOPS = ATEN_LINES_LINES, NAME_MAX = 72 };
 
 static const struct { const char *op; fy_status (*fn)(fy_lower *l); } lowers[] = {
 #define LOWER(op, fn) {op, fy_##fn},
@@ -27,6 +25,7 @@ static const struct { const char *op; fy_status (*fn)(fy_lower *l); } lowers[] =
 /* Sorted by name; written once, before the first look-up, and constant from then on. */
 typedef struct row { char name[NAME_MAX]; fy_aten_op op; } row;
 static row            table[NOPS];
+static char           schemas[ATEN_LINES_SIZE];
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 
 static int by_name(const void *a, const void *b) { return strcmp(((const row *)a)->name, ((const row *)b)->name); }
@@ -43,8 +42,12 @@ static row *find_row(const char *op) {
 }
 
 static void build_table(void) {
-    for (int i = 0; i < NOPS; i++) {
-        const char *text = schemas[i], *sep = strstr(text, "::"), *open = strchr(text, '(');
+    char *text = schemas, *end;
+    fy_stored_read(schemas, sizeof schemas, aten_lines, sizeof aten_lines);
+    for (int i = 0; i < NOPS; i++, text = end + 1) {
+        end = strchr(text, '\n');
+        *end = 0;
+        const char *sep = strstr(text, "::"), *open = strchr(text, '(');
         FY_ASSERT(sep && open && open - text + 8 < NAME_MAX);
         size_t ns = (size_t)(sep - text), n = (size_t)(open - sep - 2);
         char *name = table[i].name;

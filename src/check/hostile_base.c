@@ -2,18 +2,14 @@
  * hostile_base.c - valid nodes to start from: those of hostile.def, those that random search finds, those of case folders. */
 #include "check/hostile.h"
 
+#include "check/hostile_lines.h"
 #include "engines/engine.h"
 #include "formats/onnx.h"
+#include "formats/stored.h"
 
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
-
-static const char *const hints[] = {
-#define HINT(text) text,
-#include "check/hostile.def"
-#undef HINT
-};
 
 #define SEARCHED 120                     /* random nodes tried for an operator that has some already, ... */
 #define SEARCHED_BARE 1500               /* ... and for one that has none yet */
@@ -287,25 +283,40 @@ static fy_status use_folders(fy_hostile *h, const fy_op *op, int *used, fy_statu
 
 /* ---- all ----------------------------------------------------------------------------------------------------------- */
 
+static fy_status use_hint(fy_hostile *h, const char *hint, int *used, fy_status (*use)(void *ctx, const fy_hostile_base *b, ferry_error *e), void *ctx, ferry_error *e) {
+    fy_hostile_base b = {0};
+    fy_status s = text_of(&b, hint, e);
+    if (!s) s = try_base(h, &b, e);
+    if (!s) {
+        ++*used;
+        s = use(ctx, &b, e);
+    } else {
+        h->nfaults++;
+        snprintf(h->now, sizeof h->now, "%.100s: %.120s", hint, e->text);
+        if (h->found) h->found(h->ctx, h, "a hint does not run");
+        s = FY_OK;
+    }
+    base_free(&b);
+    return s;
+}
+
+static fy_status use_hints(fy_hostile *h, const fy_op *op, int *used, fy_status (*use)(void *ctx, const fy_hostile_base *b, ferry_error *e), void *ctx, ferry_error *e) {
+    char *hints = fy_malloc(HOSTILE_LINES_SIZE, 1);
+    fy_status s = FY_OK;
+    FY_NOMEM(e, hints);
+    fy_stored_read(hints, HOSTILE_LINES_SIZE, hostile_lines, sizeof hostile_lines);
+    for (char *hint = hints, *end; !s && hint < hints + HOSTILE_LINES_SIZE; hint = end + 1) {
+        end = strchr(hint, '\n');
+        *end = 0;
+        if (hint_is(hint, op)) s = use_hint(h, hint, used, use, ctx, e);
+    }
+    fy_free(hints);
+    return s;
+}
+
 fy_status fy_hostile_bases(fy_hostile *h, const fy_op *op, fy_status (*use)(void *ctx, const fy_hostile_base *b, ferry_error *e), void *ctx, ferry_error *e) {
     int hinted = 0, found = 0, cases = 0;
-    for (int i = 0; i < FY_COUNT(hints); i++) {
-        fy_hostile_base b = {0};
-        if (!hint_is(hints[i], op)) continue;
-        fy_status s = text_of(&b, hints[i], e);
-        if (!s) s = try_base(h, &b, e);
-        if (!s) {
-            hinted++;
-            s = use(ctx, &b, e);
-        } else {
-            h->nfaults++;
-            snprintf(h->now, sizeof h->now, "%.100s: %.120s", hints[i], e->text);
-            if (h->found) h->found(h->ctx, h, "a hint does not run");
-            s = FY_OK;
-        }
-        base_free(&b);
-        FY_TRY(s);
-    }
+    FY_TRY(use_hints(h, op, &hinted, use, ctx, e));
     bool body = false;
     for (const fy_attr_spec *s = op->attrs; s && s->name; s++) body |= s->kind == FY_ATTR_GRAPH;
     for (int i = 0; i < (hinted || found ? SEARCHED : SEARCHED_BARE) && found < (hinted ? 1 : KEPT) && !body; i++) {

@@ -8,8 +8,10 @@
 #include "check/view.h"
 
 #include "check/html.h"
-#include "check/view_page.h"
+#include "check/view_css.h"
+#include "check/view_js.h"
 #include "formats/json.h"
+#include "formats/stored.h"
 
 #include <string.h>
 
@@ -260,9 +262,13 @@ static fy_status statistics(writer *w, int threads) {
     return FY_OK;
 }
 
-static void page(writer *w, const fy_view_options *o) {
+static fy_status page(writer *w, const fy_view_options *o) {
     fy_buf *b = w->b;
-    fy_html_head(b, o->name, "view", (const char *)view_css, sizeof view_css);
+    char *css = fy_arena_alloc(&w->arena, VIEW_CSS_SIZE, 1), *js = fy_arena_alloc(&w->arena, VIEW_JS_SIZE, 1);
+    FY_NEED(w->e, css && js, NOMEM, "out of memory");
+    fy_stored_read(css, VIEW_CSS_SIZE, view_css, sizeof view_css);
+    fy_stored_read(js, VIEW_JS_SIZE, view_js, sizeof view_js);
+    fy_html_head(b, o->name, "view", css, VIEW_CSS_SIZE);
     fy_buf_str(b, "<body>\n<header><h1>");
     fy_html_text(b, o->name, 60);
     fy_buf_str(b, "</h1><span class=\"about\">");
@@ -274,8 +280,9 @@ static void page(writer *w, const fy_view_options *o) {
                   "<aside id=\"panel\"></aside></main>\n<script type=\"application/json\" id=\"data\">");
     data(w, o);
     fy_buf_str(b, "</script>\n<script>\n");
-    fy_buf_add(b, view_js, sizeof view_js);
+    fy_buf_add(b, js, VIEW_JS_SIZE);
     fy_buf_str(b, "</script>\n</body></html>\n");
+    return FY_OK;
 }
 
 fy_status fy_view_page(fy_buf *out, const fy_model *m, const fy_view_options *o, ferry_error *e) {
@@ -283,7 +290,7 @@ fy_status fy_view_page(fy_buf *out, const fy_model *m, const fy_view_options *o,
     w.number = FY_NEWN(&w.arena, int64_t, (int64_t)m->nvalues + 1);
     fy_status s = w.number ? gather(&w) : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (!s && o->weights) s = statistics(&w, o->threads);
-    if (!s) page(&w, o);
+    if (!s) s = page(&w, o);
     fy_free(w.value.at);
     fy_free(w.weight.at);
     fy_free(w.graph.at);

@@ -29,6 +29,22 @@ static void all_parse(void **state) {
     fy_arena_free(&a);
 }
 
+/* What the build stores is aten.def to the letter. */
+static void all_there(void **state) {
+    (void)state;
+    static const char *const schemas[] = {
+#define ATEN(schema) schema,
+#include "aten/aten.def"
+#undef ATEN
+    };
+    assert_int_equal(fy_aten_count(), FY_COUNT(schemas));
+    for (int i = 0; i < FY_COUNT(schemas); i++) {
+        bool there = false;
+        for (int k = 0; k < fy_aten_count() && !there; k++) there = !strcmp(fy_aten_at(k)->schema, schemas[i]);
+        assert_true(there);
+    }
+}
+
 static void details(void **state) {
     (void)state;
     fy_arena a = {0};
@@ -70,6 +86,6 @@ static void broken(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all_parse), cmocka_unit_test(details), cmocka_unit_test(broken)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_parse), cmocka_unit_test(all_there), cmocka_unit_test(details), cmocka_unit_test(broken)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
