@@ -15,8 +15,8 @@ look() {
     [ "$bytes" -le "$2" ] || bad=1
 }
 # The program is below 3,000,000 bytes; the library is to come below 1,500,000. Neither may grow.
-look "$program" 2995000
-look "$library" 1915000
+look "$program" 2870000
+look "$library" 1795000
 needs=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
 for n in $needs; do
     case $n in

@@ -5,7 +5,7 @@
  * else a piece of a panel once for all rows. A is held as floats that were rounded. */
 
 /* To nearest even. As the instructions of AVX-512 BF16 do: NaN becomes quiet, what is below the normal numbers becomes 0. */
-FY_INLINE fv bf16_round(fv x) {
+FV_CALLED fv bf16_round(fv x) {
     iv b = fv_bits(x), top = iv_set1((int)0xffff0000u);
     iv near = iv_and(iv_add(b, iv_add(iv_set1(0x7fff), iv_and(iv_shr(b, 16), iv_set1(1)))), top);
     fv y = fv_select(fv_isnan(x), iv_bits(iv_and(iv_or(b, iv_set1(0x400000)), top)), iv_bits(near));

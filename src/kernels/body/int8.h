@@ -3,6 +3,8 @@
  * A tile is up to DOT_MR pixels by DOT_NV vectors of 16 columns, its sums in registers over the whole reduction; four neighbouring lanes of x
  * are one dword, spread to all columns, as the dot products of VNNI take them. No sum saturates on any instruction set. */
 
+#include "kernels/body/called.h"
+
 #if DOT_MR == 14
 #define DOT_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #elif DOT_MR == 12
@@ -22,7 +24,7 @@
 FY_INLINE fv dot_clamp(fv x, float lo, float hi) { return fv_min(fv_set1(hi), fv_max(fv_set1(lo), x)); }
 
 /* Sums of 16 columns from `column` on, at element `at` of y; of the pixel with this addend. */
-FY_INLINE void dot_put(const fy_product_u8s8 *p, iv sum, int64_t column, int64_t at, int32_t row) {
+FV_CALLED void dot_put(const fy_product_u8s8 *p, iv sum, int64_t column, int64_t at, int32_t row) {
     const fy_requant *q = &p->q;
     int64_t left = p->columns - column;
     int n = left < 16 ? (int)left : 16;
@@ -359,7 +361,7 @@ static void depthwise_u8s8(const fy_product_u8s8 *p, int64_t block, int64_t row,
 /* ---- byte by byte ------------------------------------------------------------------------------------------------------------ */
 
 /* The product with 1 / scale, unless that is so near to the middle of two steps that the quotient may round to the other. */
-FY_INLINE iv quantize_16(fv x, fv scale, fv inverse, float lo, float hi) {
+FV_CALLED iv quantize_16(fv x, fv scale, fv inverse, float lo, float hi) {
     fv y = fv_mul(x, inverse), d = fv_abs(fv_sub(y, fv_round(y)));
     fv margin = fv_sub(fv_set1(0.5f), fv_mul(fv_abs(y), fv_set1(0x1p-21f)));
     if (mv_any(fv_le(margin, d))) y = fv_div(x, scale);
@@ -385,7 +387,7 @@ static void dequantize_bytes(float *y, const uint8_t *x, int64_t n, const fy_byt
     if (i < n) fv_store_n(y + i, bytes_16(iv_load_u8_n(x + i, (int)(n - i)), q), (int)(n - i));
 }
 
-FY_INLINE iv byte_binary_16(iv a, iv b, const fy_byte_binary *q) {
+FV_CALLED iv byte_binary_16(iv a, iv b, const fy_byte_binary *q) {
     fv x = q->product ? fv_mul(fv_mul(bytes_less_zero(a, &q->a), bytes_less_zero(b, &q->b)), fv_set1(q->a.scale)) : fv_add(bytes_16(a, &q->a), bytes_16(b, &q->b));
     return iv_add(fv_to_int(dot_clamp(x, q->lo, q->hi)), iv_set1(q->zero));
 }

@@ -18,7 +18,7 @@
 #define POLY_7(x, t, p, q, a, b, ...) POLY_5(x, t, fv_fmx(p, t, fv_set1(a)), fv_fmx(q, t, fv_set1(b)), __VA_ARGS__)
 #define POLY_8(x, t, p, q, a, b, ...) POLY_6(x, t, fv_fmx(p, t, fv_set1(a)), fv_fmx(q, t, fv_set1(b)), __VA_ARGS__)
 
-/* Inlined where a vector is a register; once, and called, where it is sixteen numbers. */
+/* Inlined where a vector is a register; once, and called, where it is one number. */
 #ifndef FV_MATH
 #define FV_MATH FY_INLINE
 #endif

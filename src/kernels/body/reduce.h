@@ -22,7 +22,7 @@ FY_INLINE float reduce_scalar(fy_reduction k, float acc, float x) {
     return acc + x;
 }
 
-FY_INLINE void reduce_row(const fy_reduction k, float *y, const float *x, int64_t n) {
+FV_CALLED void reduce_row(const fy_reduction k, float *y, const float *x, int64_t n) {
     float none = k == FY_REDUCE_MAX ? -__builtin_inff() : k == FY_REDUCE_MIN ? __builtin_inff() : 0.0f, lane[16], top = none;
     fv a = fv_set1(none), b = a, c = a, d = a;
     int64_t i = 0;
@@ -51,7 +51,7 @@ static void reduce_rows(float *y, const float *x, int64_t rows, int64_t n, fy_re
 }
 
 /* 16 columns or fewer. */
-FY_INLINE void reduce_column(const fy_reduction k, float *y, const float *x, int64_t n, int64_t row, int left) {
+FV_CALLED void reduce_column(const fy_reduction k, float *y, const float *x, int64_t n, int64_t row, int left) {
     float none = k == FY_REDUCE_MAX ? -__builtin_inff() : k == FY_REDUCE_MIN ? __builtin_inff() : 0.0f;
     fv all = fv_set1(none);
     for (int64_t i = 0; i < n;) {

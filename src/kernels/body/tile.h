@@ -2,6 +2,8 @@
  * tile.h - what products of any type share: the names of a tile's rows, where it lies, how sums leave it (body, compiled once for each
  * instruction set). */
 
+#include "kernels/body/called.h"
+
 #if GEMM_MR == 14
 #define GEMM_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #elif GEMM_MR == 6

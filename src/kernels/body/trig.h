@@ -33,12 +33,12 @@ FV_MATH fv2 fv_trig_reduce(fv x, iv *n) {
     fv2 s = fv_two_sum(r, p);
     s.l = fv_add(s.l, fv_fmx(minus, fv_set1(-1.715124510e-15f), pl));
     if (mv_any(far)) {
-        float at[16], h[16], l[16], q[16];
+        float at[FV_LANES], h[FV_LANES], l[FV_LANES], q[FV_LANES];
         fv_store(at, x);
         fv_store(h, s.h);
         fv_store(l, s.l);
         fv_store(q, k);
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < FV_LANES; i++)
             if (at[i] > 30000.0f || at[i] < -30000.0f) {
                 if (at[i] - at[i] == 0) trig_reduce_one(at[i], &h[i], &l[i], &q[i]);
                 else h[i] = l[i] = q[i] = 0;
