@@ -161,7 +161,17 @@ typedef struct looking { const uint8_t *x, *at; uint8_t *y; } looking;
 
 static void look_up(void *arg, int64_t begin, int64_t end) {
     const looking *w = arg;
-    for (int64_t i = begin; i < end; i++) w->y[i] = w->at[w->x[i]];
+    const uint8_t *restrict at = w->at;
+    const uint8_t *x = w->x;
+    uint8_t *y = w->y;                   /* it may be x: in place */
+    for (; begin + 4 <= end; begin += 4) {
+        const uint8_t a = at[x[begin]], b = at[x[begin + 1]], c = at[x[begin + 2]], d = at[x[begin + 3]];
+        y[begin] = a;
+        y[begin + 1] = b;
+        y[begin + 2] = c;
+        y[begin + 3] = d;
+    }
+    for (; begin < end; begin++) y[begin] = at[x[begin]];
 }
 
 static fy_status run_table(const fy_step *s, fy_exec *x, ferry_error *e) {

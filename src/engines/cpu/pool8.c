@@ -106,23 +106,39 @@ static bool cover_average(const fy_node *n, fy_cover *c, fy_arena *a) {
     return t->rank == 4 && fy_dim_known(t->dim[2], &h) && fy_dim_known(t->dim[3], &w) && h > 0 && w > 0 && h <= 2048 && w <= 2048;
 }
 
-typedef struct averages { const uint8_t *x; uint8_t *y; int64_t area; float k, lo, hi; fy_bytes in, out; } averages;
+static void layouts_average(const fy_site *s, fy_layout *in, fy_layout *out) { in[0] = *out = s->layout[0]; }
+
+/* blocked: x[block][area][16]; else each channel's bytes follow each other. */
+typedef struct averages { const uint8_t *x; uint8_t *y; int64_t area; float k, lo, hi; fy_bytes in, out; bool blocked; } averages;
+
+/* Lane by lane, of n times 16 bytes. */
+static void add_lanes(int32_t *sum, const uint8_t *x, int64_t n, uint8_t flip) {
+    for (int64_t m; n; n -= m) {
+        uint16_t part[FY_LANES] = {0};
+        m = n < 256 ? n : 256;           /* as many bytes as 16 bits hold */
+        for (int64_t p = 0; p < m; p++, x += FY_LANES)
+            for (int l = 0; l < FY_LANES; l++) part[l] = (uint16_t)(part[l] + (x[l] ^ flip));
+        for (int l = 0; l < FY_LANES; l++) sum[l] += part[l];
+    }
+}
 
 static void average_blocks(void *arg, int64_t begin, int64_t end) {
     const averages *w = arg;
+    const int64_t wide = w->blocked ? FY_LANES : 1;
     for (int64_t i = begin; i < end; i++) {
         int32_t sum[FY_LANES] = {0};
-        const uint8_t *x = w->x + i * w->area * FY_LANES;
-        for (int64_t p = 0; p < w->area; p++, x += FY_LANES)
-            for (int l = 0; l < FY_LANES; l++) sum[l] += x[l] ^ w->in.flip;
-        for (int l = 0; l < FY_LANES; l++) {
+        const uint8_t *x = w->x + i * w->area * wide;
+        add_lanes(sum, x, w->area * wide / FY_LANES, w->in.flip);
+        for (int l = 1; l < FY_LANES && !w->blocked; l++) sum[0] += sum[l];
+        for (int64_t p = w->area / FY_LANES * FY_LANES; p < w->area && !w->blocked; p++) sum[0] += x[p] ^ w->in.flip;
+        for (int l = 0; l < wide; l++) {
             float v = (float)(sum[l] - (int32_t)w->area * w->in.zero) * w->k;
             v = v < w->lo ? w->lo : v > w->hi ? w->hi : v;
             int32_t r = (int32_t)v;
             float rest = v - (float)r;                           /* half to even, in any rounding mode */
             if (rest > 0.5f || (rest == 0.5f && r & 1)) r++;
             if (rest < -0.5f || (rest == -0.5f && r & 1)) r--;
-            w->y[i * FY_LANES + l] = (uint8_t)(r + w->out.zero) ^ w->out.flip;
+            w->y[i * wide + l] = (uint8_t)(r + w->out.zero) ^ w->out.flip;
         }
     }
 }
@@ -130,11 +146,11 @@ static void average_blocks(void *arg, int64_t begin, int64_t end) {
 static fy_status run_average(const fy_step *s, fy_exec *x, ferry_error *e) {
     const inside *d = s->data;
     const fy_tensor *in = fy_step_in(s, x, 0);
-    averages w = {.x = in->data, .y = fy_step_out(s, x, 0)->data, .area = in->dim[2] * in->dim[3], .in = d->x, .out = d->y};
+    averages w = {.x = in->data, .y = fy_step_out(s, x, 0)->data, .area = in->dim[2] * in->dim[3], .in = d->x, .out = d->y, .blocked = s->out_layout == FY_C16};
     (void)e;
     fy_qdq_range(&d->y, &(fy_epilogue){0}, &w.lo, &w.hi);
     w.k = (float)((double)d->x.scale / ((double)d->y.scale * (double)w.area));
-    fy_for(x->pool, in->dim[0] * ((in->dim[1] + FY_LANES - 1) / FY_LANES), 1 + 4096 / (w.area + 1), average_blocks, &w);
+    fy_for(x->pool, in->dim[0] * (w.blocked ? (in->dim[1] + FY_LANES - 1) / FY_LANES : in->dim[1]), 1 + 4096 / (w.area + 1), average_blocks, &w);
     return FY_OK;
 }
 
@@ -189,7 +205,7 @@ static const char *no_softmax(const fy_site *s) { (void)s; return "no Softmax of
 static const char *no_norm(const fy_site *s) { (void)s; return "no LayerNormalization of bytes over the last axis before it"; }
 
 static const fy_impl max = {.op = "MaxPool", .name = "pool.u8", .can = can_max, .layouts = layouts_c16, .prepare = prepare_max, .run = run_max};
-static const fy_impl average = {.op = "QuantizeLinear", .name = "average.u8", .can = no_average, .cover = cover_average, .layouts = layouts_c16, .run = run_average};
+static const fy_impl average = {.op = "QuantizeLinear", .name = "average.u8", .can = no_average, .cover = cover_average, .layouts = layouts_average, .run = run_average};
 static const fy_impl softmax = {.op = "QuantizeLinear", .name = "softmax.u8", .can = no_softmax, .cover = cover_softmax, .run = run_rows};
 static const fy_impl norm = {.op = "QuantizeLinear", .name = "norm.u8", .can = no_norm, .cover = cover_norm, .run = run_rows};
 
