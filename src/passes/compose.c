@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * compose.c - operators that have no implementation of their own in our engine, as those that have: of com.microsoft what onnxruntime's optimiser of transformers
- * and its exporters write (attention by merged weights, norms of sums and of embeddings, products and convolutions with what is fused to them), of ai.onnx Einsum of
+ * and its exporters write (attention by merged weights, norms of sums, groups and embeddings, products, convolutions and softmaxes with what is fused to them), of ai.onnx Einsum of
  * two operands, OneHot, LpNormalization, MeanVarianceNormalization. Floats are f32: halves become those first (widen.c). Forms that are not known
  * here (caches in one buffer, statistics as outputs) stay with the reference kernel. */
 #include "passes/match.h"
@@ -61,11 +61,13 @@ static fy_value *looked_up(fy_build *b, const fy_node *n, int table, fy_value *i
 
 static bool embed(fy_rewriting *r, fy_node *n) {
     const bool bytes = n->op->name[0] == 'Q';
-    fy_value *ids = fy_in(n, 0), *mask = fy_in(n, 7);
-    if (fy_v_rank(ids) != 2 || (!mask && !unused(n, 1))) return false;
+    fy_value *ids = fy_in(n, 0), *mask = fy_in(n, 7), *places = bytes ? NULL : fy_in(n, 8);
+    int64_t rows;
+    if (fy_v_rank(ids) != 2 || (!mask && !unused(n, 1)) || (fy_in(n, 1) && !ends(fy_in(n, 1), ids, false)) || (places && (fy_v_rank(places) != 2 || !ends(places, ids, true)))) return false;
+    if (!places && (!fy_dim_at(fy_in(n, 3), 0, &rows) || (rows == 1 && !fy_dim_is(ids->type.dim[1], 1)))) return false;         /* one row would spread over all places */
     fy_build b = fy_before(r, n);
     fy_value *sum = looked_up(&b, n, 2, ids), *at;
-    if (!bytes && fy_in(n, 8)) at = looked_up(&b, n, 3, fy_in(n, 8));
+    if (places) at = looked_up(&b, n, 3, places);
     else at = plain(&b, n, fy_b_slice(&b, fy_in(n, 3), 0, fy_k_ints(&b, 1, (const int64_t[]){0}), fy_b_dim(&b, ids->type.dim[1]), NULL), 3);
     sum = fy_emit(&b, "Add", FY_V(sum, at), FY_NOATTR);
     if (fy_in(n, 1)) sum = fy_emit(&b, "Add", FY_V(sum, looked_up(&b, n, 4, fy_in(n, 1))), FY_NOATTR);
@@ -95,6 +97,47 @@ static bool mean_variance(fy_rewriting *r, fy_node *n) {
     fy_value *v = fy_emit(&b, "ReduceMean", FY_V(fy_emit(&b, "Mul", FY_V(d, d), FY_NOATTR), axes), FY_NOATTR);
     v = fy_emit(&b, "Add", FY_V(fy_emit(&b, "Sqrt", FY_V(v), FY_NOATTR), fy_k_scalar(&b, fy_dtype_of(x), 1e-9)), FY_NOATTR);
     return fy_became(r, &b, n, fy_emit(&b, "Div", FY_V(d, v), FY_NOATTR));
+}
+
+static fy_value *channels(fy_build *b, fy_value *x, bool first) { return x ? fy_b_transpose(b, x, first ? (const int[]){0, 3, 1, 2} : (const int[]){0, 2, 3, 1}) : NULL; }
+
+/* GroupNorm and SkipGroupNorm: what is added has x's sizes, or is for each image and channel. */
+static bool group(fy_rewriting *r, fy_node *n) {
+    fy_value *x = fy_in(n, 0), *skip = fy_in(n, 3), *bias = fy_in(n, 4);
+    const bool last = fy_attr_i(n, "channels_last") != 0;
+    const int at = last ? 3 : 1, rank = fy_v_rank(skip);
+    if (fy_dtype_of(fy_in(n, 1)) != FERRY_FLOAT || fy_dtype_of(fy_in(n, 2)) != FERRY_FLOAT || fy_v_rank(x) != 4 || (skip && rank != 2 && rank != 4)) return false;
+    for (int i = 0; skip && i < rank; i++) {
+        const int to = rank == 4 ? i : i ? at : 0;
+        if (skip->type.dim[i] != x->type.dim[to] && !(to && to != at && fy_dim_is(skip->type.dim[i], 1))) return false;
+    }
+    fy_build b = fy_before(r, n);
+    if (skip && rank == 2) skip = unsqueezed(&b, skip, 2, last ? (const int64_t[]){1, 2} : (const int64_t[]){2, 3});
+    if (skip) x = fy_emit(&b, "Add", FY_V(x, skip), FY_NOATTR);
+    if (bias) x = fy_emit(&b, "Add", FY_V(x, last ? bias : unsqueezed(&b, bias, 2, (const int64_t[]){1, 2})), FY_NOATTR);
+    if (!put(&b, n, 1, x)) return fy_unmade(r, &b);
+    x = fy_emit(&b, "GroupNormalization", FY_V(last ? channels(&b, x, true) : x, fy_in(n, 1), fy_in(n, 2)), FY_A(fy_int("num_groups", fy_attr_i(n, "groups")), fy_float("epsilon", fy_attr_f(n, "epsilon"))));
+    if (x && fy_attr_i(n, "activation")) x = fy_emit(&b, "Swish", FY_V(x), FY_NOATTR);
+    return fy_became(r, &b, n, last ? channels(&b, x, false) : x);
+}
+
+/* Over everything from the axis on. */
+static bool softmax(fy_rewriting *r, fy_node *n) {
+    fy_value *x = fy_in(n, 0), *bias = fy_in(n, 1);
+    const int rank = fy_v_rank(x), more = rank - fy_v_rank(bias);
+    int64_t axis = fy_attr_i(n, "axis");
+    const fy_dim *dim[FY_MAX_RANK];
+    if (rank < 1 || more < 0 || more > rank) return false;
+    for (int i = more; i < rank; i++)
+        if (bias->type.dim[i - more] != x->type.dim[i] && !fy_dim_is(bias->type.dim[i - more], 1)) return false;
+    if (axis < 0) axis += rank;
+    fy_build b = fy_before(r, n);
+    fy_value *y = fy_emit(&b, "Add", FY_V(x, bias), FY_NOATTR);
+    for (int i = 0; i <= axis; i++) dim[i] = x->type.dim[i];
+    for (int i = (int)axis + 1; i < rank; i++) dim[axis] = fy_dim_mul(r->m->dims, dim[axis], x->type.dim[i]);
+    if (y && axis < rank - 1) y = fy_b_reshape(&b, y, (int)axis + 1, dim);
+    y = y ? fy_emit(&b, "Softmax", FY_V(y), FY_NOATTR) : NULL;
+    return fy_became(r, &b, n, y && axis < rank - 1 ? fy_b_reshape(&b, y, rank, x->type.dim) : y);
 }
 
 static fy_value *swapped(fy_build *b, fy_value *x, int i, int k) {
@@ -155,8 +198,6 @@ static bool gemm(fy_rewriting *r, fy_node *n) {
     fy_build b = fy_before(r, n);
     return fy_became(r, &b, n, activated(&b, n, fy_emit(&b, "Gemm", FY_V(fy_in(n, 0), fy_in(n, 1), fy_in(n, 2)), bare(n, attr, 8), attr)));
 }
-
-static fy_value *channels(fy_build *b, fy_value *x, bool first) { return x ? fy_b_transpose(b, x, first ? (const int[]){0, 3, 1, 2} : (const int[]){0, 2, 3, 1}) : NULL; }
 
 static bool conv(fy_rewriting *r, fy_node *n) {
     const bool last = n->op->name[0] == 'N';
@@ -281,7 +322,7 @@ static bool merged(fy_rewriting *r, fy_node *n) {
     int64_t columns, count, cut[3];
     const fy_attr *a = fy_attr_get(n, "qkv_hidden_sizes");
     bool known;
-    if (fy_v_rank(x) != 3 || fy_v_rank(w) != 2 || !fy_dim_at(w, 1, &columns) || flag(n, "past_present_share_buffer") || flag(n, "do_rotary") || (!bytes && fy_in(n, 6))) return false;
+    if (fy_v_rank(x) != 3 || fy_v_rank(w) != 2 || !fy_dim_at(w, 1, &columns) || flag(n, "past_present_share_buffer") || flag(n, "do_rotary") || (!bytes && fy_in(n, 6)) || (past && fy_v_rank(past) != 5)) return false;
     for (int i = 0; i < 3; i++) cut[i] = columns / 3;
     if (a && a->n == 3) memcpy(cut, fy_attr_ints(n, "qkv_hidden_sizes", &count), sizeof cut);
     fy_build b = fy_before(r, n);
@@ -293,7 +334,6 @@ static bool merged(fy_rewriting *r, fy_node *n) {
     fy_node *parts = qkv ? fy_emit_n(&b, "Split", 3, FY_V(qkv, fy_k_ints(&b, 3, cut)), FY_A(fy_int("axis", 2))) : NULL;
     const fy_dim *B = x->type.dim[0], *S = x->type.dim[1], *T = S;
     if (past) {
-        if (fy_v_rank(past) != 5) return false;
         T = fy_dim_add(r->m->dims, S, past->type.dim[3]);
         fy_node *halves = fy_emit_n(&b, "Split", 2, FY_V(past), FY_A(fy_int("axis", 0), fy_int("num_outputs", 2)));
         for (int i = 0; halves && i < 2; i++) was[i] = fy_b_squeeze(&b, halves->out[i], 0);
@@ -345,10 +385,12 @@ static bool multi_head(fy_rewriting *r, fy_node *n) {
 
 static bool rotary(fy_rewriting *r, fy_node *n) {
     fy_value *x = fy_in(n, 0), *ids = fy_in(n, 1), *angles = fy_in(n, 2);
+    const int64_t turned = fy_attr_i(n, "rotary_embedding_dim");
     int64_t half, size, count = fy_attr_i(n, "num_heads");
-    if (fy_v_rank(ids) != 2 || ids->type.dim[0] != x->type.dim[0] || !fy_dim_at(angles, 1, &half) || half < 1) return false;
-    if (fy_v_rank(x) == 3 && !count) {
-        if (!fy_dim_at(x, 2, &size) || size % (2 * half)) return false;
+    const int rank = fy_v_rank(x);
+    if (rank < 3 || fy_v_rank(ids) != 2 || ids->type.dim[0] != x->type.dim[0] || ids->type.dim[1] != x->type.dim[rank - 2] || !fy_dim_at(angles, 1, &half) || half < 1 || (turned && turned != 2 * half)) return false;
+    if (rank == 3 && !turned) {
+        if (!fy_dim_at(x, 2, &size) || size % (2 * half) || (count && count != size / (2 * half))) return false;
         count = size / (2 * half);
     }
     fy_build b = fy_before(r, n);
@@ -387,6 +429,16 @@ static bool add(fy_rewriting *r, fy_node *n) {
     return fy_became(r, &b, n, fy_emit(&b, "Add", FY_V(fy_emit(&b, "Add", FY_V(fy_in(n, 0), fy_in(n, 1)), FY_NOATTR), fy_in(n, 2)), FY_NOATTR));
 }
 
+/* Half of x + bias times the gelu of the other half. */
+static bool gated(fy_rewriting *r, fy_node *n) {
+    int64_t both;
+    if (!fy_dim_at(fy_in(n, 0), -1, &both) || !ends(fy_in(n, 1), fy_in(n, 0), false)) return false;         /* it is even */
+    fy_build b = fy_before(r, n);
+    fy_value *sum = fy_emit(&b, "Add", FY_V(fy_in(n, 0), fy_in(n, 1)), FY_NOATTR);
+    fy_node *half = sum ? fy_emit_n(&b, "Split", 2, FY_V(sum), FY_A(fy_int("axis", -1), fy_int("num_outputs", 2))) : NULL;
+    return fy_became(r, &b, n, half ? fy_emit(&b, "Mul", FY_V(half->out[0], fy_emit(&b, "Gelu", FY_V(half->out[1]), FY_NOATTR)), FY_NOATTR) : NULL);
+}
+
 static bool rewrite(fy_rewriting *r, fy_node *n) {
     static const struct { const char *domain, *name; bool (*as)(fy_rewriting *, fy_node *); } table[] = {
         {"", "SimplifiedLayerNormalization", simplified}, {"", "LpNormalization", lp}, {"", "MeanVarianceNormalization", mean_variance}, {"", "Einsum", einsum}, {"", "OneHot", one_hot},
@@ -394,7 +446,7 @@ static bool rewrite(fy_rewriting *r, fy_node *n) {
         {"com.microsoft", "QEmbedLayerNormalization", embed}, {"com.microsoft", "FusedMatMul", matmul}, {"com.microsoft", "TransposeMatMul", matmul}, {"com.microsoft", "FusedMatMulActivation", matmul},
         {"com.microsoft", "FusedGemm", gemm}, {"com.microsoft", "FusedConv", conv}, {"com.microsoft", "NhwcFusedConv", conv}, {"com.microsoft", "Attention", merged}, {"com.microsoft", "QAttention", merged},
         {"com.microsoft", "MultiHeadAttention", multi_head}, {"com.microsoft", "QuantizeLinear", quantised}, {"com.microsoft", "DequantizeLinear", quantised}, {"com.microsoft", "BiasAdd", add},
-        {"com.microsoft", "RotaryEmbedding", rotary},
+        {"com.microsoft", "RotaryEmbedding", rotary}, {"com.microsoft", "GroupNorm", group}, {"com.microsoft", "SkipGroupNorm", group}, {"com.microsoft", "BiasSoftmax", softmax}, {"com.microsoft", "BiasSplitGelu", gated},
     };
     if (!n->out[0] || (fy_dtype_of(n->out[0]) != FERRY_FLOAT && strcmp(n->op->name, "QuantizeLinear") && strcmp(n->op->name, "OneHot"))) return false;
     for (int i = 0; i < FY_COUNT(table); i++)

@@ -22,7 +22,7 @@ static bool heavy(const fy_node *n) {
         "InstanceNormalization", "BatchNormalization", "LRN", "LpNormalization", "MeanVarianceNormalization", "Attention", "RotaryEmbedding", "LSTM", "GRU", "RNN", "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool",
         "GlobalAveragePool", "GlobalLpPool", "GridSample", "RoiAlign", "ReduceLogSumExp", NULL};
     static const char *const theirs[] = {"SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "EmbedLayerNormalization", "FusedMatMul", "TransposeMatMul", "FusedMatMulActivation", "FusedGemm", "FusedConv", "NhwcFusedConv",
-        "Attention", "QAttention", "MultiHeadAttention", "GroupQueryAttention", "RotaryEmbedding", "MatMulNBits", NULL};
+        "BiasAdd", "BiasSoftmax", "BiasSplitGelu", "GroupNorm", "SkipGroupNorm", "Attention", "QAttention", "MultiHeadAttention", "GroupQueryAttention", "RotaryEmbedding", "MatMulNBits", NULL};
     return among(n, "", names) || among(n, "com.microsoft", theirs) || (fy_is(n, "Resize") && !fy_attr_is(n, "mode", "nearest"));
 }
 

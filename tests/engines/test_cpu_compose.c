@@ -61,6 +61,27 @@ static void test_attention(void **state) {
     each_float("(%[2,3,n,8] x, %[2,n,24] h, %[64,4] c, %[64,4] s, %[64,3] a, %[64,3] b, int64[2,n] i) => (y, z, u, v, w) { y = " MS "RotaryEmbedding (x, i, c, s) z = " MS "RotaryEmbedding <interleaved = 1> (h, i, c, s) "
                "u = " MS "RotaryEmbedding <num_heads = 3, rotary_embedding_dim = 6> (h, i, a, b) v = RotaryEmbedding <num_heads = 3, interleaved = 1, rotary_embedding_dim = 6> (h, a, b, i) w = RotaryEmbedding <rotary_embedding_dim = 6> (x, a, b, i) }");
     each_float("(%[2,3,n,8] x, %[2,n,24] h, %[1,n,4] c, %[1,n,4] s, %[2,n,4] a, %[2,n,4] b) => (y, z) { y = RotaryEmbedding (x, c, s) z = RotaryEmbedding <num_heads = 3> (h, a, b) }");
+    both("(float[1,3,n,8] x, float[1,n,24] h, float[80,4] c, float[80,4] s) => (y, z) <int64[1,1] i = {2}, int64[1] o = {5}> { y = " MS "RotaryEmbedding (x, i, c, s) z = " MS "RotaryEmbedding (h, o, c, s) }");      /* one number: where the row begins */
+}
+
+/* The same operators under com.microsoft's names. */
+static void test_same(void **state) {
+    (void)state;
+    each_float("(%[n,5] x, %[7,5] z, %[5,n] a, %[2,n,5] u) => (y, b, c) { y = " MS "TransposeMatMul <transB = 1, alpha = 0.5> (x, z) b = " MS "TransposeMatMul <transA = 1, transB = 1> (a, z) c = " MS "TransposeMatMul <transB = 1> (u, z) }");
+    each_float("(%[2,n,24] x, %[24] b, %[2,n,24] k) => (y) { y = " MS "BiasAdd (x, b, k) }");
+    each_float("(%[3,n] x) => (a, b) <float s = {0.02}, uint8 z = {128}, float[3] t = {0.02, 0.03, 0.5}, int8[3] w = {0, 5, -7}> { u = CastLike (s, x) v = CastLike (t, x) p = " MS "QuantizeLinear (x, u, z) a = " MS "DequantizeLinear (p, u, z) "
+               "q = " MS "QuantizeLinear <axis = 0> (x, v, w) b = " MS "DequantizeLinear <axis = 0> (q, v, w) }");
+    both("(float[3,n] x, uint8[n] k, int8[2,n] l, int32[2,n] m, float s) => (a, b, c, d, e) <float t = {0.25}, uint8 z = {3}, int16 h = {100}> { o = Constant <value = float {0.01}> () a = " MS "QuantizeLinear (x, t) "
+         "b = " MS "QuantizeLinear (x, t, h) c = " MS "DequantizeLinear (k, s, z) d = " MS "DequantizeLinear (l, o) e = " MS "DequantizeLinear (m, o) }");
+}
+
+static void test_diffusion(void **state) {
+    (void)state;
+    each_float("(%[2,n,5,8] x, %[8] g, %[8] b, %[2,8,n,5] c) => (y, z, w) { y = " MS "GroupNorm <groups = 2, activation = 1> (x, g, b) z = " MS "GroupNorm <groups = 4, activation = 0, epsilon = 0.01> (x, g, b) w = " MS "GroupNorm <groups = 2, activation = 1, channels_last = 0> (c, g, b) }");
+    each_float("(%[2,n,5,8] x, %[8] g, %[8] b, %[2,n,5,8] k, %[2,8] l, %[2,1,1,8] m, %[8] c) => (y, s, z, u, v) { y, s = " MS "SkipGroupNorm <groups = 2, activation = 1> (x, g, b, k, c) z = " MS "SkipGroupNorm <groups = 4, activation = 0> (x, g, b, l) u, v = " MS "SkipGroupNorm <groups = 2, activation = 1> (x, g, b, m, c) }");
+    each_float("(%[2,8,n,5] x, %[8] g, %[8] b, %[2,8,n,5] k, %[2,8] l, %[8] c) => (y, s, z) { y, s = " MS "SkipGroupNorm <groups = 2, activation = 1, channels_last = 0> (x, g, b, k, c) z = " MS "SkipGroupNorm <groups = 4, activation = 0, channels_last = 0> (x, g, b, l, c) }");
+    each_float("(%[2,3,n,7] x, %[2,1,1,7] b, %[2,3,n,7] c, %[n,7] d) => (y, z, u, v) { y = " MS "BiasSoftmax <axis = 3, is_inner_broadcast = 1> (x, b) z = " MS "BiasSoftmax <axis = 2, is_inner_broadcast = 0> (x, c) u = " MS "BiasSoftmax <axis = -1, is_inner_broadcast = 0> (x, d) v = " MS "BiasSoftmax <axis = 0, is_inner_broadcast = 0> (x, d) }");
+    each_float("(%[2,n,24] x, %[24] b) => (y) { y = " MS "BiasSplitGelu (x, b) }");
 }
 
 /* A cache that grows, one with room, a padded first prompt; heads that share keys, a window, turned or not. */
@@ -107,6 +128,6 @@ static void test_bodies(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_cached), cmocka_unit_test(test_few_bits), cmocka_unit_test(test_bodies)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_same), cmocka_unit_test(test_diffusion), cmocka_unit_test(test_cached), cmocka_unit_test(test_few_bits), cmocka_unit_test(test_bodies)};
     return both_main(tests, FY_COUNT(tests), "compose");
 }
