@@ -4,6 +4,7 @@
  * otherwise on their outer edges. */
 #include "ops/common.h"
 #include "ops/move.h"
+#include "ops/ops.h"
 
 #include <math.h>
 #include <string.h>
@@ -91,7 +92,7 @@ static double reflect(double x, double lo, double hi) {
 /* Index of element i of an axis under the padding, or -1 for zero. */
 static int64_t padded(double i, int64_t d, grid_pad pad, double lo, double hi) {
     if (i >= 0 && i < (double)d) return (int64_t)i;
-    if (pad == PAD_ZEROS || !isfinite(i)) return -1;
+    if (!d || pad == PAD_ZEROS || !isfinite(i)) return -1;
     if (pad == PAD_REFLECTION) i = trunc(reflect(i, lo, hi));
     return i < 0 ? 0 : i >= (double)d ? d - 1 : (int64_t)i;
 }
@@ -104,8 +105,18 @@ static void cubic_weights(double *w, double x) {
     w[3] = ((a * (2 - x) - 5 * a) * (2 - x) + 8 * a) * (2 - x) - 4 * a;
 }
 
-/* The taps of one axis at normalised coordinate v. */
-static int taps(int64_t *at, double *w, double v, int64_t d, int mode, grid_pad pad, bool align) {
+bool fy_grid_of(fy_grid *g, const fy_node *n) {
+    static const char *const modes[] = {"nearest", "linear", "cubic"}, *const pads[] = {"zeros", "border", "reflection"};
+    *g = (fy_grid){.align = fy_attr_i(n, "align_corners") != 0};
+    while (g->mode < 3 && !fy_attr_is(n, "mode", modes[g->mode])) g->mode++;
+    while (g->pad < 3 && !fy_attr_is(n, "padding_mode", pads[g->pad])) g->pad++;
+    return g->mode < 3 && g->pad < 3;
+}
+
+int fy_grid_taps(const fy_grid *g, int64_t *at, double *w, double v, int64_t d) {
+    const int mode = g->mode;
+    const grid_pad pad = (grid_pad)g->pad;
+    const bool align = g->align;
     double lo = align ? 0 : -0.5, hi = align ? (double)d - 1 : (double)d - 0.5, size = (double)d;
     double x = align ? (v + 1) / 2 * (size - 1) : ((v + 1) * size - 1) / 2;
     if (mode == 0) x = rint(x);
@@ -129,16 +140,13 @@ static int taps(int64_t *at, double *w, double v, int64_t d, int mode, grid_pad 
 }
 
 static fy_status ref_grid_sample(const fy_call *c) {
-    static const char *const modes[] = {"nearest", "linear", "cubic"}, *const pads[] = {"zeros", "border", "reflection"};
     fy_tensor *y, x;
-    int mode = 0, pad = 0;
+    fy_grid g;
     FY_TRY(fy_mv_out(c, 0, &y));
     if (!y) return FY_OK;
     FY_TRY(fy_mv_dense(c, 0, &x));
-    while (mode < 3 && !fy_attr_is(c->node, "mode", modes[mode])) mode++;
-    while (pad < 3 && !fy_attr_is(c->node, "padding_mode", pads[pad])) pad++;
-    FY_NEED(c->e, mode < 3 && pad < 3, ATTR, "mode must be nearest, linear or cubic, padding_mode zeros, border or reflection");
-    bool align = fy_attr_i(c->node, "align_corners") != 0;
+    FY_NEED(c->e, fy_grid_of(&g, c->node), ATTR, "mode must be nearest, linear or cubic, padding_mode zeros, border or reflection");
+    const int mode = g.mode;
     FY_NEED(c->e, mode == 0 || fy_dtype_class(x.dtype) != FY_CLASS_S, TYPE, "strings can only be sampled with mode nearest");
     int parts = fy_dtype_class(x.dtype) == FY_CLASS_C ? 2 : 1;
     const double *grid = fy_arg_f64(c, 1);
@@ -157,7 +165,7 @@ static fy_status ref_grid_sample(const fy_call *c) {
             double w[GRID_DIMS][4];
             int m = 1, count[GRID_DIMS];
             for (int a = 0; a < nd; a++) {
-                count[a] = taps(at[a], w[a], grid[(n * space + k) * nd + (nd - 1 - a)], x.dim[2 + a], mode, (grid_pad)pad, align);
+                count[a] = fy_grid_taps(&g, at[a], w[a], grid[(n * space + k) * nd + (nd - 1 - a)], x.dim[2 + a]);
                 m *= count[a];
             }
             for (int64_t ch = 0; ch < x.dim[1]; ch++) {

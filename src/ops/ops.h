@@ -48,4 +48,9 @@ FY_CHECKED fy_status fy_interp_node(const fy_interp *it, const fy_node *n, fy_rv
 /* What Resize does along each axis, as matrices [out, in] in scratch; NULL where nothing. Of input 0 only the sizes are looked at. */
 FY_CHECKED fy_status fy_resize_matrices(const fy_call *c, const int64_t *out, double **m);
 
+/* How GridSample looks at an axis. The elements of one of size d that are summed at normalised coordinate v, up to 4: where (-1: a zero) and with which weights. */
+typedef struct fy_grid { int mode, pad; bool align; } fy_grid;
+bool fy_grid_of(fy_grid *g, const fy_node *n);                           /* false: no such mode or padding */
+int fy_grid_taps(const fy_grid *g, int64_t *at, double *w, double v, int64_t d);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_cpu_fold.c - reductions of every dtype along any axes, and Resize of the last two axes, of our engine against the reference kernels. */
+ * test_cpu_fold.c - reductions of every dtype along any axes, Resize of the last two axes, GridSample, of our engine against the reference kernels. */
 #include "engines/both.h"
 
 static const char *const dtypes[] = {"float", "double", "int64", "int32", "float16", "bfloat16", "uint32", "uint64", "int8", "uint8"};
@@ -65,7 +65,22 @@ static void test_along(void **state) {
     both("(int64[2,n] i, float[2] v, int32[n,3] k, uint8[2] w) => (a, b, c) <int64 d = {9}, int64[1] f = {4}, int64 o = {3}> { j = Sub (i, o) a = OneHot (j, d, v) b = OneHot <axis = 0> (k, f, v) c = OneHot <axis = 1> (i, d, w) }");
 }
 
+/* Positions reach beyond the ends; no elements along an axis, too. */
+static void test_grid(void **state) {
+    (void)state;
+    static const char *const modes[] = {"nearest", "linear", "cubic"}, *const pads[] = {"zeros", "border", "reflection"};
+    for (int i = 0; i < 18; i++) {
+        static const char *const nodes[] = {"(float[2,19,n,5] x, float[2,4,3,2] g, float[1,3,n] u, float[1,7,1] h, float[2,3,2,n,4] v, float[2,2,2,3,3] f) => (y, z, w) { y", "(x, g) z", "(u, h) w"};
+        fy_buf t = {0};
+        for (int k = 0; k < 3; k++) fy_buf_fmt(&t, "%s = GridSample <mode = \"%s\", padding_mode = \"%s\", align_corners = %d> ", nodes[k], modes[i % 3], pads[i / 3 % 3], i / 9);
+        fy_buf_str(&t, "(v, f) }");
+        both_at(t.at, (const int64_t[]){3, 1, 17, 0}, 4);
+        fy_buf_free(&t);
+    }
+    both("(float16[1,3,6,n] x, float16[1,n,2,2] g) => (y) { y = GridSample (x, g) }");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reductions), cmocka_unit_test(test_resize), cmocka_unit_test(test_along)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reductions), cmocka_unit_test(test_resize), cmocka_unit_test(test_along), cmocka_unit_test(test_grid)};
     return both_main(tests, FY_COUNT(tests), "fold");
 }

@@ -27,7 +27,7 @@ static fy_status describe(char *buf, size_t n, ferry_error *e) {
 /* The families' tables, one after the other. */
 static const fy_impl **all_impls(void) {
     static const fy_impl *const *const family[] = {fy_cpu_view, fy_cpu_conv8, fy_cpu_gemm8, fy_cpu_pool8, fy_cpu_bytes, fy_cpu_integer, fy_cpu_attention, fy_cpu_matmul, fy_cpu_conv, fy_cpu_conv_any, fy_cpu_pool, fy_cpu_elementwise, fy_cpu_binary, fy_cpu_rows, fy_cpu_move, fy_cpu_blocks, fy_cpu_parts, fy_cpu_select,
-                                                   fy_cpu_map, fy_cpu_quantize, fy_cpu_top, fy_cpu_place, fy_cpu_regroup, fy_cpu_resize, fy_cpu_reduce, fy_cpu_fold, fy_cpu_norm, fy_cpu_rnn, fy_cpu_nbits, fy_cpu_along};
+                                                   fy_cpu_map, fy_cpu_quantize, fy_cpu_top, fy_cpu_place, fy_cpu_regroup, fy_cpu_resize, fy_cpu_reduce, fy_cpu_fold, fy_cpu_norm, fy_cpu_rnn, fy_cpu_nbits, fy_cpu_along, fy_cpu_grid};
     int n = 0;
     for (int f = 0; f < FY_COUNT(family); f++)
         for (int i = 0; family[f][i]; i++) n++;

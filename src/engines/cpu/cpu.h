@@ -8,7 +8,7 @@
 extern const fy_impl *const fy_cpu_view[], *const fy_cpu_attention[], *const fy_cpu_matmul[], *const fy_cpu_conv[], *const fy_cpu_conv_any[], *const fy_cpu_pool[], *const fy_cpu_elementwise[], *const fy_cpu_binary[], *const fy_cpu_rows[],
                             *const fy_cpu_move[], *const fy_cpu_blocks[], *const fy_cpu_parts[], *const fy_cpu_select[], *const fy_cpu_map[], *const fy_cpu_quantize[], *const fy_cpu_top[], *const fy_cpu_place[],
                             *const fy_cpu_regroup[], *const fy_cpu_resize[], *const fy_cpu_reduce[], *const fy_cpu_fold[], *const fy_cpu_norm[], *const fy_cpu_rnn[];
-extern const fy_impl *const fy_cpu_conv8[], *const fy_cpu_gemm8[], *const fy_cpu_pool8[], *const fy_cpu_bytes[], *const fy_cpu_integer[], *const fy_cpu_nbits[], *const fy_cpu_along[];
+extern const fy_impl *const fy_cpu_conv8[], *const fy_cpu_gemm8[], *const fy_cpu_pool8[], *const fy_cpu_bytes[], *const fy_cpu_integer[], *const fy_cpu_nbits[], *const fy_cpu_along[], *const fy_cpu_grid[];
 
 /* Known sizes of a value, -1 each where symbolic; false if the rank is not known. */
 bool fy_cpu_dims(const fy_value *v, int64_t *dim);
