@@ -410,6 +410,19 @@ static void test_linear_operators(void **state) {
                   "{ y = com.microsoft.QLinearConv <channels_last = 1> (x, xs, xz, w, ws, wz, ys, yz) z = com.microsoft.QLinearGlobalAveragePool <channels_last = 1> (x, xs, xz, ys, yz) }", "conv.u8s8", 1);
 }
 
+/* Of bytes as a model is given them, most of them the greatest: fewer than a vector has, and more than fit 16 bits. */
+static void test_averages(void **state) {
+    (void)state;
+    static const char *const areas[] = {"1,1", "3,5", "4,4", "9,33", "70,70"}, *const zeros[] = {"uint8 z = {0}", "uint8 z = {117}", "int8 z = {-128}", "int8 z = {5}"};
+    for (int i = 0; i < FY_COUNT(areas); i++)
+        for (int k = 0; k < FY_COUNT(zeros); k++) {
+            fy_buf t = {0};
+            fy_buf_fmt(&t, "(float[n,19,%s] x) => (y) <float s = {0.00731}, float r = {0.0113}, %s> { a = Abs (x) q = QuantizeLinear (a, s, z) o = Identity (q) d = DequantizeLinear (o, s, z) g = GlobalAveragePool (d) y = QuantizeLinear (g, r, z) }", areas[i], zeros[k]);
+            quantised_few(t.at, "average.u8", 1);
+            fy_buf_free(&t);
+        }
+}
+
 static void integer_convolution(int i, int axes, int group, int channels, int filters, int stride, int dilation, int pad, bool computed) {
     fy_buf c = {0}, t = {0}, all = {0};
     const bool x8 = i & 1, w8 = i & 2;
@@ -493,7 +506,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_convolutions), cmocka_unit_test(test_groups), cmocka_unit_test(test_declined), cmocka_unit_test(test_residuals), cmocka_unit_test(test_float_results),
         cmocka_unit_test(test_products), cmocka_unit_test(test_product_of_bytes), cmocka_unit_test(test_tables), cmocka_unit_test(test_binary), cmocka_unit_test(test_moves), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_integer_products), cmocka_unit_test(test_linear_operators), cmocka_unit_test(test_dynamic_lstm), cmocka_unit_test(test_integer_convolutions),
+        cmocka_unit_test(test_integer_products), cmocka_unit_test(test_linear_operators), cmocka_unit_test(test_averages), cmocka_unit_test(test_dynamic_lstm), cmocka_unit_test(test_integer_convolutions),
     };
     int failed = both_main(tests, FY_COUNT(tests), "cpu int8");          /* before this process asks what the CPU has */
     setenv("FERRY_CPU", "avx512vnni", 1);
