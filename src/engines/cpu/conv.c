@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * conv.c - Conv over two spatial axes with constant weights, in the c16 layout: direct, depthwise, and the first layer, whose few channels
- * are read interleaved. Padding is put around a copy of the input. Bias, residual and activation in the epilogue.
+ * are read plain, each a block of its own. Padding is put around a copy of the input. Bias, residual and activation in the epilogue.
  *   x f32[n, c, h, w] -> y f32[n, m, oh, ow] */
 #include "engines/cpu/conv.h"
 
@@ -8,13 +8,13 @@
 
 #include <string.h>
 
-#define FEW 8                            /* channels up to which interleaving beats blocks of 16 */
+#define FEW 8                            /* channels up to which plain ones beat blocks of 16 */
 
 typedef struct conv {
     fy_window    win;                    /* pads are placed at run time */
     float       *w, *bias;
     int64_t      cin, cout, groups, lanes, w_group;
-    bool         depthwise, first, merged;           /* merged: a row of taps over interleaved channels is one tap */
+    bool         depthwise, first, merged;           /* merged: a row of taps over a plain channel is one tap */
 } conv;
 
 /* ---- may it? --------------------------------------------------------------------------------------------------------------- */
@@ -75,22 +75,21 @@ float *fy_cpu_floats(fy_arena *a, int64_t n) {
     return p ? (float *)(((uintptr_t)p + 63) & ~(uintptr_t)63) : NULL;
 }
 
-/* One group of nr filters, w[nr, c, kh, kw], as [block][tap][lane][nr]; where a row of taps is one tap, its lanes are (column, channel). What no
+/* One group of nr filters, w[nr, c, kh, kw], as [block][tap][lane][nr]; where a row of taps is one tap, its lanes are columns. What no
  * filter or channel fills stays zero. A block at a time: its taps for all filters stay in the first-level cache. */
 typedef struct filling { const conv *d; int nr; } filling;
 
 static void pack_direct(void *arg, const float *w, int64_t begin, int64_t end) {
     const filling *f = arg;
     const conv *d = f->d;
-    const int64_t kw = d->win.kernel[1], taps = d->win.kernel[0] * kw, blocks = d->first ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
+    const int64_t taps = d->win.kernel[0] * d->win.kernel[1], lanes = d->first ? 1 : FY_LANES, blocks = (d->cin + lanes - 1) / lanes;
     for (int64_t b = 0; b < blocks; b++)
         for (int64_t m = begin; m < end; m++) {
-            int64_t channels = d->first || d->cin - b * FY_LANES < FY_LANES ? d->cin - b * FY_LANES : FY_LANES;
-            const float *from = w + ((m - begin) * d->cin + b * FY_LANES) * taps;
-            float *to = d->w + m / f->nr * d->w_group + b * taps * d->lanes * f->nr + m % f->nr;
+            int64_t channels = d->cin - b * lanes < lanes ? d->cin - b * lanes : lanes;
+            const float *from = w + ((m - begin) * d->cin + b * lanes) * taps;
+            float *to = d->w + m / f->nr * d->w_group + b * taps * lanes * f->nr + m % f->nr;
             for (int64_t c = 0; c < channels; c++)
-                for (int64_t t = 0; t < taps; t++)
-                    to[(d->merged ? t / kw * d->lanes + t % kw * d->cin + c : t * d->lanes + c) * f->nr] = from[c * taps + t];
+                for (int64_t t = 0; t < taps; t++) to[(t * lanes + c) * f->nr] = from[c * taps + t];
         }
 }
 
@@ -126,8 +125,8 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     d->cin = d->depthwise ? d->cout : w->dim[1];
     int nr = d->depthwise ? FY_LANES : p->o.kernels->gemm_nr;
     d->groups = (d->cout + nr - 1) / nr;
-    d->lanes = d->merged ? d->cin * d->win.kernel[1] : d->first ? d->cin : FY_LANES;
-    int64_t taps = d->win.kernel[0] * (d->merged ? 1 : d->win.kernel[1]), blocks = d->first || d->depthwise ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
+    d->lanes = d->merged ? d->win.kernel[1] : d->first ? 1 : FY_LANES;
+    int64_t taps = d->win.kernel[0] * (d->merged ? 1 : d->win.kernel[1]), blocks = d->depthwise ? 1 : d->first ? d->cin : (d->cin + FY_LANES - 1) / FY_LANES;
     d->w_group = d->depthwise ? taps * FY_LANES : blocks * taps * d->lanes * nr;
     d->w = fy_cpu_packed(p, d->groups * d->w_group, &filled);
     FY_NOMEM(e, d->w);
@@ -140,8 +139,8 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 
 /* ---- running --------------------------------------------------------------------------------------------------------------- */
 
-/* The input with its padding: [block][h][w][lanes], or interleaved [h][w][c] of a plain one. */
-typedef struct padding { const float *from; float *to; int64_t h, w, ph, pw, top, left, lanes, channels; bool interleave; } padding;
+/* The input with its padding: [block][h][w][lanes]. */
+typedef struct padding { const float *from; float *to; int64_t h, w, ph, pw, top, left, lanes; } padding;
 
 static void pad_rows(void *arg, int64_t begin, int64_t end) {
     const padding *p = arg;
@@ -154,12 +153,7 @@ static void pad_rows(void *arg, int64_t begin, int64_t end) {
             continue;
         }
         memset(to, 0, (size_t)(skip * n) * sizeof *to);
-        if (!p->interleave) memcpy(to + skip * n, p->from + ((block * p->h + y) * p->w + cut) * n, (size_t)(w * n) * sizeof *to);
-        else
-            for (int64_t c = 0; c < p->channels; c++) {
-                const float *from = p->from + (c * p->h + y) * p->w + cut;
-                for (int64_t x = 0; x < w; x++) to[(skip + x) * n + c] = from[x];
-            }
+        memcpy(to + skip * n, p->from + ((block * p->h + y) * p->w + cut) * n, (size_t)(w * n) * sizeof *to);
         memset(to + (skip + w) * n, 0, (size_t)((p->pw - skip - w) * n) * sizeof *to);
     }
 }
@@ -182,13 +176,12 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_tensor *in = fy_step_in(s, x, 0), *add = s->add_in >= 0 ? fy_step_in(s, x, s->add_in) : NULL;
     fy_tensor *y = fy_step_out(s, x, 0);
     fy_window win = d->win;
-    const int64_t h = in->dim[2], w = in->dim[3], oh = y->dim[2], ow = y->dim[3], blocks = d->first ? 1 : (d->cin + FY_LANES - 1) / FY_LANES;
+    const int64_t h = in->dim[2], w = in->dim[3], oh = y->dim[2], ow = y->dim[3], lanes = d->first ? 1 : FY_LANES, blocks = (d->cin + lanes - 1) / lanes;
     fy_window_place(&win, in->dim + 2, y->dim + 2);
     /* what the windows reach over */
     int64_t ph = (oh - 1) * win.stride[0] + win.dilation[0] * (win.kernel[0] - 1) + 1, pw = (ow - 1) * win.stride[1] + win.dilation[1] * (win.kernel[1] - 1) + 1;
-    bool copies = d->first || win.pad[0] || win.pad[1] || ph > h || pw > w;
-    int64_t lanes = d->first ? d->cin : FY_LANES;
-    padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .lanes = lanes, .channels = d->cin, .interleave = d->first};
+    bool copies = win.pad[0] || win.pad[1] || ph > h || pw > w;
+    padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .lanes = lanes};
     void *room = NULL;
     if (copies) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){blocks, ph, pw, lanes, sizeof(float)}, 5, e));
     pad.to = room;
@@ -203,7 +196,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     if (flat) {                          /* one long row, cut where it suits */
         k.c.out[1] = oh * ow < 196 ? oh * ow : 196;
         k.c.out[0] = k.c.out[1] ? (oh * ow + k.c.out[1] - 1) / k.c.out[1] : 0;
-        k.c.x_step[0] = k.c.out[1] * FY_LANES;
+        k.c.x_step[0] = k.c.out[1] * lanes;
     }
     int64_t work_row = k.c.out[1] * d->lanes * blocks * k.c.kernel[0] * k.c.kernel[1] * (d->depthwise ? 1 : x->k->gemm_nr);
     int64_t together = d->depthwise || !k.c.out[1] ? 1 : (8 * x->k->gemm_mr + k.c.out[1] - 1) / k.c.out[1];      /* rows of 8 tiles: they share the weights in the cache */
@@ -212,7 +205,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     if (k.rows > k.c.out[0]) k.rows = k.c.out[0];
     k.row_pieces = (k.c.out[0] + k.rows - 1) / k.rows;
     for (int64_t i = 0; i < in->dim[0] && k.c.pixels > 0; i++) {
-        k.c.x = (const float *)in->data + i * (d->first ? d->cin : blocks * FY_LANES) * h * w;
+        k.c.x = (const float *)in->data + i * blocks * lanes * h * w;
         if (d->depthwise) k.c.x = (const float *)in->data + i * k.c.out_blocks * FY_LANES * h * w;
         k.c.y = (float *)y->data + i * k.c.out_blocks * k.c.y_block;
         k.c.e.add = add ? (const float *)add->data + i * k.c.out_blocks * k.c.y_block : NULL;

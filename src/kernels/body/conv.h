@@ -53,6 +53,7 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
                 const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1], *below = HALF < ROWS ? x + c->x_step[0] - HALF * step : x;
 #ifdef FV_MANY
                 if (step == 16) CONV_LANES(16) else
+                if (step == 2) CONV_LANES(2) else            /* a first layer that halves */
 #endif
                 CONV_LANES(step)
             }
@@ -81,7 +82,7 @@ static void conv_tile(int rows, bool two, const fy_conv_c16 *c, const conv_place
         switch (rows) { GEMM_ROWS(CONV_ONE) default: break; }
 }
 
-#define CONV_PART 4096                   /* weights of a part: with the pixels that meet them they stay in the first-level cache */
+#define CONV_PART 4800                   /* weights of a part: with the pixels that meet them they stay in the first-level cache */
 
 /* Where several tiles meet the same weights, the reduction goes in parts that stay in the cache from tile to tile, and the next part is fetched
  * meanwhile: a layer with few pixels and many weights waits for memory otherwise. The order of a sum is the same. */
