@@ -165,7 +165,7 @@ static fy_status cover_nodes(build *b) {
             const fy_impl *t = b->p->o.impl[i - 1];
             if (!t->cover || !builtin(n) || strcmp(t->domain ? t->domain : "", n->op->domain)) continue;
             if (!c && !(c = FY_NEW(a, fy_cover))) { oom = true; break; }
-            *c = (fy_cover){.sized = sized(b, n)};
+            *c = (fy_cover){.sized = sized(b, n), .exact = b->p->o.exact};
             if (!t->cover(n, c, a) || !cover_ready(b, c, place)) continue;
             if (t->layouts && !cover_sized(b, c)) continue;
             for (int k = 0; k < c->n; k++) b->taken[c->node[k]->id] = true;

@@ -31,7 +31,7 @@ typedef struct fy_site {
 
 /* Nodes before `node` that a step computes as well: those that only it reads, through any number of values. In the graph's order. */
 #define FY_COVER 24
-typedef struct fy_cover { const fy_node *node[FY_COVER]; const fy_value *in[FY_COVER]; int n, nin; void *data; bool sized; } fy_cover;     /* sized: as the site of the node has it; set before cover() is asked */
+typedef struct fy_cover { const fy_node *node[FY_COVER]; const fy_value *in[FY_COVER]; int n, nin; void *data; bool sized, exact; } fy_cover;     /* sized, exact: as the site of the node has them; set before cover() is asked */
 
 struct fy_impl {
     const char *op, *name;               /* "Conv", "conv.direct"; op NULL: any operator of the domain "" */

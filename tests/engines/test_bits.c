@@ -127,6 +127,8 @@ static const char *const layers[] = {
     "(float[N, 37, 13, 13] x) => (y) { " WEIGHTS("w", "333", "37, 1, 3, 3") "c = Conv <group = 37, pads = [1, 1, 1, 1]> (x, w) y = HardSwish (c) }",
     "(float[N, 24, 37, 36] x) => (y) { " WEIGHTS("w", "1200", "50, 24, 1, 1") WEIGHTS("d", "450", "50, 1, 3, 3") "a = Conv (x, w) b = HardSwish (a) c = Conv <group = 50, pads = [1, 1, 1, 1]> (b, d) "
     "g = GlobalAveragePool (c) s = Sigmoid (g) y = Mul (c, s) }",                                                                              /* pointwise and depthwise in one */
+    "(float[N, 24, 21, 19] x) => (y) { " WEIGHTS("w", "1200", "50, 24, 1, 1") WEIGHTS("v", "1200", "24, 50, 1, 1") "c = Conv (x, w) g = GlobalAveragePool (c) s = Sigmoid (g) m = Mul (c, s) "
+    "q = Conv (m, v) y = Add (q, x) }",                                                                                                        /* a factor for each channel in the weights */
     "(float[N, 64, 7, 7] x) => (y) { " WEIGHTS("w", "44352", "77, 64, 3, 3") "y = Conv <pads = [1, 1, 1, 1]> (x, w) }",                        /* in parts of the reduction */
     "(float[N, 24, 9, 9] x) => (y) { " WEIGHTS("w", "2592", "24, 12, 3, 3") "y = Conv <group = 2> (x, w) }",
     "(float[N, 24, 13, 17] x) => (y) { " WEIGHTS("w", "8640", "24, 40, 3, 3") "c = ConvTranspose <strides = [2, 3], pads = [1, 1, 0, 1]> (x, w) y = Sigmoid (c) }",  /* phases */

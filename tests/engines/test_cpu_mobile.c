@@ -50,9 +50,10 @@ static void test_gates(void **state) {
     (void)state;
     static const char *const gates[] = {
         "g = GlobalAveragePool (c) s = HardSigmoid (g) y = Mul (c, s)", "g = GlobalAveragePool (c) s = Sigmoid (g) y = Mul (s, c)", "g = GlobalMaxPool (c) y = Sub (c, g)",
-        "g = GlobalAveragePool (c) s = Sigmoid (g) m = Mul (c, s) q = Conv (m, k) y = Add (q, x)"};
+        "g = GlobalAveragePool (c) s = Sigmoid (g) m = Mul (c, s) q = Conv (m, k) y = Add (q, x)",
+        "g = GlobalAveragePool (c) s = HardSigmoid (g) m = Mul (s, c) q = Conv (m, k) y = Relu (q)"};
     for (int i = 0; i < FY_COUNT(gates); i++)
-        for (int area = 1; area < 12; area += 5) {
+        for (int area = 1; area < 17; area += 5) {
             fy_buf t = {0};
             fy_buf_fmt(&t, "(float[n,20,%d,%d] x) => (y) { ", area, area + 1);
             weights(&t, "w", (int[]){36, 20, 1, 1});

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * conv.c - Conv over two spatial axes with constant weights, in the c16 layout: direct, depthwise, and the first layer, whose few channels
  * are read plain, each a block of its own. Padding is put around a copy of the input. Bias, residual and activation in the epilogue.
+ * Gated: a factor for each channel of x (squeeze-and-excitation) goes into the weights of each sample, where those are fewer.
  *   x f32[n, c, h, w] -> y f32[n, m, oh, ow] */
 #include "engines/cpu/conv.h"
 
@@ -8,6 +9,7 @@
 
 #include <string.h>
 
+#define GATED 8                          /* pixels for each output channel from which weights are scaled rather than x */
 #define FEW 8                            /* channels up to which plain ones beat blocks of 16 */
 
 typedef struct conv {
@@ -53,7 +55,31 @@ static const char *can_depthwise(const fy_site *s) {
 }
 
 static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
+static void layouts_gated(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = in[1] = *out = FY_C16; }
 static void layouts_first(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = FY_PLAIN; *out = FY_C16; }
+
+static const char *never(const fy_site *s) { (void)s; return "no factor for each channel before it that only it reads, or too few pixels to gain from"; }
+
+/* f32[n, c, 1, 1] that is computed */
+static bool factors(const fy_value *v) { return fy_cpu_f32(v) && !v->constant && v->type.rank == 4 && fy_dim_is(v->type.dim[2], 1) && fy_dim_is(v->type.dim[3], 1); }
+
+static bool cover_gate(const fy_node *n, fy_cover *c, fy_arena *a) {
+    const fy_value *y = fy_in(n, 0);
+    const fy_node *mul = y ? y->def : NULL;
+    int64_t x[FY_MAX_RANK], w[FY_MAX_RANK];
+    (void)a;
+    if (c->exact || !c->sized || !fy_cpu_pointwise(n) || !fy_cpu_inner(y) || !mul || *mul->op->domain || strcmp(mul->op->name, "Mul")) return false;
+    const int at = factors(fy_in(mul, 1));
+    const fy_value *big = fy_in(mul, !at), *gate = fy_in(mul, at);
+    if (!factors(gate) || big->constant || !fy_type_equal(&big->type, &y->type) || gate->type.dim[0] != y->type.dim[0] || gate->type.dim[1] != y->type.dim[1]) return false;
+    fy_cpu_dims(big, x);
+    fy_cpu_dims(fy_in(n, 1), w);
+    if (w[1] <= FEW || x[2] < 0 || x[2] > 1 << 20 || x[3] > 1 << 20 || x[2] * x[3] < GATED * w[0]) return false;
+    c->node[c->n++] = mul;
+    c->in[c->nin++] = big;
+    c->in[c->nin++] = gate;
+    return true;
+}
 
 bool fy_cpu_conv_fuse(fy_step *s, const fy_node *next, const fy_value **other) {
     const fy_value *y = s->out[0];
@@ -114,7 +140,7 @@ fy_status fy_cpu_pack_bias(float **bias, const fy_value *b, int64_t padded, fy_a
 
 static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     conv *d = FY_NEW(a, conv);
-    const fy_const *w = s->in[1]->constant;
+    const fy_const *w = fy_in(s->node, 1)->constant;
     bool filled;
     FY_NOMEM(e, d);
     FY_TRY(fy_window_read(&d->win, s->node, 2, w->dim + 2, e));
@@ -131,9 +157,9 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     d->w = fy_cpu_packed(p, d->groups * d->w_group, &filled);
     FY_NOMEM(e, d->w);
     if (!filled) FY_TRY(fy_cpu_pack_rows(p, w, d->depthwise ? 1024 : nr, d->depthwise ? pack_depthwise : pack_direct, &(filling){d, nr}, e));
-    fy_status st = fy_cpu_pack_bias(&d->bias, s->node->nin > 2 ? s->in[2] : NULL, d->groups * nr, a, e);
+    fy_status st = fy_cpu_pack_bias(&d->bias, fy_in(s->node, 2), d->groups * nr, a, e);
     s->data = d;
-    for (int i = 1; i < s->node->nin; i++) s->in[i] = NULL;  /* packed */
+    for (int i = 1; !s->cover && i < s->node->nin; i++) s->in[i] = NULL;  /* packed */
     return st;
 }
 
@@ -156,6 +182,14 @@ static void pad_rows(void *arg, int64_t begin, int64_t end) {
         memcpy(to + skip * n, p->from + ((block * p->h + y) * p->w + cut) * n, (size_t)(w * n) * sizeof *to);
         memset(to + (skip + w) * n, 0, (size_t)((p->pw - skip - w) * n) * sizeof *to);
     }
+}
+
+/* Weights of one sample, [group][channel][nr], times a factor for each channel. */
+typedef struct gating { const fy_kernels *k; const float *w, *by; float *to; int64_t channels; } gating;
+
+static void scale_weights(void *arg, int64_t begin, int64_t end) {
+    const gating *g = arg;
+    for (int64_t i = begin, nr = g->k->gemm_nr; i < end; i++) g->k->binary[FY_MUL](g->to + i * nr, g->w + i * nr, g->by + i % g->channels, nr, 2);
 }
 
 typedef struct work { const fy_step *s; const fy_exec *x; fy_conv_c16 c; int64_t rows, row_pieces; bool depthwise; int nv; } work;
@@ -184,7 +218,9 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     padding pad = {.h = h, .w = w, .ph = ph, .pw = pw, .top = win.pad[0], .left = win.pad[1], .lanes = lanes};
     void *room = NULL;
     if (copies) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){blocks, ph, pw, lanes, sizeof(float)}, 5, e));
-    pad.to = room;
+    gating gate = {.k = x->k, .w = d->w, .channels = blocks * FY_LANES};
+    if (s->cover) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){d->groups, d->w_group, sizeof(float)}, 3, e));
+    pad.to = gate.to = room;
     int64_t row = (copies ? pw : w) * lanes, block = (copies ? ph * pw : h * w) * lanes;
     bool flat = !copies && !d->depthwise && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
     work k = {.s = s, .x = x, .depthwise = d->depthwise, .nv = d->depthwise ? 1 : x->k->gemm_nr / FY_LANES,
@@ -209,6 +245,11 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         if (d->depthwise) k.c.x = (const float *)in->data + i * k.c.out_blocks * FY_LANES * h * w;
         k.c.y = (float *)y->data + i * k.c.out_blocks * k.c.y_block;
         k.c.e.add = add ? (const float *)add->data + i * k.c.out_blocks * k.c.y_block : NULL;
+        if (s->cover) {
+            gate.by = (const float *)fy_step_in(s, x, 1)->data + i * gate.channels;
+            fy_for(x->pool, d->groups * gate.channels, 256, scale_weights, &gate);
+            k.c.w = gate.to;
+        }
         if (copies) {
             pad.from = k.c.x;
             fy_for(x->pool, (d->depthwise ? k.c.out_blocks : blocks) * ph, 1 + 16384 / (pw * lanes), pad_rows, &pad);
@@ -221,6 +262,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
 
 static const fy_impl depthwise = {.op = "Conv", .name = "conv.depthwise", .can = can_depthwise, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
 static const fy_impl first = {.op = "Conv", .name = "conv.first", .can = can_first, .layouts = layouts_first, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
+static const fy_impl gated = {.op = "Conv", .name = "conv.gated", .can = never, .layouts = layouts_gated, .cover = cover_gate, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
 static const fy_impl direct = {.op = "Conv", .name = "conv.direct", .can = can_direct, .layouts = layouts, .fuse = fy_cpu_conv_fuse, .prepare = prepare, .run = run};
 
-const fy_impl *const fy_cpu_conv[] = {&fy_cpu_conv_pair, &fy_cpu_conv_rows, &depthwise, &first, &fy_cpu_winograd, &direct, NULL};
+const fy_impl *const fy_cpu_conv[] = {&fy_cpu_conv_pair, &fy_cpu_conv_rows, &depthwise, &gated, &first, &fy_cpu_winograd, &direct, NULL};

@@ -60,10 +60,9 @@ static const char *can(const fy_site *s) {
 
 static const char *never(const fy_site *s) { (void)s; return "no pointwise convolution before it that only it reads, or too little between them to gain from"; }
 
-/* Read once, by a node of its own graph. */
-static bool inner(const fy_value *v) { return v->nuses == 1 && !v->is_output && v->uses->user && !v->uses->capture && v->uses->user->graph == v->graph; }
+bool fy_cpu_inner(const fy_value *v) { return v->nuses == 1 && !v->is_output && v->uses->user && !v->uses->capture && v->uses->user->graph == v->graph; }
 
-static bool pointwise(const fy_node *n) {
+bool fy_cpu_pointwise(const fy_node *n) {
     int64_t w[FY_MAX_RANK];
     return is_conv(n) && weighted(n, w) && w[2] == 1 && w[3] == 1 && fy_attr_i(n, "group") == 1 && ones(n, "strides", 1) && ones(n, "pads", 0);
 }
@@ -73,17 +72,17 @@ static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
     fy_epilogue e = {0};
     int64_t d[FY_MAX_RANK];
     (void)a;
-    if (!c->sized || depthwise(n) || !y || !inner(y) || !y->def) return false;
+    if (!c->sized || depthwise(n) || !y || !fy_cpu_inner(y) || !y->def) return false;
     fy_cpu_dims(y, d);
     if (d[1] < 0 || d[2] < 0 || d[3] < 0 || d[2] > 1 << 20 || d[3] > 1 << 20 || d[1] > 1 << 20 || d[1] * d[2] * d[3] * (int64_t)sizeof(float) <= SMALL) return false;
     const fy_node *p = y->def;
     if (fy_cpu_activation(&e, p) && fy_cpu_keeps_padding(e.act)) {
-        if (!inner(fy_in(p, 0))) return false;
+        if (!fy_cpu_inner(fy_in(p, 0))) return false;
         c->node[c->n++] = p;
         p = fy_in(p, 0)->def;
     }
     int64_t w[FY_MAX_RANK];
-    if (!p || !pointwise(p) || !fy_cpu_dims(fy_in(n, 1), w) || w[0] != d[1]) return false;
+    if (!p || !fy_cpu_pointwise(p) || !fy_cpu_dims(fy_in(n, 1), w) || w[0] != d[1]) return false;
     c->node[c->n++] = p;
     c->in[c->nin++] = fy_in(p, 0);
     return true;
