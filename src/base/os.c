@@ -206,6 +206,15 @@ void fy_os_populate_write(void *p, size_t bytes) {
 #endif
 }
 
+void fy_os_unused(void *p, size_t bytes) {
+#ifdef MADV_DONTNEED
+    uintptr_t page = fy_os_page(), from = ((uintptr_t)p + page - 1) / page * page, end = (uintptr_t)p + bytes;
+    if (from < end) (void)madvise((void *)from, end - from, MADV_DONTNEED);
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
 void fy_os_huge(void *p, size_t bytes) {
 #ifdef MADV_HUGEPAGE
     if (bytes >= FY_HUGE) (void)madvise(p, bytes, MADV_HUGEPAGE);

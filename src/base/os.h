@@ -43,11 +43,13 @@ bool    fy_os_same_file(const char *a, const char *b);      /* both there (links
 int     fy_os_chmod(int fd, unsigned mode);
 void   *fy_os_map(int fd, size_t bytes);                    /* read-only, private; NULL on failure */
 void    fy_os_unmap(void *p, size_t bytes);
-/* Hints: these bytes will be read, written now, all of them (one call is cheaper than a fault for each page); they will be read for long (the
- * system may put huge pages in their place, in its own time: to ask for these at once can cost more than it saves, where free memory is not at hand). */
+/* Hints: these bytes will be read, written now, all of them (one call is cheaper than a fault for each page); huge pages may
+ * stand there once they are written, of a range that is as many of them (said later, the system puts those in the place of small ones in its own time, 16 MiB
+ * in ten seconds); what lies there is no longer wanted. */
 void    fy_os_populate(const void *p, size_t bytes);
 void    fy_os_populate_write(void *p, size_t bytes);
 void    fy_os_huge(void *p, size_t bytes);
+void    fy_os_unused(void *p, size_t bytes);
 /* Puts a read-only mapping of the file in the place of pages of fy_os_pages, all or none of them; at, from: multiples of the page. */
 int     fy_os_map_over(void *at, size_t bytes, int fd, int64_t from);
 int     fy_os_mkdir(const char *path, int mode);

@@ -40,6 +40,7 @@ static char *cut(fy_packed *k, size_t bytes) {
         c = &k->chunks.at[k->chunks.n];
         *c = (fy_packed_chunk){.at = fy_os_pages(room), .bytes = room};
         if (!c->at) return NULL;
+        fy_os_huge(c->at, room / FY_HUGE * FY_HUGE);         /* before they are touched: those that are there already stay small for minutes */
         k->chunks.n++;
         k->bytes += room;
     }
@@ -224,7 +225,7 @@ static void map_over(fy_packed *k) {
 void fy_packed_save(fy_plan *p, bool lean) {
     fy_packed *k = &p->packed;
     ferry_error e = {0};
-    for (int64_t i = 0; i < k->chunks.n; i++) fy_os_huge(k->chunks.at[i].at, k->chunks.at[i].used / FY_HUGE * FY_HUGE);
+    for (int64_t i = 0; i < k->chunks.n; i++) fy_os_unused(k->chunks.at[i].at + k->chunks.at[i].used, k->chunks.at[i].bytes - k->chunks.at[i].used);
     if (k->state == FY_PACKED_OFF || *k->why) return;
     if (!k->parts.n) k->state = FY_PACKED_OFF;
     else if (k->file.at && !k->strange && k->parts.n == k->nfile) k->state = FY_PACKED_USED;

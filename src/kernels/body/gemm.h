@@ -76,7 +76,9 @@ static void gemm_tile(int rows, const gemm_place *p) {
 #define GEMM_WIDE 4
 #define GEMM_BESIDE(X) X(0) X(1) X(2) X(3)
 #define GEMV_BEGIN(i) fv s##i = fv_zero(); GEMM_SECOND(fv t##i = fv_zero();) const float *b##i = p->b + i * panel;
-#define GEMV_STEP(i) s##i = fv_fma(a, fv_load(b##i), s##i); \
+#define GEMV_AHEAD 512                   /* floats: 2 KiB of each stream are on their way; what comes from memory waits for less */
+#define GEMV_STEP(i) __builtin_prefetch(b##i + GEMV_AHEAD); s##i = fv_fma(a, fv_load(b##i), s##i); \
+    GEMM_SECOND(__builtin_prefetch(b##i + GEMV_AHEAD + 16);) \
     GEMM_SECOND(t##i = fv_fma(a, fv_load(b##i + 16), t##i);) b##i += GEMM_NR;
 #define GEMV_END(i) fv_store(sums + i * GEMM_NR, s##i); GEMM_SECOND(fv_store(sums + i * GEMM_NR + 16, t##i);)
 
