@@ -26,6 +26,12 @@ def cell(f, v, capture):
     return "%.0e%s" % (max(x["errors"].values()), " r" if x.get("relative") else "") + (" d" if capture.get("double") else "") + (" (closed)" if x.get("frozen") and v == "dynamic" else "")
 
 
+def few(text, most=84):
+    """The beginning of an error, whole words, fit for a cell of a table."""
+    text = text.replace("|", "\\|").replace("<", "").replace(">", "")
+    return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " ..."
+
+
 def geometric(values):
     return math.exp(sum(math.log(v) for v in values) / len(values)) if values else float("nan")
 
@@ -55,7 +61,7 @@ def write(folder, names, path):
             continue
         rival, mine = new["rival"], new["ferry"].get(new["rival"].get("variant", "dynamic"), {})
         operators = max((len(x.get("operators", [])) for x in new["capture"]["variants"].values()), default=0)
-        theirs = rival.get("error") and "fails" or rival.get("nodes", "")
+        theirs = rival.get("error") and "fails (%s)" % few(rival["error"]) or rival.get("nodes", "")
         least = min([rival[k] for k in ("nodes", "slim") if k in rival], default=None)
         wrong = [new["capture"]["sizes"][k] for k in new["judged"].get("failing", []) if k not in mine.get("frozen", [])]
         if wrong:
@@ -75,7 +81,7 @@ def write(folder, names, path):
             "static and with dynamic axes, exported by `ferry export --opset 20` with its gates on, checked by `onnx.checker` in full, made smaller by `ferry optimize`, and run by onnxruntime and by",
             "ferry at up to three sizes of every axis. The error is the largest difference of either engine, before and after `optimize`, from what PyTorch computed; the bar is 1e-4. *r*: outputs beyond 3 are compared",
             "relative to their range. *d*: PyTorch ran in double. *closed*: `torch.export` fixed an axis that was asked for, those sizes are left out. `-`: not captured, or not applicable.", "",
-            "Nodes: as exported / after `ferry optimize`, beside `torch.onnx.export` of the newest torch from the same `.pt2` (dynamo, its own optimiser on) / onnxslim after it; *w*: that file does not run, or computes something else, at one of the sizes, and is not compared. Seconds: CPU time of whole",
+            "Nodes: as exported / after `ferry optimize`, beside `torch.onnx.export` of the newest torch from the same `.pt2` (dynamo, its own optimiser on) / onnxslim after it; *w*: that file does not run, or computes something else, at one of the sizes, and is not compared; *fails*: it writes none, and what its first error is. Seconds: CPU time of whole",
             "processes, `ferry export` with verification beside `torch.export.load` and `torch.onnx.export`.", ""]
     for tag in ("new", "old"):
         if versions.get(tag):

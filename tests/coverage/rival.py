@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rival.py MODEL.pt2 OUT.onnx - what one does without ferry: torch.export.load and torch.onnx.export, as one process."""
+"""rival.py MODEL.pt2 OUT.onnx - what one does without ferry: torch.export.load and torch.onnx.export, as one process. Its last words are the first cause."""
 import sys
 import warnings
 
@@ -8,4 +8,9 @@ warnings.filterwarnings("ignore")
 import torch
 
 torch.set_num_threads(1)
-torch.onnx.export(torch.export.load(sys.argv[1]), (), sys.argv[2], dynamo=True, external_data=False, verbose=False)
+try:
+    torch.onnx.export(torch.export.load(sys.argv[1]), (), sys.argv[2], dynamo=True, external_data=False, verbose=False)
+except Exception as error:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    sys.exit("%s: %s" % (type(error).__name__, (str(error).strip().splitlines() or [""])[0]))
