@@ -4,7 +4,7 @@
 # with torch and torchvision. Without it this is skipped.
 set -euo pipefail
 [ -n "${FERRY_TORCH:-}" ] || { echo "skipped: FERRY_TORCH names no Python with torch and torchvision"; exit 77; }
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(cd "$(dirname "$0")" && pwd) document=$(realpath "$3")
 "$here/wheel.sh" "$1" "$FERRY_TORCH" "$2"
 "$here/wheel.sh" "$1" "$FERRY_TORCH" "$2" "$here/test_package_export.py"
-"$here/wheel.sh" "$1" "$FERRY_TORCH" "$2" "$here/doctests.py" "$3" torch
+"$here/wheel.sh" "$1" "$FERRY_TORCH" "$2" "$here/doctests.py" "$document" torch
