@@ -49,6 +49,7 @@ typedef struct export {
     bool             hashed;             /* the task was started */
     const char      *unknown;            /* an operator without a kernel: the model cannot be run here */
     fy_swap          swap;               /* other weights */
+    fy_record        record;             /* of norms that passes may fold */
     fy_origin       *origin;             /* weights as they were before the program was rewritten */
     int64_t          norigin;
     char             sha256[65];         /* "" before it is joined */
@@ -221,6 +222,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     if (x->nopened) FY_TRY(fy_aten_symbolise(x->program, x->nopened, x->axes, e));
     FY_TRY(fy_aten_functionalise(x->program, e));
     FY_TRY(fy_aten_lower(&x->model, x->program, &lower, e));
+    FY_TRY(fy_folds_find(&x->record, x->model, e));
     FY_TRY(fy_passes_run(x->model, &passes, e));
     FY_TRY(fy_opset_lower(x->model, x->opset, e));
     passes.dump = NULL;
@@ -229,7 +231,7 @@ static fy_status to_model(export *x, ferry_error *e) {
     const fy_graph *g = x->model->graph;
     x->nnodes = g->nnodes;
     FY_TRY(fy_model_name_all(x->model, e));
-    FY_TRY(fy_record_make(x->model, x->origin, x->norigin, NULL, e));
+    FY_TRY(fy_record_make(x->model, x->origin, x->norigin, &x->record, e));
     FY_TRY(check_names("input-names", x->ninput_names, x->input_names, g->in.at, g->in.n - g->state.n, e));
     return check_names("output-names", x->noutput_names, x->output_names, g->out.at, g->out.n - g->state.n, e);
 }
@@ -586,6 +588,7 @@ int ferry_export(const char *pt2, const char *onnx, const ferry_job *job, ferry_
     } else s = finish(&x, s, out, e);
     fy_verify_report_free(&x.verdict);
     fy_notes_free(&x.notes);
+    fy_record_free(&x.record);
     fy_model_free(x.model);
     fy_program_free(x.program);
     ferry_registry_free(x.registry);     /* after the model, whose nodes point into it */

@@ -52,9 +52,24 @@ static fy_status read_link(fy_record *r, const fy_json *j, ferry_error *e) {
     return FY_OK;
 }
 
+static fy_status read_fold(fy_record *r, const fy_json *j, ferry_error *e) {
+    fy_fold f = {0};
+    const fy_json *p = j->kind == FY_JSON_ARRAY ? j->child : NULL;
+    for (int i = 0; i < FY_FOLD_PARTS && p; i++, p = p->next) {
+        FY_NEED(e, p->kind == FY_JSON_STRING || (p->kind == FY_JSON_NULL && i != FY_FOLD_WEIGHT && i < FY_FOLD_MEAN), CORRUPT, "%s holds a fold without a name", KEY);
+        if (p->kind == FY_JSON_STRING) FY_TRY(text(r, &f.part[i], p->s, p->n, e));
+    }
+    const fy_json *eps = p ? p->next : NULL;
+    FY_NEED(e, eps && p->kind == FY_JSON_INT && p->i >= 0 && p->i < FY_MAX_RANK && (eps->kind == FY_JSON_INT || eps->kind == FY_JSON_NUMBER), CORRUPT, "%s holds a fold that is none", KEY);
+    f.axis = (int)p->i;
+    f.eps = eps->kind == FY_JSON_INT ? (double)eps->i : eps->f;
+    FY_PUSH(e, r->fold, f);
+    return FY_OK;
+}
+
 static fy_status read_all(fy_record *r, const fy_json *doc, ferry_error *e) {
-    const fy_json *folded = fy_json_get(doc, "folded"), *links = fy_json_get(doc, "links"), *unused = fy_json_get(doc, "unused"), *made = fy_json_get(doc, "made");
-    FY_NEED(e, doc->kind == FY_JSON_OBJECT && (!made || made->kind == FY_JSON_ARRAY) && (!folded || folded->kind == FY_JSON_OBJECT) && (!links || links->kind == FY_JSON_ARRAY) && (!unused || unused->kind == FY_JSON_ARRAY),
+    const fy_json *folded = fy_json_get(doc, "folded"), *links = fy_json_get(doc, "links"), *unused = fy_json_get(doc, "unused"), *made = fy_json_get(doc, "made"), *folds = fy_json_get(doc, "folds");
+    FY_NEED(e, doc->kind == FY_JSON_OBJECT && (!made || made->kind == FY_JSON_ARRAY) && (!folds || folds->kind == FY_JSON_ARRAY) && (!folded || folded->kind == FY_JSON_OBJECT) && (!links || links->kind == FY_JSON_ARRAY) && (!unused || unused->kind == FY_JSON_ARRAY),
             CORRUPT, "%s is not what ferry writes", KEY);
     for (const fy_json *j = folded ? folded->child : NULL; j; j = j->next) {
         fy_pair p;
@@ -65,6 +80,7 @@ static fy_status read_all(fy_record *r, const fy_json *doc, ferry_error *e) {
         FY_NEED(e, fy_map_puts(&r->folded_by_name, p.key, (void *)(uintptr_t)r->folded.n), NOMEM, "out of memory");
     }
     for (const fy_json *j = links ? links->child : NULL; j; j = j->next) FY_TRY(read_link(r, j, e));
+    for (const fy_json *j = folds ? folds->child : NULL; j; j = j->next) FY_TRY(read_fold(r, j, e));
     for (const fy_json *j = unused ? unused->child : NULL; j; j = j->next) {
         const char *name;
         FY_NEED(e, j->kind == FY_JSON_STRING, CORRUPT, "%s holds a name that is none", KEY);
@@ -88,6 +104,14 @@ fy_status fy_record_read(fy_record *r, const fy_model *m, ferry_error *e) {
     if (!meta || !*meta) return FY_OK;
     fy_status s = fy_json_parse(&doc, &r->arena, meta, strlen(meta), e);
     if (!s) s = read_all(r, doc, e);
+    if (!s) s = fy_folds_place(r, m, e);
+    for (int64_t i = 0; i < r->fold.n && !s; i++) {
+        fy_fold *f = &r->fold.at[i];
+        fy_value *b = f->node ? fy_in(f->node, 2) : NULL;
+        f->weight = f->node ? fy_in(f->node, 1)->constant : NULL;
+        f->bias = b ? b->constant : NULL;
+        if (b && b->name && !fy_map_puts(&r->made, b->name, r)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    }
     if (!s) return FY_OK;
     fy_record_free(r);
     return s == FY_E_NOMEM ? s : fy_help(e, s, "the metadata %s of the model is damaged: take it out, or export the model again", KEY);
@@ -97,6 +121,7 @@ void fy_record_free(fy_record *r) {
     fy_free(r->folded.at);
     fy_free(r->link.at);
     fy_free(r->unused.at);
+    fy_free(r->fold.at);
     fy_map_free(&r->folded_by_name);
     fy_map_free(&r->unused_by_name);
     fy_map_free(&r->made);
@@ -153,7 +178,7 @@ typedef struct making {
     fy_map by_bytes;                     /* where the bytes of an origin are -> its number + 1 */
     bool *found;
     struct home { const char *target; int rank, perm[FY_MAX_RANK]; } *home;      /* of each origin that was found: the initializer that it is */
-    fy_buf folded, links, unused, made;
+    fy_buf folded, links, unused, made, folds;
 } making;
 
 static const fy_const *leaf(const fy_const *c) {
@@ -226,6 +251,36 @@ static void listed(fy_buf *b, const char *name) {
     fy_json_quote(b, name);
 }
 
+/* Is it in the model as it should be: computed once more from the origins, or not changed since an earlier record? */
+static bool holds(making *k, const fy_fold *f, const fy_origin *at, const fy_map *by_name) {
+    const fy_const *part[FY_FOLD_PARTS] = {NULL}, *weight = f->weight, *bias = f->bias;
+    if (!f->node) return false;
+    const fy_const *has = fy_in(f->node, 1)->constant, *has_bias = fy_in(f->node, 2) ? fy_in(f->node, 2)->constant : NULL;
+    for (int i = 0; i < FY_FOLD_PARTS && !f->weight; i++) {
+        size_t o = f->part[i] ? (size_t)(uintptr_t)fy_map_gets(by_name, f->part[i]) : 0;
+        part[i] = o ? at[o - 1].data : NULL;
+        if (!o && (i == FY_FOLD_WEIGHT || i >= FY_FOLD_MEAN)) return false;
+    }
+    if (!f->weight && !fy_fold_compute(&k->arena, f, part, &weight, &bias)) return false;
+    if (!fy_const_same(has, weight) && !same_contents(has, weight)) return false;
+    for (int64_t i = 0; bias && !has_bias && i < bias->count; i++) {     /* none, where it would be zeros */
+        double b;
+        if (!fy_const_f64(bias, i, &b) || b != 0) return false;
+    }
+    return !has_bias || (bias && same_contents(has_bias, bias));
+}
+
+static void fold(making *k, const fy_fold *f, const fy_map *by_name) {
+    fy_buf *b = &k->folds;
+    fy_buf_str(b, b->n ? ",[" : "[");
+    for (int i = 0; i < FY_FOLD_PARTS; i++) {
+        if (f->part[i] && (f->weight || fy_map_has(by_name, f->part[i], strlen(f->part[i])))) fy_json_quote(b, f->part[i]);
+        else fy_buf_str(b, "null");
+        fy_buf_char(b, ',');
+    }
+    fy_buf_fmt(b, "%d,%.17g]", f->axis, f->eps);
+}
+
 /* An initializer under a name that no weight had: which weights is it a view of? All that are one tensor (tied) get a link. */
 static void look_for(making *k, const fy_value *v, const fy_origin *at, int64_t n, const fy_map *by_name, const fy_record *before) {
     char key[40];
@@ -235,7 +290,7 @@ static void look_for(making *k, const fy_value *v, const fy_origin *at, int64_t 
     size_t i = bare ? (size_t)(uintptr_t)fy_map_gets(by_name, bare) : 0;
     if (!i && key_of(key, v->constant)) i = (size_t)(uintptr_t)fy_map_gets(&k->by_bytes, key);
     if (!i || (int64_t)i > n || !permutation(&k->arena, perm, v->constant, at[i - 1].data)) {
-        if (fy_dtype_float(v->constant->dtype) && v->constant->rank && strchr(v->name, '.') && !(before && fy_map_has(&before->folded_by_name, v->name, len))) listed(&k->made, v->name);
+        if (fy_dtype_float(v->constant->dtype) && v->constant->rank && strchr(v->name, '.') && !fy_map_has(&before->folded_by_name, v->name, len)) listed(&k->made, v->name);
         return;
     }
     link_to(k, v->name, at[i - 1].name, v->constant->rank, perm);
@@ -277,7 +332,7 @@ static fy_status merged(making *k, const fy_origin *at, int64_t n) {
     return s;
 }
 
-static fy_status compare(making *k, const fy_model *m, const fy_origin *at, int64_t n, const fy_record *before) {
+static fy_status compare(making *k, const fy_model *m, const fy_origin *at, int64_t n, fy_record *before) {
     fy_map by_name = {0};
     fy_status s = FY_OK;
     const fy_graph *g = m->graph;
@@ -309,22 +364,25 @@ static fy_status compare(making *k, const fy_model *m, const fy_origin *at, int6
             else folded(k, at[i].name, hex);
         } else if (!counter) listed(&k->unused, at[i].name);
     }
-    for (int64_t i = 0; before && i < before->folded.n; i++) folded(k, before->folded.at[i].key, before->folded.at[i].val);
-    for (int64_t i = 0; before && i < before->unused.n; i++) listed(&k->unused, before->unused.at[i]);
+    for (int64_t i = 0; i < before->folded.n; i++) folded(k, before->folded.at[i].key, before->folded.at[i].val);
+    for (int64_t i = 0; i < before->unused.n; i++) listed(&k->unused, before->unused.at[i]);
+    if (!s) s = fy_folds_place(before, m, k->e);
+    for (int64_t i = 0; i < before->fold.n && !s; i++)
+        if (holds(k, &before->fold.at[i], at, &by_name)) fold(k, &before->fold.at[i], &by_name);
     fy_map_free(&by_name);
     return s ? fy_fail(k->e, FY_E_NOMEM, "out of memory") : FY_OK;
 }
 
-fy_status fy_record_make(fy_model *m, const fy_origin *at, int64_t n, const fy_record *before, ferry_error *e) {
+fy_status fy_record_make(fy_model *m, const fy_origin *at, int64_t n, fy_record *before, ferry_error *e) {
     making k = {.e = e};
     fy_buf all = {0};
     k.found = FY_NEWN(&k.arena, bool, n + 1);
     k.home = FY_NEWN(&k.arena, struct home, n + 1);
     fy_status s = k.found && k.home ? compare(&k, m, at, n, before) : fy_fail(e, FY_E_NOMEM, "out of memory");
     if (!s && (k.folded.n || k.links.n || k.unused.n || k.made.n || fy_model_meta(m, KEY))) {
-        fy_buf_fmt(&all, "{\"folded\":{%s},\"links\":[%s],\"unused\":[%s],\"made\":[%s]}", k.folded.n ? k.folded.at : "", k.links.n ? k.links.at : "", k.unused.n ? k.unused.at : "",
-                   k.made.n ? k.made.at : "");
-        bool oom = all.oom || k.folded.oom || k.links.oom || k.unused.oom || k.made.oom;
+        fy_buf_fmt(&all, "{\"folded\":{%s},\"links\":[%s],\"unused\":[%s],\"made\":[%s],\"folds\":[%s]}", k.folded.n ? k.folded.at : "", k.links.n ? k.links.at : "",
+                   k.unused.n ? k.unused.at : "", k.made.n ? k.made.at : "", k.folds.n ? k.folds.at : "");
+        bool oom = all.oom || k.folded.oom || k.links.oom || k.unused.oom || k.made.oom || k.folds.oom;
         const char *kept = oom ? NULL : fy_arena_strn(&m->arena, all.at, all.n);
         s = kept ? fy_model_set_meta(m, KEY, kept, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
     }
@@ -333,6 +391,7 @@ fy_status fy_record_make(fy_model *m, const fy_origin *at, int64_t n, const fy_r
     fy_buf_free(&k.links);
     fy_buf_free(&k.unused);
     fy_buf_free(&k.made);
+    fy_buf_free(&k.folds);
     fy_map_free(&k.by_bytes);
     fy_arena_free(&k.arena);
     return s;

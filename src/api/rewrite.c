@@ -89,6 +89,7 @@ static fy_status recorded(fy_rewrite *w, ferry_error *e) {
     int64_t n;
     FY_TRY(fy_record_read(&before, w->model, e));
     fy_status s = fy_record_origins(&at, &n, &before, w->model, e);
+    if (!s) s = fy_folds_find(&before, w->model, e);
     if (!s) s = change_and_lower(w, e);
     if (!s) s = fy_record_make(w->model, at, n, &before, e);
     fy_record_free(&before);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * swap.c - other weights put in the place of a model's own, by name. All that does not match is gathered before anything is said.
  *
- * In a .pt2 every weight has its name. In a .onnx the record (record.c) tells which initializers are weights with their axes permuted, and
- * which weights went into something else: those cannot be replaced there, and the remedy is the .pt2. A model that has no record is taken by
+ * In a .pt2 every weight has its name. In a .onnx the record (record.c) tells which initializers are weights with their axes permuted, which are a
+ * convolution with the norm after it, folded again from the new ones (fold.c), and which weights went into something else: those cannot be
+ * replaced there, and the remedy is the .pt2. A model that has no record is taken by
  * its names; weights of a batch norm that it does not have are a sign that it was folded into the convolution before it. */
 #include "api/weights.h"
 #include "api/rewrite.h"
@@ -226,6 +227,46 @@ static fy_status replace(fy_swap *s, fy_model *m, fy_value *v, const fy_record *
     return FY_OK;
 }
 
+/* The parts of a fold that the file has, of the shapes that the convolution asks for. */
+static fy_status fold_parts(fy_swap *s, fy_model *m, const fy_fold *f, const fy_const **part, int *want, int *have, ferry_error *e) {
+    const fy_const *w = fy_in(f->node, 1)->constant, *vector = fy_const_splat(&m->arena, w->dtype, 1, &w->dim[f->axis], 0);
+    FY_NOMEM(e, vector);
+    for (int i = 0; i < FY_FOLD_PARTS; i++) {
+        if (!f->part[i]) continue;
+        FY_TRY(find(s, &m->arena, &part[i], f->part[i], i == FY_FOLD_WEIGHT ? w : vector, NULL, e));
+        ++*want;
+        *have += part[i] != NULL;
+    }
+    return FY_OK;
+}
+
+/* A convolution and the norm that went into it, together: what one of them is can be told from all of its parts alone. */
+static fy_status refold(fy_swap *s, fy_model *m, fy_fold *f, fy_record *r, ferry_error *e) {
+    const fy_const *part[FY_FOLD_PARTS] = {NULL}, *weight, *bias;
+    int want = 0, have = 0;
+    char hex[17];
+    FY_TRY(fold_parts(s, m, f, part, &want, &have, e));
+    if (have == want) {
+        bool sound = fy_fold_compute(&m->arena, f, part, &weight, &bias);
+        if (!sound) return note(s, &s->folded, f->part[FY_FOLD_WEIGHT], "with the norm folded into it, it is not finite", e);
+        if (!s->again) s->targets += want;
+        count(s, f->weight, weight);
+        if (!s->again) s->swapped += want - 1;
+        if (s->again) return fy_fold_apart(f, m, part, e);
+        FY_TRY(fy_fold_put(f, m, weight, bias, e));
+        FY_NEED(e, fy_map_puts(&r->made, fy_in(f->node, 2)->name, r), NOMEM, "out of memory");
+        return FY_OK;
+    }
+    for (int i = 0; i < FY_FOLD_PARTS; i++) {
+        if (!part[i]) continue;
+        size_t was = (size_t)(uintptr_t)fy_map_gets(&r->folded_by_name, f->part[i]);
+        FY_NOMEM(e, fy_const_digest(hex, part[i], e));
+        if (!was || strcmp(hex, r->folded.at[was - 1].val) || fy_model_meta(m, "ferry.weights_from"))
+            FY_TRY(note(s, &s->folded, f->part[i], "a norm is folded into its convolution, and the file lacks a part of the two", e));
+    }
+    return FY_OK;
+}
+
 static fy_status in_model(fy_swap *s, fy_model *m, fy_record *r, fy_map *links, ferry_error *e) {
     const fy_graph *g = m->graph;
     const char **names = FY_NEWN(&s->arena, const char *, g->constants.n + r->link.n + 1);
@@ -238,6 +279,8 @@ static fy_status in_model(fy_swap *s, fy_model *m, fy_record *r, fy_map *links, 
         FY_NEED(e, fy_map_puts(links, r->link.at[i].target, r), NOMEM, "out of memory");
     }
     if (!s->again) FY_TRY(name_all(s, names, n, e));
+    for (int64_t i = 0; i < r->fold.n; i++)
+        if (r->fold.at[i].node) FY_TRY(refold(s, m, &r->fold.at[i], r, e));
     for (int64_t i = 0; i < g->constants.n; i++) {
         fy_value *v = g->constants.at[i];
         if (v->name && *v->name && v->constant) FY_TRY(replace(s, m, v, r, links, e));

@@ -9,14 +9,25 @@
 /* ---- the record ------------------------------------------------------------------------------------------------------------
  * A .onnx keeps the names of PyTorch, but not every weight is in it as it was: batch norm is folded into convolutions, products take transposed
  * weights, tied ones come once. The metadata "ferry.weights" says so, as JSON: {"folded": {NAME: digest of what it was}, "links": [[INITIALIZER,
- * NAME, axis, axis ...]], "unused": [NAME], "made": [INITIALIZER that was no weight]}. Those that it does not mention are the weights of their names. */
+ * NAME, axis, axis ...]], "unused": [NAME], "made": [INITIALIZER that was no weight], "folds": [[WEIGHT, BIAS or null, the norm's SCALE, SHIFT, MEAN, VARIANCE, axis,
+ * epsilon]]}. Those that it does not mention are the weights of their names; of a fold the initializer has the name of the convolution's weight. */
 
 typedef struct fy_link { const char *target, *name; int rank; int perm[FY_MAX_RANK]; } fy_link;      /* target = name with its axes permuted */
+/* A convolution that took in the norm after it: names as in PyTorch, NULL where there is none (scale 1, shift and bias 0). */
+enum { FY_FOLD_WEIGHT, FY_FOLD_BIAS, FY_FOLD_SCALE, FY_FOLD_SHIFT, FY_FOLD_MEAN, FY_FOLD_VARIANCE, FY_FOLD_PARTS };
+typedef struct fy_fold {
+    const char *part[FY_FOLD_PARTS];
+    int         axis;                    /* of the weight's output channels */
+    double      eps;
+    fy_node    *node;                    /* that has it now; NULL: nobody, or in a form that cannot be changed */
+    const fy_const *weight, *bias;       /* of an earlier record: what the model had before it was changed */
+} fy_fold;
 typedef struct fy_record {
     fy_arena arena;
     FY_VEC(fy_pair) folded;
     FY_VEC(fy_link) link;
     FY_VEC(const char *) unused;
+    FY_VEC(fy_fold) fold;
     fy_map   folded_by_name, unused_by_name, made;
 } fy_record;
 FY_CHECKED fy_status fy_record_read(fy_record *r, const fy_model *m, ferry_error *e);       /* empty where there is none; CORRUPT if it is damaged */
@@ -25,8 +36,16 @@ void fy_record_free(fy_record *r);
 typedef struct fy_origin { const char *name; const fy_const *data; bool used; } fy_origin;
 /* What the record says of a model as read: its initializers, under the names that the record gives them. */
 FY_CHECKED fy_status fy_record_origins(fy_origin **at, int64_t *n, fy_record *r, fy_model *m, ferry_error *e);
-/* Writes the record of m, made from these; `before` (or NULL) is what an earlier record said. */
-FY_CHECKED fy_status fy_record_make(fy_model *m, const fy_origin *at, int64_t n, const fy_record *before, ferry_error *e);
+/* Writes the record of m, made from these; `before` is what an earlier record said, with the folds that fy_folds_find added. */
+FY_CHECKED fy_status fy_record_make(fy_model *m, const fy_origin *at, int64_t n, fy_record *before, ferry_error *e);
+/* fold.c: the norms behind convolutions, before any pass runs; where the folds of the record are in m. */
+FY_CHECKED fy_status fy_folds_find(fy_record *r, const fy_model *m, ferry_error *e);
+FY_CHECKED fy_status fy_folds_place(fy_record *r, const fy_model *m, ferry_error *e);
+/* Weight and bias of the convolution and the norm together; false: not finite, no floats, or out of memory. */
+bool fy_fold_compute(fy_arena *a, const fy_fold *f, const fy_const *const part[FY_FOLD_PARTS], const fy_const **weight, const fy_const **bias);
+/* Puts them into its node; or the convolution's own weights, and the norm behind it. */
+FY_CHECKED fy_status fy_fold_put(fy_fold *f, fy_model *m, const fy_const *weight, const fy_const *bias, ferry_error *e);
+FY_CHECKED fy_status fy_fold_apart(fy_fold *f, fy_model *m, const fy_const *const part[FY_FOLD_PARTS], ferry_error *e);
 const char *fy_const_digest(char hex[17], const fy_const *c, ferry_error *e);                /* of the contents; NULL: out of memory */
 
 /* ---- weights of any file --------------------------------------------------------------------------------------------------- */

@@ -396,6 +396,7 @@ bool fy_const_same(const fy_const *a, const fy_const *b) {
     if (a == b) return true;
     if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank || memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim)) return false;
     if (a->kind == FY_CONST_BYTES) return a->bytes && a->bytes == b->bytes && a->nbytes == b->nbytes;
+    if (a->kind == FY_CONST_SCALE) return a->axis == b->axis && fy_const_same(a->src[0], b->src[0]) && !memcmp(a->factor, b->factor, (size_t)a->dim[a->axis] * sizeof *a->factor);
     if (a->kind != FY_CONST_STRIDED || a->offset != b->offset || memcmp(a->stride, b->stride, (size_t)a->rank * sizeof *a->stride)) return false;
     return a->src[0] == b->src[0] || (a->src[0]->kind == FY_CONST_BYTES && b->src[0]->kind == FY_CONST_BYTES && a->src[0]->bytes && a->src[0]->bytes == b->src[0]->bytes);
 }

@@ -9,9 +9,7 @@
 
 #define DEFAULT_BYTES ((int64_t)1 << 20)
 
-/* A constant vector of n elements as doubles in the arena; NULL if v is no such constant or memory is out. */
-double *fy_const_vector(fy_arena *a, const fy_value *v, int64_t n) {
-    const fy_const *c = fy_fixed(v);
+double *fy_const_vector(fy_arena *a, const fy_const *c, int64_t n) {
     if (!c || c->count != n) return NULL;
     double *d = FY_NEWN(a, double, n);
     for (int64_t i = 0; d && i < n; i++)
@@ -25,8 +23,7 @@ static bool along_channels(const fy_value *bias, int64_t c) {
     return k && k->count == c && k->rank > 0 && k->dim[k->rank - 1] == c;
 }
 
-/* Axis of the constant weight that is the output channel, or -1 if there is none. */
-static int channel_axis(const fy_node *n) {
+int fy_channel_axis(const fy_node *n) {
     if (!n || *n->op->domain || n->nin < 2 || !fy_fixed(fy_in(n, 1))) return -1;
     if (fy_is(n, "Conv")) return 0;
     if (fy_is(n, "ConvTranspose")) return fy_attr_i(n, "group") == 1 ? 1 : -1;
@@ -36,7 +33,7 @@ static int channel_axis(const fy_node *n) {
 }
 
 int64_t fy_channels(const fy_node *n) {
-    int axis = channel_axis(n);
+    int axis = fy_channel_axis(n);
     const fy_const *w = axis < 0 ? NULL : fy_fixed(fy_in(n, 1));
     return w && axis < w->rank ? w->dim[axis] : -1;
 }
@@ -54,9 +51,23 @@ static bool all_are(const double *v, int64_t n, double x) {
     return true;
 }
 
+bool fy_affine_bias(double *bias, const double *scale, const double *shift, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        bias[i] = bias[i] * scale[i] + shift[i];
+        if (!isfinite(scale[i]) || !isfinite(bias[i])) return false;
+    }
+    return true;
+}
+
+const fy_const *fy_bias_const(fy_arena *a, double *bias, int64_t n, fy_dtype dtype) {
+    fy_tensor t = fy_tensor_view(FERRY_DOUBLE, 1, &n, bias);
+    const fy_const *c = fy_const_from(a, &t);
+    return c && dtype != FERRY_DOUBLE ? fy_const_cast(a, c, dtype) : c;
+}
+
 /* n(x) is n(x) * scale + shift from here on. */
 static bool take_in(fy_rewriting *r, fy_node *n, double *scale, double *shift) {
-    int axis = channel_axis(n);
+    int axis = fy_channel_axis(n);
     int64_t c = fy_channels(n), budget = r->o->fold_bytes ? r->o->fold_bytes : DEFAULT_BYTES;
     if (c < 1) return false;
     fy_arena *a = &r->m->arena;
@@ -67,22 +78,18 @@ static bool take_in(fy_rewriting *r, fy_node *n, double *scale, double *shift) {
     if (wc->dtype != FERRY_FLOAT && wc->dtype != FERRY_DOUBLE) return false;
     if (matmul && shifts && fy_v_rank(fy_in(n, 0)) != 2) return false;
     if (scales && w->nuses > 1 && wc->count > budget / 8) return false;      /* the file would hold the weight twice */
-    double *b = bias ? fy_const_vector(a, bias, c) : FY_NEWN(a, double, c), beta = gemm ? fy_attr_f(n, "beta") : 1;
+    double *b = bias ? fy_const_vector(a, fy_fixed(bias), c) : FY_NEWN(a, double, c), beta = gemm ? fy_attr_f(n, "beta") : 1;
     if (!b) return false;
-    for (int64_t i = 0; i < c; i++) {
-        b[i] = beta * b[i] * scale[i] + shift[i];
-        if (!isfinite(scale[i]) || !isfinite(b[i])) return false;
-    }
+    for (int64_t i = 0; i < c; i++) b[i] *= beta;
+    if (!fy_affine_bias(b, scale, shift, c)) return false;
     bool own = w->nuses == 1, biased = bias || shifts;
-    fy_tensor t = fy_tensor_view(FERRY_DOUBLE, 1, &c, b);
     fy_value *vw = w, *vb = NULL;
     if (scales) {
         nw = fy_const_scale(a, wc, axis, scale);
         vw = nw ? fy_graph_add_const(w->graph, own ? w->name : NULL, nw) : NULL;
     }
     if (biased) {
-        bc = fy_const_from(a, &t);
-        if (bc && wc->dtype != FERRY_DOUBLE) bc = fy_const_cast(a, bc, wc->dtype);
+        bc = fy_bias_const(a, b, c, wc->dtype);
         vb = bc ? fy_graph_add_const(w->graph, bias_name(r->m, w, bias), bc) : NULL;
     }
     if (!vw || (biased && !vb)) return fy_no_memory(r);
@@ -189,7 +196,7 @@ static fy_value *shifted_bias(fy_rewriting *r, fy_node *n, double t) {
     fy_value *w = fy_in(n, 1), *bias = fy_in(n, 2);
     const fy_const *wc = w->constant;
     int64_t c = wc->dim[0], per = wc->count / c;
-    double *b = bias ? fy_const_vector(&r->m->arena, bias, c) : FY_NEWN(&r->m->arena, double, c), *row = b ? fy_calloc((size_t)per, sizeof *row) : NULL;
+    double *b = bias ? fy_const_vector(&r->m->arena, fy_fixed(bias), c) : FY_NEWN(&r->m->arena, double, c), *row = b ? fy_calloc((size_t)per, sizeof *row) : NULL;
     fy_tensor all = {0};
     if (!row || fy_const_tensor(&all, wc, r->e)) {
         fy_free(row);

@@ -13,18 +13,22 @@ static fy_node *producer(const fy_node *bn) {
     return fy_sole(x) && x->graph == bn->graph ? x->def : NULL;
 }
 
+void fy_norm_affine(double *const v[4], int64_t n, double eps) {
+    for (int64_t i = 0; i < n; i++) {
+        v[0][i] /= sqrt(v[3][i] + eps);
+        v[1][i] -= v[2][i] * v[0][i];
+    }
+}
+
 static bool rewrite(fy_rewriting *r, fy_node *bn) {
     fy_node *n = producer(bn);
     int64_t c = n ? fy_channels(n) : -1;
     if (c < 1 || (fy_is(n, "MatMul") && fy_v_rank(fy_in(n, 0)) != 2)) return false;
     fy_arena *a = &r->m->arena;
-    double *v[4], eps = fy_attr_f(bn, "epsilon");            /* scale, shift, mean, variance */
+    double *v[4];
     for (int i = 0; i < 4; i++)
-        if (!(v[i] = fy_const_vector(a, fy_in(bn, i + 1), c))) return false;
-    for (int64_t i = 0; i < c; i++) {
-        v[0][i] /= sqrt(v[3][i] + eps);
-        v[1][i] -= v[2][i] * v[0][i];
-    }
+        if (!(v[i] = fy_const_vector(a, fy_fixed(fy_in(bn, i + 1)), c))) return false;
+    fy_norm_affine(v, c, fy_attr_f(bn, "epsilon"));
     return fy_fold_channels(r, n, bn, v[0], v[1]);
 }
 

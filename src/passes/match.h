@@ -68,7 +68,13 @@ void fy_drop(fy_node *n);
  * `after`, goes into n where that can be (both arrays are used up). */
 int64_t fy_channels(const fy_node *n);
 bool fy_fold_channels(fy_rewriting *r, fy_node *n, fy_node *after, double *scale, double *shift);
-double *fy_const_vector(fy_arena *a, const fy_value *v, int64_t n);      /* NULL: no constant of n elements, or out of memory */
+int fy_channel_axis(const fy_node *n);                                   /* of its constant weight, or -1 */
+double *fy_const_vector(fy_arena *a, const fy_const *c, int64_t n);      /* as doubles; NULL: no constant of n elements, or out of memory */
+/* bias = bias * scale + shift; false if one is not finite. As a constant of one rounding; NULL: out of memory. */
+bool fy_affine_bias(double *bias, const double *scale, const double *shift, int64_t n);
+const fy_const *fy_bias_const(fy_arena *a, double *bias, int64_t n, fy_dtype dtype);
+/* batch_norm.c: scale, shift, mean and variance of a norm; the first two become those of y = x * scale + shift. */
+void fy_norm_affine(double *const v[4], int64_t n, double eps);
 /* Nothing was changed but for nodes without a use: false, and only want of memory is a failure. */
 bool fy_unmade(fy_rewriting *r, const fy_build *b);
 bool fy_no_memory(fy_rewriting *r);                                      /* false, with the status set */
