@@ -230,12 +230,17 @@ static int64_t index_of(const fy_node *g, const fy_value *v, int64_t axis, int64
     return i >= 0 && i < size ? i : -1;
 }
 
-/* Takes the atoms [from, to) of the current order, one size of y, out of the layout; the source loses them too. */
+/* Takes the atom that is one size of y out of the layout; the source loses it too, and those after it move up: split() gives the next number away. */
 static void drop_axis(layout *l, int axis) {
     int id = l->order[l->ys[axis]], at = l->ys[axis], s = 0;
     while (l->source[s] != id) s++;
     memmove(&l->order[at], &l->order[at + 1], (size_t)(l->n - at - 1) * sizeof(int));
     memmove(&l->source[s], &l->source[s + 1], (size_t)(l->n - s - 1) * sizeof(int));
+    memmove(&l->size[id], &l->size[id + 1], (size_t)(l->n - id - 1) * sizeof *l->size);
+    for (int i = 0; i < l->n - 1; i++) {
+        l->order[i] -= l->order[i] > id;
+        l->source[i] -= l->source[i] > id;
+    }
     for (int i = 0; i <= l->nx; i++) l->xs[i] -= l->xs[i] > s;
     for (int i = axis; i < l->ny; i++) l->ys[i] = l->ys[i + 1] - 1;
     l->ny--;

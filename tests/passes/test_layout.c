@@ -37,6 +37,13 @@ static void test_parts(void **state) {
         "ra = Reshape (a, h) rb = Reshape (b, h) rc = Reshape (c, h) d = Add (ra, rb) y = Mul (d, rc) }",
         "(float[5,n,12] x) => (y) <int64[3] cut = {4, 4, 4}, int64[4] h = {5, 0, 2, 2}> { a, b, c = Split <axis = 2> (x, cut) ra = Reshape (a, h) rb = Reshape (b, h) rc = Reshape (c, h) "
         "d = Add (ra, rb) y = Mul (d, rc) }");
+    /* heads are cut and turned after the Gather, of sizes that another cut would fit as well */
+    assert_becomes("layout", "(float[8,1,24] x) => (y) <int64[4] s = {8, 1, 3, 8}, int64[3] h = {8, 2, 4}, int64[4] g = {1, 2, 8, 4}, int64 i0 = {0}, int64 i1 = {1}, int64 i2 = {2}> "
+        "{ r = Reshape (x, s) t = Transpose <perm = [2, 0, 1, 3]> (r) a = Gather (t, i0) b = Gather (t, i1) c = Gather (t, i2) ra = Reshape (a, h) rb = Reshape (b, h) rc = Reshape (c, h) "
+        "ta = Transpose <perm = [1, 0, 2]> (ra) tb = Transpose <perm = [1, 0, 2]> (rb) tc = Transpose <perm = [1, 0, 2]> (rc) "
+        "ga = Reshape (ta, g) gb = Reshape (tb, g) gc = Reshape (tc, g) d = Add (ga, gb) y = Mul (d, gc) }",
+        "(float[8,1,24] x) => (y) <int64[3] cut = {8, 8, 8}, int64[4] h = {1, 8, 2, 4}> { a, b, c = Split <axis = 2> (x, cut) ra = Reshape (a, h) ta = Transpose <perm = [0, 2, 1, 3]> (ra) "
+        "rb = Reshape (b, h) tb = Transpose <perm = [0, 2, 1, 3]> (rb) rc = Reshape (c, h) tc = Transpose <perm = [0, 2, 1, 3]> (rc) d = Add (ta, tb) y = Mul (d, tc) }");
     /* one index is not taken; one is taken twice; the axis is not outermost in what it comes from; somebody reads the whole */
     assert_left("layout", PACKED "{ r = Reshape (x, s) t = Transpose <perm = [2, 0, 1, 3]> (r) a = Gather (t, i0) b = Gather (t, i1) y = Mul (a, b) }", 0);
     assert_left("layout", PACKED "{ r = Reshape (x, s) t = Transpose <perm = [2, 0, 1, 3]> (r) a = Gather (t, i0) b = Gather (t, i1) c = Gather (t, i1) d = Add (a, b) y = Mul (d, c) }", 0);
