@@ -103,7 +103,7 @@ fy_status fy_ev_follow(fy_eval *v, const fy_pvalue *to, fy_et *o) {
     fy_compare(&d, theirs, &o->t, true);
     if (!d.differing && !d.shape_differs) return FY_OK;
     switch (decision_of(v->node)) {
-    case RANKS: if (o->dtype == FERRY_INT64) FY_TRY(ranks(v, &o->t, theirs, &open)); break;
+    case RANKS: if (v->node->out[v->node->nout - 1].value == to) FY_TRY(ranks(v, &o->t, theirs, &open)); break;      /* not the numbers that were ranked */
     case BOXES: FY_TRY(boxes(v, theirs, &open)); break;
     case CUTS: FY_TRY(cuts(v, &o->t, theirs, &open)); break;
     case NONE: break;

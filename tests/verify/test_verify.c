@@ -503,15 +503,15 @@ static void test_a_state_that_is_not_carried_is_found(void **state) {
     unload(&p);
 }
 
-/* The trace whose scores tie in float and not in double, and its program, of which one argument of one node is changed. */
-static fy_verdict verify_ties(fy_verify_report *r, const char *op, const char *argument, fy_parg other) {
+/* A trace in which decisions hang on rounding, and its program, of which one argument of one node is changed. */
+static fy_verdict verify_ties(fy_verify_report *r, const char *trace, const char *op, const char *argument, fy_parg other) {
     char              path[600];
     ferry_error       e;
     fy_program       *source = NULL, *work = NULL;
     fy_model         *m = NULL;
     fy_lower_options  lower = {0};
     fy_verify_options o = {.threads = 1, .seed = 7, .nodes = true};
-    snprintf(path, sizeof path, "%s/other/ties.pt", FERRY_FIXTURES);
+    snprintf(path, sizeof path, "%s/other/%s.pt", FERRY_FIXTURES, trace);
     assert_ok(fy_read_source(&source, path, NULL, &e), e);
     assert_ok(fy_read_source(&work, path, NULL, &e), e);
     assert_ok(fy_aten_resolve(work, &e), e);
@@ -535,14 +535,24 @@ static void test_ties_are_broken_as_the_model_does(void **state) {
         {"aten.gt", "other", {.kind = FY_ARG_INT, .i = 9}}, {"torchvision.nms", "iou_threshold", {.kind = FY_ARG_FLOAT, .f = -1}}};
     fy_verify_report r;
     (void)state;
-    if (verify_ties(&r, NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
+    if (verify_ties(&r, "ties", NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
     assert_string_equal(r.cases[0].label, "made-up inputs; in 2 nodes ties are broken as the model does");
     assert_int_equal(r.ncases, 1);
     fy_verify_report_free(&r);
     for (int i = 0; i < FY_COUNT(wrong); i++) {              /* what is no tie stays an error */
-        if (verify_ties(&r, wrong[i].op, wrong[i].argument, wrong[i].other) != FY_VERDICT_FAIL) fail_msg("%s: %s", wrong[i].op, r.cases[0].label);
+        if (verify_ties(&r, "ties", wrong[i].op, wrong[i].argument, wrong[i].other) != FY_VERDICT_FAIL) fail_msg("%s: %s", wrong[i].op, r.cases[0].label);
         fy_verify_report_free(&r);
     }
+}
+
+/* Whole numbers that were sorted are no positions. */
+static void test_sorted_numbers_are_no_positions(void **state) {
+    fy_verify_report r;
+    (void)state;
+    if (verify_ties(&r, "ranked", NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
+    fy_verify_report_free(&r);
+    assert_int_equal(verify_ties(&r, "ranked", "aten.mul", "other", (fy_parg){.kind = FY_ARG_INT, .i = 3000000000}), FY_VERDICT_FAIL);
+    fy_verify_report_free(&r);
 }
 
 int main(void) {
@@ -551,6 +561,6 @@ int main(void) {
         cmocka_unit_test(test_another_operator_is_found), cmocka_unit_test(test_nan_is_found), cmocka_unit_test(test_rules_for_floats),
         cmocka_unit_test(test_relative_to_range_is_asked_for), cmocka_unit_test(test_half_has_the_bound_of_its_type), cmocka_unit_test(test_ties_are_counted),
         cmocka_unit_test(test_inputs_suit_the_graph), cmocka_unit_test(test_a_frozen_program_is_checked_row_by_row), cmocka_unit_test(test_recorded_and_other_models), cmocka_unit_test(test_kept_asserts),
-        cmocka_unit_test(test_state_is_compared_over_two_runs), cmocka_unit_test(test_a_wrong_state_is_found), cmocka_unit_test(test_a_state_that_is_not_carried_is_found), cmocka_unit_test(test_ties_are_broken_as_the_model_does)};
+        cmocka_unit_test(test_state_is_compared_over_two_runs), cmocka_unit_test(test_a_wrong_state_is_found), cmocka_unit_test(test_a_state_that_is_not_carried_is_found), cmocka_unit_test(test_ties_are_broken_as_the_model_does), cmocka_unit_test(test_sorted_numbers_are_no_positions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

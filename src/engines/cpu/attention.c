@@ -14,9 +14,6 @@
 #define FEW_ROWS 4                       /* below, the second product reads V in place */
 #define TILE_BYTES 32768                 /* of scores: they stay in the first-level cache between the products */
 
-typedef fy_heads seen;
-typedef fy_attending work;
-
 static void strides_of(const int64_t *dim, int rank, int64_t row, int64_t *step) {
     int64_t at = 1;
     for (int i = rank - 1; i >= 0; i--) {
@@ -32,8 +29,8 @@ static void strides_of(const int64_t *dim, int rank, int64_t row, int64_t *step)
 }
 
 /* [batch, heads, length, size] from however the operand is held. */
-static seen look_at(const fy_operand *o, const fy_step *s, const fy_exec *x) {
-    seen r = {.data = (const float *)fy_step_in(s, x, o->in)->data + o->offset, .dim = {1, 1, 1, 1}};
+static fy_heads look_at(const fy_operand *o, const fy_step *s, const fy_exec *x) {
+    fy_heads r = {.data = (const float *)fy_step_in(s, x, o->in)->data + o->offset, .dim = {1, 1, 1, 1}};
     const int64_t *dim = fy_exec_dims(x, o->seen);
     int64_t step[4];
     strides_of(dim, o->rank, o->row, step);
@@ -51,14 +48,14 @@ static seen look_at(const fy_operand *o, const fy_step *s, const fy_exec *x) {
 }
 
 /* An axis of size 1 stands still where the result has more. */
-static bool spread(seen *v, int axis, int64_t size) {
+static bool spread(fy_heads *v, int axis, int64_t size) {
     if (v->dim[axis] == size) return true;
     if (v->dim[axis] != 1) return false;
     v->step[axis] = 0;
     return true;
 }
 
-static void one_head(const work *w, int64_t b, int64_t h, float *room) {
+static void one_head(const fy_attending *w, int64_t b, int64_t h, float *room) {
     const fy_kernels *k = w->k;
     int nr = k->gemm_nr;
     int64_t g = w->t->grouped ? h / (w->heads / w->key.dim[1]) : h, panels = (w->keys + nr - 1) / nr, wide = (w->width + nr - 1) / nr;
@@ -102,7 +99,7 @@ static void one_head(const work *w, int64_t b, int64_t h, float *room) {
 }
 
 static void some_heads(void *arg, int64_t begin, int64_t end) {
-    const work *w = arg;
+    const fy_attending *w = arg;
     for (int64_t slot = begin; slot < end; slot++)
         for (int64_t i = slot; i < w->batch * w->heads; i += w->slots) one_head(w, i / w->heads, i % w->heads, w->room + slot * w->each);
 }
@@ -112,7 +109,7 @@ void fy_attention_heads(const fy_attending *w, fy_pool *pool) {
 }
 
 /* The cache and what is new, one after the other. */
-typedef struct joining { const float *old; seen now; float *to; int64_t past, length, size, heads; } joining;
+typedef struct joining { const float *old; fy_heads now; float *to; int64_t past, length, size, heads; } joining;
 
 static void join(void *arg, int64_t begin, int64_t end) {
     const joining *j = arg;
@@ -125,7 +122,7 @@ static void join(void *arg, int64_t begin, int64_t end) {
 }
 
 /* `v` becomes what lies behind its cache; `present` (may be NULL) gets the same. */
-static fy_status with_past(seen *v, const fy_tensor *old, const fy_tensor *present, float **room, fy_exec *x, ferry_error *e) {
+static fy_status with_past(fy_heads *v, const fy_tensor *old, const fy_tensor *present, float **room, fy_exec *x, ferry_error *e) {
     if (!old && !present) return FY_OK;
     joining j = {.old = old ? old->data : NULL, .now = *v, .past = old ? old->dim[2] : 0, .size = v->dim[3], .heads = v->dim[1], .to = present ? present->data : *room};
     j.length = j.past + v->dim[2];
@@ -133,12 +130,12 @@ static fy_status with_past(seen *v, const fy_tensor *old, const fy_tensor *prese
     int64_t count = v->dim[0] * v->dim[1];
     if (count && j.length && j.size) fy_for(x->pool, count, 1 + 16384 / (j.length * j.size), join, &j);
     if (!present) *room += count * j.length * j.size;
-    *v = (seen){.data = j.to, .dim = {v->dim[0], v->dim[1], j.length, j.size}};
+    *v = (fy_heads){.data = j.to, .dim = {v->dim[0], v->dim[1], j.length, j.size}};
     strides_of(v->dim, 4, 0, v->step);
     return FY_OK;
 }
 
-static fy_status place_mask(work *w, ferry_error *e) {
+static fy_status place_mask(fy_attending *w, ferry_error *e) {
     int64_t want[4] = {w->batch, w->heads, w->rows, w->keys}, at = 1;
     for (int i = 3, k = w->mask->rank - 1; i >= 0; i--, k--) {
         int64_t d = k >= 0 ? w->mask->dim[k] : 1;
@@ -166,7 +163,7 @@ fy_status fy_attention_room(fy_attending *w, fy_exec *x, int64_t caches, float *
     return FY_OK;
 }
 
-static fy_status place_result(work *w, const fy_tensor *y) {
+static fy_status place_result(fy_attending *w, const fy_tensor *y) {
     int64_t dim[4] = {1, 1, 1, 1}, step[4] = {0};
     w->y = y->data;
     if (w->t->out_heads) {
@@ -194,7 +191,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_attention *t = s->data;
     const fy_tensor *past_k = fy_step_in(s, x, t->past_k < 0 ? s->nin : t->past_k), *past_v = fy_step_in(s, x, t->past_v < 0 ? s->nin : t->past_v);
     const fy_tensor *present_k = s->nout > 1 ? fy_step_out(s, x, 1) : NULL, *present_v = s->nout > 2 ? fy_step_out(s, x, 2) : NULL;
-    work w = {.k = x->k, .t = t, .q = look_at(&t->q, s, x), .key = look_at(&t->k, s, x), .v = look_at(&t->v, s, x)};
+    fy_attending w = {.k = x->k, .t = t, .q = look_at(&t->q, s, x), .key = look_at(&t->k, s, x), .v = look_at(&t->v, s, x)};
     float *cache;
     int64_t caches = 0, part;
     FY_TRY(place_result(&w, fy_step_out(s, x, 0)));
@@ -203,7 +200,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     w.keys = w.v.dim[2] + (past_v ? past_v->dim[2] : 0);
     for (int i = 0; i < 2; i++) {
         const fy_tensor *old = i ? past_v : past_k;
-        const seen *now = i ? &w.v : &w.key;
+        const fy_heads *now = i ? &w.v : &w.key;
         if (!old || (i ? present_v : present_k)) continue;
         int64_t dim[4] = {now->dim[0], now->dim[1], now->dim[2] + old->dim[2], now->dim[3]};
         FY_NEED(e, fy_count_dims(&part, 4, dim) && fy_add_i64(&caches, caches, part), LIMIT, "the cache is too large");

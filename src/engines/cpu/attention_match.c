@@ -8,9 +8,6 @@
 static bool is(const fy_node *n, const char *op) { return n && !*n->op->domain && !strcmp(n->op->name, op); }
 static const fy_node *made(const fy_value *v, const char *op) { return v && is(v->def, op) ? v->def : NULL; }
 
-/* Read once, by a node of its own graph. */
-static bool inner(const fy_value *v) { return v->nuses == 1 && !v->is_output && v->uses->user && !v->uses->capture && v->uses->user->graph == v->graph; }
-
 static bool take(fy_cover *c, const fy_node *n) {
     if (c->n == FY_COVER) return false;
     c->node[c->n++] = n;
@@ -28,7 +25,7 @@ static bool scalar(const fy_value *v, double *x) { return v && v->constant && v-
 /* v / scale, through a product with a number. */
 static const fy_value *unscaled(fy_cover *c, const fy_value *v, double *scale) {
     double x;
-    while (v && inner(v) && v->def && (is(v->def, "Mul") || is(v->def, "Div"))) {
+    while (v && fy_cpu_inner(v) && v->def && (is(v->def, "Mul") || is(v->def, "Div"))) {
         const fy_node *n = v->def;
         bool div = is(n, "Div");
         int by = scalar(fy_in(n, 1), &x) ? 1 : !div && scalar(fy_in(n, 0), &x) ? 0 : -1;
@@ -42,7 +39,7 @@ static const fy_value *unscaled(fy_cover *c, const fy_value *v, double *scale) {
 
 /* Through a transpose that only this step reads. */
 static const fy_value *moved(fy_cover *c, const fy_value *v, fy_operand *o, bool last_stays) {
-    const fy_node *t = inner(v) ? made(v, "Transpose") : NULL;
+    const fy_node *t = fy_cpu_inner(v) ? made(v, "Transpose") : NULL;
     int64_t n = 0;
     const int64_t *p = t ? fy_attr_ints(t, "perm", &n) : NULL;
     if (!p || n != o->rank || (last_stays && p[o->perm[o->rank - 1]] != n - 1) || !take(c, t)) return v;
@@ -58,13 +55,13 @@ static void start(fy_operand *o, const fy_value *v) {
 /* Where heads come from: a part of a Split along the last axis, perhaps with the heads made an axis of their own. */
 static const fy_node *part_of(const fy_value *v, int rank, int *slot) {
     int64_t h, d, w, axis;
-    if (!inner(v)) return NULL;
+    if (!fy_cpu_inner(v)) return NULL;
     if (rank == 4) {
         const fy_node *r = made(v, "Reshape");
         if (!r || v->type.rank != 4 || !fy_cpu_f32(fy_in(r, 0)) || fy_in(r, 0)->type.rank != 3) return NULL;
         if (!fy_dim_known(v->type.dim[2], &h) || !fy_dim_known(v->type.dim[3], &d) || !fy_dim_known(fy_in(r, 0)->type.dim[2], &w) || h * d != w) return NULL;
         v = fy_in(r, 0);
-        if (!inner(v)) return NULL;
+        if (!fy_cpu_inner(v)) return NULL;
     }
     const fy_node *s = made(v, "Split");
     if (!s || v->type.rank != 3 || !fy_cpu_f32(fy_in(s, 0))) return NULL;
@@ -160,11 +157,11 @@ static const fy_node *softmax_of(fy_cover *c, const fy_value *p, fy_attention *t
     double x;
     const fy_node *w = made(p, "Where"), *nan = w ? made(fy_in(w, 0), "IsNaN") : NULL;
     t->empty_nan = true;
-    if (nan && inner(p) && inner(fy_in(w, 0)) && fy_in(nan, 0) == fy_in(w, 2) && scalar(fy_in(w, 1), &x) && x == 0 && fy_in(w, 2)->nuses == 2 && !fy_in(w, 2)->is_output) {
+    if (nan && fy_cpu_inner(p) && fy_cpu_inner(fy_in(w, 0)) && fy_in(nan, 0) == fy_in(w, 2) && scalar(fy_in(w, 1), &x) && x == 0 && fy_in(w, 2)->nuses == 2 && !fy_in(w, 2)->is_output) {
         if (!take(c, w) || !take(c, nan)) return NULL;
         p = fy_in(w, 2);
         t->empty_nan = false;
-    } else if (!inner(p)) return NULL;
+    } else if (!fy_cpu_inner(p)) return NULL;
     const fy_node *s = made(p, "Softmax");
     int64_t axis = s ? fy_attr_i(s, "axis") : 0;
     return s && fy_cpu_f32(p) && (axis == -1 || axis == p->type.rank - 1) && take(c, s) ? s : NULL;
@@ -173,7 +170,7 @@ static const fy_node *softmax_of(fy_cover *c, const fy_value *p, fy_attention *t
 /* The mask between product and softmax: added, or a choice. */
 static const fy_value *masked(fy_cover *c, const fy_value *x, fy_attention *t, const fy_value **mask) {
     *mask = NULL;
-    if (!inner(x) || !x->def) return x;
+    if (!fy_cpu_inner(x) || !x->def) return x;
     const fy_node *n = x->def;
     double fill;
     if (is(n, "Where") && scalar(fy_in(n, 2), &fill) && fy_in(n, 2)->type.rank <= x->type.rank && fy_in(n, 0)->type.dtype == FERRY_BOOL) {
@@ -184,7 +181,7 @@ static const fy_value *masked(fy_cover *c, const fy_value *x, fy_attention *t, c
     if (!is(n, "Add")) return x;
     for (int i = 0; i < 2; i++) {
         const fy_value *u = fy_in(n, i), *m = fy_in(n, 1 - i);
-        if (!inner(u) || !u->def || (!is(u->def, "MatMul") && !is(u->def, "Mul") && !is(u->def, "Div")) || !fy_cpu_f32(m)) continue;
+        if (!fy_cpu_inner(u) || !u->def || (!is(u->def, "MatMul") && !is(u->def, "Mul") && !is(u->def, "Div")) || !fy_cpu_f32(m)) continue;
         *mask = m;
         return take(c, n) ? u : NULL;
     }
@@ -203,7 +200,7 @@ static bool cover_product(const fy_node *n, fy_cover *c, fy_attention *t) {
     x = masked(c, x, t, &mask);
     if (!x || !fy_cpu_f32(x) || x->type.rank != rank || (mask && (mask->type.kind != FY_TENSOR || mask->type.rank < 0 || mask->type.rank > rank))) return false;
     x = unscaled(c, x, &scale);
-    if (!inner(x) || !is(x->def, "MatMul")) return false;
+    if (!fy_cpu_inner(x) || !is(x->def, "MatMul")) return false;
     const fy_node *qk = x->def;
     const fy_value *q = fy_in(qk, 0), *k = fy_in(qk, 1);
     if (!fy_cpu_f32(q) || !fy_cpu_f32(k) || q->type.rank != rank || k->type.rank != rank || k->constant || !take(c, qk)) return false;

@@ -14,6 +14,7 @@ bool fy_cpu_dims(const fy_value *v, int64_t *dim) {
 }
 
 bool fy_cpu_f32(const fy_value *v) { return v && v->type.kind == FY_TENSOR && v->type.dtype == FERRY_FLOAT && v->type.rank >= 0; }
+bool fy_cpu_inner(const fy_value *v) { return v && v->nuses == 1 && !v->is_output && v->uses->user && !v->uses->capture && v->uses->user->graph == v->graph; }
 
 /* A scalar constant operand: Clip's limits, Min, Max. */
 static bool scalar(const fy_value *v, float none, float *x) {

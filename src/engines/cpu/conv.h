@@ -8,9 +8,8 @@
 
 /* NULL, with the sizes of the weight, where x is f32 of two spatial axes and known sizes, and weights and bias are constants. */
 const char *fy_cpu_conv_can(const fy_site *s, int64_t *wd);
-/* Is it a convolution of points: one group, no strides, no padding, constant weights? Is a value read by one node of its own graph alone? */
+/* Is it a convolution of points: one group, no strides, no padding, constant weights? */
 bool fy_cpu_pointwise(const fy_node *n);
-bool fy_cpu_inner(const fy_value *v);
 /* Takes in a residual of the result's type, then an activation. */
 bool fy_cpu_conv_fuse(fy_step *s, const fy_node *next, const fy_value **other);
 /* 64-byte aligned floats of the plan. */

@@ -60,8 +60,6 @@ static const char *can(const fy_site *s) {
 
 static const char *never(const fy_site *s) { (void)s; return "no pointwise convolution before it that only it reads, or too little between them to gain from"; }
 
-bool fy_cpu_inner(const fy_value *v) { return v->nuses == 1 && !v->is_output && v->uses->user && !v->uses->capture && v->uses->user->graph == v->graph; }
-
 bool fy_cpu_pointwise(const fy_node *n) {
     int64_t w[FY_MAX_RANK];
     return is_conv(n) && weighted(n, w) && w[2] == 1 && w[3] == 1 && fy_attr_i(n, "group") == 1 && ones(n, "strides", 1) && ones(n, "pads", 0);

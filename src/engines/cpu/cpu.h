@@ -13,6 +13,7 @@ extern const fy_impl *const fy_cpu_conv8[], *const fy_cpu_gemm8[], *const fy_cpu
 /* Known sizes of a value, -1 each where symbolic; false if the rank is not known. */
 bool fy_cpu_dims(const fy_value *v, int64_t *dim);
 bool fy_cpu_f32(const fy_value *v);                          /* a float tensor of known rank */
+bool fy_cpu_inner(const fy_value *v);                        /* read once, by a node of its own graph */
 /* Sets the epilogue of a step from a following node that is an activation; false if it is none that kernels know. */
 bool fy_cpu_activation(fy_epilogue *e, const fy_node *n);
 bool fy_cpu_keeps_padding(fy_act a);                         /* finite at zero: the lanes that pad channels stay harmless */

@@ -27,10 +27,10 @@ bool fy_integer_chain(const fy_node *n, const char *op, fy_cover *c) {
     if (!fy_qdq_is(n, "Mul") || n->nin != 2 || !fy_cpu_f32(n->out[0])) return false;
     for (int i = 0; i < 2; i++) {
         const fy_value *v = fy_in(n, i), *scale = fy_in(n, 1 - i);
-        const fy_node *cast = v ? v->def : NULL, *core = fy_qdq_is(cast, "Cast") && fy_qdq_inner(v) && fy_cpu_f32(v) ? fy_in(cast, 0)->def : NULL;
-        if (!fy_qdq_is(core, op) || !fy_qdq_inner(core->out[0]) || !fy_cpu_f32(scale) || scale == v) continue;
+        const fy_node *cast = v ? v->def : NULL, *core = fy_qdq_is(cast, "Cast") && fy_cpu_inner(v) && fy_cpu_f32(v) ? fy_in(cast, 0)->def : NULL;
+        if (!fy_qdq_is(core, op) || !fy_cpu_inner(core->out[0]) || !fy_cpu_f32(scale) || scale == v) continue;
         const fy_node *product = scale->def;
-        bool both = fy_qdq_is(product, "Mul") && product->nin == 2 && fy_qdq_inner(scale);
+        bool both = fy_qdq_is(product, "Mul") && product->nin == 2 && fy_cpu_inner(scale);
         c->in[0] = fy_in(core, 0);
         c->in[1] = fy_in(core, 1);
         c->in[2] = both ? fy_in(product, 0) : scale;

@@ -28,7 +28,7 @@ static bool cover_bias(fy_layer8 *d, fy_cover *c) {
         return fy_cpu_f32(b);
     }
     const fy_node *dq = b->def;
-    if (!fy_qdq_is(dq, "DequantizeLinear") || !fy_qdq_inner(b) || fy_attr_i(dq, "block_size")) return false;
+    if (!fy_qdq_is(dq, "DequantizeLinear") || !fy_cpu_inner(b) || fy_attr_i(dq, "block_size")) return false;
     const fy_value *x = fy_in(dq, 0), *s = fy_in(dq, 1), *z = fy_in(dq, 2);
     double zero;
     if (!x->constant || x->type.dtype != FERRY_INT32 || x->type.rank != 1 || !s->constant || s->type.dtype != FERRY_FLOAT || (s->constant->count != 1 && s->constant->count != x->constant->count)) return false;
@@ -52,7 +52,7 @@ static const fy_node *product_before(const fy_value *v, const char *const *ops, 
     fy_bytes x;
     fy_weights8 w;
     const fy_node *dq = fy_qdq_from(v, y), *q = dq ? fy_in(dq, 0)->def : NULL, *n;
-    if (!q || !fy_qdq_is(q, "QuantizeLinear") || !fy_qdq_inner(q->out[0]) || !fy_qdq_params(q, &x)) return NULL;
+    if (!q || !fy_qdq_is(q, "QuantizeLinear") || !fy_cpu_inner(q->out[0]) || !fy_qdq_params(q, &x)) return NULL;
     fy_value *f = fy_in(q, 0);
     n = f->def;
     if (n && !one_of(n, ops)) n = fy_in(n, 0) ? fy_in(n, 0)->def : NULL;
@@ -100,7 +100,7 @@ static bool match(fy_layer8 *d, const fy_node *n, const char *const *ops, fy_lay
         return cover_core(d, can, c);
     }
     fy_bytes y;
-    if (!fy_qdq_is(n, "QuantizeLinear") || !fy_qdq_params(n, &y) || !fy_qdq_inner(fy_in(n, 0))) return false;
+    if (!fy_qdq_is(n, "QuantizeLinear") || !fy_qdq_params(n, &y) || !fy_cpu_inner(fy_in(n, 0))) return false;
     const fy_node *core = fy_in(n, 0)->def;
     if (core && !one_of(core, ops) && !fy_qdq_is(core, "Add") && fy_in(core, 0) && fy_in(core, 0)->def) core = fy_in(core, 0)->def;
     if (!core || fy_qdq_into(core->out[0], &limits) != n) return false;
@@ -112,9 +112,9 @@ static bool match(fy_layer8 *d, const fy_node *n, const char *const *ops, fy_lay
         return which >= 0 && set_limits(&d->limits2, limits) && cover_sum(d, core, which, ops, can, c);
     }
     if (!one_of(core, ops)) return false;
-    if (fy_qdq_inner(n->out[0]) && fy_qdq_is(n->out[0]->uses->user, "DequantizeLinear")) {       /* left to the addition behind it? */
+    if (fy_cpu_inner(n->out[0]) && fy_qdq_is(n->out[0]->uses->user, "DequantizeLinear")) {       /* left to the addition behind it? */
         const fy_value *v = n->out[0]->uses->user->out[0];
-        const fy_node *add = fy_qdq_inner(v) ? v->uses->user : NULL;
+        const fy_node *add = fy_cpu_inner(v) ? v->uses->user : NULL;
         int which = add ? joins(add, ops, can) : -1;
         if (which >= 0 && fy_in(add, which) == v) return false;
     }

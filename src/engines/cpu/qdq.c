@@ -26,10 +26,8 @@ bool fy_qdq_params(const fy_node *n, fy_bytes *q) {
     return true;
 }
 
-bool fy_qdq_inner(const fy_value *v) { return v && v->nuses == 1 && !v->is_output && v->uses->user && !v->uses->capture && v->uses->user->graph == v->graph; }
-
 const fy_node *fy_qdq_from(const fy_value *v, fy_bytes *q) {
-    return fy_qdq_inner(v) && fy_qdq_is(v->def, "DequantizeLinear") && v->def->graph == v->graph && fy_qdq_params(v->def, q) ? v->def : NULL;
+    return fy_cpu_inner(v) && fy_qdq_is(v->def, "DequantizeLinear") && v->def->graph == v->graph && fy_qdq_params(v->def, q) ? v->def : NULL;
 }
 
 static bool limits_of(const fy_node *n, fy_epilogue *e) {
@@ -41,12 +39,12 @@ const fy_node *fy_qdq_into(const fy_value *v, const fy_node **limits) {
     fy_epilogue e = {0};
     fy_bytes q;
     *limits = NULL;
-    if (!fy_qdq_inner(v)) return NULL;
+    if (!fy_cpu_inner(v)) return NULL;
     const fy_node *n = v->uses->user;
     if (limits_of(n, &e)) {
         *limits = n;
         v = n->out[0];
-        if (!fy_qdq_inner(v)) return NULL;
+        if (!fy_cpu_inner(v)) return NULL;
         n = v->uses->user;
     }
     return fy_qdq_is(n, "QuantizeLinear") && fy_in(n, 0) == v && fy_qdq_params(n, &q) ? n : NULL;
@@ -70,7 +68,7 @@ bool fy_qdq_cover(fy_cover *c, const fy_node *n) {
 const char *fy_qdq_weights(const fy_value *v, int axis, fy_weights8 *w) {
     const fy_node *n = v ? v->def : NULL;
     double z;
-    if (!fy_qdq_is(n, "DequantizeLinear") || !fy_qdq_inner(v)) return "the weights are not dequantised";
+    if (!fy_qdq_is(n, "DequantizeLinear") || !fy_cpu_inner(v)) return "the weights are not dequantised";
     const fy_value *x = fy_in(n, 0), *s = fy_in(n, 1), *zero = fy_in(n, 2);
     if (!fy_qdq_bytes(x) || !x->constant || !s || !s->constant || s->type.dtype != FERRY_FLOAT || !fy_cpu_f32(v) || x->type.rank < 2) return "the weights are no constant of bytes";
     int64_t at = fy_attr_i(n, "axis"), dim[FY_MAX_RANK];
@@ -160,7 +158,7 @@ static bool behind(qdq *k, const fy_node *dq, fy_node *after, fy_value *bytes, f
 
 /* move(dequantize(x)) is dequantize(move(x)). */
 static bool sink(qdq *k, fy_node *dq) {
-    if (!fy_qdq_inner(dq->out[0])) return false;
+    if (!fy_cpu_inner(dq->out[0])) return false;
     fy_node *n = dq->out[0]->uses->user;
     if (fy_in(n, 0) != dq->out[0] || !moves(n)) return false;
     for (int i = 0; i < n->nout; i++)
@@ -265,7 +263,7 @@ static void round_of(qdq *k) {
         if (undo(k, n)) continue;
         if (fy_qdq_is(n, "Concat")) sink_concat(k, n);
         else if (byte_dequantize(n, &q) && unshare(k, n)) {
-            const fy_node *reader = fy_qdq_inner(n->out[0]) ? n->out[0]->uses->user : NULL;
+            const fy_node *reader = fy_cpu_inner(n->out[0]) ? n->out[0]->uses->user : NULL;
             fy_node *after = next ? next->next : NULL;
             if (sink(k, n) && next == reader) next = after;      /* it is gone */
         } else if (of_constants(n) && n->out[0]->nuses > 1) (void)unshare(k, n);

@@ -10,8 +10,6 @@ bool fy_qdq_is(const fy_node *n, const char *op);            /* of the domain ""
 bool fy_qdq_bytes(const fy_value *v);
 /* The numbers of a QuantizeLinear or DequantizeLinear with constant scale and zero point between f32 and bytes; false if n is none. */
 bool fy_qdq_params(const fy_node *n, fy_bytes *q);
-/* The value is read once, by a node of its graph. */
-bool fy_qdq_inner(const fy_value *v);
 /* The DequantizeLinear that makes v for this reader alone, or NULL. */
 const fy_node *fy_qdq_from(const fy_value *v, fy_bytes *q);
 /* The QuantizeLinear that alone reads v, perhaps after limits: those become e's (FY_ACT_CLAMP or NONE), in *limits. NULL: none. */

@@ -58,6 +58,9 @@ FY_INLINE double odd_i64(int64_t v) { return v < 0 ? -odd_u64(0 - (uint64_t)v) :
 
 /* ---- the loops of loops.def ------------------------------------------------------------------------------------------------ */
 
+/* What the expression of a loop over one operand may name. */
+#define SINGLE_NAMES(R_, T_, W_) typedef T_ T; typedef W_ W; R_ *y = y_; const T *from = x_; const double p0 = p[0], p1 = p[1]; (void)sizeof(W), (void)p0, (void)p1;
+
 #ifdef LOOP_GROUPS
 #define IN_GROUPS(...) for (; n > 0; n -= FY_LOOP_GROUP, __VA_ARGS__) SAME for (int i = 0; i < FY_LOOP_GROUP; i++)
 #define PAIR_LOOP(OP, name, NAME, R_, T_, W_, ...) \
@@ -75,12 +78,7 @@ FY_INLINE double odd_i64(int64_t v) { return v < 0 ? -odd_u64(0 - (uint64_t)v) :
     }
 #define SINGLE_LOOP(OP, name, NAME, R_, T_, W_, ...) \
     static void groups_##OP##_##name(void *y_, const void *x_, int64_t n, const double *p) { \
-        typedef T_ T; \
-        typedef W_ W; \
-        R_ *y = y_; \
-        const T *from = x_; \
-        const double p0 = p[0], p1 = p[1]; \
-        (void)sizeof(W), (void)p0, (void)p1; \
+        SINGLE_NAMES(R_, T_, W_) \
         IN_GROUPS(y += FY_LOOP_GROUP, from += FY_LOOP_GROUP) { const T x = from[i]; y[i] = (R_)(__VA_ARGS__); } \
     } \
     static void OP##_##name(void *y, const void *x, int64_t n, const double *p) { \
@@ -101,12 +99,7 @@ FY_INLINE double odd_i64(int64_t v) { return v < 0 ? -odd_u64(0 - (uint64_t)v) :
     }
 #define SINGLE_LOOP(OP, name, NAME, R_, T_, W_, ...) \
     static void OP##_##name(void *y_, const void *x_, int64_t n, const double *p) { \
-        typedef T_ T; \
-        typedef W_ W; \
-        R_ *y = y_; \
-        const T *from = x_; \
-        const double p0 = p[0], p1 = p[1]; \
-        (void)sizeof(W), (void)p0, (void)p1; \
+        SINGLE_NAMES(R_, T_, W_) \
         for (int64_t i = 0; i < n; i++) { const T x = from[i]; y[i] = (R_)(__VA_ARGS__); } \
     }
 #endif
