@@ -158,39 +158,41 @@ bool fy_check_pool_sum(fy_trial *t) { return pool(t, true); }
 static const double data_rows[6][6] = {
     {A * A * B * B, 0, -(A * A + B * B), 0, 1, 0}, {0, -A * B * B, -B * B, A, 1, 0}, {0, A * B * B, -B * B, -A, 1, 0}, {0, -B * A * A, -A * A, B, 1, 0}, {0, B * A * A, -A * A, -B, 1, 0},
     {0, A * A * B * B, 0, -(A * A + B * B), 0, 1}};
-static const double result_rows[4][6] = {{1, 1, 1, 1, 1, 0}, {0, A, -A, B, -B, 0}, {0, A * A, A * A, B * B, B * B, 0}, {0, A * A * A, -A * A * A, B * B * B, -B * B * B, 1}};
+static const double result_rows[6][6] = {{1, 1, 1, 1, 1, 0}, {0, A, -A, B, -B, 0}, {0, A * A, A * A, B * B, B * B, 0}, {0, A * A * A, -A * A * A, B * B * B, -B * B * B, 1}};
 
-/* y[i][j] of rows d rows', n x 6; *size: the sum of the sizes of its summands. */
-static double sandwich(const double (*rows)[6], int i, int j, const double d[36], double *size) {
+static const double data_rows2[6][6] = {{-1, 0, 1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}}, result_rows2[6][6] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
+
+/* y[i][j] of rows d rows', d n x n; *size: the sum of the sizes of its summands. */
+static double sandwich(const double (*rows)[6], int n, int i, int j, const double d[36], double *size) {
     double y = 0;
     *size = 0;
-    for (int a = 0; a < 6; a++)
-        for (int b = 0; b < 6; b++) {
-            double v = rows[i][a] * rows[j][b] * d[6 * a + b];
+    for (int a = 0; a < n; a++)
+        for (int b = 0; b < n; b++) {
+            double v = rows[i][a] * rows[j][b] * d[n * a + b];
             y += v;
             *size += fabs(v);
         }
     return y;
 }
 
-bool fy_check_winograd_in(fy_trial *t) {
+static bool winograd_in(fy_trial *t, fy_kernel_winograd_in *kernel, int n, const double (*rows)[6]) {
     for (int i = 0; i < 150; i++) {
         int64_t h = fy_trial_pick(t, 1, 9), w = fy_trial_pick(t, 1, 9), top = fy_trial_pick(t, -2, h), left = fy_trial_pick(t, -2, w), apart = FY_LANES * fy_trial_pick(t, 1, 3);
-        float *x = fy_room_place(t, 0, h * w * FY_LANES, i & 1), *v = fy_room_place(t, 1, 35 * apart + FY_LANES, i & 2);
+        float *x = fy_room_place(t, 0, h * w * FY_LANES, i & 1), *v = fy_room_place(t, 1, (n * n - 1) * apart + FY_LANES, i & 2);
         fy_trial_values(t, x, h * w * FY_LANES);
-        t->k->winograd_in_c16(v, apart, x, h, w, top, left);
+        kernel(v, apart, x, h, w, top, left);
         t->cases++;
         if (!fy_room_intact(t, 0) || !fy_room_intact(t, 1)) return fy_trial_fail(t, "%lldx%lld: wrote outside of its result", (long long)h, (long long)w);
-        for (int64_t k = 0; k < 35 * apart; k++)
+        for (int64_t k = 0; k < (n * n - 1) * apart; k++)
             if (k % apart >= FY_LANES && !fy_is_pattern(v[k])) return fy_trial_fail(t, "%lldx%lld: wrote between its results", (long long)h, (long long)w);
         for (int c = 0; c < FY_LANES; c++) {
             double d[36], size;
-            for (int64_t k = 0; k < 36; k++) {
-                int64_t r = top + k / 6, q = left + k % 6;
+            for (int64_t k = 0; k < n * n; k++) {
+                int64_t r = top + k / n, q = left + k % n;
                 d[k] = r >= 0 && r < h && q >= 0 && q < w ? (double)x[(r * w + q) * FY_LANES + c] : 0;
             }
-            for (int k = 0; k < 36; k++) {
-                double want = sandwich(data_rows, k / 6, k % 6, d, &size);
+            for (int k = 0; k < n * n; k++) {
+                double want = sandwich(rows, n, k / n, k % n, d, &size);
                 if (!fy_trial_near(t, v[k * apart + c], want, t->ulps * ROOT * 3 * size))
                     return fy_trial_fail(t, "%lldx%lld at (%lld, %lld): %.9g at %d, not %.9g", (long long)h, (long long)w, (long long)top, (long long)left, (double)v[k * apart + c], k, want);
             }
@@ -199,30 +201,35 @@ bool fy_check_winograd_in(fy_trial *t) {
     return true;
 }
 
-bool fy_check_winograd_out(fy_trial *t) {
+static bool winograd_out(fy_trial *t, fy_kernel_winograd_out *kernel, int n, const double (*rows)[6]) {
     for (int i = 0; i < 150; i++) {
         int64_t h = fy_trial_pick(t, 1, 9), w = fy_trial_pick(t, 1, 9), top = fy_trial_pick(t, 0, h - 1), left = fy_trial_pick(t, 0, w - 1), apart = FY_LANES * fy_trial_pick(t, 1, 3);
-        float *m = fy_room_place(t, 0, 35 * apart + FY_LANES, i & 1), *y = fy_room_place(t, 1, h * w * FY_LANES, i & 2), *add = fy_room_place(t, 2, h * w * FY_LANES, i & 1);
+        float *m = fy_room_place(t, 0, (n * n - 1) * apart + FY_LANES, i & 1), *y = fy_room_place(t, 1, h * w * FY_LANES, i & 2), *add = fy_room_place(t, 2, h * w * FY_LANES, i & 1);
         float *bias = fy_room_place(t, 3, FY_LANES, i & 1);
         fy_epilogue e = {.act = i % 3 ? FY_ACT_NONE : FY_ACT_CLAMP, .p = {-0.5f, 4}};
-        for (int64_t k = 0; k < 36; k++) fy_trial_values(t, m + k * apart, FY_LANES);
+        for (int64_t k = 0; k < n * n; k++) fy_trial_values(t, m + k * apart, FY_LANES);
         fy_trial_values(t, add, h * w * FY_LANES);
         fy_trial_values(t, bias, FY_LANES);
-        t->k->winograd_out_c16(y, i & 4 ? add : NULL, m, apart, h, w, top, left, i & 8 ? bias : NULL, &e);
+        kernel(y, i & 4 ? add : NULL, m, apart, h, w, top, left, i & 8 ? bias : NULL, &e);
         t->cases++;
         if (!fy_room_intact(t, 1)) return fy_trial_fail(t, "%lldx%lld: wrote outside of its result", (long long)h, (long long)w);
         for (int64_t k = 0; k < h * w * FY_LANES; k++) {
             int64_t r = k / FY_LANES / w - top, q = k / FY_LANES % w - left, c = k % FY_LANES;
-            if (r < 0 || r >= 4 || q < 0 || q >= 4) {
+            if (r < 0 || r >= n - 2 || q < 0 || q >= n - 2) {
                 if (!fy_is_pattern(y[k])) return fy_trial_fail(t, "%lldx%lld: wrote outside of its patch", (long long)h, (long long)w);
                 continue;
             }
             double d[36], size;
-            for (int64_t j = 0; j < 36; j++) d[j] = (double)m[j * apart + c];
-            double want = sandwich(result_rows, (int)r, (int)q, d, &size) + (i & 4 ? (double)add[k] : 0) + (i & 8 ? (double)bias[c] : 0);
+            for (int64_t j = 0; j < n * n; j++) d[j] = (double)m[j * apart + c];
+            double want = sandwich(rows, n, (int)r, (int)q, d, &size) + (i & 4 ? (double)add[k] : 0) + (i & 8 ? (double)bias[c] : 0);
             if (e.act) want = want < (double)e.p[0] ? (double)e.p[0] : want > (double)e.p[1] ? (double)e.p[1] : want;
             if (!fy_trial_near(t, y[k], want, t->ulps * ROOT * 3 * (size + 2))) return fy_trial_fail(t, "%lldx%lld: %.9g at %lld, not %.9g", (long long)h, (long long)w, (double)y[k], (long long)k, want);
         }
     }
     return true;
 }
+
+bool fy_check_winograd_in(fy_trial *t) { return winograd_in(t, t->k->winograd_in_c16, 6, data_rows); }
+bool fy_check_winograd2_in(fy_trial *t) { return winograd_in(t, t->k->winograd2_in_c16, 4, data_rows2); }
+bool fy_check_winograd_out(fy_trial *t) { return winograd_out(t, t->k->winograd_out_c16, 6, result_rows); }
+bool fy_check_winograd2_out(fy_trial *t) { return winograd_out(t, t->k->winograd2_out_c16, 4, result_rows2); }

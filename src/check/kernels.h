@@ -39,7 +39,7 @@ typedef struct fy_trial {
 
 typedef bool fy_kernel_check(fy_trial *t);
 /* One for each signature of kernels.def; false: t->why says what is wrong. */
-fy_kernel_check fy_check_gemm, fy_check_gemm_bf16, fy_check_bf16_rows, fy_check_conv, fy_check_depthwise, fy_check_conv_pick, fy_check_winograd_in, fy_check_winograd_out, fy_check_softmax, fy_check_norm, fy_check_pool_max,
+fy_kernel_check fy_check_gemm, fy_check_gemm_bf16, fy_check_bf16_rows, fy_check_conv, fy_check_depthwise, fy_check_conv_pick, fy_check_winograd_in, fy_check_winograd_out, fy_check_winograd2_in, fy_check_winograd2_out, fy_check_softmax, fy_check_norm, fy_check_pool_max,
                 fy_check_pool_sum, fy_check_peak, fy_check_product, fy_check_product_depthwise, fy_check_quantize, fy_check_dequantize, fy_check_byte_binary, fy_check_dot_peak, fy_check_unary, fy_check_binary;
 
 /* once() for products of m rows, n columns and k summands of every height of a tile and width of a panel, and around pieces of k; how: seven bits of choices. */

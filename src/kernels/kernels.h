@@ -98,6 +98,8 @@ typedef void fy_kernel_conv_pick(const fy_pick_c16 *p, int64_t row, int64_t row_
 typedef fy_kernel_conv fy_kernel_depthwise;      /* group is a block */
 typedef void fy_kernel_winograd_in(float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left);
 typedef void fy_kernel_winograd_out(float *y, const float *add, const float *m, int64_t apart, int64_t h, int64_t w, int64_t top, int64_t left, const float *bias, const fy_epilogue *e);
+typedef fy_kernel_winograd_in fy_kernel_winograd2_in;        /* of F(2x2, 3x3): patches of 4 x 4, and of 2 x 2 */
+typedef fy_kernel_winograd_out fy_kernel_winograd2_out;
 typedef void fy_kernel_unary(float *y, const float *x, int64_t n, const float *p);                    /* y may be x */
 /* one: 0 both operands have n values, 1 (2) the first (second) has one. y may be a or b. */
 typedef void fy_kernel_binary(float *y, const float *a, const float *b, int64_t n, int one);

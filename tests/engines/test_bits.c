@@ -129,7 +129,8 @@ static const char *const layers[] = {
     "g = GlobalAveragePool (c) s = Sigmoid (g) y = Mul (c, s) }",                                                                              /* pointwise and depthwise in one */
     "(float[N, 24, 21, 19] x) => (y) { " WEIGHTS("w", "1200", "50, 24, 1, 1") WEIGHTS("v", "1200", "24, 50, 1, 1") "c = Conv (x, w) g = GlobalAveragePool (c) s = Sigmoid (g) m = Mul (c, s) "
     "q = Conv (m, v) y = Add (q, x) }",                                                                                                        /* a factor for each channel in the weights */
-    "(float[N, 64, 7, 7] x) => (y) { " WEIGHTS("w", "44352", "77, 64, 3, 3") "y = Conv <pads = [1, 1, 1, 1]> (x, w) }",                        /* in parts of the reduction */
+    "(float[N, 64, 7, 7] x) => (y) { " WEIGHTS("w", "44352", "77, 64, 3, 3") "y = Conv <pads = [1, 1, 1, 1]> (x, w) }",                        /* Winograd of a small image */
+    "(float[N, 48, 7, 7] x) => (y) { " WEIGHTS("w", "76800", "64, 48, 5, 5") "y = Conv <pads = [2, 2, 2, 2]> (x, w) }",                        /* in parts of the reduction */
     "(float[N, 24, 9, 9] x) => (y) { " WEIGHTS("w", "2592", "24, 12, 3, 3") "y = Conv <group = 2> (x, w) }",
     "(float[N, 24, 13, 17] x) => (y) { " WEIGHTS("w", "8640", "24, 40, 3, 3") "c = ConvTranspose <strides = [2, 3], pads = [1, 1, 0, 1]> (x, w) y = Sigmoid (c) }",  /* phases */
     "(float[N, 36, 19, 23] x) => (y) { " WEIGHTS("w", "3888", "36, 12, 3, 3") "c = Conv <group = 3, pads = [1, 1, 1, 1]> (x, w) y = Relu (c) }", /* lanes by a table */

@@ -112,6 +112,18 @@ static void test_other_ranks(void **state) {
     every(forms, FY_COUNT(forms));
 }
 
+/* Winograd: tiles of 4 x 4 from nine of them on, tiles of 2 x 2 from nine of those on, what is smaller directly. */
+static void test_winograd(void **state) {
+    (void)state;
+    static const form forms[] = {
+        {"Conv", "pads = [1, 1, 1, 1]", 2, {9, 10}, {40, 33, 3, 3}, 33},                {"Conv", "pads = [1, 1, 1, 1]", 2, {8, 8}, {64, 48, 3, 3}, 48},
+        {"Conv", "pads = [1, 1, 1, 1]", 2, {7, 7}, {40, 70, 3, 3}, 70},                  {"Conv", "", 2, {7, 8}, {32, 16, 3, 3}, 16},
+        {"Conv", "pads = [2, 1, 0, 1]", 2, {5, 5}, {16, 320, 3, 3}, 320},                {"Conv", "pads = [1, 1, 1, 1]", 2, {4, 5}, {33, 20, 3, 3}, 20},
+        {"Conv", "pads = [-1, 3, 2, -2]", 2, {12, 14}, {24, 16, 3, 3}, 16},              {"Conv", "auto_pad = \"SAME_UPPER\"", 2, {2, 40}, {64, 32, 3, 3}, 32},
+        {"Conv", "pads = [1, 1, 1, 1]", 2, {31, 29}, {96, 64, 3, 3}, 64},                {"Conv", "pads = [1, 1, 1, 1]", 2, {1, 17}, {16, 16, 3, 3}, 16}};
+    every(forms, FY_COUNT(forms));
+}
+
 /* Winograd over the last two axes, its taps along the first summed. */
 static void test_deep_winograd(void **state) {
     (void)state;
@@ -258,6 +270,6 @@ static void test_infinities(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_deformed), cmocka_unit_test(test_between), cmocka_unit_test(test_unknown_sizes), cmocka_unit_test(test_far), cmocka_unit_test(test_infinities)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transposed), cmocka_unit_test(test_groups), cmocka_unit_test(test_other_ranks), cmocka_unit_test(test_winograd), cmocka_unit_test(test_deep_winograd), cmocka_unit_test(test_pools), cmocka_unit_test(test_deformed), cmocka_unit_test(test_between), cmocka_unit_test(test_unknown_sizes), cmocka_unit_test(test_far), cmocka_unit_test(test_infinities)};
     return both_main(tests, FY_COUNT(tests), "convolutions");
 }
