@@ -15,6 +15,8 @@ def fit(name, f, a, b, degree):
     n = degree + 1
     points = [(a + b) / 2 + (b - a) / 2 * cos(pi * (k + mpf(1) / 2) / n) for k in range(n)]
     c = lu_solve(matrix(n, n) + matrix([[p**j for j in range(n)] for p in points]), matrix([f(p) for p in points]))
+    if not name:
+        return c
     print(f"{name:12}", ", ".join(f"{float(c[i]):.9e}" for i in reversed(range(n))))
 
 
@@ -28,6 +30,11 @@ fit("tanh", lambda t: (tanh(sqrt(t)) / sqrt(t) - 1) / t, mpf("1e-12"), mpf("0.4"
 fit("log1p", lambda t: (log((1 + sqrt(t) / 2) / (1 - sqrt(t) / 2)) / sqrt(t) - 1) / t, mpf("1e-9"), mpf(4) / 9, 4)
 fit("sin", lambda t: (sin(sqrt(t)) / sqrt(t) - 1) / t, mpf("1e-9"), (pi / 4) ** 2, 3)
 fit("cos", lambda t: (cos(sqrt(t)) - 1 + t / 2) / t**2, mpf("1e-6"), (pi / 4) ** 2, 3)
+
+# erf(x / sqrt(2)) / 2 around the multiples i of 1 / 2.625, by u = 2.625 x - i; from the last on, a half.
+pieces = [fit("", lambda u: erf((i + u) / mpf("2.625") / sqrt(2)) / 2, mpf(i > 0) / -2, mpf(1) / 2, 5) for i in range(15)]
+for j in reversed(range(6)):
+    print(f"gelu, u^{j}   ", ", ".join(f"{float(c[j]):.9g}" for c in pieces), 0 if j else 0.5)
 
 # Pi / 2 in pieces of 24 bits, and 2 / pi as words of 32 bits.
 rest = pi / 2

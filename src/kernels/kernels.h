@@ -31,12 +31,14 @@ typedef enum fy_act {
 typedef struct fy_epilogue { const float *bias, *add; fy_act act; float p[2]; } fy_epilogue;
 
 /* C[m,n] = A[m,k] B[k,n], rows [row, row_end) and panels [panel, panel_end) of it. B is packed: panels of `nr` columns, each k rows of nr
- * values (the last panel padded with zeros). a_row: step between rows of A; its columns follow each other. add has C's row step. */
+ * values (the last panel padded with zeros). a_row: step between rows of A; its columns follow each other. add has C's row step. near: B was read
+ * a moment ago, and one row by it does not wait for memory. */
 typedef struct fy_gemm_f32 {
     const float *a, *b;
     float       *c;
     int64_t      m, n, k, a_row, c_row;
     fy_epilogue  e;
+    bool         near;
 } fy_gemm_f32;
 
 /* The same with operands rounded to bfloat16 and sums in f32. a: rows as bf16_rows makes them, a_row bytes apart; b: panels as fy_gemm_pack_bf16

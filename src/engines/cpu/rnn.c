@@ -182,6 +182,7 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 typedef struct job { const fy_kernels *k; fy_gemm_f32 g; int64_t last; } job;
 
 #define BESIDE 4                         /* panels that a row of a product meets together */
+#define NEAR ((int64_t)1 << 22)          /* floats that a cache keeps from one step to the next, 16 MiB */
 
 /* last >= 0: panels are taken from the last one down. */
 static void panels(void *arg, int64_t begin, int64_t end) {
@@ -196,7 +197,7 @@ static void panels(void *arg, int64_t begin, int64_t end) {
 
 /* c[m, n] = a[m, k] b + bias + add. Every other step goes through b backwards: what the cache still has of it, if not all, comes first. */
 static void product(const fy_exec *x, float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k, const float *bias, const float *add, bool back) {
-    job j = {.k = x->k, .last = back ? (n + x->k->gemm_nr - 1) / x->k->gemm_nr - 1 : -1, .g = {.a = a, .b = b, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n, .e = {.bias = bias, .add = add}}};
+    job j = {.k = x->k, .last = back ? (n + x->k->gemm_nr - 1) / x->k->gemm_nr - 1 : -1, .g = {.a = a, .b = b, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n, .e = {.bias = bias, .add = add}, .near = n * k <= NEAR}};
     int64_t all = (n + x->k->gemm_nr - 1) / x->k->gemm_nr;
     if (m && n) fy_for(x->pool, all, 1 + 65536 / (m * (k + 1) * x->k->gemm_nr), panels, &j);
 }

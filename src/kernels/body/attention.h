@@ -5,6 +5,10 @@
  * attention_row: s = e^(x - max), x = mask(cap tanh(scale s / cap)), where only keys [lo, hi) are looked at; the sum is given back and the
  * division left to the d results. Source: Vaswani et al., "Attention Is All You Need", 2017; the softmax is exact, over whole rows. */
 
+#ifndef FV_LOOKUP
+#define fv_exp_score fv_exp_below
+#endif
+
 /* What a row becomes before the exponential. `left` lanes are there. `plain`: at most values of a mask are added, one for each key. */
 FY_INLINE fv attention_score(const fy_attention_row *r, fv x, int64_t at, int left, const bool plain) {
     x = fv_mul(x, fv_set1(r->scale));
@@ -54,13 +58,13 @@ static float attention_row(float *s, const fy_attention_row *r) {
     fv m = fv_set1(top), sum = fv_zero();
     int64_t i = r->lo;
     for (; i + 16 <= r->hi; i += 16) {
-        fv x = fv_exp_below(fv_sub(fv_load(s + i), m));
+        fv x = fv_exp_score(fv_sub(fv_load(s + i), m));
         sum = fv_add(sum, x);
         fv_store(s + i, x);
     }
     if (i < r->hi) {
         int left = (int)(r->hi - i);
-        fv_store_n(s + i, fv_exp_below(fv_sub(fv_load_n(s + i, left), m)), left);
+        fv_store_n(s + i, fv_exp_score(fv_sub(fv_load_n(s + i, left), m)), left);
         sum = fv_add(sum, fv_load_n(s + i, left));
     }
     return fv_sum(sum);

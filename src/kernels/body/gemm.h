@@ -72,17 +72,23 @@ static void gemm_tile(int rows, const gemm_place *p) {
     switch (rows) { GEMM_ROWS(GEMM_CASE) default: break; }
 }
 
-/* One row by four panels: a sum waits for the one before it, so that several go side by side. */
+/* One row by several panels: a sum waits for the one before it, so that some go side by side, and memory gives more where more are asked for. What
+ * lies `near`, in a cache, is there in time by itself. */
+#if defined(FV_MANY) && GEMM_NV == 2
+#define GEMM_WIDE 8
+#define GEMM_BESIDE(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#else
 #define GEMM_WIDE 4
 #define GEMM_BESIDE(X) X(0) X(1) X(2) X(3)
+#endif
 #define GEMV_BEGIN(i) fv s##i = fv_zero(); GEMM_SECOND(fv t##i = fv_zero();) const float *b##i = p->b + i * panel;
-#define GEMV_AHEAD 512                   /* floats: 2 KiB of each stream are on their way; what comes from memory waits for less */
-#define GEMV_STEP(i) __builtin_prefetch(b##i + GEMV_AHEAD); s##i = fv_fma(a, fv_load(b##i), s##i); \
-    GEMM_SECOND(__builtin_prefetch(b##i + GEMV_AHEAD + 16);) \
-    GEMM_SECOND(t##i = fv_fma(a, fv_load(b##i + 16), t##i);) b##i += GEMM_NR;
-#define GEMV_END(i) fv_store(sums + i * GEMM_NR, s##i); GEMM_SECOND(fv_store(sums + i * GEMM_NR + 16, t##i);)
+#define GEMV_AHEAD 512                   /* floats: 2 KiB of each stream are on their way to the second-level cache */
+#define GEMV_STEP(i) if (WIDE > i) { \
+    if (FETCH) { __builtin_prefetch(b##i + GEMV_AHEAD, 0, 2); GEMM_SECOND(__builtin_prefetch(b##i + GEMV_AHEAD + 16, 0, 2);) } \
+    s##i = fv_fma(a, fv_load(b##i), s##i); GEMM_SECOND(t##i = fv_fma(a, fv_load(b##i + 16), t##i);) b##i += GEMM_NR; }
+#define GEMV_END(i) if (WIDE > i) { fv_store(sums + i * GEMM_NR, s##i); GEMM_SECOND(fv_store(sums + i * GEMM_NR + 16, t##i);) }
 
-static void gemm_row(const gemm_place *p, int64_t panel) {
+FY_INLINE void gemm_beside(const int WIDE, const bool FETCH, const gemm_place *p, int64_t panel) {
     GEMM_BESIDE(GEMV_BEGIN)
     for (int64_t k = 0; k < p->kc; k++) {
         fv a = fv_set1(p->a[k]);
@@ -91,12 +97,21 @@ static void gemm_row(const gemm_place *p, int64_t panel) {
     float sums[GEMM_WIDE * GEMM_NR];
     GEMM_BESIDE(GEMV_END)
     gemm_place q = *p;
-    for (int i = 0; i < GEMM_WIDE; i++) {
+    for (int i = 0; i < WIDE; i++) {
         gemm_put_rows(&q, 1, sums + i * GEMM_NR);
         q.c += GEMM_NR;
         if (q.add) q.add += GEMM_NR;
         if (q.bias) q.bias += GEMM_NR;
     }
+}
+
+/* How many of `left` whole panels were done. */
+static int gemm_row(const gemm_place *p, int64_t panel, bool near, int64_t left) {
+    const bool wide = GEMM_WIDE > 4 && !near && left >= GEMM_WIDE;
+    if (wide) gemm_beside(GEMM_WIDE, true, p, panel);
+    else if (left >= 4) gemm_beside(4, GEMM_WIDE == 4, p, panel);
+    else return 0;
+    return wide ? GEMM_WIDE : 4;
 }
 
 /* Panels that stay in the second-level cache while rows pass by, 256 KiB; where rows are copied for each chunk, 1 MiB. */
@@ -135,18 +150,23 @@ static void gemm_chunk(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64
             p.add = g->e.add ? g->e.add + r * g->c_row + at : NULL;
             p.ahead = tiles > 1 && next && j - panel < next_panels ? (int)((lines + blocks - 1) / blocks) : 0;
             p.next = p.ahead ? next + (j - panel) * GEMM_NR * g->k + t * lines * 16 : NULL;
-            if (rows == 1 && j + GEMM_WIDE <= panel_end && g->n >= at + GEMM_WIDE * GEMM_NR) {
-                gemm_row(&p, GEMM_NR * g->k);
-                j += GEMM_WIDE - 1;
-            } else gemm_tile(rows, &p);
+            int beside = rows == 1 ? gemm_row(&p, GEMM_NR * g->k, g->near, (panel_end < g->n / GEMM_NR ? panel_end : g->n / GEMM_NR) - j) : 0;
+            if (beside) j += beside - 1;
+            else gemm_tile(rows, &p);
         }
         r += rows;
     }
 }
 
 static void gemm_f32(const fy_gemm_f32 *g, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end) {
-    const bool copies = panel_end - panel > 1 && g->a_row % 1024 == 0;
+    const bool copies = panel_end - panel > 1 && g->a_row % 1024 == 0 && row_end - row > 1;
     const int64_t chunk = GEMM_CHUNK(copies);
+    if (row_end - row == 1) {                /* each panel from its beginning to its end */
+        for (int64_t j = panel; j < panel_end; j += GEMM_WIDE)
+            for (int64_t k = 0; k < g->k || (k == 0 && g->k == 0); k += FY_GEMM_KC)
+                gemm_chunk(g, row, row_end, j, j + GEMM_WIDE < panel_end ? j + GEMM_WIDE : panel_end, k, g->k - k < FY_GEMM_KC ? g->k - k : FY_GEMM_KC, NULL, 0, false);
+        return;
+    }
     for (int64_t k = 0; k < g->k || (k == 0 && g->k == 0); k += FY_GEMM_KC)
         for (int64_t j = panel; j < panel_end; j += chunk) {
             int64_t after = j + chunk, kc = g->k - k < FY_GEMM_KC ? g->k - k : FY_GEMM_KC, left = panel_end - after;

@@ -110,6 +110,17 @@ FY_INLINE fv fv_exp_minus(fv x) {
 }
 #endif
 
+#ifdef FV_LOOKUP
+/* As fv_exp_below within 2 ulp, for what is summed and divided. */
+FY_INLINE fv fv_exp_score(fv x) {
+    const mv zero = fv_lt(x, fv_set1(-103.972084f));
+    const fv c = fv_select(zero, fv_zero(), x), last = fv_set1(393216.0f), t = fv_fmx(c, fv_set1(1.44269504088896341f), last), n = fv_sub(t, last);
+    const fv r = fv_fmx(n, fv_set1(-1.42860682030941723e-6f), fv_fmx(n, fv_set1(-0.693145751953125f), c));
+    const fv power = FV_LOOKUP(fv_powers, t), p = fv_fmx(fv_fmx(fv_set1(1.0f / 6), r, fv_set1(0.5f)), r, fv_set1(1.0f));
+    return fv_select(zero, fv_zero(), FV_SCALE(fv_fmx(fv_mul(power, r), p, power), n));
+}
+#endif
+
 /* x / d for d >= 1 or infinite, within 2 ulp. */
 FY_INLINE fv fv_over(fv x, fv d) {
 #ifdef FV_RECIPROCAL
@@ -183,6 +194,30 @@ FV_MATH fv fv_erf_as(fv x, const bool near) {
 }
 
 FY_INLINE fv fv_erf(fv x) { return fv_erf_as(x, true); }
+
+/* x (1 + erf(x / sqrt(2))) / 2. With tables, x / 2 + |x| h, h = erf(|x| / sqrt(2)) / 2 within 3.1e-8: a polynomial of its own around each multiple of
+ * 1 / 2.625, and exactly a half from 5.53 on. */
+#ifdef FV_LOOKUP
+static const float fv_gelu_pieces[6][16] = {
+    {7.8090561e-05f, 5.30607369e-05f, -2.75268843e-06f, -4.30966657e-05f, -4.60524672e-05f, -2.43776118e-05f, -2.1760235e-06f, 8.21354647e-06f, 8.57538005e-06f, 5.28603234e-06f, 2.39509976e-06f, 8.53239774e-07f, 2.46481827e-07f, 5.87402882e-08f, 1.16734315e-08f, 0.0f},
+    {1.43514663e-06f, 0.000351061534f, 0.000479348732f, 0.00035134734f, 0.000114122727f, -6.66758297e-05f, -0.000129543505f, -0.00010936525f, -6.46890392e-05f, -2.9658754e-05f, -1.09737119e-05f, -3.3452783e-06f, -8.50594914e-07f, -1.81840006e-07f, -3.28647636e-08f, 0.0f},
+    {-0.00367637532f, -0.00292251201f, -0.00115360192f, 0.000585625241f, 0.00152187801f, 0.00157463584f, 0.00113937273f, 0.000641709971f, 0.000293065179f, 0.000110763118f, 3.50547927e-05f, 9.35992072e-06f, 2.11922774e-06f, 4.08355769e-07f, 6.71462219e-08f, 0.0f},
+    {5.11423338e-08f, -0.0102557321f, -0.0164990882f, -0.01721826f, -0.0138146448f, -0.00898738959f, -0.00485477078f, -0.00220514439f, -0.000848623638f, -0.000278044928f, -7.78174553e-05f, -1.86477749e-05f, -3.83283939e-06f, -6.76596766e-07f, -1.02682815e-07f, 0.0f},
+    {0.151978009f, 0.141340728f, 0.113691247f, 0.079096975f, 0.0475954955f, 0.0247710812f, 0.0111505736f, 0.00434132789f, 0.0014619116f, 0.000425787386f, 0.000107259964f, 2.33698386e-05f, 4.40399718e-06f, 7.17813577e-07f, 1.01192821e-07f, 0.0f},
+    {1.56641252e-11f, 0.148380704f, 0.276941572f, 0.373451044f, 0.436221851f, 0.471594488f, 0.488864512f, 0.49616962f, 0.498846689f, 0.499696616f, 0.499930382f, 0.499986081f, 0.499997578f, 0.499999633f, 0.499999952f, 0.5f}};
+#define FV_GELU(j) FV_LOOKUP16(fv_gelu_pieces[j], t)
+FY_INLINE fv fv_gelu(fv x) {
+    const fv a = fv_abs(x), c = fv_min(fv_set1(15 / 2.625f), a), step = fv_set1(2.625f), last = fv_set1(12582912.0f), t = fv_fmx(c, step, last);
+    const fv u = fv_fmx(c, step, fv_sub(last, t));
+    fv h = fv_fmx(FV_GELU(0), u, FV_GELU(1));
+    h = fv_fmx(h, u, FV_GELU(2));
+    h = fv_fmx(h, u, FV_GELU(3));
+    h = fv_fmx(h, u, FV_GELU(4));
+    return fv_fmx(a, fv_fmx(h, u, FV_GELU(5)), fv_mul(x, fv_set1(0.5f)));
+}
+#else
+FY_INLINE fv fv_gelu(fv x) { return fv_mul(fv_mul(x, fv_set1(0.5f)), fv_add(fv_set1(1.0f), fv_erf_as(fv_mul(x, fv_set1(0.70710678118654752f)), false))); }
+#endif
 
 /* Below 0.4 an odd polynomial; above, (1 - w) / (1 + w), w = e^-2|x|. */
 FV_MATH fv fv_tanh(fv x) {

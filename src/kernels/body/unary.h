@@ -28,7 +28,7 @@ static void unary_swish(float *y, const float *x, int64_t n, const float *p) {
 }
 UNARY_BODY(unary_hard_swish, fv_mul(x, HARD(x, fv_set1(1.0f / 6), HALF)))
 UNARY_BODY(unary_hard_sigmoid, HARD(x, fv_set1(p[0]), fv_set1(p[1])))
-UNARY_BODY(unary_gelu, fv_mul(fv_mul(x, HALF), fv_add(ONE, fv_erf_as(fv_mul(x, fv_set1(0.70710678118654752f)), false))))
+UNARY_BODY(unary_gelu, fv_gelu(x))
 /* x (1 + tanh(u)) / 2 = x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3) */
 UNARY_BODY(unary_gelu_tanh, LOGISTIC(x, fv_mul(fv_set1(1.59576912160573071f), fv_fmx(fv_mul(fv_set1(0.044715f), x), fv_mul(x, x), x))))
 UNARY_BODY(unary_elu, fv_select(fv_lt(x, fv_zero()), fv_mul(fv_set1(p[0]), fv_expm1_below(x)), x))

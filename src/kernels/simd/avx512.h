@@ -26,6 +26,7 @@ FY_INLINE fv fv_fma(fv a, fv b, fv c) { return _mm512_fmadd_ps(a, b, c); }      
 #define fv_fmx fv_fma                 /* rounded once */
 #define FV_SCALE(y, n) _mm512_scalef_ps(y, n)       /* y 2^n, rounded once; the others do without */
 #define FV_LOOKUP(a, t) _mm512_permutex2var_ps(fv_load(a), _mm512_castps_si512(t), fv_load(a + 16))  /* of 32 values those that the low five bits of t name */
+#define FV_LOOKUP16(a, t) _mm512_permutexvar_ps(_mm512_castps_si512(t), fv_load(a))              /* of 16 those that the low four bits name */
 #define FV_WITHIN(x, limit) _mm512_range_ps(x, _mm512_set1_ps(limit), 2)            /* the smaller absolute value, x's sign */
 FY_INLINE fv fv_reciprocal(fv d) {                                               /* of d >= 1 within 1 ulp, 0 of infinity: an estimate of 14 bits and one of Newton's steps */
     fv r = _mm512_rcp14_ps(d);
