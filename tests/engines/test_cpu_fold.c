@@ -40,6 +40,20 @@ static void test_resize(void **state) {
     both("(float[4,n] x) => (a) <float[2] s = {1.5, 3}> { a = Resize <mode = \"linear\"> (x, , s) }");
 }
 
+/* Rows of every length, with what is no number among them: short ones are joined many at once, of long ones block by block. */
+static void test_rows(void **state) {
+    (void)state;
+    static const char *const ops[] = {"ReduceMax", "ReduceMin", "ReduceSum", "ReduceProd"};
+    for (int i = 0; i < FY_COUNT(ops); i++)
+        for (int d = 0; d < (i < 2 ? FY_COUNT(dtypes) : 8); d++) {
+            fy_buf t = {0};
+            fy_buf_fmt(&t, "(%s[7,2,n] x) => (a, b) <int64[1] s = {-1}, int64[2] u = {0, 2}> { a = %s (x, s) b = %s <keepdims = 0> (x, u) }", dtypes[d], ops[i], ops[i]);
+            both_at(t.at, (const int64_t[]){1, 2, 3, 4, 5, 31, 64, 1023, 1025, 2500}, i < 3 ? 10 : 5);
+            fy_buf_free(&t);
+        }
+    both("(float[9,n] x, double[9,n] d) => (a, b, c, e, f, g) <int64[1] s = {-1}, float z = {0}> { y = Sqrt (x) a = ReduceMax (y, s) b = ReduceMin (y, s) k = Div (x, z) c = ReduceMax (k, s) e = ReduceMin (k, s) q = Sqrt (d) f = ReduceMax (q, s) g = ReduceMin (q, s) }");
+}
+
 /* Along one axis: sums and products of all before, the greatest and the least, with equal ones, ends of blocks and NaN. */
 static void test_along(void **state) {
     (void)state;
@@ -81,6 +95,6 @@ static void test_grid(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reductions), cmocka_unit_test(test_resize), cmocka_unit_test(test_along), cmocka_unit_test(test_grid)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reductions), cmocka_unit_test(test_rows), cmocka_unit_test(test_resize), cmocka_unit_test(test_along), cmocka_unit_test(test_grid)};
     return both_main(tests, FY_COUNT(tests), "fold");
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fold.c - Reduce* of every number along any axes, by the loops of kernels/loops.def. Where the last axis stays, rows are joined to a row of results; where it
- * goes, 256 lanes are joined and then halved: an order that depends on the reduced sizes alone. Floats are computed in f32 (f64 in f64), integers wrap in
- * their dtype, their means and roots in f64. */
+ * goes, its blocks are joined in four chains and then what comes of them: an order that depends on the reduced sizes alone. Floats are computed in f32 (f64 in
+ * f64), integers wrap in their dtype, their means and roots in f64. */
 #include "engines/cpu/move.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 1024, LANES = 256 };
+enum { BLOCK = 1024 };
 enum { NO = -1 };
 
 typedef struct fold_op { const char *op; fy_loop2 join; bool size, square, mean, root, log; } fold_op;
@@ -22,12 +22,15 @@ static const fold_op *op_of(const fy_node *n) {
     return NULL;
 }
 
-/* What is computed in. */
-static int number_for(const fold_op *op, fy_dtype t) {
+/* What is computed in. Along the last axis integers of 32 bits or less are those of 64, which wrap as they do once cut off, or, where the least or greatest
+ * is looked for, floats, if those hold them all. */
+static int number_for(const fold_op *op, fy_dtype t, bool last) {
     int own = fy_cpu_number(t);
     if (own == FY_NUMBER_F32 || own == FY_NUMBER_F16 || own == FY_NUMBER_BF16) return FY_NUMBER_F32;
     if (own == NO || own == FY_NUMBER_BOOL || own == FY_NUMBER_F64) return own == FY_NUMBER_F64 ? own : NO;
-    return op->mean || op->root || op->log ? FY_NUMBER_F64 : own;
+    if (op->mean || op->root || op->log) return FY_NUMBER_F64;
+    if (!last || own == FY_NUMBER_U64) return own;
+    return (op->join == FY_LOOP_MIN || op->join == FY_LOOP_MAX) && fy_elem_bytes(t) < 4 ? FY_NUMBER_F32 : FY_NUMBER_I64;
 }
 
 static bool axes_of(bool *reduced, const fy_node *n, int rank) {
@@ -45,7 +48,7 @@ static bool axes_of(bool *reduced, const fy_node *n, int rank) {
 static const char *can(const fy_site *s) {
     bool reduced[FY_MAX_RANK];
     const fy_value *x = fy_in(s->node, 0);
-    if (number_for(op_of(s->node), x->type.dtype) == NO) return "another dtype";
+    if (number_for(op_of(s->node), x->type.dtype, false) == NO) return "another dtype";
     return axes_of(reduced, s->node, x->type.rank) ? NULL : "the axes are not constant";
 }
 
@@ -128,43 +131,81 @@ static void columns(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-/* One result from the lanes of all its rows. */
+/* y[r] = n numbers of x joined, for one row after the other. P: what a number is joined to, V: the number. */
+#define ROWS(name, T, expr) \
+    static void name(void *to, const void *from, int64_t rows, int64_t n) { \
+        const T *x = from; \
+        for (T *y = to; rows-- > 0; x += n) { \
+            T p = x[0], q, r, s; \
+            int64_t i = 1; \
+            if (n >= 4) { \
+                q = x[1], r = x[2], s = x[3]; \
+                for (i = 4; i + 4 <= n; i += 4) p = JOIN(p, x[i], expr), q = JOIN(q, x[i + 1], expr), r = JOIN(r, x[i + 2], expr), s = JOIN(s, x[i + 3], expr); \
+                q = JOIN(p, q, expr), s = JOIN(r, s, expr), p = JOIN(q, s, expr); \
+            } \
+            for (; i < n; i++) p = JOIN(p, x[i], expr); \
+            *y++ = p; \
+        } \
+    }
+#define JOIN(a, b, expr) expr(a, b)
+#define SUM(a, b) ((a) + (b))
+#define PRODUCT(a, b) ((a) * (b))
+#define LEAST(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+#define MOST(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+ROWS(product_f32, float, PRODUCT)
+ROWS(sum_f64, double, SUM)
+ROWS(product_f64, double, PRODUCT)
+ROWS(least_f64, double, LEAST)
+ROWS(most_f64, double, MOST)
+ROWS(sum_u64, uint64_t, SUM)
+ROWS(product_u64, uint64_t, PRODUCT)
+ROWS(least_u64, uint64_t, LEAST)
+ROWS(most_u64, uint64_t, MOST)
+ROWS(least_i64, int64_t, LEAST)
+ROWS(most_i64, int64_t, MOST)
+
+static void join_rows(const work *w, void *y, const void *x, int64_t rows, int64_t n) {
+    typedef void each(void *, const void *, int64_t, int64_t);
+    static each *const f64[] = {sum_f64, product_f64, least_f64, most_f64}, *const u64[] = {sum_u64, product_u64, least_u64, most_u64}, *const i64[] = {sum_u64, product_u64, least_i64, most_i64};
+    static const fy_reduction f32[] = {FY_REDUCE_SUM, FY_REDUCE_SUM, FY_REDUCE_MIN, FY_REDUCE_MAX};
+    const int at = w->op->join == FY_LOOP_ADD ? 0 : w->op->join == FY_LOOP_MUL ? 1 : w->op->join == FY_LOOP_MIN ? 2 : 3;
+    if (w->number == FY_NUMBER_F32 && at != 1) w->k->reduce_rows(y, x, rows, n, f32[at]);
+    else (w->number == FY_NUMBER_F32 ? product_f32 : (w->number == FY_NUMBER_F64 ? f64 : w->number == FY_NUMBER_U64 ? u64 : i64)[at])(y, x, rows, n);
+}
+
+/* One result from all its rows. */
 static void one(const work *w, int64_t base, void *result) {
-    fy_loop_pair *join = w->k->loops.pair[w->op->join][w->number];
-    block lanes, room;
+    block parts, room;
     int bytes = size_of(w->number);
     int64_t have = 0;
     for (int64_t r = 0; r < w->rows; r++) {
         int64_t from = base + place(r, w->ngone, w->gone, w->gone_step);
         for (int64_t c = 0; c < w->run; c += BLOCK) {
             int64_t m = w->run - c < BLOCK ? w->run - c : BLOCK;
-            const char *x = load(w, &room, from + c, m);
-            for (int64_t i = 0; i < m; i += LANES) {
-                int64_t n = m - i < LANES ? m - i : LANES;
-                int64_t both = n < have ? n : have;
-                if (both) join(&lanes, &lanes, x + i * bytes, both, 0);
-                if (n > have) {
-                    memcpy((char *)&lanes + have * bytes, x + (i + have) * bytes, (size_t)((n - have) * bytes));
-                    have = n;
-                }
+            if (have == BLOCK) {
+                join_rows(w, &parts, &parts, 1, have);
+                have = 1;
             }
+            join_rows(w, (char *)&parts + have++ * bytes, load(w, &room, from + c, m), 1, m);
         }
     }
-    for (int64_t n = have; n > 1;) {
-        int64_t half = n / 2;
-        join(&lanes, &lanes, (const char *)&lanes + (n - half) * bytes, half, 0);
-        n -= half;
-    }
-    memcpy(result, &lanes, (size_t)bytes);
+    join_rows(w, result, &parts, 1, have);
 }
 
 static void rows(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
-    block sum;
+    block sum, room;
     int bytes = size_of(w->number);
+    const bool dense = w->rows == 1 && w->run <= BLOCK;
+    const int64_t each = dense ? BLOCK / w->run : 1;
     for (int64_t o = begin; o < end;) {
         int64_t m = end - o < BLOCK ? end - o : BLOCK;
-        for (int64_t i = 0; i < m; i++) one(w, place(o + i, w->nkept, w->kept, w->kept_step), (char *)&sum + i * bytes);
+        for (int64_t i = 0; i < m; i += each) {
+            char *y = (char *)&sum + i * bytes;
+            const int64_t n = m - i < each ? m - i : each;
+            if (dense) join_rows(w, y, load(w, &room, (o + i) * w->run, n * w->run), n, w->run);
+            else one(w, place(o + i, w->nkept, w->kept, w->kept_step), y);
+        }
         finish(w, &sum, o, m);
         o += m;
     }
@@ -175,7 +216,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     fy_tensor *y = fy_step_out(s, x, 0);
     const bool *reduced = s->data;
     const fold_op *op = op_of(s->node);
-    work w = {.op = op, .k = x->k, .x = in->data, .y = y->data, .number = number_for(op, in->dtype), .x_number = fy_cpu_number(in->dtype), .y_number = fy_cpu_number(y->dtype),
+    work w = {.op = op, .k = x->k, .x = in->data, .y = y->data, .x_number = fy_cpu_number(in->dtype), .y_number = fy_cpu_number(y->dtype),
               .x_bytes = fy_elem_bytes(in->dtype), .y_bytes = fy_elem_bytes(y->dtype), .run = 1, .rows = 1, .n = 1};
     int64_t dim[FY_MAX_RANK], results = 1;
     bool gone[FY_MAX_RANK];
@@ -209,6 +250,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
         }
     }
     FY_NEED(e, results == fy_count(y), SHAPE, "the result has %lld elements, not %lld", (long long)fy_count(y), (long long)results);
+    w.number = number_for(op, in->dtype, gone[n - 1]);
     if (gone[n - 1]) {
         fy_for(x->pool, results, 1 + 16384 / (w.rows * w.run), rows, &w);
         return FY_OK;

@@ -67,14 +67,14 @@ static void pieces(void *arg, int64_t begin, int64_t end) {
     int last = m->rank - 1;
     bool square = squares(m);
     int outer = square ? last - 1 : last;
+    int64_t at[FY_MAX_RANK], rest = begin, x = 0, y = 0;
+    for (int r = outer - 1; r >= 0; r--) {
+        at[r] = rest % m->dim[r];
+        rest /= m->dim[r];
+        x += at[r] * m->from[r];
+        y += at[r] * m->to[r];
+    }
     for (int64_t i = begin; i < end; i++) {
-        int64_t rest = i, x = 0, y = 0;
-        for (int r = outer - 1; r >= 0; r--) {
-            int64_t at = rest % m->dim[r];
-            rest /= m->dim[r];
-            x += at * m->from[r];
-            y += at * m->to[r];
-        }
         char *to = m->y + y * m->bytes;
         const char *from = m->x + x * m->bytes;
         if (square) {
@@ -85,6 +85,14 @@ static void pieces(void *arg, int64_t begin, int64_t end) {
             else tile_uint64_t((void *)to, (const void *)from, rows, cols, y_row, x_col);
         } else if (m->from[last] == 1 && m->to[last] == 1) memcpy(to, from, (size_t)(m->dim[last] * m->bytes));
         else strided(m, to, from);
+        for (int r = outer - 1; r >= 0; r--) {
+            x += m->from[r];
+            y += m->to[r];
+            if (++at[r] < m->dim[r]) break;
+            x -= at[r] * m->from[r];
+            y -= at[r] * m->to[r];
+            at[r] = 0;
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * parts.c - Concat, Split, Slice, Expand, Tile, Pad with a constant, Gather, ConstantOfShape: elements moved as they are, by the strided
+ * parts.c - Concat, Split, Slice, Expand, Tile, Gather, ConstantOfShape: elements moved as they are, by the strided
  * copy of move.c. What positions say is checked before anything moves. */
 #include "engines/cpu/move.h"
 
@@ -136,32 +136,6 @@ static void fill(const fy_tensor *y, const void *v, fy_pool *pool) {
     if (fy_count(y)) fy_for(pool, fy_count(y), 65536, fill_piece, &f);
 }
 
-static const char *can_pad(const fy_site *s) { return fy_attr_is(s->node, "mode", "constant") ? can_move(s) : "not padded with a constant"; }
-
-static fy_status run_pad(const fy_step *s, fy_exec *x, ferry_error *e) {
-    const fy_tensor *in = fy_step_in(s, x, 0), *pads = fy_step_in(s, x, 1), *value = fy_step_in(s, x, 2), *axes = fy_step_in(s, x, 3);
-    fy_tensor *y = fy_step_out(s, x, 0);
-    int64_t before[FY_MAX_RANK] = {0}, dim[FY_MAX_RANK], from = 0, to = 0, n = fy_count(pads) / 2;
-    FY_NEED(e, fy_count(pads) == 2 * n && n <= in->rank && (axes ? fy_count(axes) == n : n == in->rank), SHAPE, "pads has %lld values", (long long)fy_count(pads));
-    for (int64_t i = 0; i < n; i++) {
-        int axis = (int)i;
-        if (axes) FY_TRY(fy_axis(&axis, fy_get_i64(axes, i), in->rank, e));
-        before[axis] = fy_get_i64(pads, i);
-    }
-    for (int i = 0; i < in->rank; i++) {
-        int64_t skip = before[i] < 0 ? -before[i] : 0, put = before[i] > 0 ? before[i] : 0;
-        FY_NEED(e, before[i] > -((int64_t)1 << 48) && before[i] < (int64_t)1 << 48, LIMIT, "padding of %lld", (long long)before[i]);
-        dim[i] = in->dim[i] - skip < y->dim[i] - put ? in->dim[i] - skip : y->dim[i] - put;
-        if (dim[i] < 0) dim[i] = 0;
-        from += skip * in->stride[i];
-        to += put * y->stride[i];
-    }
-    FY_NEED(e, !value || fy_count(value) == 1, SHAPE, "the pad value has %lld elements", (long long)fy_count(value));
-    fill(y, value ? value->data : NULL, x->pool);
-    copy_part(y, to, in, from, dim, in->stride, x->pool);
-    return FY_OK;
-}
-
 static fy_status run_constant(const fy_step *s, fy_exec *x, ferry_error *e) {
     const fy_attr *a = fy_attr_get(s->node, "value");
     fy_tensor t = {0};
@@ -232,8 +206,7 @@ MOVE(split, "Split", can_split, run_split, FY_IMPL_CUTS)
 MOVE(slice, "Slice", can_move, run_slice, 0)
 MOVE(expand, "Expand", can_move, run_expand, 0)
 MOVE(tile, "Tile", can_tile, run_tile, 0)
-MOVE(pad, "Pad", can_pad, run_pad, 0)
 MOVE(constant, "ConstantOfShape", can_constant, run_constant, 0)
 MOVE(gather, "Gather", can_gather, run_gather, FY_IMPL_BYTES)
 
-const fy_impl *const fy_cpu_parts[] = {&concat, &split, &slice, &expand, &tile, &pad, &constant, &gather, NULL};
+const fy_impl *const fy_cpu_parts[] = {&concat, &split, &slice, &expand, &tile, &constant, &gather, NULL};

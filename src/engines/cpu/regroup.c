@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * regroup.c - DepthToSpace and SpaceToDepth as strided copies, Pad by reflection, edge and wrapping in rows, Trilu. */
+ * regroup.c - DepthToSpace and SpaceToDepth as strided copies, Pad and CenterCropPad in rows, Trilu. */
 #include "engines/cpu/move.h"
 
 #include <string.h>
@@ -35,11 +35,13 @@ static fy_status run_blocks(const fy_step *s, fy_exec *x, ferry_error *e) {
 
 /* ---- Pad ------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct padding { const fy_tensor *x, *y; int64_t before[FY_MAX_RANK], cut[FY_MAX_RANK], left[FY_MAX_RANK]; char mode; int bytes; } padding;
+/* mode: r, e, w or c for a constant, the element at `value`. */
+typedef struct padding { const fy_tensor *x, *y; int64_t before[FY_MAX_RANK], cut[FY_MAX_RANK], left[FY_MAX_RANK]; char mode; int bytes; const void *value; } padding;
 
-/* Position i of an axis of n, possibly outside, as one inside. */
+/* Position i of an axis of n, possibly outside, as one inside; -1: the constant. */
 static int64_t source(int64_t i, int64_t n, char mode) {
     if (i >= 0 && i < n) return i;
+    if (mode == 'c') return -1;
     if (mode == 'e') return i < 0 ? 0 : n - 1;
     int64_t period = mode == 'w' ? n : 2 * (n - 1);          /* a reflected edge is not repeated */
     if (!period) return 0;
@@ -48,31 +50,66 @@ static int64_t source(int64_t i, int64_t n, char mode) {
     return i < n ? i : period - i;
 }
 
+/* Elements [from, to) of a row beside the `left` ones at x that are in it from `first` on. */
+static void beside(const padding *w, char *y, const char *x, int64_t from, int64_t to, int64_t first, int64_t left) {
+    const int bytes = w->bytes;
+    if (w->mode == 'c') fy_fill(y + from * bytes, w->value, to - from, bytes);
+    else if (w->mode == 'e') fy_fill(y + from * bytes, from < first ? x : x + (left - 1) * bytes, to - from, bytes);
+    else
+        for (int64_t i = from; i < to; i++) memcpy(y + i * bytes, x + source(i - first, left, w->mode) * bytes, (size_t)bytes);
+}
+
 static void pad_rows(void *arg, int64_t begin, int64_t end) {
     const padding *w = arg;
     int last = w->y->rank - 1, bytes = w->bytes;
-    int64_t n = w->y->dim[last], left = w->left[last], first = w->before[last] > 0 ? w->before[last] : 0, middle = left < n - first ? left : n - first;
+    int64_t n = w->y->dim[last], left = w->left[last], first = w->before[last] > 0 ? w->before[last] : 0, middle = left < n - first ? left : n - first, at[FY_MAX_RANK], rest = begin;
     if (middle < 0) middle = 0;
     if (first > n) first = n;
+    for (int d = last - 1; d >= 0; d--) {
+        at[d] = rest % w->y->dim[d] - (w->before[d] > 0 ? w->before[d] : 0);
+        rest /= w->y->dim[d];
+    }
     for (int64_t r = begin; r < end; r++) {
-        int64_t rest = r, from = w->cut[last];
-        for (int d = last - 1; d >= 0; d--) {
-            from += (w->cut[d] + source(rest % w->y->dim[d] - (w->before[d] > 0 ? w->before[d] : 0), w->left[d], w->mode)) * w->x->stride[d];
-            rest /= w->y->dim[d];
+        int64_t from = w->cut[last];
+        bool inside = true;
+        for (int d = 0; d < last; d++) {
+            const int64_t i = source(at[d], w->left[d], w->mode);
+            inside &= i >= 0;
+            from += (w->cut[d] + i) * w->x->stride[d];
         }
-        const char *x = (const char *)w->x->data + from * bytes;
         char *y = (char *)w->y->data + r * n * bytes;
-        memcpy(y + first * bytes, x, (size_t)(middle * bytes));
-        for (int64_t i = 0; i < first; i++) memcpy(y + i * bytes, x + source(i - first, left, w->mode) * bytes, (size_t)bytes);
-        for (int64_t i = first + middle; i < n; i++) memcpy(y + i * bytes, x + source(i - first, left, w->mode) * bytes, (size_t)bytes);
+        const char *x = inside ? (const char *)w->x->data + from * bytes : y;
+        if (inside) memcpy(y + first * bytes, x, (size_t)(middle * bytes));
+        beside(w, y, x, 0, inside ? first : n, first, left);
+        if (inside) beside(w, y, x, first + middle, n, first, left);
+        for (int d = last - 1; d >= 0; d--) {
+            const int64_t begins = w->before[d] > 0 ? w->before[d] : 0;
+            if (++at[d] < w->y->dim[d] - begins) break;
+            at[d] = -begins;
+        }
     }
 }
 
+static fy_status pad_by(padding *w, const int64_t *after, fy_exec *x, ferry_error *e) {
+    const int rank = w->y->rank;
+    for (int i = 0; i < rank; i++) {
+        w->cut[i] = w->before[i] < 0 ? -w->before[i] : 0;
+        w->left[i] = w->x->dim[i] - w->cut[i] - (after[i] < 0 ? -after[i] : 0);
+        FY_NEED(e, w->left[i] > 0 || w->mode == 'c', SHAPE, "nothing is left of axis %d to pad it with", i);
+        FY_NEED(e, w->y->dim[i] == w->x->dim[i] + w->before[i] + after[i], SHAPE, "axis %d of the result", i);
+    }
+    w->bytes = fy_elem_bytes(w->y->dtype);
+    fy_for(x->pool, fy_count(w->y) / w->y->dim[rank - 1], 1 + 16384 / w->y->dim[rank - 1], pad_rows, w);
+    return FY_OK;
+}
+
 static fy_status run_pad(const fy_step *s, fy_exec *x, ferry_error *e) {
-    const fy_tensor *in = fy_step_in(s, x, 0), *pads = fy_step_in(s, x, 1), *axes = fy_step_in(s, x, 3);
-    padding w = {.x = in, .y = fy_step_out(s, x, 0), .mode = fy_attr_is(s->node, "mode", "edge") ? 'e' : fy_attr_is(s->node, "mode", "wrap") ? 'w' : 'r', .bytes = fy_elem_bytes(in->dtype)};
+    const uint64_t zero = 0;
+    const fy_tensor *in = fy_step_in(s, x, 0), *pads = fy_step_in(s, x, 1), *value = fy_step_in(s, x, 2), *axes = fy_step_in(s, x, 3);
+    padding w = {.x = in, .y = fy_step_out(s, x, 0), .mode = fy_attr_s(s->node, "mode").at[0], .value = value ? value->data : &zero};
     int64_t n = fy_count(pads) / 2, after[FY_MAX_RANK] = {0}, seen = 0;
     FY_NEED(e, fy_count(pads) == 2 * n && n <= in->rank && (axes ? fy_count(axes) == n : n == in->rank), SHAPE, "pads has %lld values", (long long)fy_count(pads));
+    FY_NEED(e, !value || fy_count(value) == 1, SHAPE, "the pad value has %lld elements", (long long)fy_count(value));
     if (!fy_count(w.y)) return FY_OK;
     for (int64_t i = 0; i < n; i++) {
         int axis = (int)i;
@@ -84,17 +121,22 @@ static fy_status run_pad(const fy_step *s, fy_exec *x, ferry_error *e) {
         const int64_t most = (int64_t)1 << 48;
         FY_NEED(e, w.before[axis] > -most && w.before[axis] < most && after[axis] > -most && after[axis] < most, LIMIT, "padding of axis %d", axis);
     }
-    for (int i = 0; i < in->rank; i++) {
-        w.cut[i] = w.before[i] < 0 ? -w.before[i] : 0;
-        w.left[i] = in->dim[i] - w.cut[i] - (after[i] < 0 ? -after[i] : 0);
-        FY_NEED(e, w.left[i] > 0, SHAPE, "nothing is left of axis %d to pad it with", i);
-        FY_NEED(e, w.y->dim[i] == in->dim[i] + w.before[i] + after[i], SHAPE, "axis %d of the result", i);
-    }
-    fy_for(x->pool, fy_count(w.y) / w.y->dim[in->rank - 1], 1 + 16384 / w.y->dim[in->rank - 1], pad_rows, &w);
-    return FY_OK;
+    return pad_by(&w, after, x, e);
 }
 
-static const char *can_pad(const fy_site *s) { return fy_in(s->node, 0)->type.rank < 1 ? "a scalar" : fy_attr_is(s->node, "mode", "constant") ? "padded with a constant" : can_move(s); }
+static fy_status run_centre(const fy_step *s, fy_exec *x, ferry_error *e) {
+    const uint64_t zero = 0;
+    padding w = {.x = fy_step_in(s, x, 0), .y = fy_step_out(s, x, 0), .mode = 'c', .value = &zero};
+    int64_t after[FY_MAX_RANK];
+    FY_NEED(e, w.x->rank == w.y->rank, SHAPE, "the result has rank %d", w.y->rank);
+    for (int i = 0; i < w.x->rank; i++) {
+        w.before[i] = (w.y->dim[i] - w.x->dim[i]) / 2;
+        after[i] = w.y->dim[i] - w.x->dim[i] - w.before[i];
+    }
+    return fy_count(w.y) ? pad_by(&w, after, x, e) : FY_OK;
+}
+
+static const char *can_pad(const fy_site *s) { return fy_in(s->node, 0)->type.rank < 1 ? "a scalar" : can_move(s); }
 
 /* ---- Trilu ----------------------------------------------------------------------------------------------------------------- */
 
@@ -128,6 +170,7 @@ static fy_status run_trilu(const fy_step *s, fy_exec *x, ferry_error *e) {
 static const fy_impl depth_to_space = {.op = "DepthToSpace", .name = "regroup", .can = can_move, .run = run_blocks};
 static const fy_impl space_to_depth = {.op = "SpaceToDepth", .name = "regroup", .can = can_move, .run = run_blocks};
 static const fy_impl pad = {.op = "Pad", .name = "rows", .can = can_pad, .run = run_pad};
+static const fy_impl centre = {.op = "CenterCropPad", .name = "rows", .can = can_pad, .run = run_centre};
 static const fy_impl trilu = {.op = "Trilu", .name = "rows", .can = can_move, .run = run_trilu};
 
-const fy_impl *const fy_cpu_regroup[] = {&depth_to_space, &space_to_depth, &pad, &trilu, NULL};
+const fy_impl *const fy_cpu_regroup[] = {&depth_to_space, &space_to_depth, &pad, &centre, &trilu, NULL};

@@ -23,7 +23,7 @@ FY_INLINE float reduce_scalar(fy_reduction k, float acc, float x) {
 }
 
 FV_CALLED void reduce_row(const fy_reduction k, float *y, const float *x, int64_t n) {
-    float none = k == FY_REDUCE_MAX ? -__builtin_inff() : k == FY_REDUCE_MIN ? __builtin_inff() : 0.0f, lane[16], top = none;
+    float none = k == FY_REDUCE_MAX ? -__builtin_inff() : k == FY_REDUCE_MIN ? __builtin_inff() : 0.0f, lane[16], top;
     fv a = fv_set1(none), b = a, c = a, d = a;
     int64_t i = 0;
     for (; i + 64 <= n; i += 64) {
@@ -39,9 +39,14 @@ FV_CALLED void reduce_row(const fy_reduction k, float *y, const float *x, int64_
         b = reduce_step(k, b, fv_load(lane));
     }
     if (k == FY_REDUCE_MAX || k == FY_REDUCE_MIN) {
-        fv_store(lane, reduce_step(k, reduce_step(k, a, b), reduce_step(k, c, d)));
-        for (int j = 0; j < 16; j++) top = reduce_scalar(k, top, lane[j]);
-        *y = top;
+        a = reduce_step(k, reduce_step(k, a, b), reduce_step(k, c, d));
+        top = fv_sum(a);
+        if (top == top) *y = k == FY_REDUCE_MAX ? fv_hmax(a) : -fv_hmax(fv_neg(a));
+        else {                                               /* a NaN among them, or infinities of both signs */
+            fv_store(lane, a);
+            for (int j = 0; j < 16; j++) none = reduce_scalar(k, none, lane[j]);
+            *y = none;
+        }
     } else *y = fv_sum(fv_add(fv_add(a, b), fv_add(c, d)));
 }
 
