@@ -45,6 +45,8 @@ static void test_top(void **state) {
     (void)state;
     each("(%[2,n,7] x) => (a, i, b, j, c, k) <int64[1] one = {1}, int64[1] four = {4}, int64[1] all = {7}> { a, i = TopK (x, four) b, j = TopK <axis = 1, largest = 0> (x, one) c, k = TopK <largest = 0> (x, all) }", 5);
     each("(%[3,600] x) => (a, i) <int64[1] k = {300}> { a, i = TopK (x, k) }", 5);
+    each("(%[2,n,900] x) => (a, i, b, j) <int64[1] k = {7}, int64[1] m = {40}> { a, i = TopK (x, k) b, j = TopK <largest = 0> (x, k) c, l = TopK <largest = 0> (x, m) }", 5);
+    both("(float[2,n,900] x) => (a, i, b, j) <int64[1] k = {7}, int64[1] m = {500}> { y = Sqrt (x) a, i = TopK (y, m) b, j = TopK <largest = 0> (y, k) }");
     both("(float16[2,n,70] x) => (a, i) <int64[1] k = {9}> { a, i = TopK (x, k) }");
     both("(float[n,6] x) => (a, i, b, j) <float[6] z = {0, 0, -0, 1, 0, -1}, int64[1] k = {5}> { y = Mul (x, z) q = Sub (x, x) r = Div (q, y) w = Add (r, z) a, i = TopK (w, k) b, j = TopK <largest = 0> (w, k) }");
 }
@@ -81,6 +83,10 @@ static void test_quantize(void **state) {
             fy_buf_free(&t);
         }
     both("(int32[2,n,7] x) => (a) <float s = {0.013}, int32[1] k = {2100000011}> { y = Mul (x, k) a = DequantizeLinear (y, s) }");
+    both("(float16[2,n,7] x, uint8[2,n,7] q, int8[7] z) => (a, b, c, d) <float h = {0.013}, float[7] i = {0.1, 0.2, 0.3, 1, 0.05, 0.004, 2}> { s = CastLike (h, x) t = CastLike (i, x) "
+         "a = QuantizeLinear (x, s) b = QuantizeLinear <axis = 2> (x, t, z) c = DequantizeLinear (q, s) d = DequantizeLinear <axis = 2> (b, t, z) }");
+    both("(bfloat16[2,n,7] x) => (a, c) <float h = {0.013}> { s = CastLike (h, x) a = QuantizeLinear (x, s) c = DequantizeLinear (a, s) }");
+    both("(float[2,n,70] x) => (a, s, b, t) <float v = {1e-37}, float w = {0}> { y = Mul (x, v) a, s, z = DynamicQuantizeLinear (y) q = Div (x, w) r = Sqrt (x) b, t, u = DynamicQuantizeLinear (r) }");
     both("(float[2,n,70] x) => (a, s, z, b, t, y) { a, s, z = DynamicQuantizeLinear (x) w = Sub (x, x) b, t, y = DynamicQuantizeLinear (w) }");
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * place.c - elements read from or written to where indices say: GatherElements, GatherND, ScatterElements, ScatterND. Indices are looked at before
- * anything is written. Writes to one slice keep the order of the updates; slices that no two updates of different ones meet are work for threads. */
+ * anything is read or written there. Writes to one slice keep the order of the updates; slices that no two updates of different ones meet are work for threads. */
 #include "engines/cpu/move.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 static int64_t index_at(const fy_tensor *t, int64_t i) { return t->dtype == FERRY_INT64 ? ((const int64_t *)t->data)[i] : ((const int32_t *)t->data)[i]; }
@@ -11,9 +12,14 @@ static int64_t position(const fy_tensor *t, int64_t i, int64_t size) {
     return p < 0 ? p + size : p;
 }
 
+#define OUTSIDE(T) for (const T *p = t->data, *last = p + n; p < last; p++) out |= (uint64_t)(*p < 0 ? *p + size : *p) >= (uint64_t)size;
+
 static fy_status inside(const fy_tensor *t, int64_t size, ferry_error *e) {
     int64_t n = fy_count(t);
-    for (int64_t i = 0; i < n; i++) {
+    bool out = false;
+    if (t->dtype == FERRY_INT64) OUTSIDE(int64_t)
+    else OUTSIDE(int32_t)
+    for (int64_t i = 0; out && i < n; i++) {
         int64_t p = position(t, i, size);
         FY_NEED(e, p >= 0 && p < size, INDEX, "index %lld outside an axis of %lld", (long long)index_at(t, i), (long long)size);
     }
@@ -36,6 +42,16 @@ static void put(char *to, const char *from, int bytes) {
     }
 }
 
+#define ADD(T) { T a, b; memcpy(&a, to, sizeof a); memcpy(&b, from, sizeof b); a = (T)(a + b); memcpy(to, &a, sizeof a); break; }
+static void add(char *to, const char *from, int bytes, bool real) {
+    switch (bytes) {
+    case 1: ADD(uint8_t)
+    case 2: ADD(uint16_t)
+    case 4: if (real) ADD(float) else ADD(uint32_t)
+    default: if (real) ADD(double) else ADD(uint64_t)
+    }
+}
+
 /* ---- along an axis --------------------------------------------------------------------------------------------------------- */
 
 /* Rows of the indices: their last axis. x: what is indexed. */
@@ -47,6 +63,8 @@ typedef struct along {
     int64_t dim[FY_MAX_RANK], step[FY_MAX_RANK];             /* of the indices; of x */
     int64_t size, rows, run;             /* of the axis of x; rows of one piece of work, elements of a row */
     fy_loop_pair *join;                  /* NULL: the update replaces what is there */
+    bool adds, real;                     /* it is added, to a float */
+    atomic_bool outside;                 /* an index is */
 } along;
 
 /* Where row r begins in x, the axis itself left out unless it is a row's last. */
@@ -59,17 +77,22 @@ static int64_t row_base(const along *w, int64_t r) {
     return base;
 }
 
-#define EACH_ROW(T) \
-    for (int64_t j = 0; j < w->run; j++) { \
-        int64_t p = position(w->index, r * w->run + j, w->size); \
+#define EACH_OF(T, I) \
+    for (int64_t j = 0; j < run; j++) { \
+        int64_t p = ((const I *)w->index->data)[r * run + j]; \
+        p += p < 0 ? size : 0; \
+        if ((uint64_t)p >= (uint64_t)size) { atomic_store_explicit(&w->outside, true, memory_order_relaxed); return; } \
         ((T *)y)[j] = ((const T *)x)[p * axis + j * other]; \
-    } \
+    }
+#define EACH_ROW(T) \
+    if (w->index->dtype == FERRY_INT64) EACH_OF(T, int64_t) \
+    else EACH_OF(T, int32_t) \
     break;
 
 static void gather_rows(void *arg, int64_t begin, int64_t end) {
-    const along *w = arg;
+    along *w = arg;
     bool last = w->axis == w->rank - 1;
-    int64_t axis = w->step[w->axis], other = last ? 0 : w->step[w->rank - 1];
+    const int64_t axis = w->step[w->axis], other = last ? 0 : w->step[w->rank - 1], run = w->run, size = w->size;
     for (int64_t r = begin; r < end; r++) {
         const void *x = w->from + row_base(w, r) * w->bytes;
         void *y = w->to + r * w->run * w->bytes;
@@ -92,7 +115,8 @@ static void scatter_slices(void *arg, int64_t begin, int64_t end) {
         const char *u = w->from + r * w->run * w->bytes;
         for (int64_t j = 0; j < w->run; j++) {
             char *to = y + (position(w->index, r * w->run + j, w->size) * axis + j * other) * w->bytes;
-            if (w->join) w->join(to, to, u + j * w->bytes, 1, 0);
+            if (w->adds) add(to, u + j * w->bytes, w->bytes, w->real);
+            else if (w->join) w->join(to, to, u + j * w->bytes, 1, 0);
             else put(to, u + j * w->bytes, w->bytes);
         }
     }
@@ -111,7 +135,7 @@ static fy_status along_of(along *w, const fy_step *s, const fy_tensor *x, const 
         w->dim[i] = index->dim[i];
         w->step[i] = x->stride[i];
     }
-    return inside(index, w->size, e);
+    return FY_OK;
 }
 
 static fy_status run_gather(const fy_step *s, fy_exec *x, ferry_error *e) {
@@ -121,7 +145,7 @@ static fy_status run_gather(const fy_step *s, fy_exec *x, ferry_error *e) {
     FY_TRY(along_of(&w, s, in, index, e));
     FY_NEED(e, fy_same_dims(y, index), SHAPE, "the result differs from the indices in shape");
     if (fy_count(index)) fy_for(x->pool, fy_count(index) / w.run, 1 + 8192 / w.run, gather_rows, &w);
-    return FY_OK;
+    return atomic_load(&w.outside) ? inside(index, w.size, e) : FY_OK;
 }
 
 /* What joins an update to what is there; false: not in this dtype. */
@@ -157,8 +181,11 @@ static fy_status run_scatter(const fy_step *s, fy_exec *x, ferry_error *e) {
     fy_tensor *y = fy_step_out(s, x, 0);
     along w = {.from = u->data, .to = y->data, .rows = 1};
     FY_TRY(along_of(&w, s, in, index, e));
+    FY_TRY(inside(index, w.size, e));
     FY_NEED(e, fy_same_dims(u, index) && fy_same_dims(y, in) && u->dtype == y->dtype, SHAPE, "indices and updates differ in shape");
     FY_NEED(e, joiner(&w.join, s->node, &x->k->loops), INTERNAL, "a reduction of this dtype");
+    w.adds = w.join && fy_attr_is(s->node, "reduction", "add");
+    w.real = fy_dtype_float(y->dtype);
     copy_all(y, in, x->pool);
     int64_t outer = 1, n = fy_count(index);
     if (!n) return FY_OK;

@@ -16,7 +16,7 @@ typedef struct work {
     const fy_kernels *k;
     const char *x;
     char *y;
-    int from, to, from_bytes, to_bytes, in;      /* numbers of x and y; what is computed in */
+    int from, to, from_bytes, to_bytes, in, via;         /* numbers of x and y; what is computed in; what quotients are rounded to: their own, or halves */
     const void *scale, *zero;            /* in that, one or one for each index of the axis; NULL: 0 */
     int64_t axis, inner;                 /* runs of `inner` elements have one scale, `axis` of them one after the other; inner 1: a run is the axis */
 } work;
@@ -34,6 +34,11 @@ static void block(const work *w, int64_t at, int64_t m, int64_t s, bool many, bo
     }
     if (to_ints) {
         l->pair[FY_LOOP_DIV][w->in](&b, x, scale, m, one);
+        if (w->via != w->in) {           /* as from the quotient itself: f32 has more than twice the digits of halves, and two */
+            uint16_t half[BLOCK];
+            l->cast[w->in][w->via](half, &b, m);
+            l->cast[w->via][w->in](&b, half, m);
+        }
         w->k->unary[FY_ACT_ROUND](b.f, b.f, m, NULL);
         if (zero) l->pair[FY_LOOP_ADD][w->in](&b, &b, zero, m, one);
     } else {
@@ -63,12 +68,12 @@ static const char *can(const fy_site *s, bool to_ints) {
     bool real_fits = r == FY_NUMBER_F32 || r == FY_NUMBER_F16 || r == FY_NUMBER_BF16;
     if (!real_fits || (w != FY_NUMBER_U8 && w != FY_NUMBER_I8 && w != FY_NUMBER_U16 && w != FY_NUMBER_I16 && w != FY_NUMBER_I32)) return "another dtype";
     if (fy_attr_i(n, "block_size")) return "scales in blocks";
-    if (scale->type.dtype != FERRY_FLOAT) return "the scale is not f32";
+    if (scale->type.dtype != FERRY_FLOAT && (scale->type.dtype != real->type.dtype || r == FY_NUMBER_F32)) return "the scale has another dtype";
     if (scale->type.rank > 1 || (zero && zero->type.rank > 1)) return "scales of several axes";
     if (zero && zero->type.dtype != whole->type.dtype) return "the zero point has another dtype";
     if (to_ints) {
         int64_t precision = fy_attr_i(n, "precision");
-        return w == FY_NUMBER_I32 ? "to 32 bits" : precision && precision != FERRY_FLOAT ? "another precision" : NULL;
+        return w == FY_NUMBER_I32 ? "to 32 bits" : precision && precision != (int64_t)scale->type.dtype ? "another precision" : NULL;
     }
     return r != FY_NUMBER_F32 && w != FY_NUMBER_U8 && w != FY_NUMBER_I8 ? "halves of more than 8 bits would be rounded twice" : NULL;
 }
@@ -82,7 +87,8 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e, bool to_ints)
     int64_t n = fy_count(scale), bytes;
     work w = {.k = x->k, .x = in->data, .y = y->data, .from = fy_cpu_number(in->dtype), .to = fy_cpu_number(y->dtype), .from_bytes = fy_elem_bytes(in->dtype), .to_bytes = fy_elem_bytes(y->dtype),
               .axis = 1, .inner = fy_count(in)};
-    w.in = !to_ints && w.from == FY_NUMBER_I32 ? FY_NUMBER_F64 : FY_NUMBER_F32;
+    w.via = w.in = !to_ints && w.from == FY_NUMBER_I32 ? FY_NUMBER_F64 : FY_NUMBER_F32;
+    if (scale->dtype != FERRY_FLOAT) w.via = fy_cpu_number(scale->dtype);
     if (!fy_count(in)) return FY_OK;
     FY_NEED(e, !zero || fy_count(zero) == n, SHAPE, "%lld zero points for %lld scales", zero ? (long long)fy_count(zero) : 0, (long long)n);
     if (n != 1) {
@@ -97,7 +103,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e, bool to_ints)
     FY_NEED(e, fy_mul_i64(&bytes, n, 16), LIMIT, "%lld scales", (long long)n);
     double *room = fy_exec_scratch(x, (size_t)bytes);        /* scales, then zero points */
     FY_NOMEM(e, room);
-    x->k->loops.cast[FY_NUMBER_F32][w.in](room, scale->data, n);
+    x->k->loops.cast[fy_cpu_number(scale->dtype)][w.in](room, scale->data, n);
     w.scale = room;
     if (zero) {
         x->k->loops.cast[fy_cpu_number(zero->dtype)][w.in](room + n, zero->data, n);
@@ -113,22 +119,25 @@ static fy_status run_dequantize(const fy_step *s, fy_exec *x, ferry_error *e) { 
 /* ---- by its own range ------------------------------------------------------------------------------------------------------ */
 
 enum { PIECE = 16384 };
+typedef struct own { const fy_kernels *k; const float *x; uint8_t *y; fy_bytes q; } own;
 typedef struct range { const fy_kernels *k; const float *x; float *low, *high; } range;
 
 /* NaN neither widens the range nor narrows it. */
 static void range_piece(void *arg, int64_t begin, int64_t end) {
     const range *w = arg;
-    float lo[BLOCK], hi[BLOCK], least, most;
-    for (int i = 0; i < BLOCK; i++) lo[i] = hi[i] = 0;
-    for (int64_t at = begin; at < end; at += BLOCK) {
-        int64_t m = end - at < BLOCK ? end - at : BLOCK;
-        w->k->loops.pair[FY_LOOP_CLIP_HIGH][FY_NUMBER_F32](lo, lo, w->x + at, m, 0);
-        w->k->loops.pair[FY_LOOP_CLIP_LOW][FY_NUMBER_F32](hi, hi, w->x + at, m, 0);
+    float *lo = &w->low[begin / PIECE], *hi = &w->high[begin / PIECE];
+    w->k->reduce_rows(lo, w->x + begin, 1, end - begin, FY_REDUCE_MIN);
+    w->k->reduce_rows(hi, w->x + begin, 1, end - begin, FY_REDUCE_MAX);
+    if (*lo == *lo) return;
+    for (int64_t i = (*lo = *hi = 0, begin); i < end; i++) {
+        if (w->x[i] < *lo) *lo = w->x[i];
+        if (w->x[i] > *hi) *hi = w->x[i];
     }
-    w->k->reduce_rows(&least, lo, 1, BLOCK, FY_REDUCE_MIN);
-    w->k->reduce_rows(&most, hi, 1, BLOCK, FY_REDUCE_MAX);
-    w->low[begin / PIECE] = least;
-    w->high[begin / PIECE] = most;
+}
+
+static void own_piece(void *arg, int64_t begin, int64_t end) {
+    const own *w = arg;
+    w->k->quantize_bytes(w->y + begin, w->x + begin, end - begin, &w->q);
 }
 
 fy_bytes fy_qdq_own_range(float lo, float hi) {
@@ -153,14 +162,15 @@ static fy_status run_dynamic(const fy_step *s, fy_exec *x, ferry_error *e) {
     if (ys) *(float *)ys->data = scale;
     if (yz) fy_put_f64(yz, 0, (double)zero);
     if (!y || !n) return FY_OK;
-    if (!(scale > 0)) {                                      /* a range so small that it has no scale */
-        uint8_t one = (uint8_t)zero;
-        fy_fill(y->data, &one, n, 1);
+    if (!(scale > 0x1p-120f)) {                              /* a range so small that it has no scale, or that its inverse is none */
+        for (int64_t i = 0; i < n; i++) {
+            const float v = scale > 0 ? rintf(r.x[i] / scale) + zero : zero;
+            ((uint8_t *)y->data)[i] = (uint8_t)(v > 255 ? 255 : v >= 0 ? v : 0);
+        }
         return FY_OK;
     }
-    work w = {.k = x->k, .x = in->data, .y = y->data, .from = FY_NUMBER_F32, .to = FY_NUMBER_U8, .from_bytes = 4, .to_bytes = 1, .in = FY_NUMBER_F32, .scale = &scale, .zero = &zero,
-              .axis = 1, .inner = n};
-    fy_for(x->pool, n, 16384, quantize_piece, &w);
+    own w = {x->k, in->data, y->data, q};
+    fy_for(x->pool, n, PIECE, own_piece, &w);
     return FY_OK;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * top.c - TopK of every number, along any axis: the k best so far as a heap with the worst on top, which most elements are compared with and no more;
- * at the end in order. Elements are ordered by whole numbers made of them: NaN greatest, both zeros equal, the lower index first among equals. */
+ * top.c - TopK of every number, along any axis: the k best so far, few of them in order, more as a heap with the worst on top, in order at the end. Most elements
+ * are compared with the worst and no more, as they are, a chunk at a time. Elements are ordered by whole numbers made of them: NaN greatest, both zeros equal, the lower index first among equals. */
 #include "engines/cpu/move.h"
 
 #include "base/checked.h"
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define CHUNK 256
+#define FEW 32
 
 typedef struct best { uint64_t key; int64_t at; } best;
 
@@ -24,17 +25,17 @@ static void sink(best *h, int64_t n, int64_t i) {
     }
 }
 
+static void insert(best *h, int64_t n, best b) {
+    for (; n > 0 && h[n - 1].key > b.key; n--) h[n] = h[n - 1];
+    h[n] = b;
+}
+
 typedef struct work { const fy_loops *l; const char *x; char *y; int64_t *index, n, k, inner, lanes, pieces; best *room; int bytes, number; bool real, natural, down; } work;
 
 /* Greater elements have greater keys; turned where the greatest is wanted first. */
-static void keys_of(uint64_t *key, const work *w, const char *x, int64_t step, int64_t n) {
+static void keys_of(uint64_t *key, const work *w, const char *x, int64_t n) {
     union { double f[CHUNK]; int64_t i[CHUNK]; uint64_t u[CHUNK]; } wide;
-    char dense[CHUNK * 8];
     const uint64_t top = (uint64_t)1 << 63;
-    if (step != 1) {
-        for (int64_t i = 0; i < n; i++) memcpy(dense + i * w->bytes, x + i * step * w->bytes, (size_t)w->bytes);
-        x = dense;
-    }
     w->l->cast[w->number][w->real ? FY_NUMBER_F64 : w->natural ? FY_NUMBER_U64 : FY_NUMBER_I64](&wide, x, n);
     for (int64_t i = 0; i < n; i++) {
         uint64_t u = wide.u[i];
@@ -44,25 +45,70 @@ static void keys_of(uint64_t *key, const work *w, const char *x, int64_t step, i
     }
 }
 
+#define DENSE(T) for (int64_t i = 0; i < n; i++) ((T *)to)[i] = ((const T *)x)[i * step]; break;
+
+static void dense(void *to, const void *x, int64_t step, int64_t n, int bytes) {
+    switch (bytes) {
+    case 1: DENSE(uint8_t)
+    case 2: DENSE(uint16_t)
+    case 4: DENSE(uint32_t)
+    default: DENSE(uint64_t)
+    }
+}
+
+/* Which of n elements are surely no better than the one at `worst`; false: that is not known of this dtype. */
+static bool passed_over(unsigned char *worse, const work *w, const char *x, const char *worst, int64_t n) {
+    float wide[CHUNK], one;
+    const bool half = w->number == FY_NUMBER_F16 || w->number == FY_NUMBER_BF16;
+    const int number = half ? FY_NUMBER_F32 : w->number;
+    fy_loop_pair *test = w->l->pair[w->down ? FY_LOOP_LESS_EQUAL : FY_LOOP_GREATER_EQUAL][number];
+    if (!test) return false;
+    if (half) {
+        w->l->cast[w->number][number](wide, x, n);
+        w->l->cast[w->number][number](&one, worst, 1);
+    }
+    test(worse, half ? (const void *)wide : x, half ? (const void *)&one : worst, n, 2);
+    return true;
+}
+
 static void lane(const work *w, int64_t q, best *h) {
-    int64_t o = q / w->inner, in = q % w->inner, have = 0;
+    int64_t o = q / w->inner, in = q % w->inner, have = 0, step = w->inner * w->bytes;
     const char *x = w->x + (o * w->n * w->inner + in) * w->bytes;
-    uint64_t key[CHUNK];
+    const bool few = w->k <= FEW;
+    const best *worst = few ? &h[w->k - 1] : h;
     for (int64_t at = 0; at < w->n; at += CHUNK) {
         int64_t m = w->n - at < CHUNK ? w->n - at : CHUNK;
-        keys_of(key, w, x + at * w->inner * w->bytes, w->inner, m);
+        uint64_t key[CHUNK], together[CHUNK];
+        unsigned char worse[CHUNK], *found;
+        const char *from = x + at * step;
+        if (w->inner != 1) {
+            dense(together, from, w->inner, m, w->bytes);
+            from = (const char *)together;
+        }
+        const bool sieved = have == w->k && passed_over(worse, w, from, x + worst->at * step, m);
+        if (!sieved) keys_of(key, w, from, m);
         for (int64_t i = 0; i < m; i++) {
+            if (sieved) {
+                if (!(found = memchr(worse + i, 0, (size_t)(m - i)))) break;
+                i = found - worse;
+                keys_of(key + i, w, from + i * w->bytes, 1);
+            }
+            const best b = {key[i], at + i};
             if (have < w->k) {
-                h[have++] = (best){key[i], at + i};
-                if (have == w->k)
+                if (few) insert(h, have, b);
+                else h[have] = b;
+                if (++have == w->k && !few)
                     for (int64_t r = w->k / 2; r-- > 0;) sink(h, w->k, r);
-            } else if (key[i] < h[0].key) {
-                h[0] = (best){key[i], at + i};
-                sink(h, w->k, 0);
+            } else if (b.key < worst->key) {
+                if (few) insert(h, w->k - 1, b);
+                else {
+                    h[0] = b;
+                    sink(h, w->k, 0);
+                }
             }
         }
     }
-    for (int64_t n = w->k; n-- > 1;) {
+    for (int64_t n = few ? 0 : w->k; n-- > 1;) {
         best t = h[0];
         h[0] = h[n];
         h[n] = t;
