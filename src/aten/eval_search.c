@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * eval_search.c - distances, look-ups in sorted rows, medians, and other rarer operators, for the evaluator. */
 #include "aten/eval.h"
+#include "base/sort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -157,6 +158,70 @@ fy_status fy_at_median(fy_eval *v) {                         /* median.dim: the 
     FY_TRY(fy_ev_out(v, 0, &o));
     FY_TRY(fy_ev_copy(v, &o, &idx));
     return fy_ev_out(v, 1, &o);
+}
+
+/* Slices along an axis, or single elements: element i of slice k is at (i / inner * n + k) * inner + i % inner. */
+typedef struct slices { const double *f; const int64_t *i; int64_t n, inner, size; } slices;
+
+static int64_t place(const slices *s, int64_t k, int64_t i) { return (i / s->inner * s->n + k) * s->inner + i % s->inner; }
+
+static int before(const void *ctx, int64_t a, int64_t b) {
+    const slices *s = ctx;
+    for (int64_t i = 0; i < s->size; i++) {
+        int64_t p = place(s, a, i), q = place(s, b, i);
+        if (s->f ? s->f[p] < s->f[q] : s->i[p] < s->i[q]) return -1;
+        if (s->f ? s->f[p] > s->f[q] : s->i[p] > s->i[q]) return 1;
+    }
+    return 0;
+}
+
+fy_status fy_at_unique(fy_eval *v) {                         /* _unique2, unique_dim; 1: unique_consecutive */
+    fy_et   x, o;
+    bool    asked[3] = {true, false, false};
+    int     axis = -1;
+    int64_t d = INT64_MIN, m = 0, dim[FY_MAX_RANK];
+    FY_TRY(fy_ev_in(v, "self", &x));
+    FY_TRY(fy_ev_bool(v, "return_inverse", &asked[1]));
+    FY_TRY(fy_ev_bool(v, "return_counts", &asked[2]));
+    if (strstr(v->node->op, "_dim") || v->k) FY_TRY(fy_ev_int(v, "dim", &d));
+    if (d != INT64_MIN) {                                    /* along an axis torch gives everything, asked or not */
+        FY_TRY(fy_ev_axis(v, "dim", x.t.rank, 0, &axis));
+        asked[1] = asked[2] = true;
+    }
+    int64_t all = fy_count(&x.t), none = 0;
+    slices  s = {.n = axis < 0 ? all : x.t.dim[axis], .inner = 1};
+    for (int i = axis + 1; axis >= 0 && i < x.t.rank; i++) s.inner *= x.t.dim[i];
+    s.size = s.n ? all / s.n : 0;
+    if (fy_ev_wide(x.dtype) == FERRY_DOUBLE) s.f = fy_ev_dense(v, &x);
+    else s.i = fy_ev_dense_i(v, &x);
+    int64_t *at = FY_NEWN(&v->scratch, int64_t, s.n + 1), *tmp = FY_NEWN(&v->scratch, int64_t, s.n + 1), *group = FY_NEWN(&v->scratch, int64_t, s.n + 1), *count = FY_NEWN(&v->scratch, int64_t, s.n + 1);
+    if (!s.f && !s.i) return FY_E_NOMEM;
+    FY_NEED(v->e, at && tmp && group && count, NOMEM, "out of memory");
+    for (int64_t i = 0; i < s.n; i++) at[i] = i;
+    if (!v->k) fy_sort(at, tmp, s.n, before, &s);
+    for (int64_t i = 0; i < s.n; i++) {
+        if (i == 0 || before(&s, tmp[m - 1], at[i])) tmp[m++] = at[i];      /* one of each group */
+        group[at[i]] = m - 1;
+        count[m - 1]++;
+    }
+    memcpy(dim, x.t.dim, sizeof dim);
+    dim[axis < 0 ? 0 : axis] = m;
+    FY_TRY(fy_ev_new(v, &o, x.dtype, axis < 0 ? 1 : x.t.rank, dim));
+    slices to = s;
+    to.n = m;
+    for (int64_t k = 0; k < m; k++)
+        for (int64_t i = 0; i < s.size; i++) {
+            if (s.f) fy_ev_at(&o)[place(&to, k, i)] = s.f[place(&s, tmp[k], i)];
+            else fy_put_i64(&o.t, place(&to, k, i), s.i[place(&s, tmp[k], i)]);
+        }
+    FY_TRY(fy_ev_out(v, 0, &o));
+    for (int k = 1; k < 3; k++) {
+        bool whole = k == 1 && axis < 0 && asked[k];
+        FY_TRY(fy_ev_new(v, &o, FERRY_INT64, whole ? x.t.rank : 1, whole ? x.t.dim : !asked[k] ? &none : k == 1 ? &s.n : &m));
+        for (int64_t i = 0; i < fy_count(&o.t); i++) fy_ev_at_i(&o)[i] = k == 1 ? group[i] : count[i];
+        FY_TRY(fy_ev_out(v, k, &o));
+    }
+    return FY_OK;
 }
 
 fy_status fy_at_aminmax(fy_eval *v) {

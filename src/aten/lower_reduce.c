@@ -187,6 +187,57 @@ fy_status fy_lower_median(fy_lower *l) {
     return l->b.status;
 }
 
+/* Does unique give output i: which group each is in (1), how large they are (2)? Not asked for, it is empty, but along an axis. */
+static bool asked(fy_lower *l, int i) {
+    if (fy_l_bool(l, i == 1 ? "return_inverse" : "return_counts") || fy_l_has(l, "dim")) return fy_l_wanted(l, i);
+    if (fy_l_wanted(l, i)) fy_l_out(l, i, fy_k_ints(&l->b, 0, NULL));
+    return false;
+}
+
+/* _unique2, unique_dim: ascending, each once */
+fy_status fy_lower_unique(fy_lower *l) {
+    fy_value *x = fy_l_tensor(l, "self");
+    int rank = fy_rank(l, x), axis = fy_l_named(l, "aten.unique_dim") ? fy_l_axis(l, "dim", rank) : -1;
+    FY_L_OK(l);
+    fy_dtype t = x->type.dtype, as = integral(t) ? FERRY_INT64 : t == FERRY_DOUBLE ? t : FERRY_FLOAT;      /* what others have it for */
+    fy_value *y = fy_b_cast(&l->b, x, as);
+    fy_node *n = axis < 0 ? fy_emit_n(&l->b, "Unique", 4, FY_V(y), FY_NOATTR) : fy_emit_n(&l->b, "Unique", 4, FY_V(y), FY_A(fy_int("axis", axis)));
+    if (!n) return l->b.status;
+    if (asked(l, 1)) fy_l_out(l, 1, axis < 0 ? fy_l_reshape(l, n->out[2], rank, x->type.dim) : n->out[2]);
+    if (asked(l, 2)) fy_l_out(l, 2, n->out[3]);
+    return fy_l_ret(l, fy_b_cast(&l->b, n->out[0], t));
+}
+
+/* unique_consecutive: where an element (a slice of an axis) differs from the one before it, another group begins. */
+fy_status fy_lower_unique_consecutive(fy_lower *l) {
+    fy_build *b = &l->b;
+    fy_value *x = fy_l_tensor(l, "self"), *flat = x;
+    bool whole = !fy_l_has(l, "dim");
+    int64_t all[1] = {-1}, others[FY_MAX_RANK];
+    int rank = fy_rank(l, x), axis = whole ? 0 : fy_l_axis_in(l, "dim", rank), nothers = 0;
+    FY_L_OK(l);
+    if (whole) flat = fy_emit(b, "Reshape", FY_V(x, fy_k_ints(b, 1, all)), FY_NOATTR);
+    for (int i = 0; i < rank && !whole; i++)
+        if (i != axis) others[nothers++] = i;
+    const fy_dim *n = fy_dim_of(l, flat, axis);
+    fy_value *next = fy_l_slice(l, flat, axis, fy_l_k(l, 1), fy_l_k(l, INT64_MAX), 1), *last = fy_l_slice(l, flat, axis, fy_l_k(l, 0), fy_l_k(l, -1), 1);
+    fy_value *new = fy_l_named_op(l, "Not", fy_l_binary(l, "Equal", last, next));
+    if (nothers) new = fy_b_cast(b, fy_l_reduce(l, "ReduceMax", fy_b_cast(b, new, FERRY_INT32), nothers, others, false), FERRY_BOOL);
+    new = fy_b_concat(b, 2, (fy_value *[]){fy_b_cast(b, fy_k_ints(b, 1, (int64_t[]){1}), FERRY_BOOL), new}, 0);
+    new = fy_l_slice(l, new, 0, fy_l_k(l, 0), n, 1);         /* of nothing: none */
+    if (asked(l, 1)) {
+        fy_value *group = fy_l_binary(l, "Sub", fy_l_binary(l, "CumSum", fy_b_cast(b, new, FERRY_INT64), fy_k_i64(b, 0)), fy_k_i64(b, 1));
+        fy_l_out(l, 1, whole ? fy_l_reshape(l, group, rank, x->type.dim) : group);
+    }
+    if (asked(l, 2)) {
+        fy_value *at = fy_emit(b, "NonZero", FY_V(new), FY_NOATTR);
+        at = at ? fy_b_squeeze(b, at, 0) : NULL;
+        fy_value *end = fy_b_concat(b, 2, (fy_value *[]){fy_l_slice(l, at, 0, fy_l_k(l, 1), fy_l_k(l, INT64_MAX), 1), fy_l_size(l, n)}, 0);
+        fy_l_out(l, 2, fy_l_binary(l, "Sub", end, at));
+    }
+    return fy_l_ret(l, new ? fy_emit(b, "Compress", FY_V(flat, new), FY_A(fy_int("axis", axis))) : NULL);
+}
+
 /* Counts in equal bins between two known limits, the last one closed; what lies outside counts nowhere. */
 fy_status fy_lower_histc(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");

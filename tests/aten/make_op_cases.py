@@ -212,6 +212,12 @@ def counts(i, w, x, y, k, b):
     return r + [torch.diff(k, prepend=k[:, :1] - 1, dim=-1), (torch.diff(k, prepend=k[:, :1] - 1, dim=-1) != 1).cumsum(-1)]
 
 
+def unique(i, x, b, h):
+    r = [*torch.unique(i, return_inverse=True, return_counts=True), torch.unique(x), torch.unique(b), torch.unique(i[0, 0]), *torch.unique(h, return_counts=True), *torch.unique(i, dim=0, return_inverse=True, return_counts=True)]
+    r += [*torch.unique(i, dim=-1, return_inverse=True), torch.unique(x, dim=1), *torch.unique_consecutive(i, return_inverse=True, return_counts=True), torch.unique_consecutive(x)]
+    return r + [*torch.unique_consecutive(i, dim=0, return_inverse=True, return_counts=True), torch.unique_consecutive(x, dim=1), torch.unique_consecutive(b), *torch.unique_consecutive(i[:0], return_counts=True)]
+
+
 def bytes_(a, b):
     return [F.max_pool2d(a, 3, 2, 1), F.max_pool2d(b, 2, 2, ceil_mode=True), F.max_pool2d(b, 3, 1, 1)]
 
@@ -239,6 +245,7 @@ CASES = {
     "sensitive": (sensitive, (randn(2, 12, 9, 8), torch.cat([(torch.arange(6) % 2).float()[:, None], randn(6, 2).abs() * 4, randn(6, 2).abs() * 4 + 5], 1))),
     "complex_in": (complex_in, (torch.view_as_complex(randn(3, 4, 2)), torch.view_as_complex(randn(3, 4, 2).flip(0) + 0.1), torch.view_as_complex(randn(4, 2)), torch.view_as_complex(randn(3, 4, 2).double().contiguous()), randn(3, 4))),
     "bytes": (bytes_, (torch.arange(60, dtype=torch.uint8).reshape(1, 2, 5, 6) * 37 + 11, (torch.arange(60).reshape(1, 2, 5, 6) * 29 % 256 - 128).to(torch.int8))),
+    "unique": (unique, (torch.tensor([[3, 1, 1], [3, 1, 1], [0, 7, 7], [3, 1, 1]]), torch.tensor([[2.5, 2.5, -1, -1], [2.5, 2.5, 0, 0]]), torch.tensor([True, True, False, True]), torch.tensor([1.5, -2, 1.5]).half())),
     "smooth": (smooth, (randn(1, 2, 7, 9),)),
     "vision": (vision, (torch.cat([randn(12, 2).abs() * 9, randn(12, 2).abs() * 9 + randn(12, 2).abs() * 12 + 1], 1), torch.rand(12, generator=gen(5)), torch.arange(12) % 3, randn(2, 4, 9, 9),
                         torch.cat([(torch.arange(5) % 2).float()[:, None], randn(5, 2).abs() * 3, randn(5, 2).abs() * 3 + 4], 1), randn(2, 18, 7, 7), torch.sigmoid(randn(2, 9, 7, 7)), randn(6, 4, 3, 3), randn(6))),
