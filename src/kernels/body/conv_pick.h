@@ -10,8 +10,8 @@
 #define PICK_EACH DEPTH_EACH             /* the table takes registers, too */
 #define PICK_SIZES(X) X(5) X(2) X(1)
 #else
-#define PICK_EACH DEPTH_EACH
-#define PICK_SIZES(X) X(4) X(1)
+#define PICK_EACH GEMM_ROWS
+#define PICK_SIZES(X) X(1)
 #endif
 #ifdef FV_NEAR
 #define PICK_IS_NEAR p->near

@@ -4,6 +4,9 @@
 #if GEMM_NV * GEMM_MR >= 28
 #define PEAK_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define PEAK_SUMS 12
+#elif GEMM_MR == 1
+#define PEAK_EACH(X) X(0) X(1)            /* 32 sums in memory: none waits for itself */
+#define PEAK_SUMS 2
 #else
 #define PEAK_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #define PEAK_SUMS 6

@@ -2,7 +2,7 @@
  * reduce.h - sums, maxima and their kin along rows and down columns; log-softmax of rows; y = a x + b (body, compiled once for each
  * instruction set). A row is summed in 4 chains of 16 lanes, a column in pieces of FY_GEMM_KC: orders that depend on the length alone. */
 
-FY_INLINE fv reduce_step(fy_reduction k, fv acc, fv x) {
+FV_CALLED fv reduce_step(fy_reduction k, fv acc, fv x) {
     switch (k) {
     case FY_REDUCE_MAX: return fv_nan_max(x, acc);
     case FY_REDUCE_MIN: return fv_nan_min(x, acc);

@@ -9,7 +9,7 @@
 #elif GEMM_MR == 6
 #define GEMM_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #else
-#define GEMM_ROWS(X) X(0) X(1) X(2) X(3)
+#define GEMM_ROWS(X) X(0)
 #endif
 #define GEMM_NR (16 * GEMM_NV)
 

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * unary.h - y = f(x) over dense runs (body, compiled once for each instruction set). p: parameters as fy_epilogue has them. */
 
+/* One text for whole vectors and for what is left, as some functions are long. */
 #define UNARY_BODY(name, ...) \
     static void name(float *y, const float *x_, int64_t n, const float *p) { \
-        int64_t i_ = 0; \
         (void)p; \
-        for (; i_ + FV_LANES <= n; i_ += FV_LANES) { fv x = fv_load(x_ + i_); fv_store(y + i_, (__VA_ARGS__)); } \
-        if (FV_LANES > 1 && i_ < n) { fv x = fv_load_n(x_ + i_, (int)(n - i_)); fv_store_n(y + i_, (__VA_ARGS__), (int)(n - i_)); } \
+        for (; n > 0; n -= FV_LANES, x_ += FV_LANES, y += FV_LANES) { \
+            const bool whole_ = FV_LANES == 1 || n >= FV_LANES; \
+            fv x = whole_ ? fv_load(x_) : fv_load_n(x_, (int)n); \
+            x = __VA_ARGS__; \
+            if (whole_) fv_store(y, x); \
+            else fv_store_n(y, x, (int)n); \
+        } \
     }
 
 #define ONE fv_set1(1.0f)

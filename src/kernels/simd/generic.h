@@ -15,7 +15,7 @@ typedef int32_t iv;
 #else
 #define ISA generic
 #define GEMM_NV 1
-#define GEMM_MR 4
+#define GEMM_MR 1                        /* in memory, no row's sums could wait for those of another */
 typedef struct fv { float v[16]; } fv;
 typedef struct iv { int32_t v[16]; } iv;
 #define AT(x) x.v[i]
