@@ -73,7 +73,8 @@ void fy_cast_in_groups(void *y, const void *x, int64_t n, const fy_groups1 *how)
 void fy_loops_init(fy_loops *l, fy_isa isa) {
     *l = fy_loops_generic;
 #if defined(__x86_64__)
-    if (isa >= FY_ISA_AVX2) *l = isa >= FY_ISA_AVX512 ? fy_loops_avx512 : fy_loops_avx2;
+    if (isa >= FY_ISA_AVX2) *l = fy_loops_avx2;
+    if (isa >= FY_ISA_AVX512) fy_loops_over_avx512(l);
 #elif defined(__aarch64__)
     if (isa >= FY_ISA_NEON) *l = fy_loops_neon;
 #else

@@ -49,7 +49,8 @@ typedef struct fy_loops {
 } fy_loops;
 
 /* As the compiler made them for each instruction set; fy_loops_init adds the loops that are calls of libm. */
-extern const fy_loops fy_loops_generic, fy_loops_avx2, fy_loops_avx512, fy_loops_neon;
+extern const fy_loops fy_loops_generic, fy_loops_avx2, fy_loops_neon;
+void fy_loops_over_avx512(fy_loops *l);        /* over those of AVX2 */
 
 /* What the vectors of a loop are made of: groups of numbers, n a multiple of FY_LOOP_GROUP; from one group of an operand to the next it is a_step, b_step
  * numbers, 0 where one number is all of it. slot, number (of a conversion: from, to): where the generic loop for the rest is. */

@@ -2,7 +2,8 @@
  * body/loops.h - the loops of loops.def and the conversions between all numbers, compiled once for each instruction set (ISA is its name) by a file
  * that needs nothing else. Where a quotient of integers is wanted, no divisor is 0.
  * LOOP_GROUPS: numbers are taken in groups of FY_LOOP_GROUP, a constant that the compiler makes whole vectors of and nothing besides; loops.c sees to what
- * is less than a group, by the generic loops: those are compiled without LOOP_GROUPS and take one number after the other. */
+ * is less than a group, by the generic loops: those are compiled without LOOP_GROUPS and take one number after the other.
+ * LOOPS_OVER(X): a set whose loops come in place of a lesser one's: X(slot, OP, NUMBER, loop) for each, and conversions from and to floats. */
 #include "kernels/loops.h"
 
 #include "base/half.h"
@@ -18,6 +19,9 @@
 #endif
 #if defined(__GNUC__)
 #pragma GCC diagnostic ignored "-Wtype-limits"       /* one text for signed and unsigned numbers */
+#ifdef LOOPS_OVER
+#pragma GCC diagnostic ignored "-Wunused-function"   /* those that stay the lesser set's */
+#endif
 #endif
 
 /* ---- numbers --------------------------------------------------------------------------------------------------------------- */
@@ -313,7 +317,11 @@ OF_HALVES(u64, uint64_t) OF_HALVES(u32, uint32_t) OF_HALVES(u16, uint16_t) OF_HA
 /* ---- the table ------------------------------------------------------------------------------------------------------------- */
 
 #define AT(slot, OP, NUMBER, name) .slot[FY_LOOP_##OP][FY_NUMBER_##NUMBER] = name,
+#ifdef LOOPS_OVER
+#define CAST(FROM, TO, name) [FY_NUMBER_##FROM][FY_NUMBER_##TO] = cast_##name,
+#else
 #define CAST(FROM, TO, name) .cast[FY_NUMBER_##FROM][FY_NUMBER_##TO] = cast_##name,
+#endif
 #define AT_FLOATS(slot, OP) AT(slot, OP, F32, OP##_f32) AT(slot, OP, F64, OP##_f64)
 #define AT_UNSIGNED(slot, OP, as) AT(slot, OP, U64, as##_u64) AT(slot, OP, U32, as##_u32) AT(slot, OP, U16, as##_u16) AT(slot, OP, U8, as##_u8) AT(slot, OP, BOOL, as##_u8)
 #define AT_BITS(slot, OP) AT_UNSIGNED(slot, OP, OP) AT(slot, OP, I64, OP##_u64) AT(slot, OP, I32, OP##_u32) AT(slot, OP, I16, OP##_u16) AT(slot, OP, I8, OP##_u8)
@@ -330,15 +338,31 @@ OF_HALVES(u64, uint64_t) OF_HALVES(u32, uint32_t) OF_HALVES(u16, uint16_t) OF_HA
 #define SINGLE_BITS(OP, ...)  AT_BITS(single, OP)
 #define SINGLE_INT(OP, ...)   AT_INTS(single, OP, OP)
 #define SINGLE_TEST           SINGLE_FLOAT
-#define CASTS(FROM, from) CAST(FROM, F32, from##_f32) CAST(FROM, F64, from##_f64) CAST(FROM, F16, from##_f16) CAST(FROM, BF16, from##_bf16) CAST(FROM, BOOL, from##_truth) \
+#define CASTS_FLOAT(FROM, from) CAST(FROM, F32, from##_f32) CAST(FROM, F64, from##_f64) CAST(FROM, F16, from##_f16) CAST(FROM, BF16, from##_bf16)
+#define CASTS(FROM, from) CASTS_FLOAT(FROM, from) CAST(FROM, BOOL, from##_truth) \
     CAST(FROM, U64, from##_u64) CAST(FROM, U32, from##_u32) CAST(FROM, U16, from##_u16) CAST(FROM, U8, from##_u8)
 #define CASTS_INT(FROM, from) CASTS(FROM, from) CAST(FROM, I64, from##_u64) CAST(FROM, I32, from##_u32) CAST(FROM, I16, from##_u16) CAST(FROM, I8, from##_u8)
 #define CASTS_REAL(FROM, from) CASTS(FROM, from) CAST(FROM, I64, from##_i64) CAST(FROM, I32, from##_i32) CAST(FROM, I16, from##_i16) CAST(FROM, I8, from##_i8)
 
-#define FY_LOOPS2(isa) fy_loops_##isa
-#define FY_LOOPS(isa) FY_LOOPS2(isa)
-const fy_loops FY_LOOPS(ISA) = {
+#define FY_LOOPS2(name, isa) fy_loops_##name##isa
+#define FY_LOOPS(name, isa) FY_LOOPS2(name, isa)
+#ifdef LOOPS_OVER
+static fy_loop_cast *const casts[FY_NUMBER_COUNT][FY_NUMBER_COUNT] = {
+    CASTS_REAL(F32, f32) CASTS_REAL(F64, f64) CASTS_REAL(F16, f16) CASTS_REAL(BF16, bf16) CASTS_FLOAT(I64, i64) CASTS_FLOAT(I32, i32) CASTS_FLOAT(I16, i16) CASTS_FLOAT(I8, i8)
+    CASTS_FLOAT(U64, u64) CASTS_FLOAT(U32, u32) CASTS_FLOAT(U16, u16) CASTS_FLOAT(U8, u8)
+};
+
+void FY_LOOPS(over_, ISA)(fy_loops *l) {
+#define PUT_OVER(slot, OP, NUMBER, name) l->slot[FY_LOOP_##OP][FY_NUMBER_##NUMBER] = name;
+    LOOPS_OVER(PUT_OVER)
+    for (int from = 0; from < FY_NUMBER_COUNT; from++)
+        for (int to = 0; to < FY_NUMBER_COUNT; to++)
+            if (casts[from][to]) l->cast[from][to] = casts[from][to];
+}
+#else
+const fy_loops FY_LOOPS(, ISA) = {
 #include "kernels/loops.def"
     CASTS_REAL(F32, f32) CASTS_REAL(F64, f64) CASTS_REAL(F16, f16) CASTS_REAL(BF16, bf16) CASTS_INT(I64, i64) CASTS_INT(I32, i32) CASTS_INT(I16, i16) CASTS_INT(I8, i8)
     CASTS_INT(U64, u64) CASTS_INT(U32, u32) CASTS_INT(U16, u16) CASTS_INT(U8, u8) CASTS_INT(BOOL, truth)
 };
+#endif
