@@ -4,7 +4,7 @@
  * by the rules of ops/grad.h. Where other values are fed than the tensors named, those nodes are first copied with the fed ones in place.
  *
  * What y depends on through zs, constants or other inputs is held still. The gradient of a tensor y is that of the sum of its elements.
- * Later Gradient nodes may differentiate what earlier ones became. */
+ * Later Gradient nodes may differentiate what earlier ones became. With FERRY_RUN_ONLY (libferry-run) there are no rules: such a model is refused. */
 #include "opset/internal.h"
 
 #include "ops/grad.h"
@@ -13,6 +13,16 @@
 #include <string.h>
 
 #define DOMAIN "ai.onnx.preview.training"
+static bool is_gradient(const fy_node *n) { return !strcmp(n->op->name, "Gradient") && !strcmp(n->op->domain, DOMAIN); }
+
+#ifdef FERRY_RUN_ONLY
+fy_status fy_gradients(fy_model *m, ferry_error *e) {
+    for (const fy_graph *g = m->graph; g; g = fy_graph_next(NULL, g))
+        for (const fy_node *n = g->first; n; n = n->next)
+            if (is_gradient(n)) return fy_help(e, fy_fail(e, FY_E_UNSUPPORTED, "Gradient is not in libferry-run"), "`ferry optimize` writes gradients out as other operators.");
+    return FY_OK;
+}
+#else
 #define MAX_NODES (1 << 20)              /* that all gradients of a model come to: gradients of gradients grow fast */
 #define MAX_GRADIENTS 1024
 
@@ -29,8 +39,6 @@ typedef struct walk {
     fy_arena    *scratch;
 } walk;
 enum { NEEDED = 1, ACTIVE = 2, NAMED = 4 };
-
-static bool is_gradient(const fy_node *n) { return !strcmp(n->op->name, "Gradient") && !strcmp(n->op->domain, DOMAIN); }
 
 static bool is_name(const char *have, fy_str want) { return have && strlen(have) == want.n && !memcmp(have, want.at, want.n); }
 
@@ -226,3 +234,4 @@ fy_status fy_gradients(fy_model *m, ferry_error *e) {
         }
     return FY_OK;
 }
+#endif

@@ -10,14 +10,15 @@
 #define MAX_INLINED (1 << 20)            /* nodes made from functions that call each other again and again */
 
 static const fy_step steps[] = {
-#ifdef FERRY_RUN_ONLY                    /* libferry-run raises models and lowers none: the functions stay out */
-#define STEP(op_, version_, raise_, lower_) {#op_, version_, fy_##raise_, NULL, NULL, NULL, ""},
+#ifdef FERRY_RUN_ONLY                    /* libferry-run raises models and lowers none: the functions stay out, and what matters then alone */
+#define STEP(op_, version_, raise_, lower_) {#op_, fy_##raise_, NULL, NULL, NULL, version_, false},
+#define ADDED(op_, version_, attr_, keep_)
 #else
-#define STEP(op_, version_, raise_, lower_) {#op_, version_, fy_##raise_, fy_##lower_, NULL, NULL, ""},
+#define STEP(op_, version_, raise_, lower_) {#op_, fy_##raise_, fy_##lower_, NULL, NULL, version_, false},
+#define ADDED(op_, version_, attr_, keep_) {#op_, NULL, NULL, attr_, keep_, version_, false},
 #endif
-#define ADDED(op_, version_, attr_, keep_) {#op_, version_, NULL, NULL, attr_, keep_, ""},
-#define STEP_ML(op_, version_, raise_) {#op_, version_, fy_##raise_, NULL, NULL, NULL, FY_ML},
-#define GONE(op_, version_, attr_) {#op_, version_, NULL, NULL, attr_, NULL, ""},
+#define STEP_ML(op_, version_, raise_) {#op_, fy_##raise_, NULL, NULL, NULL, version_, true},
+#define GONE(op_, version_, attr_) {#op_, NULL, NULL, attr_, NULL, version_, false},
 #define fy_NULL NULL
 #include "opset/opset.def"
 #undef fy_NULL
@@ -27,8 +28,6 @@ static const fy_step steps[] = {
 #undef GONE
 };
 
-const fy_step *fy_steps(int *n) { *n = FY_COUNT(steps); return steps; }
-
 /* onnx/docs/Versioning.md: the IR version that was released with each opset, from 7 on. */
 int64_t fy_ir_version(int64_t opset) {
     static const int8_t ir[] = {3, 3, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
@@ -37,25 +36,6 @@ int64_t fy_ir_version(int64_t opset) {
 }
 
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
-
-static bool keeps(const fy_attr *a, const char *value) {
-    if (!strcmp(value, "*")) return true;
-    if (a->kind == FY_ATTR_INTS && !strcmp(value, "ones")) {
-        for (int64_t i = 0; i < a->n; i++)
-            if (a->ints[i] != 1) return false;
-        return true;
-    }
-    if (a->kind == FY_ATTR_INT) return a->i == (*value == '0' ? 0 : 1);
-    return a->kind == FY_ATTR_STRING && a->s.n == strlen(value) && !memcmp(a->s.at, value, a->s.n);
-}
-
-static fy_status drop(fy_step_ctx *x, const fy_step *s) {
-    const fy_attr *a = fy_attr_get(x->n, s->attr);
-    if (!a) return FY_OK;
-    FY_STEP_NEED(x, keeps(a, s->keep), "attribute %s other than %s came with opset %d", s->attr, s->keep, s->version);
-    if (!x->dry) fy_node_del_attr(x->n, s->attr);
-    return FY_OK;
-}
 
 typedef struct walk {
     fy_model    *m;
@@ -86,6 +66,28 @@ static fy_step_ctx context(const walk *w, fy_node *n) {
                          .b = {.g = n->graph, .before = n, .e = w->e, .scope = n->scope, .source = n->source}};
 }
 
+#ifdef FERRY_RUN_ONLY
+static fy_status lower_node(const walk *w, fy_step_ctx *x) { (void)w; (void)x; return FY_E_INTERNAL; }
+#else
+static bool keeps(const fy_attr *a, const char *value) {
+    if (!strcmp(value, "*")) return true;
+    if (a->kind == FY_ATTR_INTS && !strcmp(value, "ones")) {
+        for (int64_t i = 0; i < a->n; i++)
+            if (a->ints[i] != 1) return false;
+        return true;
+    }
+    if (a->kind == FY_ATTR_INT) return a->i == (*value == '0' ? 0 : 1);
+    return a->kind == FY_ATTR_STRING && a->s.n == strlen(value) && !memcmp(a->s.at, value, a->s.n);
+}
+
+static fy_status drop(fy_step_ctx *x, const fy_step *s) {
+    const fy_attr *a = fy_attr_get(x->n, s->attr);
+    if (!a) return FY_OK;
+    FY_STEP_NEED(x, keeps(a, s->keep), "attribute %s other than %s came with opset %d", s->attr, s->keep, s->version);
+    if (!x->dry) fy_node_del_attr(x->n, s->attr);
+    return FY_OK;
+}
+
 /* The steps of an operator lie in a few runs of the table: its version is looked for in all of them. */
 static fy_status lower_node(const walk *w, fy_step_ctx *x) {
     intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);
@@ -102,13 +104,14 @@ static fy_status lower_node(const walk *w, fy_step_ctx *x) {
     if (!fy_types_ok(x->n, w->to, why, sizeof why)) return fy_step_refuse(x, "%s", why);
     return FY_OK;
 }
+#endif
 
 static fy_status raise_node(const walk *w, fy_step_ctx *x) {
     bool ml = !strcmp(x->n->op->domain, FY_ML);
     for (int64_t v = (ml ? w->ml : w->from) + 1; v <= (ml ? FY_CANONICAL_ML : w->to) && !x->replaced; v++) {
         intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);      /* a step may rename the node */
         for (int i = (int)at - 1; at && i < FY_COUNT(steps) && !x->replaced; i++)
-            if (steps[i].version == v && (steps[i].raise || !steps[i].keep) && !strcmp(steps[i].op, x->n->op->name) && !strcmp(steps[i].domain, x->n->op->domain)) {
+            if (steps[i].version == v && (steps[i].raise || !steps[i].keep) && !strcmp(steps[i].op, x->n->op->name) && steps[i].ml == ml) {
                 if (steps[i].raise) FY_TRY(steps[i].raise(x));
                 else if (steps[i].attr) fy_node_del_attr(x->n, steps[i].attr);
             }
@@ -285,6 +288,7 @@ fy_status fy_opset_raise_logged(fy_model *m, fy_opset_log *log, ferry_error *e) 
     return import(m, FY_CANONICAL_OPSET, e);
 }
 
+#ifndef FERRY_RUN_ONLY
 int64_t fy_opset_lowest(const fy_model *m) {
     union { const fy_model *c; fy_model *v; } u = {.c = m};      /* a dry run changes nothing */
     ferry_error quiet;
@@ -313,3 +317,4 @@ fy_status fy_opset_lower_logged(fy_model *m, int64_t opset, fy_opset_log *log, f
     }
     return import(m, opset, e);
 }
+#endif
