@@ -126,8 +126,8 @@ typedef struct work {
 static void transform_in(void *arg, int64_t begin, int64_t end) {
     const work *k = arg;
     for (int64_t i = begin; i < end; i++) {
-        int64_t t = i / k->d->in_blocks, b = i % k->d->in_blocks, at = k->first + t;
-        (k->d->tile == 4 ? k->x->k->winograd_in_c16 : k->x->k->winograd2_in_c16)(k->v + (b * k->tiles + t) * FY_LANES, k->apart_v, k->in + b * k->h * k->w * FY_LANES, k->h, k->w,
+        int64_t t = i % k->tiles, b = i / k->tiles, at = k->first + t;
+        (k->d->tile == 4 ? k->x->k->winograd_in_c16 : k->x->k->winograd2_in_c16)(k->v + i * FY_LANES, k->apart_v, k->in + b * k->h * k->w * FY_LANES, k->h, k->w,
                                  at / k->across * k->d->tile - k->d->win.pad[0], at % k->across * k->d->tile - k->d->win.pad[1]);
     }
 }
@@ -150,8 +150,8 @@ static void multiply(void *arg, int64_t begin, int64_t end) {
 static void transform_out(void *arg, int64_t begin, int64_t end) {
     const work *k = arg;
     for (int64_t i = begin; i < end; i++) {
-        int64_t t = i / k->d->out_blocks, b = i % k->d->out_blocks, at = k->first + t, plane = b * k->oh * k->ow * FY_LANES;
-        (k->d->tile == 4 ? k->x->k->winograd_out_c16 : k->x->k->winograd2_out_c16)(k->out + plane, k->add ? k->add + plane : NULL, k->m + (b * k->tiles + t) * FY_LANES, k->apart_m, k->oh, k->ow,
+        int64_t t = i % k->tiles, b = i / k->tiles, at = k->first + t, plane = b * k->oh * k->ow * FY_LANES;
+        (k->d->tile == 4 ? k->x->k->winograd_out_c16 : k->x->k->winograd2_out_c16)(k->out + plane, k->add ? k->add + plane : NULL, k->m + i * FY_LANES, k->apart_m, k->oh, k->ow,
                                   at / k->across * k->d->tile, at % k->across * k->d->tile, k->d->bias ? k->d->bias + b * FY_LANES : NULL, &k->s->epilogue);
     }
 }

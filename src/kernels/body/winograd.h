@@ -60,14 +60,20 @@ FY_INLINE void winograd_in(const int N, float *v, int64_t apart, const float *x,
         }
     for (int i = 0; i < N; i++) (N == 6 ? winograd_data : winograd_data2)(t + N * i, 1, d + N * i, 1);
     for (int j = 0; j < N; j++) (N == 6 ? winograd_data : winograd_data2)(d + j, N, t + j, N);
-    for (int i = 0; i < N * N; i++) fv_store(v + i * apart, d[i]);
+    for (int i = 0; i < N * N; i++) {
+        fv_store(v + i * apart, d[i]);
+        __builtin_prefetch(v + i * apart + 16, 1);           /* where the next patch goes */
+    }
 }
 
 /* m[N * N], `apart` floats from each other, to an (N - 2) x (N - 2) patch of 16 channels of y (h x w, cut off outside), with the epilogue. */
 FY_INLINE void winograd_out(const int N, float *y, const float *add, const float *m, int64_t apart, int64_t h, int64_t w, int64_t top, int64_t left, const float *bias, const fy_epilogue *e) {
     const int M = N - 2;
     fv d[36], t[24], o[16];
-    for (int i = 0; i < N * N; i++) d[i] = fv_load(m + i * apart);
+    for (int i = 0; i < N * N; i++) {
+        d[i] = fv_load(m + i * apart);
+        __builtin_prefetch(m + i * apart + 16);              /* where the next patch comes from */
+    }
     for (int j = 0; j < N; j++) (N == 6 ? winograd_result : winograd_result2)(t + j, N, d + j, N);
     for (int i = 0; i < M; i++) (N == 6 ? winograd_result : winograd_result2)(o + M * i, 1, t + N * i, 1);
     for (int i = 0; i < M && top + i < h; i++)
