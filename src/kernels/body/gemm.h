@@ -10,7 +10,6 @@
 #define GEMM_A(i) (i < 3 ? a0 : i < 6 ? a1 : i < 9 ? a2 : i < 12 ? a3 : a4)[i % 3 * row]
 #define GEMM_STEP(i) if (ROWS > i) { fv w = fv_set1(GEMM_A(i)); s##i = fv_fma(w, x, s##i); GEMM_SECOND(t##i = fv_fma(w, y, t##i);) }
 /* A whole tile's sums leave it by steps that all of them take: what a step depends on is asked once, and a tile's code stays short. */
-#define GEMM_EARLIER(i) if (ROWS > i) { s##i = fv_add(fv_load(from), s##i); GEMM_SECOND(t##i = fv_add(fv_load(from + 16), t##i);) from += p->c_row; }
 #define GEMM_BIAS(i) if (ROWS > i) { s##i = fv_add(s##i, u); GEMM_SECOND(t##i = fv_add(t##i, v);) }
 #define GEMM_ADD(i) if (ROWS > i) { s##i = fv_add(s##i, fv_load(from)); GEMM_SECOND(t##i = fv_add(t##i, fv_load(from + 16));) from += p->c_row; }
 #define GEMM_CLAMP(i) if (ROWS > i) { s##i = fv_min(hi, fv_max(lo, s##i)); GEMM_SECOND(t##i = fv_min(hi, fv_max(lo, t##i));) }
@@ -46,18 +45,13 @@ FY_INLINE void gemm_rows(const int ROWS, const gemm_place *p) {
         gemm_put_rows(p, ROWS, sums);
         return;
     }
-    if (!p->first) {
-        const float *from = p->c;
-        GEMM_ROWS(GEMM_EARLIER)
-    }
-    if (p->last && p->bias) {
+    const float *from = p->first ? NULL : p->c;
+    for (int pass = 0; pass < 2; pass++, from = p->last ? p->add : NULL) {       /* sums of earlier pieces and the bias, then what is added: one code */
+        if (from) { GEMM_ROWS(GEMM_ADD) }
+        if (pass || !p->last || !p->bias) continue;
         const fv u = fv_load(p->bias);
         GEMM_SECOND(const fv v = fv_load(p->bias + 16);)
         GEMM_ROWS(GEMM_BIAS)
-    }
-    if (p->last && p->add) {
-        const float *from = p->add;
-        GEMM_ROWS(GEMM_ADD)
     }
     if (p->last && p->clamp) {
         const fv lo = fv_set1(p->lo), hi = fv_set1(p->hi);
