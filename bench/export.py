@@ -5,23 +5,10 @@ for ferry also without file-backed pages, which the kernel can drop (RssAnon, sa
 """
 import os, statistics, subprocess, sys, tempfile, threading, time
 
-ferry = os.path.abspath(sys.argv[1])
+ferry, models = os.path.abspath(sys.argv[1]), os.path.join(os.path.dirname(os.path.abspath(__file__)), "models.py")
 runs = int(os.environ.get("FERRY_BENCH_RUNS", "5"))
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "2")
 
-MAKE = """
-import torch, torchvision
-torch.manual_seed(0)
-m = torchvision.models.resnet50(weights=None)
-for k in m.modules():
-    if isinstance(k, torch.nn.BatchNorm2d):
-        torch.nn.init.uniform_(k.weight, 0.5, 1.5); torch.nn.init.normal_(k.bias, 0, 0.1); k.momentum = None
-m.train()
-with torch.no_grad():
-    for i in range(2): m(torch.randn(4, 3, 96, 96))
-x = torch.randn(1, 3, 224, 224)
-torch.export.save(torch.export.export(m.eval(), (x,)), "resnet50.pt2")
-"""
 TORCH = """
 import torch
 p = torch.export.load("resnet50.pt2")
@@ -62,7 +49,7 @@ def run(command):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        subprocess.run([sys.executable, "-c", MAKE], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([sys.executable, models, folder, "resnet50"], check=True, stderr=subprocess.DEVNULL)
         commands = {
             "ferry export (verified)": [ferry, "export", "resnet50.pt2", "-o", "ferry.onnx", "-q"],
             "ferry export --no-verify": [ferry, "export", "resnet50.pt2", "-o", "plain.onnx", "--no-verify", "-q"],

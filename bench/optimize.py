@@ -14,8 +14,9 @@ import tempfile
 import time
 
 import numpy as np
-import onnx
 import onnxruntime
+
+from nodes import count
 
 TOOLS = {
     "onnxsim": "import onnx, onnxsim, sys, time; t = time.time(); m, ok = onnxsim.simplify(onnx.load(sys.argv[1])); print('inner', time.time() - t); onnx.save(m, sys.argv[2])",
@@ -24,18 +25,6 @@ TOOLS = {
                  "s.optimized_model_filepath = sys.argv[2]; s.log_severity_level = 4; t = time.time(); o.InferenceSession(sys.argv[1], s, providers=['CPUExecutionProvider']); "
                  "print('inner', time.time() - t)",
 }
-
-
-def count(path):
-    def graph(g):
-        n = 0
-        for node in g.node:
-            n += node.op_type != "Constant"
-            for a in node.attribute:
-                n += graph(a.g) if a.type == onnx.AttributeProto.GRAPH else sum(graph(x) for x in a.graphs)
-        return n
-    model = onnx.load(path, load_external_data=False)
-    return graph(model.graph) + sum(sum(n.op_type != "Constant" for n in f.node) for f in model.functions)
 
 
 def session(path):

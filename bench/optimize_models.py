@@ -8,21 +8,15 @@ import warnings
 
 import torch
 
-from warm import warm
+import models
 
 warnings.filterwarnings("ignore")
 torch.manual_seed(0)
 
 
 def vision(name):
-    import torchvision
-    model = getattr(torchvision.models, name)(weights=None)
-    if name.startswith("vit"):
-        torch.nn.init.normal_(model.heads.head.weight, 0, 0.02)
-    else:
-        warm(model, lambda: torch.randn(4, 3, 96, 96))
-    batch = torch.export.Dim("batch", min=1, max=64)
-    return model, (torch.randn(2, 3, 224, 224),), ["x"], ({0: batch},), {"x": {0: "batch"}}
+    model, args = models.vision(name, 2)
+    return model, args, ["x"], ({0: torch.export.Dim("batch", min=1, max=64)},), {"x": {0: "batch"}}
 
 
 def bert():

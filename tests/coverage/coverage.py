@@ -27,6 +27,8 @@ from stages import Stages
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.append(os.path.join(ROOT, "bench"))
+from nodes import count
 OPSET = 20                                              # what torch.onnx.export writes by default
 TOLERANCE = 1e-4
 WRONG = 1e-2                                            # a file of the official exporter that is further off does not compute the model
@@ -59,18 +61,6 @@ def last(text):
     lines = [x for x in text.strip().splitlines() if x.strip()]
     errors = [x for x in lines if x.startswith("error[")]
     return (errors[0] if errors else lines[-1] if lines else "?").strip()[:300]
-
-
-def count(path):
-    def graph(g):
-        n = 0
-        for node in g.node:
-            n += node.op_type != "Constant"
-            for a in node.attribute:
-                n += graph(a.g) if a.type == onnx.AttributeProto.GRAPH else sum(graph(x) for x in a.graphs)
-        return n
-    model = onnx.load(path, load_external_data=False)
-    return graph(model.graph) + sum(sum(n.op_type != "Constant" for n in f.node) for f in model.functions)
 
 
 def error_of(got, want, relative):

@@ -2,10 +2,15 @@
 """What the lists of models share: the registry, inputs, and how a network is made thin and warm."""
 import contextlib
 import dataclasses
+import os
+import sys
 import typing
 
 import torch
 from torch import nn
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bench"))
+from warm import warm
 
 
 @dataclasses.dataclass
@@ -66,19 +71,4 @@ def thin(by):
 
 
 def warmed(model, args, rounds=2):
-    """Batch norms as training leaves them: other scales, shifts and statistics than 1, 0, 0, 1. The model in eval mode."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for m in norms:
-        if m.affine:
-            nn.init.uniform_(m.weight, 0.5, 1.5)
-            nn.init.normal_(m.bias, 0, 0.1)
-        m.momentum = None
-        m.train()
-    model.eval()
-    for m in norms:
-        m.train()
-    if norms:
-        with torch.no_grad():
-            for _ in range(rounds):
-                model(*args)
-    return model.eval()
+    return warm(model, lambda: args, rounds)
