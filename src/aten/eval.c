@@ -591,7 +591,7 @@ static fy_status write_through(fy_eval *v, fy_et *dst, const fy_et *src) {
 static void round_all(fy_et *o) {
     int64_t n = fy_count(&o->t);
     if (fy_dtype_class(o->dtype) == FY_CLASS_F) {
-        if (o->dtype == FERRY_FLOAT || o->dtype == FERRY_DOUBLE) return;
+        if (o->dtype == FERRY_DOUBLE || (o->dtype == FERRY_FLOAT && o->t.rank)) return;      /* sizes are made of single numbers: as torch has them */
         double *y = fy_ev_at(o);
         for (int64_t i = 0; i < n; i++) y[i] = fy_round_to(o->dtype, y[i]);
     } else if (fy_dtype_int(o->dtype) && fy_dtype_bits(o->dtype) < 64) {

@@ -2,7 +2,8 @@
  * eval.h - the evaluation in progress: what the families eval_<family>.c read arguments and give results with.
  *
  * A value has torch's dtype (`dtype`) and is held wide: floats in double (fp16 and bf16 rounded to their type after each
- * node, f32 not), integers in int64 wrapped to their width, bool in bytes. Only constants may stay f32 (fy_ev_raw).
+ * node, f32 not, but for single numbers, which sizes may be made of), integers in int64 wrapped to their width, bool in
+ * bytes. Only constants may stay f32 (fy_ev_raw).
  * Views share storage, so that an in-place write is seen through all of them. */
 #ifndef FY_ATEN_EVAL_H
 #define FY_ATEN_EVAL_H

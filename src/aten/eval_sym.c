@@ -27,7 +27,9 @@ fy_status fy_at_item(fy_eval *v) {
     fy_et a;
     FY_TRY(fy_ev_in(v, "self", &a));
     FY_NEED(v->e, fy_count(&a.t) == 1, VALUE, "item of %lld elements", (long long)fy_count(&a.t));
-    return fy_dtype_class(a.dtype) == FY_CLASS_F ? fy_ev_out_f64(v, 0, fy_get_f64(&a.t, 0)) : fy_ev_out_int(v, 0, fy_get_i64(&a.t, 0));
+    if (fy_dtype_class(a.dtype) != FY_CLASS_F) return fy_ev_out_int(v, 0, fy_get_i64(&a.t, 0));
+    double x = fy_get_f64(&a.t, 0);
+    return fy_ev_out_f64(v, 0, a.dtype == FERRY_FLOAT ? (double)(float)x : x);      /* what Python gets: sizes are made of it, and 224 / 115 * 115 is 224 or 223 */
 }
 
 /* ---- assertions -------------------------------------------------------------------------------------------------------------------- */

@@ -7,7 +7,9 @@
  * from then on and are made again from their parent when they are next read, so that every alias sees the write.
  *
  *     y = linear(x); v = y[:, 1:3]; v.mul_(2); z = relu(y)
- *     ->  y0 = linear(x); v0 = slice(y0); v1 = mul(v0, 2); y1 = slice_scatter(y0, v1); z = relu(y1) */
+ *     ->  y0 = linear(x); v0 = slice(y0); v1 = mul(v0, 2); y1 = slice_scatter(y0, v1); z = relu(y1)
+ *
+ * What a branch or a round of a loop writes from outside becomes a further result of the node, which is then the write. */
 #include "aten/aten.h"
 
 #include <stdio.h>
@@ -15,7 +17,7 @@
 
 enum { CHAIN_MAX = 256 };                /* views of views */
 
-typedef struct memory { fy_pvalue *root; int64_t gen; bool written; } memory;
+typedef struct memory { fy_pvalue *root; int64_t gen; int input; /* of the graph: its number from 1, or 0 */ bool written; } memory;
 
 typedef enum step_kind { STEP_NONE, STEP_ALIAS, STEP_NODE, STEP_SLICE, STEP_SELECT } step_kind;
 
@@ -24,9 +26,13 @@ typedef struct step { step_kind kind; fy_pnode *node; int arg; int64_t dim, begi
 
 typedef struct track { memory *mem; fy_pvalue *cur, *parent; int64_t gen; step step; } track;
 
+/* What a body leaves behind: the last contents of its inputs, NULL of those that it does not write; which input each output is, or -1. */
+typedef struct body { fy_pvalue **last; int *same; bool writes; } body;
+
 typedef struct functional {
     fy_program  *p;
     fy_pgraph   *g;
+    fy_map       bodies;                 /* address of a graph -> body */
     ferry_error *e;
     fy_arena     tmp;
     FY_VEC(track) at;                    /* by value id */
@@ -434,15 +440,136 @@ static fy_status write_node(functional *f, fy_pnode *n, int written, fy_pvalue *
     return FY_OK;
 }
 
+/* ---- bodies that write what they read from outside --------------------------------------------------------------------------------- */
+
+static const body *body_of(const functional *f, const fy_parg *a) { return a->kind == FY_ARG_GRAPH ? fy_map_get(&f->bodies, (const char *)&a->graph, sizeof a->graph) : NULL; }
+
+static fy_status append(functional *f, fy_parg **list, int *n, fy_pvalue *v) {
+    fy_parg *more = FY_NEWN(&f->p->arena, fy_parg, *n + 1);
+    FY_NOMEM(f->e, more);
+    if (*n) memcpy(more, *list, (size_t)*n * sizeof *more);
+    more[(*n)++] = tensor_arg("", v);
+    *list = more;
+    return FY_OK;
+}
+
+/* Entry i of the operands is written in a body: what the body knows by other names must not be the same memory. */
+static fy_status alone(functional *f, const fy_pnode *n, int nlist, const fy_parg *list, const fy_pvalue *target) {
+    const memory *m = target && target->id < f->at.n ? f->at.at[target->id].mem : NULL;
+    int seen = 0;
+    for (int k = 0; k < nlist; k++)
+        for (int64_t i = 0; i < list[k].n; i++) {
+            const fy_pvalue *v = list[k].values[i];
+            seen += v && v->id < f->at.n && f->at.at[v->id].mem == m;
+        }
+    FY_NEED(f->e, m && seen == 1, ALIAS, "%s at %s writes \"%s\" in a body that reads it by another name too", n->op, where_text(n), target && target->name ? target->name : "?");
+    return FY_OK;
+}
+
+/* A further result of the node: what `target` holds from there on. */
+static fy_status write_behind(functional *f, fy_pnode *n, fy_pvalue *target) {
+    fy_pvalue *v;
+    FY_TRY(new_value(f, target, &v));
+    v->def = n;
+    v->def_slot = n->nout;
+    FY_TRY(append(f, &n->out, &n->nout, v));
+    return commit(f, n, target, v, n->next);
+}
+
+/* Both sides of a cond give what either writes. */
+static fy_status write_cond(functional *f, fy_pnode *n, const fy_parg *was) {
+    const fy_parg *list = &was[3];
+    const body *side[2] = {body_of(f, &n->arg[1]), body_of(f, &n->arg[2])};
+    int nout = n->nout;
+    FY_NEED(f->e, side[0] && side[1] && n->narg > 3 && list->kind == FY_ARG_TENSORS && n->arg[1].graph->nin == list->n && n->arg[2].graph->nin == list->n && n->arg[1].graph->nout == nout && n->arg[2].graph->nout == nout,
+            GRAPH, "cond: the branches do not fit");
+    for (int64_t i = 0; i < list->n; i++) {
+        if (!side[0]->last[i] && !side[1]->last[i]) continue;
+        FY_TRY(alone(f, n, 1, list, list->values[i]));
+        for (int k = 0; k < 2; k++) {
+            fy_pgraph *g = n->arg[k + 1].graph;
+            FY_TRY(append(f, &g->out, &g->nout, side[k]->last[i] ? side[k]->last[i] : g->in[i].value));
+        }
+        FY_TRY(write_behind(f, n, list->values[i]));
+    }
+    for (int k = 0; k < nout; k++) {
+        int i = side[0]->same[k];
+        if (i >= 0 && i == side[1]->same[k] && (side[0]->last[i] || side[1]->last[i])) FY_TRY(add_view(f, n->out[k].value, list->values[i], (step){.kind = STEP_ALIAS, .node = n}));
+    }
+    return FY_OK;
+}
+
+/* What rounds write is carried from one to the next. */
+static fy_status write_loop(functional *f, fy_pnode *n, const fy_parg *was) {
+    const fy_parg *state = &was[2], *others = &was[3];
+    const body *test = body_of(f, &n->arg[0]), *b = body_of(f, &n->arg[1]);
+    fy_pgraph *g[2] = {n->arg[0].graph, n->arg[1].graph};
+    FY_NEED(f->e, test && b && n->narg > 3 && state->kind == FY_ARG_TENSORS && others->kind == FY_ARG_TENSORS && g[0]->nin == state->n + others->n && g[1]->nin == g[0]->nin && g[1]->nout == state->n && n->nout == state->n,
+            GRAPH, "while_loop: its bodies do not fit");
+    FY_NEED(f->e, !test->writes, ALIAS, "the test of a loop at %s writes a tensor", where_text(n));
+    for (int64_t i = 0; i < state->n; i++) {
+        if (!b->last[i]) continue;
+        FY_NEED(f->e, b->same[i] == i, ALIAS, "a loop at %s writes \"%s\", which its rounds replace", where_text(n), g[1]->in[i].value->name);
+        FY_TRY(alone(f, n, 2, state, state->values[i]));
+        FY_TRY(commit(f, n, state->values[i], n->out[i].value, n->next));
+        FY_TRY(add_view(f, n->out[i].value, state->values[i], (step){.kind = STEP_ALIAS, .node = n}));
+    }
+    fy_pvalue **all = FY_NEWN(&f->p->arena, fy_pvalue *, state->n + 2 * others->n);      /* state, what becomes state, the rest */
+    FY_NOMEM(f->e, all);
+    int64_t carried = state->n, rest = 0;
+    for (int64_t i = 0; i < carried; i++) all[i] = n->arg[2].values[i];
+    for (int64_t i = 0; i < others->n; i++)
+        if (b->last[state->n + i]) all[carried++] = n->arg[3].values[i];
+    for (int64_t i = 0; i < others->n; i++)
+        if (!b->last[state->n + i]) all[carried + rest++] = n->arg[3].values[i];
+    for (int k = 0; k < 2; k++) {
+        fy_parg *in = FY_NEWN(&f->p->arena, fy_parg, g[k]->nin);
+        FY_NOMEM(f->e, in);
+        int64_t at = 0;
+        for (int pass = 0; pass < 3; pass++)
+            for (int64_t i = 0; i < g[k]->nin; i++)
+                if ((i < state->n ? 0 : b->last[i] ? 1 : 2) == pass) in[at++] = g[k]->in[i];
+        g[k]->in = in;
+    }
+    for (int64_t i = 0; i < others->n; i++) {
+        if (!b->last[state->n + i]) continue;
+        FY_TRY(alone(f, n, 2, state, others->values[i]));
+        FY_TRY(append(f, &g[1]->out, &g[1]->nout, b->last[state->n + i]));
+        FY_TRY(write_behind(f, n, others->values[i]));
+    }
+    n->arg[2].values = all;
+    n->arg[2].n = carried;
+    n->arg[3].values = all + carried;
+    n->arg[3].n = rest;
+    return FY_OK;
+}
+
+/* `was`: its arguments before they were brought up to date. */
+static fy_status write_bodies(functional *f, fy_pnode *n, const fy_parg *was) {
+    bool any = false;
+    for (int i = 0; i < n->narg; i++) {
+        const body *b = body_of(f, &n->arg[i]);
+        any = any || (b && b->writes);
+    }
+    if (!any) return FY_OK;
+    if (n->narg > 2 && !strcmp(n->op, "hop.cond")) return write_cond(f, n, was);
+    if (n->narg > 3 && !strcmp(n->op, "hop.while_loop")) return write_loop(f, n, was);
+    return fy_fail(f->e, FY_E_ALIAS, "a body of %s at %s writes its input", n->op, where_text(n));
+}
+
 /* ---- graphs ---------------------------------------------------------------------------------------------------------------------- */
 
 static fy_status run_graph(functional *f, fy_pgraph *g) {
     f->g = g;
-    for (int i = 0; i < g->nin; i++)
-        if (g->in[i].kind == FY_ARG_TENSOR) FY_TRY(fresh(f, g->in[i].value));
+    for (int i = 0; i < g->nin; i++) {
+        if (g->in[i].kind != FY_ARG_TENSOR || !g->in[i].value || g->in[i].value->kind != FY_PV_TENSOR) continue;
+        FY_TRY(fresh(f, g->in[i].value));
+        f->at.at[g->in[i].value->id].mem->input = i + 1;
+    }
     for (fy_pnode *n = g->first, *next; n; n = next) {
         int written = written_arg(n), viewed = written < 0 ? viewed_arg(n) : -1;
         fy_pvalue *target = written >= 0 ? n->arg[written].value : viewed >= 0 ? n->arg[viewed].value : NULL;
+        const fy_parg *was = strncmp(n->op, "hop.", 4) ? NULL : fy_arena_copy(&f->tmp, n->arg, (size_t)n->narg, sizeof *was);
         for (int i = 0; i < n->narg; i++) FY_TRY(sync_arg(f, &n->arg[i], n));
         next = n->next;
         bool tracked = target && target->id < f->at.n && f->at.at[target->id].mem;
@@ -460,6 +587,7 @@ static fy_status run_graph(functional *f, fy_pgraph *g) {
             if (n->out[k].kind == FY_ARG_TENSORS)
                 for (int64_t i = 0; i < n->out[k].n; i++) FY_TRY(fresh(f, n->out[k].values[i]));
         }
+        if (was) FY_TRY(write_bodies(f, n, was));
     }
     return FY_OK;
 }
@@ -493,28 +621,50 @@ static fy_status add_mutations(functional *f) {
     return FY_OK;
 }
 
+/* Its outputs up to date, and what of its inputs it wrote. */
+static fy_status leave_body(functional *f, fy_pgraph *const *at) {
+    fy_pgraph *g = *at;
+    body *b = FY_NEW(&f->tmp, body);
+    FY_NOMEM(f->e, b);
+    b->last = FY_NEWN(&f->tmp, fy_pvalue *, g->nin + 1);
+    b->same = FY_NEWN(&f->tmp, int, g->nout + 1);
+    FY_NEED(f->e, b->last && b->same && fy_map_put(&f->bodies, (const char *)at, sizeof *at, b), NOMEM, "out of memory");
+    for (int i = 0; i < g->nin; i++) {
+        fy_pvalue *v = g->in[i].kind == FY_ARG_TENSOR ? g->in[i].value : NULL;
+        if (!input_written(f, v)) continue;
+        b->last[i] = f->at.at[v->id].cur;
+        b->writes = true;
+    }
+    for (int k = 0; k < g->nout; k++) {
+        const fy_pvalue *v = g->out[k].kind == FY_ARG_TENSOR ? g->out[k].value : NULL;
+        const track *t = v && v->id < f->at.n ? &f->at.at[v->id] : NULL;
+        b->same[k] = t && t->mem && (v == t->mem->root || (t->step.kind == STEP_ALIAS && t->parent == t->mem->root)) ? t->mem->input - 1 : -1;
+        FY_TRY(sync_arg(f, &g->out[k], NULL));
+    }
+    return FY_OK;
+}
+
 typedef FY_VEC(fy_pgraph *) graph_list;
 
+/* Inner graphs first: what they write is written by the nodes that they belong to. */
 static fy_status run_all(functional *f, graph_list *todo) {
     fy_program *p = f->p;
     FY_PUSH(f->e, *todo, p->graph);
-    for (int64_t k = 0; k < todo->n; k++) {
-        fy_pgraph *g = todo->at[k];
-        for (const fy_pnode *n = g->first; n; n = n->next)
+    for (int64_t k = 0; k < todo->n; k++)
+        for (const fy_pnode *n = todo->at[k]->first; n; n = n->next)
             for (int i = 0; i < n->narg; i++)
                 if (n->arg[i].kind == FY_ARG_GRAPH && n->arg[i].graph) FY_PUSH(f->e, *todo, n->arg[i].graph);
+    for (int64_t k = todo->n - 1; k >= 0; k--) {
+        fy_pgraph *const *g = &todo->at[k];
+        if (fy_map_has(&f->bodies, (const char *)g, sizeof *g)) continue;
         f->at.n = 0;                                     /* values of other graphs are none of this one's business */
         FY_TRY(room(f, p->nvalues));
-        FY_TRY(run_graph(f, g));
-        for (int i = 0; i < g->nout; i++) FY_TRY(sync_arg(f, &g->out[i], NULL));
-        if (k == 0) {
-            for (int i = 0; i < p->nout; i++) FY_TRY(sync_arg(f, &p->out[i].arg, NULL));
-            FY_TRY(add_mutations(f));
-        } else
-            for (int i = 0; i < g->nin; i++)
-                FY_NEED(f->e, g->in[i].kind != FY_ARG_TENSOR || !input_written(f, g->in[i].value), ALIAS, "a branch of cond writes its input \"%s\"", g->in[i].value->name);
+        FY_TRY(run_graph(f, *g));
+        if (k > 0) FY_TRY(leave_body(f, g));
     }
-    return FY_OK;
+    for (int i = 0; i < p->graph->nout; i++) FY_TRY(sync_arg(f, &p->graph->out[i], NULL));
+    for (int i = 0; i < p->nout; i++) FY_TRY(sync_arg(f, &p->out[i].arg, NULL));
+    return add_mutations(f);
 }
 
 fy_status fy_aten_functionalise(fy_program *p, ferry_error *e) {
@@ -524,6 +674,7 @@ fy_status fy_aten_functionalise(fy_program *p, ferry_error *e) {
     fy_status s = run_all(&f, &todo);
     fy_free(todo.at);
     fy_free(f.at.at);
+    fy_map_free(&f.bodies);
     fy_arena_free(&f.tmp);
     return s == FY_OK ? fy_program_index(p, e) : s;
 }

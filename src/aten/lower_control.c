@@ -107,6 +107,7 @@ fy_status fy_lower_cond(fy_lower *l) {
     const fy_pnode *n = l->n;
     ferry_error *e = l->b.e;
     FY_NEED(e, n->narg >= 3 && n->arg[1].kind == FY_ARG_GRAPH && n->arg[2].kind == FY_ARG_GRAPH, GRAPH, "cond without two branches");
+    if (!n->nout) return FY_OK;                              /* which wrote nothing either */
     fy_operand p = fy_l_operand_of(l, &n->arg[0]);
     fy_value *pred = fy_l_truth(l, fy_l_as(l, &p, FERRY_BOOL));
     FY_L_OK(l);

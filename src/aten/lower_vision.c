@@ -30,8 +30,11 @@ static fy_value *which_picture(fy_lower *l, fy_value *rois) {
 static fy_value *roi_align(fy_lower *l, bool aligned) {
     fy_value *x = fy_l_tensor(l, "input"), *rois = fy_l_tensor(l, "rois"), *which = which_picture(l, rois);
     int64_t h = fy_l_int(l, "pooled_height"), w = fy_l_int(l, "pooled_width"), ratio = fy_l_int(l, "sampling_ratio");
-    double scale = fy_l_float(l, "spatial_scale");
+    fy_operand given = fy_l_operand(l, "spatial_scale");
+    bool late = given.v && !given.v->constant;              /* known when the model runs */
+    double scale = late ? 1 : fy_l_float(l, "spatial_scale");
     fy_value *box = rois ? fy_l_slice(l, rois, 1, fy_l_k(l, 1), fy_l_k(l, 5), 1) : NULL;
+    if (box && late) box = fy_l_binary(l, "Mul", box, fy_l_as(l, &given, box->type.dtype));
     if (!x || !which || !box) return NULL;
     return fy_emit(&l->b, "RoiAlign", FY_V(x, box, which),
                    FY_A(fy_text("coordinate_transformation_mode", aligned ? "half_pixel" : "output_half_pixel"), fy_int("output_height", h),

@@ -44,6 +44,7 @@ fy_status fy_aten_symbolise(fy_program *p, int n, const fy_axis_name *axes, ferr
         FY_NEED(e, at == p->nopened || opened[at].sample == size, FROZEN, "\"%s\" would be %lld on one input and %lld on \"%s\"", a->symbol, (long long)opened[at].sample, (long long)size, a->input);
         if (at == p->nopened) opened[p->nopened++] = (fy_popened){sym->name, axis, size};
     }
+    p->ngiven = p->nopened;
     return FY_OK;
 }
 
@@ -61,13 +62,30 @@ static bool sample_size(void *ctx, const fy_dim *sym, int64_t *v) {
 
 static bool at_sample(fy_lower *l, const fy_dim *d, int64_t *v) { return d && fy_dim_eval(d, sample_size, l, v); }
 
+typedef struct trial { const fy_lower *l; int64_t k; } trial;
+
+static bool trial_size(void *ctx, const fy_dim *sym, int64_t *v) {
+    const trial *t = ctx;
+    if (!sample_size((void *)(uintptr_t)t->l, sym, v)) return false;
+    for (int i = 0; i < t->l->p->nopened; i++)
+        if (!strcmp(sym->name, t->l->p->opened[i].symbol)) *v += t->k * (2 * i + 1) % 31;      /* axes apart from each other */
+    return true;
+}
+
+/* The same number at many sizes, where the algebra does not see it: what is padded to whole windows, and so many windows of seven. */
+static bool agree(const fy_lower *l, const fy_dim *a, const fy_dim *b) {
+    for (int64_t k = 0, p, q; k < 31; k++)
+        if (!fy_dim_eval(a, trial_size, &(trial){l, k}, &p) || !fy_dim_eval(b, trial_size, &(trial){l, k}, &q) || p != q) return false;
+    return true;
+}
+
 /* One run: x[0..nx) against size[0..n), of equal product at the sample. */
 static void fit_run(fy_lower *l, int nx, const fy_dim *const *x, int n, const fy_dim **size) {
     fy_dims *p = l->m->dims;
     const fy_dim *have = fy_l_k(l, 1), *want = fy_l_k(l, 1);
     for (int i = 0; i < nx; i++) have = fy_dim_mul(p, have, x[i]);
     for (int i = 0; i < n; i++) want = fy_dim_mul(p, want, size[i]);
-    if (!have || !want || have == want) return;
+    if (!have || !want || agree(l, have, want)) return;
     const fy_dim *found = NULL;
     int at = -1, best = 0;
     for (int i = 0; i < n; i++) {
@@ -100,6 +118,10 @@ void fy_l_fit_view(fy_lower *l, int rank, const fy_dim *const *x, int n, const f
         if (want[i] == -1) open = i;
         else rest *= want[i];
     }
+    const fy_dim *all = fy_l_k(l, 1), *wanted = all;
+    for (int i = 0; i < rank; i++) all = fy_dim_mul(l->m->dims, all, x[i]);
+    for (int i = 0; i < n; i++) wanted = fy_dim_mul(l->m->dims, wanted, size[i]);
+    if (open < 0 && all && wanted && agree(l, all, wanted)) return;      /* the program computed them */
     if (open >= 0) {                                     /* what -1 was for the sample */
         if (rest == 0 || total % rest) return;
         want[open] = total / rest;
@@ -119,7 +141,7 @@ void fy_l_fit_view(fy_lower *l, int rank, const fy_dim *const *x, int n, const f
          * here, [L, batch, heads, size] -> [L*batch, width], else to the one that begins, [L, batch, width] -> [L, batch*heads, size] */
         int64_t fixed;
         while (i < rank && have[i] == 1 && !fy_dim_known(x[i], &fixed) && k == n - 1 && want[k] != 1) i++;
-        while (k < n && want[k] == 1 && !(i < rank && have[i] == 1)) k++;       /* [L*batch, w] -> [L, batch, w] */
+        while (k < n && want[k] == 1 && fy_dim_known(size[k], &fixed) && !(i < rank && have[i] == 1)) k++;       /* [L*batch, w] -> [L, batch, w] */
         bool rest_one = true;                            /* what is left are ones: they belong to this run */
         for (int q = i; q < rank; q++) rest_one = rest_one && have[q] == 1;
         for (int q = k; q < n; q++) rest_one = rest_one && want[q] == 1;

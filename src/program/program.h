@@ -127,7 +127,7 @@ typedef struct fy_poutput {
 /* A symbol's range as torch recorded it. */
 typedef struct fy_prange { const char *symbol; int64_t lo, hi; } fy_prange;
 
-/* A symbol that fy_aten_symbolise put on a frozen axis, and the sample's size, which literals still hold. */
+/* A symbol of an axis that was opened, and the sample's size. */
 typedef struct fy_popened { const char *symbol; int axis; int64_t sample; } fy_popened;
 
 /* What the reader left out or decided: a line of the report. */
@@ -146,7 +146,7 @@ struct fy_program {
     fy_poutput  *out;
     int          nrange;
     fy_prange   *range;
-    int          nopened;
+    int          nopened, ngiven;        /* of `opened`: those whose sample's size literals still hold; all: the rest are of code that computes its sizes */
     fy_popened  *opened;
     FY_VEC(fy_psample) sample;           /* empty if the archive has none that could be read as data */
     const char  *sample_error;           /* why not, if so */

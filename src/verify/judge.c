@@ -228,9 +228,11 @@ bool fy_sizes_value(void *sizes, const fy_dim *sym, int64_t *v) {
     return true;
 }
 
-/* The n-th candidate for a symbol: small primes and one, then neighbours and multiples of the sample's size. */
+/* The n-th candidate for a symbol: small primes and one, then neighbours and multiples of the sample's size. Where that is a picture's or a text's, about half
+ * of it first: on a few pixels a model is asked for what it was not made for. */
 static bool candidate(const fy_size *s, int n, int64_t *v) {
-    const int64_t list[] = {3, 1, 5, 7, 2, s->sample + 1, s->sample - 1, 2 * s->sample, s->sample / 2, s->sample + 2, 4 * s->sample, 11, 13, s->sample + 16, s->sample + 32};
+    const int64_t half = s->sample < 64 ? 0 : s->sample / 2;
+    const int64_t list[] = {half + 3, half + 1, half + 5, 3, 1, 5, 7, 2, s->sample + 1, s->sample - 1, 2 * s->sample, s->sample / 2, s->sample + 2, 4 * s->sample, 11, 13, s->sample + 16, s->sample + 32};
     int           k = 0;
     for (int i = 0; i < FY_COUNT(list); i++) {
         bool repeated = list[i] == s->sample || list[i] < 1 || list[i] < s->lo || list[i] > s->hi || list[i] > 1 << 14;

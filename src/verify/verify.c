@@ -177,6 +177,8 @@ static fy_status find_symbols(work *w) {
     }
     for (int64_t i = 0; i < w->sym.n; i++) {
         fy_size *s = &w->sym.at[i];
+        for (int k = 0; k < w->p->ngiven && !s->sample; k++)         /* the size that was given, or traced */
+            if (!strcmp(w->p->opened[k].symbol, s->name)) s->sample = w->p->opened[k].sample;
         if (!s->sample) s->sample = s->lo > 2 ? s->lo : s->hi < 2 ? s->hi : 2;
         s->v = s->sample;
     }

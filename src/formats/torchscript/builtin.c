@@ -235,6 +235,10 @@ static fy_status dict_call(call *c, bool *done) {
         FY_TRY(ts_step(r, d->n / 8));
         return nothing(c);
     }
+    if (is(c, "update") && c->n == 2 && key->kind == TV_DICT) {
+        for (int64_t i = 0; i + 1 < key->n; i += 2) FY_TRY(dict_call(&(call){.r = r, .v = c->v, .name = "_set_item", .n = 3, .arg = (ts_value *[]){d, key->item[i], key->item[i + 1]}}, done));
+        return nothing(c);
+    }
     *done = false;
     return FY_OK;
 }

@@ -78,7 +78,7 @@ static void free_side(side *s) {
 
 /* ---- joining two sides ---------------------------------------------------------------------------------------------------------------- */
 
-typedef struct join { ts *r; side *a, *b; ts_value *cond; FY_VEC(fy_parg) left, right; FY_VEC(fy_pvalue *) out, number; /* of out: the number that it is, or NULL */ } join;
+typedef struct join { ts *r; side *a, *b; ts_value *cond; const side *empty; /* the side taken only where `zero` is 0, or NULL */ const fy_dim *zero; FY_VEC(fy_parg) left, right; FY_VEC(fy_pvalue *) out, number; /* of out: the number that it is, or NULL */ } join;
 
 static fy_status lost(ts *r, ts_value **v, const char *why) {
     FY_TRY(ts_new(r, v, TV_LOST));
@@ -95,15 +95,24 @@ static fy_status arg_in(ts *r, ts_level *l, fy_parg *a, ts_value *x) {
     return s;
 }
 
-static fy_status typed_like(ts *r, fy_pvalue *v, const fy_pvalue *a, const fy_pvalue *b) {
-    v->has_meta = a->has_meta && (!b || b->has_meta);
+static void typed_like(fy_pvalue *v, const fy_pvalue *a) {
+    v->has_meta = a->has_meta;
     v->dtype = a->dtype;
     v->rank = a->rank;
     v->dim = a->dim;
-    if (!b || !v->has_meta) return FY_OK;
-    const fy_dim **dim = FY_NEWN(&r->p->arena, const fy_dim *, a->rank);
-    TS_OOM(r, dim);
-    for (int i = 0; i < a->rank; i++) TS_OOM(r, dim[i] = a->dim[i] == b->dim[i] ? a->dim[i] : fy_dim_opaque(r->p->dims, "either"));
+}
+
+static fy_status typed_either(const join *j, fy_pvalue *v, const fy_pvalue *a, const fy_pvalue *b) {
+    typed_like(v, a);
+    v->has_meta = a->has_meta && b->has_meta;
+    if (!v->has_meta) return FY_OK;
+    const fy_dim **dim = FY_NEWN(&j->r->p->arena, const fy_dim *, a->rank);
+    TS_OOM(j->r, dim);
+    for (int i = 0; i < a->rank; i++) {
+        const fy_dim *p = a->dim[i], *q = b->dim[i];
+        bool zero = j->empty && (j->empty == j->a ? q == j->zero && fy_dim_is(p, 0) : p == j->zero && fy_dim_is(q, 0));
+        TS_OOM(j->r, dim[i] = p == q ? p : zero ? j->zero : fy_dim_opaque(j->r->p->dims, "either"));
+    }
     v->dim = dim;
     return FY_OK;
 }
@@ -112,7 +121,7 @@ static fy_status give(join *j, ts_value **v, const fy_parg *a, const fy_parg *b,
     ts *r = j->r;
     fy_pvalue *o, *k = NULL;
     FY_TRY(ts_fresh(r, &o, FY_PV_TENSOR));
-    FY_TRY(typed_like(r, o, a->value, b->value));
+    FY_TRY(typed_either(j, o, a->value, b->value));
     if (kind != FY_PV_TENSOR) {                              /* read from its tensor behind the node */
         FY_TRY(ts_fresh(r, &k, kind));
         if (kind == FY_PV_SYMINT) TS_OOM(r, k->sym = fy_dim_element(r->p->dims, "either", INT64_MIN, INT64_MAX));
@@ -169,6 +178,40 @@ static fy_status merge_items(join *j, ts_value *to, const ts_value *a, const ts_
     return FY_OK;
 }
 
+/* The side that is taken only where a size is zero. */
+static const side *empty_side(join *j) {
+    static const struct { const char *op; int64_t than; bool then; } tests[] = {{"sym.gt", 0, false}, {"sym.ge", 1, false}, {"sym.ne", 0, false}, {"sym.eq", 0, true}, {"sym.lt", 1, true}, {"sym.le", 0, true}};
+    const fy_pnode *n = j->cond->kind == TV_SYM ? j->cond->v->def : NULL;
+    for (int i = 0; n && n->narg == 2 && i < FY_COUNT(tests); i++)
+        if (!strcmp(n->op, tests[i].op) && n->arg[0].kind == FY_ARG_SYM && n->arg[0].sym.value && n->arg[1].kind == FY_ARG_INT && n->arg[1].i == tests[i].than) {
+            j->zero = n->arg[0].sym.value->sym;
+            return tests[i].then ? j->a : j->b;
+        }
+    return NULL;
+}
+
+/* What has no elements there, at the rank that it has on the other side; the run fails if it has any. */
+static fy_status emptied(ts *r, ts_level *l, fy_parg *x, const fy_pvalue *like, bool *can) {
+    ts_value *t, *sizes, *k;
+    int64_t n;
+    *can = false;
+    FY_TRY(ts_new(r, &sizes, TV_LIST));
+    for (int i = 0; i < like->rank; i++) {
+        if (!fy_dim_known(like->dim[i], &n)) n = 0;
+        *can = *can || !n;
+        FY_TRY(ts_int(r, &k, n));
+        FY_TRY(ts_add(r, sizes, k));
+    }
+    if (!*can) return FY_OK;
+    ts_level *now = r->level;
+    r->level = l;
+    fy_status s = ts_tensor(r, &t, x->value);
+    if (!s) s = ts_emit(r, &t, "aten.reshape", 2, (ts_value *[]){t, sizes}, NULL);
+    if (!s) s = ts_arg(r, x, t);
+    r->level = now;
+    return s;
+}
+
 static fy_status merge_tensors(join *j, ts_value **v, ts_value *a, ts_value *b) {
     ts *r = j->r;
     fy_parg x, y;
@@ -180,7 +223,9 @@ static fy_status merge_tensors(join *j, ts_value **v, ts_value *a, ts_value *b) 
             if (j->b->lv.formal.at[k] == y.value && j->a->lv.outer.at[i] == j->b->lv.outer.at[k]) return ts_tensor(r, v, j->a->lv.outer.at[i]);
     if (x.value->has_meta && y.value->has_meta) {
         if (x.value->dtype != y.value->dtype) return lost(r, v, "its element type differs between the sides of an if that only the data decide");
-        if (x.value->rank != y.value->rank) return lost(r, v, "its rank differs between the sides of an if that only the data decide");
+        bool same = x.value->rank == y.value->rank;
+        if (!same && j->empty) FY_TRY(emptied(r, j->empty == j->a ? &j->a->lv : &j->b->lv, j->empty == j->a ? &x : &y, j->empty == j->a ? y.value : x.value, &same));
+        if (!same) return lost(r, v, "its rank differs between the sides of an if that only the data decide");
     }
     return give(j, v, &x, &y, FY_PV_TENSOR);
 }
@@ -330,9 +375,18 @@ static fy_status keep_args(ts *r, fy_pgraph *g, int64_t n, const fy_parg *a) {
     return FY_OK;
 }
 
+/* May the graph write what it reads from outside? Operators that write have names that end in '_'. */
+static bool may_write(const fy_pgraph *g) {
+    for (const fy_pnode *n = g->first; n; n = n->next) {
+        const char *dot = strrchr(n->op, '.');
+        if ((dot && dot > n->op && dot[-1] == '_') || !strncmp(n->op, "hop.", 4)) return true;
+    }
+    return false;
+}
+
 static fy_status cond_node(join *j) {
     ts *r = j->r;
-    if (!j->out.n) return FY_OK;
+    if (!j->out.n && !may_write(j->a->lv.g) && !may_write(j->b->lv.g)) return FY_OK;
     pvalues outer = {0};
     fy_status s = keep_args(r, j->a->lv.g, j->left.n, j->left.at);
     if (!s) s = keep_args(r, j->b->lv.g, j->right.n, j->right.at);
@@ -350,6 +404,7 @@ static fy_status cond_node(join *j) {
 
 static fy_status join_sides(ts *r, side *a, side *b, ts_value *cond) {
     join j = {.r = r, .a = a, .b = b, .cond = cond};
+    j.empty = empty_side(&j);
     fy_status s = FY_OK;
     for (int64_t i = 0; i < a->at.n && !s; i++) s = merge_change(&j, &a->at.at[i]);
     for (int64_t i = 0; i < b->at.n && !s; i++)
@@ -461,7 +516,7 @@ static fy_status enter_round(loop *l, ts_value **v, ts_value *init, int depth) {
     const leaf *f = &l->leaf.at[l->next++];
     fy_pvalue *p;
     FY_TRY(ts_fresh(r, &p, FY_PV_TENSOR));
-    if (f->kind == FY_PV_TENSOR) FY_TRY(typed_like(r, p, &f->like, NULL));
+    if (f->kind == FY_PV_TENSOR) typed_like(p, &f->like);
     else {
         p->has_meta = true;
         p->dtype = f->kind == FY_PV_SYMFLOAT ? FERRY_DOUBLE : f->kind == FY_PV_SYMBOOL ? FERRY_BOOL : FERRY_INT64;
@@ -684,7 +739,7 @@ static fy_status loop_node(loop *l, ts_level *body, ts_value *const *stack, ts_v
             if (!s && !FY_RESERVE(state, state.n + 1)) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
             if (!s) state.at[state.n++] = in.value;
             if (!s) s = ts_fresh(r, &out[i], FY_PV_TENSOR);
-            if (!s) s = typed_like(r, out[i], f->kind == FY_PV_TENSOR ? &f->like : carry->at[i], NULL);
+            if (!s) typed_like(out[i], f->kind == FY_PV_TENSOR ? &f->like : carry->at[i]);
             if (!s && out[i]->has_meta) {                    /* sizes that rounds change are others at the end */
                 const fy_dim **dim = FY_NEWN(&r->p->arena, const fy_dim *, out[i]->rank);
                 if (!dim) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");

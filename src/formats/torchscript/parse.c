@@ -305,6 +305,7 @@ static fy_status statement(parse *p, ts_stmt **made) {
         if (!sign(p, TT_LINE)) FY_TRY(exprs(p, &s->value));
         return end_of_line(p);
     }
+    if (word(p, "if") || word(p, "while") || word(p, "for")) p->r->flow = true;
     if (word(p, "if") || word(p, "while")) {
         s->kind = word(p, "if") ? TS_IF : TS_WHILE;
         p->at++;

@@ -98,9 +98,10 @@ static fy_status tensor_input(asked *a, ts_value **to, const char *name, const f
         if (symbol) {
             TS_OOM(r, symbol = fy_arena_str(&r->p->arena, symbol));
             int k = 0;
-            while (k < r->p->nopened && strcmp(r->p->opened[k].symbol, symbol)) k++;
-            FY_NEED(r->e, k == r->p->nopened || r->p->opened[k].sample == size, FROZEN, "\"%s\" would be %lld and, on \"%s\", %lld", symbol, (long long)r->p->opened[k].sample, name, (long long)size);
-            if (k == r->p->nopened) r->p->opened[r->p->nopened++] = (fy_popened){symbol, i, size};
+            while (k < r->p->ngiven && strcmp(r->p->opened[k].symbol, symbol)) k++;
+            FY_NEED(r->e, k == r->p->ngiven || r->p->opened[k].sample == size, FROZEN, "\"%s\" would be %lld and, on \"%s\", %lld", symbol, (long long)r->p->opened[k].sample, name, (long long)size);
+            if (k == r->p->ngiven) r->p->opened[r->p->ngiven++] = (fy_popened){symbol, i, size};
+            if (r->has_traced || !r->flow) r->p->nopened = r->p->ngiven;      /* a script's literals are meant */
             dim[i] = fy_dim_sym(r->p->dims, symbol);
             if (dim[i]) fy_dim_bound(r->p->dims, dim[i], 1, INT64_MAX);
         } else dim[i] = fy_dim_const(r->p->dims, size);

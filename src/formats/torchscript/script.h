@@ -100,6 +100,7 @@ typedef struct ts {
     const char  *root;
     fy_torch_file data, constants, traced;
     bool         has_constants, has_traced;
+    bool         flow;                   /* its modules have an `if` or a loop: no trace has */
     int          version;
     fy_map       files;                  /* path in code/ -> ts_file */
     fy_map       strings;                /* interned */
