@@ -46,7 +46,20 @@ float fy_half_to_f32(uint16_t h) {
     return r;
 }
 
+/* Where v is normal in the format: its bits, rounded; least, above: the exponents, biased, from which and below which that is so. */
+static bool normal(uint16_t *r, double v, int mbits, uint64_t least, uint64_t above) {
+    uint64_t u, m;
+    memcpy(&u, &v, sizeof u);
+    m = u & ~((uint64_t)1 << 63);
+    if (m < least << 52 || m >= above << 52) return false;
+    m += ((uint64_t)1 << (51 - mbits)) - 1 + (m >> (52 - mbits) & 1);
+    *r = (uint16_t)((u >> 48 & 0x8000) | ((m >> (52 - mbits)) - ((least - 1) << mbits)));
+    return true;
+}
+
 uint16_t fy_half_from_f64(double v) {
+    uint16_t r;
+    if (normal(&r, v, 10, 1009, 1039)) return r;
     uint16_t sign = signbit(v) ? 0x8000 : 0;
     if (isnan(v)) return sign | 0x7E00;
     uint64_t m = isinf(v) ? 0x7C00 : magnitude(v, 10, -14);
@@ -61,6 +74,8 @@ float fy_bf16_to_f32(uint16_t h) {
 }
 
 uint16_t fy_bf16_from_f64(double v) {
+    uint16_t r;
+    if (normal(&r, v, 7, 897, 1151)) return r;
     uint16_t sign = signbit(v) ? 0x8000 : 0;
     if (isnan(v)) return sign | 0x7FC0;
     uint64_t m = isinf(v) ? 0x7F80 : magnitude(v, 7, -126);

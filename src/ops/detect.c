@@ -5,6 +5,7 @@
 #include "ops/move.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- NonMaxSuppression --------------------------------------------------------------------------------------------- */
@@ -46,9 +47,17 @@ static void corners(double *r, const double *b, bool centre) {
 }
 
 static double overlap(const double *a, const double *b) {
-    double h = fmin(a[2], b[2]) - fmax(a[0], b[0]), w = fmin(a[3], b[3]) - fmax(a[1], b[1]);
+    double h = (a[2] < b[2] ? a[2] : b[2]) - (a[0] > b[0] ? a[0] : b[0]), w = (a[3] < b[3] ? a[3] : b[3]) - (a[1] > b[1] ? a[1] : b[1]);
     double both = h > 0 && w > 0 ? h * w : 0, all = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both;
     return all > 0 ? both / all : 0;
+}
+
+typedef struct scored { double score; int64_t at; } scored;
+
+static int best_first(const void *a, const void *b) {
+    const scored *p = a, *q = b;
+    if (p->score != q->score) return p->score > q->score ? -1 : 1;
+    return p->at < q->at ? -1 : 1;
 }
 
 static fy_status ref_nms(const fy_call *c) {
@@ -64,19 +73,21 @@ static fy_status ref_nms(const fy_call *c) {
     FY_NEED(c->e, iou >= 0 && iou <= 1, VALUE, "iou_threshold is %g; it must be between 0 and 1", iou);
     most = most < 0 ? 0 : most > n ? n : most;
     double *r = FY_NEWN(c->scratch, double, 4 * n);
-    bool *gone = FY_NEWN(c->scratch, bool, n);
-    FY_NEED(c->e, r && gone, NOMEM, "out of memory");
-    for (int64_t b = 0; b < batch && most; b++)
+    scored *order = FY_NEWN(c->scratch, scored, n);
+    FY_NEED(c->e, r && order, NOMEM, "out of memory");
+    for (int64_t b = 0; b < batch && most; b++) {
+        for (int64_t i = 0; i < n; i++) corners(r + 4 * i, box + (b * n + i) * 4, centre);
         for (int64_t k = 0; k < classes; k++) {
             const double *s = score + (b * classes + k) * n;
-            for (int64_t i = 0; i < n; i++) {
-                corners(r + 4 * i, box + (b * n + i) * 4, centre);
-                gone[i] = isnan(s[i]) || (cut && s[i] <= least);
-            }
-            for (int64_t taken = 0; taken < most; taken++) {
-                int64_t best = -1;
-                for (int64_t i = 0; i < n; i++) if (!gone[i] && (best < 0 || s[i] > s[best])) best = i;
-                if (best < 0) break;
+            const int64_t first = found;
+            int64_t left = 0;
+            for (int64_t i = 0; i < n; i++)
+                if (!isnan(s[i]) && !(cut && s[i] <= least)) order[left++] = (scored){s[i], i};
+            qsort(order, (size_t)left, sizeof *order, best_first);
+            for (int64_t i = 0; i < left && found - first < most; i++) {     /* what no better one that was kept overlaps */
+                bool free = true;
+                for (int64_t q = first; q < found && free; q++) free = !(overlap(r + 4 * order[i].at, r + 4 * list[3 * q + 2]) > iou);
+                if (!free) continue;
                 if (found == cap) {
                     int64_t *more = FY_NEWN(c->scratch, int64_t, 6 * (cap + 64));
                     FY_NOMEM(c->e, more);
@@ -86,11 +97,10 @@ static fy_status ref_nms(const fy_call *c) {
                 }
                 list[3 * found] = b;
                 list[3 * found + 1] = k;
-                list[3 * found++ + 2] = best;
-                for (int64_t i = 0; i < n; i++) if (!gone[i] && overlap(r + 4 * i, r + 4 * best) > iou) gone[i] = true;
-                gone[best] = true;
+                list[3 * found++ + 2] = order[i].at;
             }
         }
+    }
     FY_TRY(fy_alloc_out(c, 0, FERRY_INT64, 2, (const int64_t[]){found, 3}));
     if (fy_res(c, 0)) fy_store_i64(fy_res(c, 0), 0, 3 * found, list);
     return FY_OK;
@@ -134,6 +144,41 @@ static void roi_taps(tap *t, double y, double x, int64_t h, int64_t w) {
     *t = (tap){{y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1}, {(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx}};
 }
 
+typedef struct roi_work { const double *x; fy_tensor *y; double y0, x0, bh, bw; int64_t n, gh, gw, h, w; bool max; } roi_work;
+
+/* Bins of one box: what is read is found once for some channels and samples. */
+static void roi_bins(void *arg, int64_t begin, int64_t end) {
+    enum { SOME = 64 };
+    const roi_work *a = arg;
+    const int64_t ch = a->y->dim[1], pw = a->y->dim[3], bins = a->y->dim[2] * pw, steps = a->gh * a->gw;
+    tap t[SOME];
+    for (int64_t p = begin; p < end; p++)
+        for (int64_t k = 0; k < ch; k += SOME) {
+            double r[SOME] = {0};
+            for (int64_t i = 0; i < steps; i += SOME) {
+                const int64_t m = steps - i < SOME ? steps - i : SOME;
+                for (int64_t j = 0; j < m; j++)
+                    roi_taps(&t[j], a->y0 + (double)(p / pw) * a->bh + ((double)((i + j) / a->gw) + 0.5) * a->bh / (double)a->gh,
+                             a->x0 + (double)(p % pw) * a->bw + ((double)((i + j) % a->gw) + 0.5) * a->bw / (double)a->gw, a->h, a->w);
+                for (int64_t q = k; q < ch && q < k + SOME; q++) {
+                    const double *src = a->x + q * a->h * a->w;
+                    double sum = r[q - k];
+                    for (int64_t j = 0; j < m; j++) {
+                        double v[4];
+                        for (int s = 0; s < 4; s++) v[s] = t[j].w[s] * src[t[j].at[s]];
+                        if (!a->max) sum += v[0] + v[1] + v[2] + v[3];
+                        else {
+                            double most = fmax(fmax(v[0], v[1]), fmax(v[2], v[3]));
+                            sum = i + j == 0 ? most : fmax(sum, most);
+                        }
+                    }
+                    r[q - k] = sum;
+                }
+            }
+            for (int64_t q = k; q < ch && q < k + SOME; q++) fy_put_f64(a->y, (a->n * ch + q) * bins + p, a->max || steps == 0 ? r[q - k] : r[q - k] / (double)steps);
+        }
+}
+
 static fy_status ref_roi_align(const fy_call *c) {
     const fy_tensor *xt = fy_arg(c, 0);
     fy_tensor *y;
@@ -142,44 +187,35 @@ static fy_status ref_roi_align(const fy_call *c) {
     const double *x = fy_arg_f64(c, 0), *roi = fy_arg_f64(c, 1), scale = fy_attr_f(c->node, "spatial_scale");
     const int64_t *batch = fy_arg_i64(c, 2), ratio = fy_attr_i(c->node, "sampling_ratio");
     FY_NEED(c->e, x && roi && batch, NOMEM, "out of memory");
-    bool half = fy_attr_is(c->node, "coordinate_transformation_mode", "half_pixel"), max = fy_attr_is(c->node, "mode", "max");
-    int64_t ch = y->dim[1], ph = y->dim[2], pw = y->dim[3], h = xt->dim[2], w = xt->dim[3];
+    bool half = fy_attr_is(c->node, "coordinate_transformation_mode", "half_pixel");
+    int64_t ch = y->dim[1], ph = y->dim[2], pw = y->dim[3];
+    roi_work a = {.y = y, .h = xt->dim[2], .w = xt->dim[3], .max = fy_attr_is(c->node, "mode", "max")};
     FY_NEED(c->e, half || fy_attr_is(c->node, "coordinate_transformation_mode", "output_half_pixel"), ATTR,
             "coordinate_transformation_mode must be half_pixel or output_half_pixel");
     FY_NEED(c->e, ratio >= 0 && ratio <= 4096, ATTR, "sampling_ratio is %lld", (long long)ratio);
-    FY_NEED(c->e, fy_count(y) == 0 || (h && w), SHAPE, "the feature map is empty");
+    FY_NEED(c->e, fy_count(y) == 0 || (a.h && a.w), SHAPE, "the feature map is empty");
     for (int64_t n = 0; n < y->dim[0]; n++) {
         FY_NEED(c->e, batch[n] >= 0 && batch[n] < xt->dim[0], INDEX, "roi %lld is in batch %lld of %lld", (long long)n,
                 (long long)batch[n], (long long)xt->dim[0]);
         const double *b = roi + 4 * n, shift = half ? 0.5 : 0;
-        double x0 = b[0] * scale - shift, y0 = b[1] * scale - shift, rw = b[2] * scale - shift - x0, rh = b[3] * scale - shift - y0;
+        a.x0 = b[0] * scale - shift;
+        a.y0 = b[1] * scale - shift;
+        double rw = b[2] * scale - shift - a.x0, rh = b[3] * scale - shift - a.y0;
         if (!half) { rw = fmax(rw, 1); rh = fmax(rh, 1); }
-        double bh = rh / (double)ph, bw = rw / (double)pw;
-        FY_NEED(c->e, fabs(x0) < 1e9 && fabs(y0) < 1e9 && fabs(bh) <= 1e5 && fabs(bw) <= 1e5, VALUE, "roi %lld has bins of %g x %g",
-                (long long)n, bh, bw);
-        int64_t gh = ratio ? ratio : (int64_t)ceil(bh), gw = ratio ? ratio : (int64_t)ceil(bw), steps;
-        gh = gh < 0 ? 0 : gh;
-        gw = gw < 0 ? 0 : gw;
-        FY_NEED(c->e, fy_mul_i64(&steps, gh * gw, ph * pw) && steps <= (int64_t)1 << 28, LIMIT, "roi %lld needs too many samples",
+        a.bh = rh / (double)ph;
+        a.bw = rw / (double)pw;
+        FY_NEED(c->e, fabs(a.x0) < 1e9 && fabs(a.y0) < 1e9 && fabs(a.bh) <= 1e5 && fabs(a.bw) <= 1e5, VALUE, "roi %lld has bins of %g x %g",
+                (long long)n, a.bh, a.bw);
+        int64_t steps;
+        a.gh = ratio ? ratio : (int64_t)ceil(a.bh);
+        a.gw = ratio ? ratio : (int64_t)ceil(a.bw);
+        a.gh = a.gh < 0 ? 0 : a.gh;
+        a.gw = a.gw < 0 ? 0 : a.gw;
+        FY_NEED(c->e, fy_mul_i64(&steps, a.gh * a.gw, ph * pw) && steps <= (int64_t)1 << 28, LIMIT, "roi %lld needs too many samples",
                 (long long)n);
-        for (int64_t p = 0; p < ph * pw; p++)
-            for (int64_t k = 0; k < ch; k++) {
-                const double *src = x + (batch[n] * ch + k) * h * w;
-                double r = 0;
-                for (int64_t i = 0; i < gh * gw; i++) {
-                    tap t;
-                    roi_taps(&t, y0 + (double)(p / pw) * bh + ((double)(i / gw) + 0.5) * bh / (double)gh,
-                             x0 + (double)(p % pw) * bw + ((double)(i % gw) + 0.5) * bw / (double)gw, h, w);
-                    double v[4];
-                    for (int q = 0; q < 4; q++) v[q] = t.w[q] * src[t.at[q]];
-                    if (!max) r += v[0] + v[1] + v[2] + v[3];
-                    else {
-                        double m = fmax(fmax(v[0], v[1]), fmax(v[2], v[3]));
-                        r = i == 0 ? m : fmax(r, m);
-                    }
-                }
-                fy_put_f64(y, (n * ch + k) * ph * pw + p, max || gh * gw == 0 ? r : r / (double)(gh * gw));
-            }
+        a.n = n;
+        a.x = x + batch[n] * ch * a.h * a.w;
+        fy_k_for(c, ph * pw, 1 + FY_K_GRAIN / (1 + 4 * ch * (1 + a.gh * a.gw)), roi_bins, &a);
     }
     return FY_OK;
 }

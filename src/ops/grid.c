@@ -27,6 +27,39 @@ static fy_status infer_affine_grid(fy_infer *f) {
     return fy_out_set(f, 0, fy_in_dtype(f, 0), (int)n, d);
 }
 
+typedef struct affine { fy_tensor *y; const double *theta; int nd; bool align; } affine;
+
+static double affine_at(const affine *w, int64_t i, int64_t d) { return w->align ? d > 1 ? 2 * (double)i / ((double)d - 1) - 1 : -1 : (2 * (double)i + 1) / (double)d - 1; }
+
+/* Rows along the last axis. */
+static void affine_rows(void *arg, int64_t begin, int64_t end) {
+    const affine *w = arg;
+    const int nd = w->nd;
+    const int64_t *dim = w->y->dim, wide = dim[nd];
+    double at[GRID_DIMS + 1], sum[FY_K_BLOCK];
+    at[nd] = 1;
+    for (int64_t r = begin; r < end; r++) {
+        int64_t rest = r, some;
+        for (int a = nd - 1; a >= 1; a--) {                      /* axis a of y; coordinates are last axis first */
+            at[nd - a] = affine_at(w, rest % dim[a], dim[a]);
+            rest /= dim[a];
+        }
+        for (int64_t i = 0; i < wide; i += some) {
+            some = wide - i < FY_K_BLOCK / nd ? wide - i : FY_K_BLOCK / nd;
+            for (int64_t k = 0; k < some; k++) {
+                at[0] = affine_at(w, i + k, wide);
+                for (int j = 0; j < nd; j++) {
+                    const double *row = w->theta + (rest * nd + j) * (nd + 1);
+                    double s = 0;
+                    for (int q = 0; q <= nd; q++) s += row[q] * at[q];
+                    sum[k * nd + j] = s;
+                }
+            }
+            fy_store_f64(w->y, (r * wide + i) * nd, some * nd, sum);
+        }
+    }
+}
+
 static fy_status ref_affine_grid(const fy_call *c) {
     const fy_tensor *t = fy_arg(c, 0);
     fy_tensor *y;
@@ -38,23 +71,8 @@ static fy_status ref_affine_grid(const fy_call *c) {
     FY_NOMEM(c->e, theta);
     FY_NEED(c->e, t->rank == 3 && t->dim[0] == y->dim[0] && t->dim[1] == nd && t->dim[2] == nd + 1, SHAPE, "theta must be [%lld, %d, %d]",
             (long long)y->dim[0], nd, nd + 1);
-    int64_t n = fy_count(y) / (nd ? nd : 1);
-    for (int64_t k = 0; k < n; k++) {
-        double at[GRID_DIMS + 1];
-        int64_t rest = k;
-        for (int a = nd; a >= 1; a--) {                         /* axis a of y; coordinates are last axis first */
-            double i = (double)(rest % y->dim[a]), d = (double)y->dim[a];
-            rest /= y->dim[a];
-            at[nd - a] = align ? d > 1 ? 2 * i / (d - 1) - 1 : -1 : (2 * i + 1) / d - 1;
-        }
-        at[nd] = 1;
-        for (int j = 0; j < nd; j++) {
-            const double *row = theta + (rest * nd + j) * (nd + 1);
-            double sum = 0;
-            for (int q = 0; q <= nd; q++) sum += row[q] * at[q];
-            fy_put_f64(y, k * nd + j, sum);
-        }
-    }
+    affine a = {.y = y, .theta = theta, .nd = nd, .align = align};
+    if (nd && fy_count(y)) fy_k_for(c, fy_count(y) / y->dim[nd] / nd, 1 + FY_K_GRAIN / y->dim[nd], affine_rows, &a);
     return FY_OK;
 }
 

@@ -483,21 +483,48 @@ static fy_status infer_nonzero(fy_infer *f) {
     return fy_out_set(f, 0, FERRY_INT64, 2, d);
 }
 
+#define NONZERO(T, bits) for (int64_t i = 0; i < n; i++) set[i] = (((const T *)t->data)[at + i] & (bits)) != 0; return;
+
+/* Of n elements from `at` on: both zeros of a float are 0. */
+static void nonzero_block(unsigned char *set, const fy_tensor *t, int64_t at, int64_t n) {
+    const bool real = t->dtype == FERRY_FLOAT || t->dtype == FERRY_DOUBLE || t->dtype == FERRY_FLOAT16 || t->dtype == FERRY_BFLOAT16;
+    const uint64_t bits = UINT64_MAX >> (real ? 65 - fy_dtype_bits(t->dtype) : 0);
+    switch (real || t->dtype == FERRY_BOOL || (fy_dtype_int(t->dtype) && fy_dtype_bits(t->dtype) >= 8) ? fy_elem_bytes(t->dtype) : 0) {
+    case 1: NONZERO(uint8_t, 0xff)
+    case 2: NONZERO(uint16_t, bits)
+    case 4: NONZERO(uint32_t, bits)
+    case 8: NONZERO(uint64_t, bits)
+    default:
+        for (int64_t i = 0; i < n; i++) set[i] = nonzero(t, at + i);
+    }
+}
+
 static fy_status ref_nonzero(const fy_call *c) {
     fy_tensor x;
     FY_TRY(fy_mv_dense(c, 0, &x));
-    int64_t n = fy_count(&x), m = 0, k = 0;
-    for (int64_t i = 0; i < n; i++) m += nonzero(&x, i);
+    unsigned char set[FY_K_BLOCK];
+    const int last = x.rank - 1;
+    int64_t n = fy_count(&x), m = 0, k = 0, row = 0, at[FY_MAX_RANK] = {0}, *y;       /* row: where the row of the last axis at `at` begins */
+    for (int64_t i = 0; i < n; i += FY_K_BLOCK) {
+        const int64_t some = n - i < FY_K_BLOCK ? n - i : FY_K_BLOCK;
+        nonzero_block(set, &x, i, some);
+        for (int64_t j = 0; j < some; j++) m += set[j];
+    }
     FY_TRY(fy_alloc_out(c, 0, FERRY_INT64, 2, (const int64_t[]){x.rank, m}));
-    fy_tensor *y = fy_res(c, 0);
-    for (int64_t i = 0; y && i < n; i++) {
-        if (!nonzero(&x, i)) continue;
-        int64_t rest = i;
-        for (int a = x.rank - 1; a >= 0; a--) {
-            ((int64_t *)y->data)[a * m + k] = rest % x.dim[a];
-            rest /= x.dim[a];
+    if (!fy_res(c, 0) || last < 0) return FY_OK;
+    y = fy_res(c, 0)->data;
+    for (int64_t i = 0; i < n; i += FY_K_BLOCK) {
+        const int64_t some = n - i < FY_K_BLOCK ? n - i : FY_K_BLOCK;
+        nonzero_block(set, &x, i, some);
+        for (int64_t j = 0; j < some; j++) {
+            if (!set[j]) continue;
+            while (i + j - row >= x.dim[last]) {
+                row += x.dim[last];
+                for (int a = last - 1; a >= 0 && ++at[a] == x.dim[a]; a--) at[a] = 0;
+            }
+            for (int a = 0; a < last; a++) y[a * m + k] = at[a];
+            y[last * m + k++] = i + j - row;
         }
-        k++;
     }
     return FY_OK;
 }

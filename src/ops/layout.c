@@ -229,17 +229,21 @@ static fy_status ref_col2im(const fy_call *c) {
             if (whole) fy_load_i64(irow, x, from, npos);
             else if (parts == 2) fy_load_c128(row, x, from, npos);
             else fy_load_f64(row, x, from, npos);
-            for (int64_t j = 0; j < npos; j++) {
-                int64_t to = 0;
+            const int64_t n = pos[nd - 1], step = p.stride[nd - 1], start = in_block[nd - 1] * p.dilation[nd - 1] - p.pad[nd - 1], wide = y->dim[2 + nd - 1];
+            for (int64_t j = 0; j < npos; j += n) {              /* positions along the last axis: those whose place is inside */
+                int64_t to = 0, first = start < 0 ? (-start + step - 1) / step : 0, past = start >= wide ? 0 : (wide - 1 - start) / step + 1;
                 bool inside = true;
-                for (int i = 0; i < nd; i++) {
+                for (int i = 0; i + 1 < nd; i++) {
                     int64_t u = at[i] * p.stride[i] + in_block[i] * p.dilation[i] - p.pad[i];
                     inside = inside && u >= 0 && u < y->dim[2 + i];
                     to = to * y->dim[2 + i] + u;
                 }
-                if (inside && whole) isum[to] = (int64_t)((uint64_t)isum[to] + (uint64_t)irow[j]);
-                for (int i = 0; inside && !whole && i < parts; i++) sum[to * parts + i] += row[j * parts + i];
-                for (int i = (int)nd - 1; i >= 0 && ++at[i] == pos[i]; i--) at[i] = 0;
+                to = to * wide + start;
+                past = !inside ? 0 : past < n ? past : n;
+                for (int64_t u = first; u < past && whole; u++) isum[to + u * step] = (int64_t)((uint64_t)isum[to + u * step] + (uint64_t)irow[j + u]);
+                for (int64_t u = first; u < past && !whole; u++)
+                    for (int i = 0; i < parts; i++) sum[(to + u * step) * parts + i] += row[(j + u) * parts + i];
+                for (int i = (int)nd - 2; i >= 0 && ++at[i] == pos[i]; i--) at[i] = 0;
             }
         }
         if (whole) fy_store_i64(y, q * nimage, nimage, isum);

@@ -252,10 +252,11 @@ static fy_status ref_unpool(const fy_call *c) {
     for (int a = 0; a < x->rank; a++) size[a] = a < 2 ? x->dim[a] : (x->dim[a] - 1) * w.stride[a - 2] + w.kernel[a - 2] - w.pad[a - 2] - w.pad_end[a - 2];
     FY_NEED(c->e, fy_count_dims(&total, x->rank, size), LIMIT, "the unpooled tensor is too large");
     fy_mv_zero(y);
-    for (int64_t i = 0; i < fy_count(x); i++) {
-        int64_t rest = index[i], to = 0;
+    const bool whole = !memcmp(size, y->dim, (size_t)x->rank * sizeof *size);
+    for (int64_t i = 0, n = fy_count(x); i < n; i++) {
+        int64_t rest = index[i], to = whole ? rest : 0;
         FY_NEED(c->e, rest >= 0 && rest < total, INDEX, "index %lld of element %lld is outside %lld elements", (long long)rest, (long long)i, (long long)total);
-        for (int a = x->rank - 1; a >= 0; a--) {
+        for (int a = x->rank - 1; a >= 0 && !whole; a--) {
             to += rest % size[a] * y->stride[a];
             rest /= size[a];
         }

@@ -404,6 +404,33 @@ static bool quantised(fy_rewriting *r, fy_node *n) {
     return fy_became(r, &b, n, fy_emit(&b, n->op->name, FY_V(fy_in(n, 0), fy_in(n, 1), fy_in(n, 2)), n->nattr, n->attr));
 }
 
+/* A list of one where ai.onnx has a scalar, and one row for a list. */
+static fy_value *fewer_axes(fy_build *b, fy_value *v, int rank) { return v && fy_v_rank(v) == rank + 1 ? fy_b_squeeze(b, v, 0) : v; }
+
+static bool renamed(fy_rewriting *r, fy_node *n) {
+    const bool pad = n->op->name[0] == 'P', expand = n->op->name[0] == 'E';
+    fy_value *x = fy_in(n, 0), *second = fy_in(n, 1);
+    const int rank = second ? fy_v_rank(second) : 0;
+    if (rank < 0 || (expand && rank && (rank > 1 || !fy_dim_is(second->type.dim[0], 1)))) return false;
+    fy_build b = fy_before(r, n);
+    if (pad) return fy_became(r, &b, n, fy_emit(&b, "Pad", FY_V(x, fewer_axes(&b, second, 1), fewer_axes(&b, fy_in(n, 2), 0)), n->nattr, n->attr));
+    if (second) second = fy_b_cast(&b, second, FERRY_INT64);
+    if (expand && !rank) second = unsqueezed(&b, second, 1, (const int64_t[]){0});
+    return fy_became(r, &b, n, fy_emit(&b, expand ? "Unsqueeze" : n->op->name, FY_V(x, second), n->nattr, n->attr));
+}
+
+static bool grid_sample(fy_rewriting *r, fy_node *n) {
+    static const char *const modes[][2] = {{"bilinear", "linear"}, {"nearest", "nearest"}, {"bicubic", "cubic"}}, *const pads[] = {"zeros", "border", "reflection"};
+    const char *mode = NULL, *pad = NULL;
+    for (int i = 0; i < 3; i++) {
+        if (fy_attr_is(n, "mode", modes[i][0])) mode = modes[i][1];
+        if (fy_attr_is(n, "padding_mode", pads[i])) pad = pads[i];
+    }
+    if (!mode || !pad) return false;
+    fy_build b = fy_before(r, n);
+    return fy_became(r, &b, n, fy_emit(&b, "GridSample", FY_V(fy_in(n, 0), fy_in(n, 1)), FY_A(fy_text("mode", mode), fy_text("padding_mode", pad), fy_int("align_corners", fy_attr_i(n, "align_corners")))));
+}
+
 /* Indices beside 0, 1, ... along a new axis; those below 0 count from the end. */
 static bool one_hot(fy_rewriting *r, fy_node *n) {
     int64_t depth, count, axis = fy_attr_i(n, "axis"), at[FY_MAX_RANK];
@@ -447,10 +474,11 @@ static bool rewrite(fy_rewriting *r, fy_node *n) {
         {"com.microsoft", "FusedGemm", gemm}, {"com.microsoft", "FusedConv", conv}, {"com.microsoft", "NhwcFusedConv", conv}, {"com.microsoft", "Attention", merged}, {"com.microsoft", "QAttention", merged},
         {"com.microsoft", "MultiHeadAttention", multi_head}, {"com.microsoft", "QuantizeLinear", quantised}, {"com.microsoft", "DequantizeLinear", quantised}, {"com.microsoft", "BiasAdd", add},
         {"com.microsoft", "RotaryEmbedding", rotary}, {"com.microsoft", "GroupNorm", group}, {"com.microsoft", "SkipGroupNorm", group}, {"com.microsoft", "BiasSoftmax", softmax}, {"com.microsoft", "BiasSplitGelu", gated},
+        {"com.microsoft", "GridSample", grid_sample}, {"com.microsoft", "Pad", renamed}, {"com.microsoft", "Trilu", renamed}, {"com.microsoft", "GatherND", renamed}, {"com.microsoft", "ExpandDims", renamed},
     };
-    if (!n->out[0] || (fy_dtype_of(n->out[0]) != FERRY_FLOAT && strcmp(n->op->name, "QuantizeLinear") && strcmp(n->op->name, "OneHot"))) return false;
-    for (int i = 0; i < FY_COUNT(table); i++)
-        if (!strcmp(n->op->name, table[i].name) && !strcmp(n->op->domain, table[i].domain)) return table[i].as(r, n);
+    for (int i = 0; i < FY_COUNT(table) && n->out[0]; i++)
+        if (!strcmp(n->op->name, table[i].name) && !strcmp(n->op->domain, table[i].domain))
+            return (fy_dtype_of(n->out[0]) == FERRY_FLOAT || table[i].as == quantised || table[i].as == one_hot || table[i].as == renamed) && table[i].as(r, n);
     return false;
 }
 

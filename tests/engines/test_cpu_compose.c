@@ -127,7 +127,17 @@ static void test_bodies(void **state) {
                "z, u = Loop <body = l (int64 i, bool b, %[n,8] s) => (b2, s2, r) { b2 = Identity (b) d = MatMul (s, v) f = Add (d, a) s2 = Softmax (f) r = ReduceMax <keepdims = 0> (s2) }> (m, t, x) }");
 }
 
+/* Operators of com.microsoft by ai.onnx's of another form. */
+static void test_renamed(void **state) {
+    (void)state;
+    both("(float[n,4] x) => (a, b, c) <int64[1,4] p = {1, 2, 0, 3}, int64[4] q = {-1, 2, 0, 1}, float[1] v = {7}> { a = com.microsoft.Pad (x, p) b = com.microsoft.Pad (x, q, v) c = com.microsoft.Pad <mode = \"edge\"> (x, p) }");
+    both("(float[n,4] x, int64[3,n,5] i, float16[n,2] h) => (a, b, c, d, e) <int32 m = {-1}, int32[1] z = {0}, int64 k = {1}> "
+         "{ a = com.microsoft.ExpandDims (x, m) b = com.microsoft.ExpandDims (h, z) c = com.microsoft.Trilu (i) d = com.microsoft.Trilu <upper = 0> (x, k) e = com.microsoft.ExpandDims (i, z) }");
+    both("(int64[n,3,5] x, int32[4,1] i, uint8[n,2] u) => (a, b) <int64[2,2] j = {0, 1, 0, 0}> { z = Sub (i, i) a = com.microsoft.GatherND (x, z) b = com.microsoft.GatherND (u, j) }");
+    both("(float[2,5,n,6] x, float[2,3,4,2] g) => (a, b, c) { a = com.microsoft.GridSample (x, g) b = com.microsoft.GridSample <mode = \"bicubic\", padding_mode = \"border\"> (x, g) c = com.microsoft.GridSample <mode = \"nearest\", align_corners = 1> (x, g) }");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_same), cmocka_unit_test(test_diffusion), cmocka_unit_test(test_cached), cmocka_unit_test(test_few_bits), cmocka_unit_test(test_bodies)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_norms), cmocka_unit_test(test_products), cmocka_unit_test(test_attention), cmocka_unit_test(test_same), cmocka_unit_test(test_diffusion), cmocka_unit_test(test_cached), cmocka_unit_test(test_few_bits), cmocka_unit_test(test_bodies), cmocka_unit_test(test_renamed)};
     return both_main(tests, FY_COUNT(tests), "compose");
 }

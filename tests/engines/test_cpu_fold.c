@@ -38,6 +38,16 @@ static void test_resize(void **state) {
     both("(float[2,n,5,7] x) => (a, b, c, d) <float[4] s = {1, 1, 0.5, 0.3}, float[4] t = {1, 2, 2, 1}, float[4] r = {1, 1, 3, 1}> { a = Resize <mode = \"linear\", antialias = 1> (x, , s) b = Resize <mode = \"linear\"> (x, , t) "
          "c = Resize <mode = \"cubic\", exclude_outside = 1> (x, , r) d = Resize <nearest_mode = \"floor\"> (x, , s) }");
     both("(float[4,n] x) => (a) <float[2] s = {1.5, 3}> { a = Resize <mode = \"linear\"> (x, , s) }");
+    for (int m = 0; m < FY_COUNT(modes); m++)               /* axes before the last two; whole numbers are rounded */
+        for (int d = 0; d < FY_COUNT(types); d++) {
+            fy_buf t = {0};
+            fy_buf_fmt(&t, "(%s[2,3,n,5,4] x) => (a, b, c, d) <float[5] s = {1, 1, 2, 1.7, 2}, float[5] r = {1, 2, 0.6, 1, 1}, float[5] q = {3, 1, 1, 1, 0.5}, float[5] p = {1, 1, 1, 2, 1}> { ", types[d]);
+            for (int i = 0; i < 4; i++) fy_buf_fmt(&t, "%c = Resize <mode = \"%s\"> (x, , %c) ", "abcd"[i], modes[m], "srqp"[i]);
+            fy_buf_str(&t, "}");
+            both_at(t.at, (const int64_t[]){3, 1, 5}, 3);
+            fy_buf_free(&t);
+        }
+    both("(uint8[1,2,n,9000] x) => (a) <float[4] s = {1, 2, 2, 1}> { a = Resize <mode = \"linear\"> (x, , s) }");
 }
 
 /* Rows of every length, with what is no number among them: short ones are joined many at once, of long ones block by block. */

@@ -28,7 +28,7 @@ static const map_op ops[] = {
     BOTH("Neg", NEG, NEG), BOTH("Abs", ABS, ABS), BOTH("Relu", RELU, CLAMP), BOTH("Sqrt", SQRT, SQRT), BOTH("Reciprocal", RECIP, RECIP), BOTH("Floor", FLOOR, FLOOR),
     BOTH("Ceil", CEIL, CEIL), BOTH("Round", ROUND, ROUND), BOTH("LeakyRelu", LEAKY, LEAKY), BOTH("HardSigmoid", HARD_SIGMOID, HARD_SIGMOID), BOTH("HardSwish", HARD_SWISH, HARD_SWISH),
     SINGLE("Sign", SIGN), SINGLE("BitwiseNot", INVERT), SINGLE("Not", NOT), SINGLE("Softsign", SOFTSIGN), SINGLE("ThresholdedRelu", THRESHOLD), SINGLE("Shrink", SHRINK),
-    ACT("Exp", EXP), ACT("Log", LOG), ACT("Erf", ERF), ACT("Sin", SIN), ACT("Cos", COS), ACT("Tanh", TANH), ACT("Sigmoid", SIGMOID), ACT("Elu", ELU), ACT("Mish", MISH),
+    ACT("Exp", EXP), ACT("Log", LOG), ACT("Erf", ERF), ACT("Sin", SIN), ACT("Cos", COS), ACT("Tanh", TANH), ACT("Sigmoid", SIGMOID), ACT("Elu", ELU), ACT("Selu", ELU), ACT("Mish", MISH),
     ACT("Softplus", SOFTPLUS), ACT("Swish", SWISH), ACT("Gelu", GELU),
     /* com.microsoft */
     {"BiasGelu", FY_LOOP_ADD, NO, FY_ACT_GELU, false, false}, {"FastGelu", FY_LOOP_ADD, NO, FY_ACT_GELU_TANH, false, false}, ACT("QuickGelu", SWISH)};
@@ -58,14 +58,14 @@ typedef struct recipe {
     int    in[FY_SPAN], n;               /* the inputs that are operands */
     int    fold[FY_SPAN], single, act;
     int    number, out;                  /* what is computed in, and what comes out of it */
-    double p[2], by;                     /* parameters of `single`; what Mean divides by, 0: nothing */
+    double p[2], by;                     /* parameters of `single`; what Mean divides by and Selu multiplies by, 0: nothing */
     float  f[2];                         /* of `act` */
     bool   quotient;                     /* of integers */
 } recipe;
 
 static void parameters(recipe *r, const fy_node *n) {
     const char *name = n->op->name;
-    static const struct { const char *op, *p0, *p1; } attrs[] = {{"LeakyRelu", "alpha", NULL}, {"Elu", "alpha", NULL}, {"Swish", "alpha", NULL}, {"QuickGelu", "alpha", NULL}, {"SwiGLU", "alpha", NULL},
+    static const struct { const char *op, *p0, *p1; } attrs[] = {{"LeakyRelu", "alpha", NULL}, {"Elu", "alpha", NULL}, {"Selu", "alpha", "gamma"}, {"Swish", "alpha", NULL}, {"QuickGelu", "alpha", NULL}, {"SwiGLU", "alpha", NULL},
         {"HardSigmoid", "alpha", "beta"}, {"ThresholdedRelu", "alpha", NULL}, {"Shrink", "bias", "lambd"}};
     for (int i = 0; i < FY_COUNT(attrs); i++) {
         if (strcmp(attrs[i].op, name)) continue;
@@ -76,6 +76,7 @@ static void parameters(recipe *r, const fy_node *n) {
         r->p[0] = (double)fy_attr_i(n, "detect_negative");
         r->p[1] = (double)fy_attr_i(n, "detect_positive");
     }
+    if (!strcmp(name, "Selu")) r->by = r->p[1];
     r->f[0] = (float)r->p[0];
     r->f[1] = r->act == FY_ACT_CLAMP ? __builtin_inff() : (float)r->p[1];
     if (!*n->op->domain && !strcmp(name, "Gelu") && fy_attr_is(n, "approximate", "tanh")) r->act = FY_ACT_GELU_TANH;
@@ -88,6 +89,7 @@ static const char *plan(recipe *r, const fy_node *n, const fy_loops *l) {
     int own = x ? fy_cpu_number(x->type.dtype) : NO;
     if (!op || own == NO || fy_cpu_number(y->type.dtype) == NO) return "another dtype";
     *r = (recipe){.op = op, .single = op->single, .act = op->act, .number = is_half(own) ? FY_NUMBER_F32 : own};
+    if (r->op->single == FY_LOOP_SHRINK && r->number != FY_NUMBER_F32) r->number = FY_NUMBER_F64;         /* whole numbers, too: then cut off, as Cast does */
     r->out = op->test ? FY_NUMBER_BOOL : r->number;
     for (int i = 0; i < n->nin; i++) {
         const fy_value *v = fy_in(n, i);
@@ -162,9 +164,9 @@ static void block(const work *w, const fy_span *s, char *y, const int64_t *at, i
     void *to = direct ? (void *)y : &own;
     if (after) {
         float by32 = (float)r->by;
-        if (r->by != 0) l->pair[FY_LOOP_DIV][r->number](to, a, r->number == FY_NUMBER_F32 ? (const void *)&by32 : &r->by, na, 2);
-        else if (r->act != NO) w->k->unary[r->act](to, a, na, r->f);
-        else l->single[r->single][r->number](to, a, na, r->p);
+        if (r->act != NO) w->k->unary[r->act](to, a, na, r->f);
+        else if (r->single != NO) l->single[r->single][r->number](to, a, na, r->p);
+        if (r->by != 0) l->pair[r->act != NO ? FY_LOOP_MUL : FY_LOOP_DIV][r->number](to, r->act != NO ? to : a, r->number == FY_NUMBER_F32 ? (const void *)&by32 : &r->by, na, 2);
         a = to;
     }
     if (a != y) l->cast[r->out][w->y_number](y, a, na);
@@ -241,7 +243,7 @@ static const char *can_view(const fy_site *s) {
     X(less, "Less") X(less_equal, "LessOrEqual") X(greater, "Greater") X(greater_equal, "GreaterOrEqual") X(is_nan, "IsNaN") X(is_inf, "IsInf") X(neg, "Neg") X(abs_, "Abs") X(relu, "Relu") \
     X(sqrt_, "Sqrt") X(recip, "Reciprocal") X(floor_, "Floor") X(ceil_, "Ceil") X(round_, "Round") X(leaky, "LeakyRelu") X(hard_sigmoid, "HardSigmoid") X(hard_swish, "HardSwish") X(sign, "Sign") \
     X(invert, "BitwiseNot") X(not, "Not") X(softsign, "Softsign") X(threshold, "ThresholdedRelu") X(shrink, "Shrink") X(exp_, "Exp") X(log_, "Log") X(erf_, "Erf") X(sin_, "Sin") X(cos_, "Cos") \
-    X(tanh_, "Tanh") X(sigmoid, "Sigmoid") X(elu, "Elu") X(mish, "Mish") X(softplus, "Softplus") X(swish, "Swish") X(gelu, "Gelu")
+    X(tanh_, "Tanh") X(sigmoid, "Sigmoid") X(elu, "Elu") X(selu, "Selu") X(mish, "Mish") X(softplus, "Softplus") X(swish, "Swish") X(gelu, "Gelu")
 MAPS(MAP)
 #define MAP_MS(var, Op) static const fy_impl var = {.op = Op, .name = "map", .domain = "com.microsoft", .can = can, .prepare = prepare, .run = run, .flags = FY_IMPL_INPLACE};
 #define MAPS_MS(X) X(ms_gelu, "Gelu") X(ms_bias_gelu, "BiasGelu") X(ms_fast_gelu, "FastGelu") X(ms_quick_gelu, "QuickGelu")

@@ -127,8 +127,9 @@ static fy_status run_pad(const fy_step *s, fy_exec *x, ferry_error *e) {
 static fy_status run_centre(const fy_step *s, fy_exec *x, ferry_error *e) {
     const uint64_t zero = 0;
     padding w = {.x = fy_step_in(s, x, 0), .y = fy_step_out(s, x, 0), .mode = 'c', .value = &zero};
-    int64_t after[FY_MAX_RANK];
-    FY_NEED(e, w.x->rank == w.y->rank, SHAPE, "the result has rank %d", w.y->rank);
+    int64_t after[FY_MAX_RANK], n;
+    if (!fy_attr_ints(s->node, "axes", &n)) n = w.x->rank;
+    FY_NEED(e, w.x->rank == w.y->rank && fy_count(fy_step_in(s, x, 1)) == n, SHAPE, "%lld sizes for %lld axes", (long long)fy_count(fy_step_in(s, x, 1)), (long long)n);
     for (int i = 0; i < w.x->rank; i++) {
         w.before[i] = (w.y->dim[i] - w.x->dim[i]) / 2;
         after[i] = w.y->dim[i] - w.x->dim[i] - w.before[i];
