@@ -147,7 +147,7 @@ static fy_status from_slot(fy_eval *v, const fy_pvalue *p, fy_et *a) {
     fy_eslot *s;
     FY_TRY(use_slot(v, p, &s));
     switch (p->kind) {
-    case FY_PV_TENSOR: *a = s->t; return FY_OK;
+    case FY_PV_TENSOR: *a = s->t; return v->planes ? fy_ev_plane(v, p, a) : FY_OK;
     case FY_PV_SYMINT: return number_int(v, a, s->i, FERRY_INT64);
     case FY_PV_SYMBOOL: return number_int(v, a, s->i, FERRY_BOOL);
     case FY_PV_SYMFLOAT: return number_f64(v, a, s->f);
@@ -609,7 +609,15 @@ static fy_status out_written(fy_eval *v, int slot, const fy_et *o) {
     return fy_ev_set(v, to, &(fy_eslot){.t = {.t = fy_tensor_ref(&self.t), .dtype = self.dtype}});
 }
 
+/* Takes *o over: one part of what becomes complex. */
+static fy_status plane_out(fy_eval *v, int slot, fy_et *o) {
+    if (slot == 0 && !v->got.t.dtype) v->got = *o;
+    else fy_tensor_free(&o->t);
+    return FY_OK;
+}
+
 fy_status fy_ev_out(fy_eval *v, int slot, fy_et *o) {
+    if (v->planes) return plane_out(v, slot, o);
     round_all(o);
     if (v->inplace && slot == 0) {
         fy_status r = out_written(v, slot, o);
@@ -623,6 +631,11 @@ fy_status fy_ev_out(fy_eval *v, int slot, fy_et *o) {
 
 fy_status fy_ev_view(fy_eval *v, int slot, const fy_et *o) {
     fy_pvalue *to = out_value(v, slot);
+    if (v->planes) {
+        fy_et copy;
+        FY_TRY(fy_ev_copy(v, &copy, o));
+        return plane_out(v, slot, &copy);
+    }
     if (v->inplace) {
         fy_et self;
         FY_TRY(fy_ev_raw(v, v->target, &self));
@@ -772,9 +785,7 @@ static fy_status run_node(fy_eval *v, const fy_pnode *n) {
     v->k = op->k;
     v->inplace = target != NULL && !only_reshapes(op);
     v->target = target;
-    bool mine = reads_complex(n);
-    if (mine) FY_TRY(fy_ev_complex(v, &mine));
-    return mine ? FY_OK : op->run(v);
+    return reads_complex(n) ? fy_ev_complex(v, op->run) : op->run(v);
 }
 
 static fy_status node_frame(fy_eval *v, const fy_pnode *n, fy_status s) {

@@ -40,6 +40,9 @@ struct fy_eval {
     uint32_t          nslot;
     FY_VEC(struct { const fy_dim *sym; int64_t v; }) bound;
     int               depth;
+    bool              planes;            /* eval_complex.c: the operator runs on one part of its complex arguments, ... */
+    unsigned          plane;             /* ... bit i: the imaginary one of argument i; all bits: of all, real ones having none */
+    fy_et             got;               /* its result then */
     bool              meta_off;          /* recorded metadata was seen to be wrong */
 };
 
@@ -94,7 +97,9 @@ FY_CHECKED fy_status fy_ev_copy(fy_eval *v, fy_et *o, const fy_et *a);
 
 /* ---- the driver ------------------------------------------------------------------------------------------------------ */
 
-FY_CHECKED fy_status fy_ev_complex(fy_eval *v, bool *mine);                  /* eval_complex.c: the node reads complex numbers */
+typedef fy_status (*fy_ev_fn)(fy_eval *v);
+FY_CHECKED fy_status fy_ev_complex(fy_eval *v, fy_ev_fn run);                /* eval_complex.c: the node, of function `run`, reads complex numbers */
+FY_CHECKED fy_status fy_ev_plane(fy_eval *v, const fy_pvalue *p, fy_et *a);  /* the part of argument *a that v->plane says */
 FY_CHECKED fy_status fy_ev_graph(fy_eval *v, const fy_pgraph *g);            /* its nodes, in order */
 FY_CHECKED fy_status fy_ev_arg_slot(fy_eval *v, const fy_parg *a, int64_t i, fy_eslot *r);   /* entry i of an argument, shared */
 FY_CHECKED fy_status fy_ev_set(fy_eval *v, fy_pvalue *to, fy_eslot *from);   /* takes over */

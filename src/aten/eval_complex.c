@@ -452,17 +452,99 @@ static fy_status istft(fy_eval *v) {
     return fy_ev_out(v, 0, &o);
 }
 
+/* ---- by parts ------------------------------------------------------------------------------------------------------------------------ */
+
+static bool all_planes(const fy_eval *v) { return v->plane == ~0u; }
+
+fy_status fy_ev_plane(fy_eval *v, const fy_pvalue *p, fy_et *a) {
+    bool imaginary = all_planes(v);
+    for (int i = 0; i < v->node->narg && i < 31 && !imaginary; i++) imaginary = v->node->arg[i].kind == FY_ARG_TENSOR && v->node->arg[i].value == p && v->plane >> i & 1;
+    if (is_complex(a)) {
+        FY_NEED(v->e, a->t.rank < FY_MAX_RANK, LIMIT, "rank %d", a->t.rank);
+        *a = part_of(a, imaginary);
+        a->t.own = NULL;
+    } else if (all_planes(v) && fy_dtype_class(a->dtype) == FY_CLASS_F) {    /* which has no imaginary part */
+        fy_et real = *a;
+        return fy_ev_temp(v, a, real.dtype, real.t.rank, real.t.dim);
+    }
+    return FY_OK;
+}
+
+/* The operator's own function on one part; its result, which is the caller's. */
+static fy_status one_part(fy_eval *v, fy_ev_fn run, unsigned plane, fy_et *y) {
+    v->planes = true;
+    v->plane = plane;
+    v->got = (fy_et){0};
+    bool in = v->inplace;
+    v->inplace = false;
+    fy_status s = run(v);
+    v->inplace = in;
+    v->planes = false;
+    *y = v->got;
+    v->got = (fy_et){0};
+    if (s != FY_OK) fy_tensor_free(&y->t);
+    else FY_NEED(v->e, y->t.dtype == FERRY_DOUBLE, UNSUPPORTED, "%s of complex numbers cannot be evaluated", v->node->op);
+    return s;
+}
+
+/* Adds a part to *o (made here first), times i to the power of `turns`. */
+static fy_status add_part(fy_eval *v, fy_et *o, fy_ev_fn run, unsigned plane, int turns) {
+    fy_et y;
+    FY_TRY(one_part(v, run, plane, &y));
+    double *z;
+    fy_status s = o->t.dtype ? FY_OK : make(v, o, y.dtype, y.t.rank, y.t.dim, &z);
+    for (int64_t i = 0, n = s == FY_OK ? fy_count(&y.t) : 0; i < n; i++) ((double *)o->t.data)[2 * i + turns % 2] += (turns % 4 >= 2 ? -1 : 1) * fy_get_f64(&y.t, i);
+    fy_tensor_free(&y.t);
+    return s;
+}
+
+static fy_status ended(fy_eval *v, fy_et *o, fy_status s) {
+    if (s == FY_OK) return fy_ev_out(v, 0, o);
+    fy_tensor_free(&o->t);
+    return s;
+}
+
+/* Sums, and what picks and moves elements: either part for itself. */
+static fy_status linear(fy_eval *v, fy_ev_fn run) {
+    fy_et  o = {0};
+    double value = 0;
+    FY_TRY(fy_ev_f64(v, "value", &value));
+    FY_NEED(v->e, value == 0, UNSUPPORTED, "%s of complex numbers with %g cannot be evaluated", v->node->op, value);
+    fy_status s = add_part(v, &o, run, 0, 0);
+    if (s == FY_OK) s = add_part(v, &o, run, ~0u, 1);
+    return ended(v, &o, s);
+}
+
+/* Convolutions: parts of one operand by parts of the other. */
+static fy_status bilinear(fy_eval *v, fy_ev_fn run) {
+    fy_et     o = {0};
+    fy_status s = FY_OK;
+    FY_NEED(v->e, v->node->narg >= 2 && fy_aten_arg(v->node, "bias")->kind == FY_ARG_NONE, UNSUPPORTED, "%s of complex numbers with a bias cannot be evaluated", v->node->op);
+    for (unsigned plane = 0; plane < 4 && s == FY_OK; plane++) {
+        bool can = true;
+        for (int i = 0; i < 2; i++) can = can && (!(plane >> i & 1) || (v->node->arg[i].kind == FY_ARG_TENSOR && v->node->arg[i].value->has_meta && fy_dtype_class(v->node->arg[i].value->dtype) == FY_CLASS_C));
+        if (can) s = add_part(v, &o, run, plane, (int)(plane >> 1) + (int)(plane & 1));
+    }
+    return ended(v, &o, s);
+}
+
 /* ---- which -------------------------------------------------------------------------------------------------------------------------- */
 
 static bool starts(const char *op, const char *with) { return strncmp(op, with, strlen(with)) == 0; }
 
-/* Operators that read or make complex numbers. *mine false: one that only moves elements, which its own function does. */
-fy_status fy_ev_complex(fy_eval *v, bool *mine) {
+/* Operators that read or make complex numbers. Those that only move elements are done by their own function. */
+fy_status fy_ev_complex(fy_eval *v, fy_ev_fn run) {
     static const char *const moves[] = {"aten.view.", "aten.reshape.", "aten._unsafe_view.", "aten.transpose.", "aten.permute.", "aten.t.", "aten.slice.", "aten.select.", "aten.unsqueeze.", "aten.squeeze.",
         "aten.expand.", "aten.expand_as.", "aten.alias.", "aten.detach.", "aten.flatten.", "aten.unflatten.", "aten.narrow.", "aten.movedim.", "aten.unbind.", "aten.split.", "aten.split_with_sizes.",
-        "aten.chunk.", "aten.resolve_conj.", "aten.resolve_neg.", "aten.diagonal.", "aten.cat.", "aten.stack.", "aten.clone.", "aten.contiguous."};
+        "aten.chunk.", "aten.resolve_conj.", "aten.resolve_neg.", "aten.diagonal.", "aten.cat.", "aten.stack.", "aten.clone.", "aten.contiguous.", "aten.view_as.", "aten.reshape_as.", "aten.mT.", "aten.numpy_T.", "aten.sym_size.", "aten.sym_numel."};
+    static const char *const parts_alone[] = {"aten.sum.", "aten.mean.", "aten.cumsum.", "aten.gather.", "aten.index.", "aten.index_select.", "aten.embedding.", "aten.roll.", "aten.flip.", "aten.repeat.", "aten.where.",
+        "aten.pad.", "aten.constant_pad_nd.", "aten.lift_fresh_copy.", "aten.fft_fftshift.", "aten.fft_ifftshift."};
+    static const char *const convolutions[] = {"aten.conv1d.", "aten.conv2d.", "aten.conv3d.", "aten.convolution."};
     const char *op = v->node->op;
-    *mine = true;
+    for (int i = 0; i < FY_COUNT(parts_alone) && run; i++)
+        if (starts(op, parts_alone[i])) return linear(v, run);
+    for (int i = 0; i < FY_COUNT(convolutions) && run; i++)
+        if (starts(op, convolutions[i])) return bilinear(v, run);
     if (starts(op, "aten.fft_")) return named(v);
     if (starts(op, "aten._fft_")) return plain(v);
     if (starts(op, "aten.stft.")) return stft(v);
@@ -489,12 +571,9 @@ fy_status fy_ev_complex(fy_eval *v, bool *mine) {
         return is_complex(&x) ? parts(v, &x, pair ? -1 : im) : fy_ev_view(v, 0, &x);
     }
     for (int i = 0; i < FY_COUNT(moves); i++)
-        if (starts(op, moves[i])) { *mine = false; return FY_OK; }
+        if (starts(op, moves[i]) && run) return run(v);
     return fy_fail(v->e, FY_E_UNSUPPORTED, "%s of complex numbers cannot be evaluated", op);
 }
 
 /* What only complex programs have: transforms, conversions. */
-fy_status fy_at_complex(fy_eval *v) {
-    bool mine;
-    return fy_ev_complex(v, &mine);
-}
+fy_status fy_at_complex(fy_eval *v) { return fy_ev_complex(v, NULL); }

@@ -553,7 +553,7 @@ fy_status fy_at_repeat_interleave(fy_eval *v) {
 }
 
 /* flip and roll: o[i] = a[map(i)] axis by axis. */
-fy_status fy_at_roll(fy_eval *v) {                           /* roll; 1: flip */
+fy_status fy_at_roll(fy_eval *v) {                           /* roll; 1: flip; 2: fft_fftshift, 3: fft_ifftshift */
     fy_et   a, o;
     int64_t dims[FY_MAX_RANK], shift[FY_MAX_RANK], by[FY_MAX_RANK] = {0};
     bool    flip[FY_MAX_RANK] = {0};
@@ -562,8 +562,10 @@ fy_status fy_at_roll(fy_eval *v) {                           /* roll; 1: flip */
     int64_t dim[FY_MAX_RANK];
     int     rank = a.t.rank;
     memcpy(dim, a.t.dim, sizeof dim);
-    FY_TRY(fy_ev_ints(v, "dims", dims, FY_MAX_RANK, &n));
+    FY_TRY(fy_ev_ints(v, v->k > 1 ? "dim" : "dims", dims, FY_MAX_RANK, &n));
     if (!v->k) FY_TRY(fy_ev_ints(v, "shifts", shift, FY_MAX_RANK, &m));
+    for (; v->k > 1 && n < 0 && m < rank; m++) dims[m] = m;
+    if (v->k > 1 && n < 0) n = m;
     if (n <= 0 && !v->k) {                                   /* over the flattened tensor */
         int64_t all = fy_count(&a.t);
         FY_NEED(v->e, m == 1, SHAPE, "roll by %d shifts", m);
@@ -574,7 +576,8 @@ fy_status fy_at_roll(fy_eval *v) {                           /* roll; 1: flip */
     for (int i = 0; i < n; i++) {
         int64_t d = dims[i] < 0 ? dims[i] + a.t.rank : dims[i];
         FY_NEED(v->e, d >= 0 && d < a.t.rank && (v->k || m == n), AXIS, "axis %lld outside rank %d", (long long)dims[i], a.t.rank);
-        if (v->k) flip[d] = true;
+        if (v->k == 1) flip[d] = true;
+        else if (v->k) by[d] = (a.t.dim[d] + (v->k == 3)) / 2;
         else if (a.t.dim[d]) by[d] = ((by[d] + shift[i]) % a.t.dim[d] + a.t.dim[d]) % a.t.dim[d];
     }
     const char *x = held(v, &a);

@@ -519,7 +519,7 @@ static fy_status report_missing(const missing_list *lost, ferry_error *e) {
         (void)fy_frame(e, s, "%s, %lld time%s, first in %s at %s", n->op, (long long)lost->at[i].count, lost->at[i].count == 1 ? "" : "s",
                        n->scope && *n->scope ? n->scope : "the model", n->source ? n->source : "an unknown line");
     }
-    return fy_help(e, s, "ferry ops --aten lists what is supported; run_decompositions() before torch.export.save may replace these operators by simpler ones");
+    return fy_help(e, s, "ferry ops --aten lists what is supported; run_decompositions() before torch.export.save may replace these operators by simpler ones; --plugin maps operators of your own (docs/plugins.md)");
 }
 
 static fy_status report_training(const missing_list *t, ferry_error *e) {

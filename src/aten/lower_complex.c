@@ -147,6 +147,7 @@ static fy_status product(fy_lower *l) {
     unsigned complex = 0;
     fy_value *sum[2] = {NULL, NULL};
     FY_NEED(l->b.e, n <= MOST, UNSUPPORTED, "%s of %d operands, some complex; at most %d", l->n->op, n, MOST);
+    FY_NEED(l->b.e, !fy_l_has(l, "bias"), UNSUPPORTED, "%s of complex numbers with a bias", l->n->op);
     for (int i = 0; i < n; i++) {
         const fy_parg *a = i ? o : t;
         if (list ? is_complex(list->values[i]) : a && (is_complex(a->value) || a->kind == FY_ARG_COMPLEX)) complex |= 1u << i;
@@ -407,14 +408,15 @@ fy_status fy_lower_transform(fy_lower *l) {
 fy_status fy_lower_convert(fy_lower *l) { return convert(l); }
 
 fy_status fy_lower_complex(fy_lower *l) {
-    static const char *const products[] = {"aten.mul", "aten.multiply", "aten.matmul", "aten.mm", "aten.bmm", "aten.mv", "aten.einsum", "aten.outer", "aten.dot"};
+    static const char *const products[] = {"aten.mul", "aten.multiply", "aten.matmul", "aten.mm", "aten.bmm", "aten.mv", "aten.einsum", "aten.outer", "aten.dot", "aten.conv1d", "aten.conv2d", "aten.conv3d", "aten.convolution"};
     static const char *const between[] = {"aten.abs", "aten.absolute", "aten.angle", "aten.exp", "aten.conj", "aten._conj", "aten.conj_physical", "aten._conj_physical", "aten.view_as_real", "aten.view_as_complex",
                                           "aten.real", "aten.imag", "aten.complex", "aten.polar", "aten.reciprocal"};
     static const char *const transforms[] = {"aten.stft", "aten.istft"};
     static const char *const same[] = {"aten.add", "aten.sub", "aten.neg", "aten.view", "aten.reshape", "aten._unsafe_view", "aten.transpose", "aten.permute", "aten.t", "aten.slice", "aten.select", "aten.unsqueeze",
         "aten.squeeze", "aten.expand", "aten.expand_as", "aten.cat", "aten.stack", "aten.split", "aten.split_with_sizes", "aten.unbind", "aten.chunk", "aten.clone", "aten.contiguous", "aten.alias", "aten.detach",
         "aten.lift_fresh_copy", "aten.flatten", "aten.unflatten", "aten.roll", "aten.flip", "aten.index", "aten.index_select", "aten.gather", "aten.sum", "aten.mean", "aten.repeat", "aten.movedim",
-        "aten.resolve_conj", "aten.resolve_neg", "aten.narrow", "aten.diagonal", "aten.constant_pad_nd", "aten.pad", "aten.cumsum", "aten.view_as", "aten.reshape_as", "aten.embedding", "aten.fft_fftshift", "aten.fft_ifftshift"};
+        "aten.resolve_conj", "aten.resolve_neg", "aten.narrow", "aten.diagonal", "aten.constant_pad_nd", "aten.pad", "aten.cumsum", "aten.view_as", "aten.reshape_as", "aten.embedding", "aten.where", "aten.mT", "aten.numpy_T", "aten.fft_fftshift", "aten.fft_ifftshift"};
+    if (fy_l_named(l, "aten.sym_size") || fy_l_named(l, "aten.sym_numel")) return run_planes(l, 0, NULL, 0);
     for (int i = 0; i < FY_COUNT(products); i++)
         if (fy_l_named(l, products[i])) return product(l);
     for (int i = 0; i < FY_COUNT(between); i++)

@@ -320,15 +320,17 @@ fy_status fy_lower_flip(fy_lower *l) {
     return fy_l_ret(l, fy_emit(b, "Slice", FY_V(x, fy_k_ints(b, n, begin), fy_k_ints(b, n, end), fy_k_ints(b, n, axes), fy_k_ints(b, n, step)), FY_NOATTR));
 }
 
-/* roll by s: the last s come first */
+/* roll by s: the last s come first. fft_fftshift: by half of an axis, of all that are not named; fft_ifftshift: back. */
 fy_status fy_lower_roll(fy_lower *l) {
     fy_value *x = fy_l_tensor(l, "self");
     dims shift;
     int64_t axes[FY_MAX_RANK];
-    int rank = fy_rank(l, x), n = fy_l_dims(l, "shifts", shift, FY_MAX_RANK), m = fy_l_ints(l, "dims", axes, FY_MAX_RANK);
+    bool half = !fy_l_named(l, "aten.roll");
+    int rank = fy_rank(l, x), n = half ? 0 : fy_l_dims(l, "shifts", shift, FY_MAX_RANK), m = half ? fy_l_axes(l, "dim", rank, axes) : fy_l_ints(l, "dims", axes, FY_MAX_RANK);
     FY_L_OK(l);
+    for (; half && n < m; n++) shift[n] = fy_dim_floordiv(l->m->dims, fy_dim_addi(l->m->dims, x->type.dim[axes[n]], fy_l_named(l, "aten.fft_ifftshift")), fy_l_k(l, 2));
     fy_value *y = x;
-    bool flat = m <= 0;
+    bool flat = m <= 0 && !half;
     if (flat) {
         y = fy_l_reshape(l, x, 1, (const fy_dim *[]){product(l, rank, x->type.dim)});
         axes[0] = 0;

@@ -206,6 +206,12 @@ def complex_in(p, q, v, d, x):
     return [torch.view_as_real(t) if t.is_complex() else t for t in r]
 
 
+def complex_parts(p, q, i, k, w, d):
+    r = [p.sum(), p.sum(1), p.sum((0, 1), keepdim=True), p.mean(), p.mean(0), p.cumsum(1), p[:, i], p[i, i], p[q.real > 0], torch.index_select(p, 1, i), p.gather(1, k), p.roll(1, 1), p.roll((1, -2), (0, 1)), p.flip((0, 1)), p.repeat(2, 1)]
+    r += [F.pad(p, (1, 2)), torch.fft.fftshift(p), torch.fft.ifftshift(p, 1), torch.where(q.real > 0, p, q), torch.where(q.imag > 0, p, q.real), F.embedding(i, p), p.mT, p.view_as(q), d.sum(0), d.mean()]
+    return [torch.view_as_real(t.resolve_conj()) for t in r + [F.conv1d(p[None], w), F.conv1d(p[None], w.real + 0j, padding=1), F.conv2d(p[None, None], w[None, :1] * 2j)]]
+
+
 def counts(i, w, x, y, k, b):
     r = [torch.bincount(i), torch.bincount(i, minlength=12), torch.bincount(i, w), torch.bincount(i, w.double(), 3), torch.bincount(i[:0], minlength=4)]
     r += [torch.diff(x, prepend=y), torch.diff(x, dim=1, append=x[:, :2], n=2), torch.diff(i, prepend=i[:1] - 1), torch.diff(b), torch.diff(b, prepend=b[:1], append=b[:2]), torch.diff(x, n=3, dim=0, prepend=x[:1], append=y.expand(3, 5, 4)), torch.diff(x, n=0, prepend=y)]
@@ -244,6 +250,8 @@ CASES = {
     "counts": (counts, (torch.tensor([3, 1, 4, 1, 5, 0, 2, 6]), randn(8), randn(3, 5, 4), randn(3, 5, 1), torch.tensor([[0, 1, 2, 0, 1], [4, 5, 0, 1, 2]]), torch.tensor([True, False, False, True]))),
     "sensitive": (sensitive, (randn(2, 12, 9, 8), torch.cat([(torch.arange(6) % 2).float()[:, None], randn(6, 2).abs() * 4, randn(6, 2).abs() * 4 + 5], 1))),
     "complex_in": (complex_in, (torch.view_as_complex(randn(3, 4, 2)), torch.view_as_complex(randn(3, 4, 2).flip(0) + 0.1), torch.view_as_complex(randn(4, 2)), torch.view_as_complex(randn(3, 4, 2).double().contiguous()), randn(3, 4))),
+    "complex_parts": (complex_parts, (torch.view_as_complex(randn(3, 4, 2)), torch.view_as_complex(randn(3, 4, 2).flip(0) + 0.1), torch.tensor([2, 0]), torch.tensor([[0, 1, 3, 2], [1, 1, 0, 3], [2, 0, 1, 1]]), torch.view_as_complex(randn(2, 3, 3, 2)),
+                                      torch.view_as_complex(randn(3, 4, 2).double().contiguous()))),
     "bytes": (bytes_, (torch.arange(60, dtype=torch.uint8).reshape(1, 2, 5, 6) * 37 + 11, (torch.arange(60).reshape(1, 2, 5, 6) * 29 % 256 - 128).to(torch.int8))),
     "unique": (unique, (torch.tensor([[3, 1, 1], [3, 1, 1], [0, 7, 7], [3, 1, 1]]), torch.tensor([[2.5, 2.5, -1, -1], [2.5, 2.5, 0, 0]]), torch.tensor([True, True, False, True]), torch.tensor([1.5, -2, 1.5]).half())),
     "smooth": (smooth, (randn(1, 2, 7, 9),)),

@@ -93,6 +93,7 @@ expect 0 'f32\[batch,10\]' info ts.onnx
 expect 0 'verified' export "$ts/vad16.pt" --shape x=1x256 --shape sr=16000 -o vad.onnx
 expect 0 'verified' export "$ts/gru_loop.pt" --shape x=2x5x4 --dynamic x:1=time -o loop.onnx
 expect 0 'time' info loop.onnx
+expect 3 '--plugin maps operators of your own' export "$fixtures/pt2/custom/custom.pt2" -o x.onnx
 expect 0 'verified.*height 12, 3' export "$ts/resize.pt" --shape x=1x1x12x14 --dynamic x:2=height --dynamic x:3=width -o resize.onnx
 cp "$ts/while.pt" renamed.bin
 expect 0 '' run renamed.bin --shape x=2x3 --random
