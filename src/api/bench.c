@@ -28,7 +28,7 @@ static fy_status measure(fy_timing *r, fy_bench *b, ferry_error *e) {
     fy_status s = FY_OK;
     for (double told = -1; !s && !enough(&t, r->seconds);) {
         s = fy_timing_run(r, &one, e);
-        if (!s && !FY_RESERVE(t.runs, t.runs.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!s && !FY_RESERVE(t.runs, t.runs.n + 1)) s = fy_nomem(e);
         if (s) break;
         t.runs.at[t.runs.n++] = one;
         t.spent += one;
@@ -51,7 +51,7 @@ static fy_status sized_copy(fy_model **copy, const fy_timing *r, ferry_error *e)
         const fy_dim *dim[FY_MAX_RANK];
         int at = v->name ? ferry_find_input(r->model, v->name) : -1;
         if (at < 0 || v->type.kind != FY_TENSOR) continue;
-        for (int k = 0; k < r->in[at].rank; k++) FY_NEED(e, (dim[k] = fy_dim_const(m->dims, r->in[at].dim[k])), NOMEM, "out of memory");
+        for (int k = 0; k < r->in[at].rank; k++) FY_NOMEM(e, (dim[k] = fy_dim_const(m->dims, r->in[at].dim[k])));
         v->type = fy_tensor_type(m, v->type.dtype, r->in[at].rank, dim);
     }
     return fy_infer_model(m, e);
@@ -105,14 +105,14 @@ static fy_status read_earlier(fy_bench *then, const char *path, fy_arena *a, fer
     fy_map_file f;
     FY_TRY(fy_file_open(&f, path, e));
     const char *text = fy_arena_strn(a, (const char *)f.at, f.n);
-    fy_status s = text ? fy_bench_read(then, a, text, f.n, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = text ? fy_bench_read(then, a, text, f.n, e) : fy_nomem(e);
     fy_file_close(&f);
     return s ? fy_frame(e, s, "file %s", path) : FY_OK;
 }
 
 fy_status fy_write_text(const char *path, const fy_buf *text, ferry_error *e) {
     fy_out o;
-    FY_NEED(e, !text->oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !text->oom);
     FY_TRY(fy_out_open(&o, path, e));
     fy_status s = fy_out_write(&o, text->at, text->n, e);
     if (!s) s = fy_out_commit(&o, e);

@@ -36,7 +36,7 @@ static fy_status open_shape(fy_timing *r, shape *s, const char *what, int name, 
     FY_NEED(e, snprintf(one, sizeof one, "%.*s=%lld", name, what, (long long)size) < (int)sizeof one, USAGE, "cycle: the name is too long");
     s->values = ferry_values_new();
     s->in = FY_NEWN(&r->arena, ferry_tensor, (int64_t)r->nin + 1);
-    FY_NEED(e, s->values && s->in, NOMEM, "out of memory");
+    FY_NOMEM(e, s->values && s->in);
     return fy_timing_inputs(r, s->values, s->in, one, e);
 }
 
@@ -80,7 +80,7 @@ static fy_status cycle(fy_timing *r, fy_bench *b, shape *s, int64_t n, ferry_err
     int64_t rounds = 0;
     double *turns = FY_NEWN(&r->arena, double, 2 * n * MOST_ROUNDS), *rows = turns ? turns + n * MOST_ROUNDS : NULL, by_turns = 0, in_row = 0;
     double *column = FY_NEWN(&r->arena, double, MOST_ROUNDS + n);
-    FY_NEED(e, turns && column, NOMEM, "out of memory");
+    FY_NOMEM(e, turns && column);
     FY_TRY(measure(r, b, s, n, turns, rows, &rounds, e));
     for (int64_t i = 0; i < n; i++) {
         double usual = median(turns + i, rounds, n, column);

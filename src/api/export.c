@@ -77,7 +77,7 @@ static fy_status parse_dynamic(export *x, const char *text, ferry_error *e) {
     long axis = colon && colon > text && colon[1] >= '0' && colon[1] <= '9' ? strtol(colon + 1, &end, 10) : -1;
     FY_NEED(e, eq && eq[1] && end == eq && axis >= 0 && axis < FY_MAX_RANK, USAGE, "dynamic: '%s' is not NAME:AXIS=SYMBOL (x:0=batch)", text);
     x->axes[x->naxes++] = (fy_axis_name){fy_arena_strn(&x->arena, text, (size_t)(colon - text)), (int)axis, fy_arena_str(&x->arena, eq + 1)};
-    FY_NEED(e, x->axes[x->naxes - 1].input && x->axes[x->naxes - 1].symbol, NOMEM, "out of memory");
+    FY_NOMEM(e, x->axes[x->naxes - 1].input && x->axes[x->naxes - 1].symbol);
     return FY_OK;
 }
 
@@ -133,7 +133,7 @@ static fy_status parse_options(export *x, const char *given_target, ferry_error 
     for (const char *p = names; p && *p; p++) words += *p == ',';
     x->axes = FY_NEWN(&x->arena, fy_axis_name, words + FY_MAX_RANK * 64);
     x->renames = FY_NEWN(&x->arena, fy_axis_name, words + FY_MAX_RANK * 64);
-    FY_NEED(e, x->axes && x->renames, NOMEM, "out of memory");
+    FY_NOMEM(e, x->axes && x->renames);
     for (size_t i = 0; i < x->job->noption; i++)
         if (!strcmp(x->job->option[i].key, "dynamic")) FY_TRY(parse_dynamic(x, x->job->option[i].value ? x->job->option[i].value : "", e));
     return parse_renames(x, e);
@@ -277,7 +277,7 @@ static fy_status provenance(export *x, ferry_error *e) {
     if (!x->provenance) return FY_OK;
     snprintf(opset, sizeof opset, "%lld", (long long)x->opset);
     print_dynamic(&axes, m);
-    fy_status s = axes.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);
+    fy_status s = axes.oom ? fy_nomem(e) : fy_model_set_meta(m, "ferry.version", FERRY_VERSION, e);
     if (!s) s = fy_model_set_meta(m, "ferry.source", fy_base_name(x->source), e);
     if (!s && x->swap.open) s = fy_model_set_meta(m, "ferry.weights_from", fy_base_name(x->swap.path), e);
     if (!s) s = fy_model_set_meta(m, "ferry.opset", opset, e);

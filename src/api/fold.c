@@ -24,7 +24,7 @@ fy_status fy_folds_place(fy_record *r, const fy_model *m, ferry_error *e) {
     const fy_graph *g = m->graph;
     for (int64_t i = 0; i < g->constants.n && r->fold.n && !s; i++) {
         fy_value *v = g->constants.at[i];
-        if (v->name && fy_fixed(v) && v->nuses == 1 && v->uses->user && v->uses->user->graph == g && !fy_map_puts(&weights, v->name, v)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (v->name && fy_fixed(v) && v->nuses == 1 && v->uses->user && v->uses->user->graph == g && !fy_map_puts(&weights, v->name, v)) s = fy_nomem(e);
     }
     for (int64_t i = 0; i < r->fold.n; i++) {
         fy_fold *f = &r->fold.at[i];
@@ -79,7 +79,7 @@ fy_status fy_fold_put(fy_fold *f, fy_model *m, const fy_const *weight, const fy_
     /* there was none, or equal ones had become one tensor */
     bool usual = n > 7 && !strcmp(w->name + n - 7, ".weight");
     b = constant(m->graph, f->part[FY_FOLD_BIAS] ? f->part[FY_FOLD_BIAS] : fy_arena_fmt(&m->arena, "%.*s.bias", (int)(usual ? n - 7 : n), w->name), bias);
-    FY_NEED(e, b && give_bias(f->node, b), NOMEM, "out of memory");
+    FY_NOMEM(e, b && give_bias(f->node, b));
     return fy_model_name_all(m, e);
 }
 
@@ -93,11 +93,11 @@ fy_status fy_fold_apart(fy_fold *f, fy_model *m, const fy_const *const part[FY_F
         FY_NOMEM(e, in[i + 1]);
     }
     fy_value *b = constant(n->graph, NULL, part[FY_FOLD_BIAS]);
-    FY_NEED(e, (b || !part[FY_FOLD_BIAS]) && give_bias(n, b), NOMEM, "out of memory");
+    FY_NOMEM(e, (b || !part[FY_FOLD_BIAS]) && give_bias(n, b));
     fy_in(n, 1)->constant = w;
     fy_node *norm = fy_node_new(n->graph, n->next, fy_op_find(m->registry, "", "BatchNormalization"), 5, in, 1);
     fy_attr eps = fy_float("epsilon", f->eps);
-    FY_NEED(e, norm && fy_node_set_attr(norm, &eps), NOMEM, "out of memory");
+    FY_NOMEM(e, norm && fy_node_set_attr(norm, &eps));
     norm->out[0]->name = y->name;
     norm->out[0]->type = y->type;
     y->name = NULL;

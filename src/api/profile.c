@@ -166,7 +166,7 @@ static fy_status one_run(watching *w, double *seconds, ferry_error *e) {
 
 static fy_status keep(watching *w, ferry_error *e) {
     int64_t n = w->p.nsteps;
-    FY_NEED(e, FY_RESERVE(w->all, w->all.n + n + 1), NOMEM, "out of memory");
+    FY_NOMEM(e, FY_RESERVE(w->all, w->all.n + n + 1));
     memcpy(w->all.at + w->all.n, w->took, (size_t)n * sizeof *w->took);
     w->all.n += n;
     return FY_OK;
@@ -196,11 +196,11 @@ static fy_status measure(watching *w, ferry_error *e) {
     fy_engine_of(w->r->model)->watch(session, seen, w);
     fy_status s = one_run(w, &one, e);
     w->describe = false;
-    if (!s && w->oom) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s && w->oom) s = fy_nomem(e);
     while (!s && runs.n < MOST && (runs.n < FEWEST || spent < w->r->seconds)) {
         s = one_run(w, &one, e);
         if (!s) s = keep(w, e);
-        if (!s && !FY_RESERVE(runs, runs.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!s && !FY_RESERVE(runs, runs.n + 1)) s = fy_nomem(e);
         if (s) break;
         runs.at[runs.n++] = one;
         spent += one;
@@ -246,7 +246,7 @@ static fy_status profile(fy_report *out, watching *w, const char *path, const fe
     w->took = FY_NEWN(&w->arena, double, n + 1);
     w->start = FY_NEWN(&w->arena, double, n + 1);
     w->maker = FY_NEWN(&w->arena, int, (int64_t)w->plan->nvalues + 1);
-    FY_NEED(e, w->p.step && w->took && w->start && w->maker, NOMEM, "out of memory");
+    FY_NOMEM(e, w->p.step && w->took && w->start && w->maker);
     FY_TRY(measure(w, e));
     fy_pool *pool = fy_pool_new(w->r->threads);
     w->p.flops = fy_machine_flops(pool);

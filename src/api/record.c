@@ -77,7 +77,7 @@ static fy_status read_all(fy_record *r, const fy_json *doc, ferry_error *e) {
         FY_TRY(text(r, &p.key, j->key, j->nkey, e));
         FY_TRY(text(r, &p.val, j->s, j->n, e));
         FY_PUSH(e, r->folded, p);
-        FY_NEED(e, fy_map_puts(&r->folded_by_name, p.key, (void *)(uintptr_t)r->folded.n), NOMEM, "out of memory");
+        FY_NOMEM(e, fy_map_puts(&r->folded_by_name, p.key, (void *)(uintptr_t)r->folded.n));
     }
     for (const fy_json *j = links ? links->child : NULL; j; j = j->next) FY_TRY(read_link(r, j, e));
     for (const fy_json *j = folds ? folds->child : NULL; j; j = j->next) FY_TRY(read_fold(r, j, e));
@@ -86,13 +86,13 @@ static fy_status read_all(fy_record *r, const fy_json *doc, ferry_error *e) {
         FY_NEED(e, j->kind == FY_JSON_STRING, CORRUPT, "%s holds a name that is none", KEY);
         FY_TRY(text(r, &name, j->s, j->n, e));
         FY_PUSH(e, r->unused, name);
-        FY_NEED(e, fy_map_puts(&r->unused_by_name, name, r), NOMEM, "out of memory");
+        FY_NOMEM(e, fy_map_puts(&r->unused_by_name, name, r));
     }
     for (const fy_json *j = made ? made->child : NULL; j; j = j->next) {
         const char *name;
         FY_NEED(e, j->kind == FY_JSON_STRING, CORRUPT, "%s holds a name that is none", KEY);
         FY_TRY(text(r, &name, j->s, j->n, e));
-        FY_NEED(e, fy_map_puts(&r->made, name, r), NOMEM, "out of memory");
+        FY_NOMEM(e, fy_map_puts(&r->made, name, r));
     }
     return FY_OK;
 }
@@ -110,7 +110,7 @@ fy_status fy_record_read(fy_record *r, const fy_model *m, ferry_error *e) {
         fy_value *b = f->node ? fy_in(f->node, 2) : NULL;
         f->weight = f->node ? fy_in(f->node, 1)->constant : NULL;
         f->bias = b ? b->constant : NULL;
-        if (b && b->name && !fy_map_puts(&r->made, b->name, r)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (b && b->name && !fy_map_puts(&r->made, b->name, r)) s = fy_nomem(e);
     }
     if (!s) return FY_OK;
     fy_record_free(r);
@@ -146,13 +146,13 @@ fy_status fy_record_origins(fy_origin **at, int64_t *n, fy_record *r, fy_model *
     *at = FY_NEWN(&r->arena, fy_origin, g->constants.n + r->link.n + 1);
     FY_NOMEM(e, *at);
     for (int64_t i = 0; i < r->link.n && !s; i++)
-        if (!fy_map_puts(&values, r->link.at[i].target, r)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!fy_map_puts(&values, r->link.at[i].target, r)) s = fy_nomem(e);
     fy_map linked = values;
     values = (fy_map){0};
     for (int64_t i = 0; i < g->constants.n && !s; i++) {
         const fy_value *v = g->constants.at[i];
         if (!v->name || !*v->name || !v->constant || !v->nuses) continue;
-        if (!fy_map_puts(&values, v->name, (void *)(uintptr_t)v->constant)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!fy_map_puts(&values, v->name, (void *)(uintptr_t)v->constant)) s = fy_nomem(e);
         bool own = !fy_map_has(&linked, v->name, strlen(v->name)), folded = fy_map_has(&r->folded_by_name, v->name, strlen(v->name));
         for (int64_t k = 0; k < r->link.n && !own; k++) own = !r->link.at[k].rank && !strcmp(r->link.at[k].target, v->name);     /* the one of several tied names */
         if (!fy_dtype_float(v->constant->dtype) || !v->constant->rank || fy_map_has(&r->made, v->name, strlen(v->name))) continue;     /* sizes, axes and factors are no weights */
@@ -370,7 +370,7 @@ static fy_status compare(making *k, const fy_model *m, const fy_origin *at, int6
     for (int64_t i = 0; i < before->fold.n && !s; i++)
         if (holds(k, &before->fold.at[i], at, &by_name)) fold(k, &before->fold.at[i], &by_name);
     fy_map_free(&by_name);
-    return s ? fy_fail(k->e, FY_E_NOMEM, "out of memory") : FY_OK;
+    return s ? fy_nomem(k->e) : FY_OK;
 }
 
 fy_status fy_record_make(fy_model *m, const fy_origin *at, int64_t n, fy_record *before, ferry_error *e) {
@@ -378,13 +378,13 @@ fy_status fy_record_make(fy_model *m, const fy_origin *at, int64_t n, fy_record 
     fy_buf all = {0};
     k.found = FY_NEWN(&k.arena, bool, n + 1);
     k.home = FY_NEWN(&k.arena, struct home, n + 1);
-    fy_status s = k.found && k.home ? compare(&k, m, at, n, before) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = k.found && k.home ? compare(&k, m, at, n, before) : fy_nomem(e);
     if (!s && (k.folded.n || k.links.n || k.unused.n || k.made.n || fy_model_meta(m, KEY))) {
         fy_buf_fmt(&all, "{\"folded\":{%s},\"links\":[%s],\"unused\":[%s],\"made\":[%s],\"folds\":[%s]}", k.folded.n ? k.folded.at : "", k.links.n ? k.links.at : "",
                    k.unused.n ? k.unused.at : "", k.made.n ? k.made.at : "", k.folds.n ? k.folds.at : "");
         bool oom = all.oom || k.folded.oom || k.links.oom || k.unused.oom || k.made.oom || k.folds.oom;
         const char *kept = oom ? NULL : fy_arena_strn(&m->arena, all.at, all.n);
-        s = kept ? fy_model_set_meta(m, KEY, kept, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+        s = kept ? fy_model_set_meta(m, KEY, kept, e) : fy_nomem(e);
     }
     fy_buf_free(&all);
     fy_buf_free(&k.folded);

@@ -100,7 +100,7 @@ ferry_registry *ferry_registry_new(ferry_error *e) {
     ferry_registry *r = fy_calloc(1, sizeof *r);
     fy_error_clear(e);
     if (!r) {
-        fy_fail(e, FY_E_NOMEM, "out of memory");
+        fy_nomem(e);
         return NULL;
     }
     r->reg.base = fy_registry_builtin();
@@ -138,7 +138,7 @@ static fy_status copy(fy_plugged **out, ferry_registry *r, const ferry_op *op, f
     fy_arena *a = &r->arena;
     fy_plugged *p = FY_NEW(a, fy_plugged);
     fy_attr_spec *specs = FY_NEWN(a, fy_attr_spec, op->nattrs + 1);
-    FY_NEED(e, p && specs, NOMEM, "out of memory");
+    FY_NOMEM(e, p && specs);
     p->own = *op;
     p->from = fy_arena_str(a, r->loading);
     const fy_op *was = fy_op_find(&r->reg, op->domain, op->name);
@@ -146,11 +146,11 @@ static fy_status copy(fy_plugged **out, ferry_registry *r, const ferry_op *op, f
         .attrs = specs, .min_in = (int8_t)op->min_in, .max_in = (int8_t)op->max_in, .min_out = (int8_t)op->min_out, .max_out = (int8_t)op->max_out,
         .since = was ? was->since : 1, .first = was ? was->first : 1, .types = fy_arena_str(a, op->types), .infer = fy_plugin_infer, .ref = fy_plugin_run,
         .flags = op->flags & FERRY_OP_PURE ? FY_PURE : 0};
-    FY_NEED(e, p->op.name && p->op.domain && p->op.doc && (p->op.types || !op->types) && (p->from || !r->loading), NOMEM, "out of memory");
+    FY_NOMEM(e, p->op.name && p->op.domain && p->op.doc && (p->op.types || !op->types) && (p->from || !r->loading));
     for (uint32_t i = 0; i < op->nattrs; i++) {
         const ferry_attr *from = &op->attrs[i];
         specs[i] = (fy_attr_spec){fy_arena_str(a, from->name), (fy_attr_kind)from->kind, fy_arena_str(a, from->value), fy_arena_str(a, from->doc ? from->doc : "")};
-        FY_NEED(e, specs[i].name && specs[i].doc && (specs[i].def || !from->value), NOMEM, "out of memory");
+        FY_NOMEM(e, specs[i].name && specs[i].doc && (specs[i].def || !from->value));
     }
     *out = p;
     return FY_OK;
@@ -219,7 +219,7 @@ static fy_status load(ferry_registry *r, const char *path, ferry_error *e) {
     FY_TRY(fy_maps_file(&r->maps, path, &text, &r->reg, e));
     if (text) return FY_OK;
     int64_t before = r->ops.n;
-    FY_NEED(e, FY_RESERVE(r->libs, r->libs.n + 1), NOMEM, "out of memory");
+    FY_NOMEM(e, FY_RESERVE(r->libs, r->libs.n + 1));
     void *lib = fy_os_dlopen(here, why, sizeof why);
     FY_NEED(e, lib, NOFILE, "plugin %.160s cannot be loaded: %s", path, why);
     r->loading = path;

@@ -139,7 +139,7 @@ static fy_status make_ports(ferry_port **ports, int64_t **at, size_t *nports, fy
     port_memory *mem = FY_NEWN(a, port_memory, n);
     size_t count = 0;
     *at = FY_NEWN(a, int64_t, n);
-    FY_NEED(e, p && mem && *at, NOMEM, "out of memory");
+    FY_NOMEM(e, p && mem && *at);
     for (int64_t i = 0; i < n; i++) {
         if (is_state(g, v[i])) continue;
         FY_TRY(describe(&p[count], &mem[count], a, v[i], e));
@@ -166,7 +166,7 @@ static ferry_model *open_model(const char *path, const void *data, size_t bytes,
     ferry_model *m = fy_calloc(1, sizeof *m);
     fy_error_clear(e);
     if (!m) {
-        fy_fail(e, FY_E_NOMEM, "out of memory");
+        fy_nomem(e);
         return NULL;
     }
     m->engine = fy_engine_find(NULL);
@@ -264,7 +264,7 @@ void fy_open_seconds(const ferry_model *m, double *load, double *compile) {
 ferry_session *ferry_session_new(const ferry_model *m, ferry_error *e) {
     ferry_session *s = fy_calloc(1, sizeof *s);
     fy_error_clear(e);
-    fy_status st = s ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status st = s ? FY_OK : fy_nomem(e);
     if (!st) {
         s->model = m;
         const fy_graph *g = m->loaded.model->graph;
@@ -272,7 +272,7 @@ ferry_session *ferry_session_new(const ferry_model *m, ferry_error *e) {
         s->arg = fy_calloc((size_t)g->in.n + 1, sizeof *s->arg);
         s->out = fy_calloc((size_t)g->out.n + 1, sizeof *s->out);
         s->next = fy_calloc((size_t)g->out.n + 1, sizeof *s->next);
-        st = s->in && s->arg && s->out && s->next ? m->engine->session(&s->session, m->compiled, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+        st = s->in && s->arg && s->out && s->next ? m->engine->session(&s->session, m->compiled, e) : fy_nomem(e);
     }
     if (!st) return s;
     ferry_session_free(s);

@@ -18,7 +18,7 @@ static const char *bare_name(fy_swap *s, const char *name, ferry_error *e) {
     static const char orig[] = "_orig_mod.";
     char *t = fy_arena_str(&s->arena, name), *at;
     if (!t) {
-        (void)fy_fail(e, FY_E_NOMEM, "out of memory");
+        (void)fy_nomem(e);
         return NULL;
     }
     for (bool again = true; again;) {
@@ -41,7 +41,7 @@ static fy_status name_all(fy_swap *s, const char *const *target, int64_t n, ferr
         if (!b) { st = FY_E_NOMEM; break; }
         module |= !strncmp(name, "module.", 7);
         orig |= strstr(name, "_orig_mod.") != NULL;
-        if (!fy_map_puts(&plain, name, (void *)(uintptr_t)(i + 1)) || !fy_map_puts(&bare, b, (void *)(uintptr_t)(i + 1))) st = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!fy_map_puts(&plain, name, (void *)(uintptr_t)(i + 1)) || !fy_map_puts(&bare, b, (void *)(uintptr_t)(i + 1))) st = fy_nomem(e);
     }
     for (int64_t i = 0; i < n && !st; i++) {
         as_is += fy_map_gets(&plain, target[i]) != NULL;
@@ -61,7 +61,7 @@ static fy_status note(fy_swap *s, fy_swap_faults *to, const char *name, const ch
     for (int64_t i = 0; i < to->n; i++)
         if (!strcmp(to->at[i].name, name)) return FY_OK;     /* a weight may have several places */
     fy_swap_fault f = {fy_arena_str(&s->arena, name), why ? fy_arena_str(&s->arena, why) : ""};
-    FY_NEED(e, f.name && f.why, NOMEM, "out of memory");
+    FY_NOMEM(e, f.name && f.why);
     FY_PUSH(e, *to, f);
     return FY_OK;
 }
@@ -80,7 +80,7 @@ static fy_status note_wrong(fy_swap *s, const char *name, const fy_const *have, 
     shape_text(&b, want);
     if (transposed) fy_buf_str(&b, ": transposed, swap it in the .pt2");
     else if (have->dtype != want->dtype && fy_dtype_float(have->dtype) && fy_dtype_float(want->dtype)) fy_buf_str(&b, " (--cast converts)");
-    fy_status st = b.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : note(s, &s->wrong, name, b.at, e);
+    fy_status st = b.oom ? fy_nomem(e) : note(s, &s->wrong, name, b.at, e);
     fy_buf_free(&b);
     return st;
 }
@@ -96,7 +96,7 @@ static fy_status find(fy_swap *s, fy_arena *a, const fy_const **to, const char *
     if (t->tied >= 0) t = &s->file.w.at.at[t->tied];         /* one constant for tied ones: they stay tied */
     const fy_const *c = t->data, *seen = c;
     char *key = fy_arena_str(&s->arena, name);
-    FY_NEED(e, key && fy_map_puts(&s->taken, key, s), NOMEM, "out of memory");
+    FY_NOMEM(e, key && fy_map_puts(&s->taken, key, s));
     if (link && link->rank) {
         seen = c->rank == link->rank ? fy_const_transpose(a, c, link->perm) : NULL;
         if (!seen) return note_wrong(s, name, c, want, false, e);
@@ -213,7 +213,7 @@ static fy_status replace(fy_swap *s, fy_model *m, fy_value *v, const fy_record *
             if (!other) { missing = l->name; continue; }
             if (c && !fy_const_same(c, other)) {
                 char x[17], y[17];
-                FY_NEED(e, fy_const_digest(x, c, e) && fy_const_digest(y, other, e), NOMEM, "out of memory");
+                FY_NOMEM(e, fy_const_digest(x, c, e) && fy_const_digest(y, other, e));
                 if (strcmp(x, y)) FY_TRY(note(s, &s->folded, l->name, "it shares one tensor with another weight in the model, but not in the file", e));
             }
             c = c ? c : other;
@@ -254,7 +254,7 @@ static fy_status refold(fy_swap *s, fy_model *m, fy_fold *f, fy_record *r, ferry
         if (!s->again) s->swapped += want - 1;
         if (s->again) return fy_fold_apart(f, m, part, e);
         FY_TRY(fy_fold_put(f, m, weight, bias, e));
-        FY_NEED(e, fy_map_puts(&r->made, fy_in(f->node, 2)->name, r), NOMEM, "out of memory");
+        FY_NOMEM(e, fy_map_puts(&r->made, fy_in(f->node, 2)->name, r));
         return FY_OK;
     }
     for (int i = 0; i < FY_FOLD_PARTS; i++) {
@@ -276,7 +276,7 @@ static fy_status in_model(fy_swap *s, fy_model *m, fy_record *r, fy_map *links, 
         if (g->constants.at[i]->name && g->constants.at[i]->constant) names[n++] = g->constants.at[i]->name;
     for (int64_t i = 0; i < r->link.n; i++) {
         names[n++] = r->link.at[i].name;
-        FY_NEED(e, fy_map_puts(links, r->link.at[i].target, r), NOMEM, "out of memory");
+        FY_NOMEM(e, fy_map_puts(links, r->link.at[i].target, r));
     }
     if (!s->again) FY_TRY(name_all(s, names, n, e));
     for (int64_t i = 0; i < r->fold.n; i++)

@@ -45,7 +45,7 @@ static fy_status make_inputs(fy_timing *r, ferry_values *values, const char *one
     if (given) fy_buf_fmt(&sizes, "%s%s", one ? "," : "", given);
     fy_status s = fy_opt_int(r->job, "batch", 1, 1 << 20, &batch, e);
     if (!s && batch) s = add_batch(&sizes, r->model, batch, e);
-    if (!s && sizes.oom) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s && sizes.oom) s = fy_nomem(e);
     ferry_option option[2] = {{"seed", seed ? seed : "1"}, {"sizes", sizes.at}};
     ferry_job job = {option, sizes.n ? 2 : 1, NULL, NULL};
     if (!s && ferry_values_random(values, r->model, &job, e)) s = fy_code_find(e->code);
@@ -59,7 +59,7 @@ static fy_status bind(fy_timing *r, ferry_error *e) {
     r->in = FY_NEWN(&r->arena, ferry_tensor, (int64_t)r->nin);
     r->out = FY_NEWN(&r->arena, ferry_tensor, (int64_t)r->nout);
     r->input = FY_NEWN(&r->arena, fy_bench_input, (int64_t)r->nin);
-    FY_NEED(e, r->in && r->out && r->input, NOMEM, "out of memory");
+    FY_NOMEM(e, r->in && r->out && r->input);
     r->batch = 0;
     for (size_t i = 0; i < r->nin; i++) {
         const char *name = ferry_input(r->model, i)->name;
@@ -103,7 +103,7 @@ static fy_status open_model(fy_timing *r, const char *path, ferry_error *e) {
     FY_TRY(engine->describe(about, sizeof about, e));
     r->about = fy_arena_fmt(&r->arena, "%s%s", about, r->bf16 ? ", precision bf16" : "");
     r->values = ferry_values_new();
-    FY_NEED(e, r->about && r->values, NOMEM, "out of memory");
+    FY_NOMEM(e, r->about && r->values);
     r->session = ferry_session_new(r->model, e);
     return r->session ? FY_OK : fy_code_find(e->code);
 }

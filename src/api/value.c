@@ -6,7 +6,7 @@
 
 ferry_value *fy_value_handle(fy_rval *v, bool take, ferry_error *e) {
     ferry_value *h = fy_calloc(1, sizeof *h);
-    fy_status s = h ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = h ? FY_OK : fy_nomem(e);
     if (!s && take) h->v = *v;
     else if (!s) s = fy_rval_copy(&h->v, v, e);
     else if (take) fy_rval_free(v);

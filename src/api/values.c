@@ -60,7 +60,7 @@ static fy_status put_value(ferry_values *v, const char *name, fy_rval *val, ferr
     if (!copy || !FY_RESERVE(v->list, v->list.n + 1)) {
         fy_free(copy);
         fy_rval_free(val);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     memcpy(copy, name, n);
     v->list.at[v->list.n++] = (named){copy, {*val}};
@@ -128,7 +128,7 @@ static fy_status flatten(fy_named_list *l, const char *name, const fy_rval *v, i
 static fy_status flatten_as(fy_named_list *l, const char *name, const char *part, const fy_rval *v, int depth, ferry_error *e) {
     fy_buf b = {0};
     fy_buf_fmt(&b, "%s.%s", name, part);
-    fy_status s = b.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : flatten(l, b.at, v, depth + 1, e);
+    fy_status s = b.oom ? fy_nomem(e) : flatten(l, b.at, v, depth + 1, e);
     fy_buf_free(&b);
     return s;
 }
@@ -352,7 +352,7 @@ int ferry_values_random(ferry_values *v, const ferry_model *m, const ferry_job *
     int64_t seed = 1, n = g->graph->in.n;
     fy_error_clear(e);
     fy_rval *val = fy_calloc((size_t)n + 1, sizeof *val);
-    fy_status s = val ? fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = val ? fy_opt_int(job, "seed", 0, INT64_MAX, &seed, e) : fy_nomem(e);
     if (!s) s = check_sizes(given.text, e);
     if (!s) s = fy_random_inputs(val, g, (uint64_t)seed, size_of, &given, e);
     if (!s) s = all_used(&given, e);

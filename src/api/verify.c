@@ -25,7 +25,7 @@ static fy_status parse_tolerances(tolerances *t, const ferry_job *job, bool bf16
     t->name = FY_NEWN(a, const char *, job->noption + 1);
     t->value = FY_NEWN(a, double, job->noption + 1);
     t->all = bf16 ? FY_BF16_TOLERANCE : 1e-4;
-    FY_NEED(e, t->name && t->value, NOMEM, "out of memory");
+    FY_NOMEM(e, t->name && t->value);
     for (size_t i = 0; i < job->noption; i++) {
         if (strcmp(job->option[i].key, "tolerance")) continue;
         const char *s = job->option[i].value ? job->option[i].value : "", *colon = strrchr(s, ':'), *number = colon ? colon + 1 : s;

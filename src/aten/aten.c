@@ -122,7 +122,7 @@ fy_status fy_aten_resolve_node(fy_pnode *n, fy_map *seen, ferry_error *e) {
         if (!op) return FY_OK;
         FY_TRY(fy_schema_parse(&s, &n->graph->program->arena, op->schema, e));
         union { const fy_schema *in; void *out; } held = {s};    /* maps hold void *; the schema is never changed */
-        FY_NEED(e, !seen || fy_map_puts(seen, s->name, held.out), NOMEM, "out of memory");
+        FY_NOMEM(e, !seen || fy_map_puts(seen, s->name, held.out));
     }
     n->schema = s;
     return spread(n, e);

@@ -172,7 +172,7 @@ fy_status fy_ev_widen(fy_eval *v, fy_et *a) {
     fy_tensor t = {0};
     FY_TRY(fy_tensor_cast(&t, &a->t, fy_ev_wide(a->dtype), v->e));
     a->t = t;
-    if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&t); return fy_fail(v->e, FY_E_NOMEM, "out of memory"); }
+    if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&t); return fy_nomem(v->e); }
     v->temps.at[v->temps.n++] = t;
     return FY_OK;
 }
@@ -340,7 +340,7 @@ static bool is_dense(const fy_tensor *t) { return fy_contiguous(t); }
 
 fy_status fy_ev_temp(fy_eval *v, fy_et *o, fy_dtype dtype, int rank, const int64_t *dim) {
     FY_TRY(fy_ev_new(v, o, dtype, rank, dim));
-    if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&o->t); return fy_fail(v->e, FY_E_NOMEM, "out of memory"); }
+    if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&o->t); return fy_nomem(v->e); }
     v->temps.at[v->temps.n++] = o->t;
     return FY_OK;
 }
@@ -432,7 +432,7 @@ fy_status fy_ev_cast(fy_eval *v, fy_et *a, fy_dtype to) {
     fy_et o;
     FY_TRY(cast_new(v, &o, a, to));
     o.number = a->number;
-    if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&o.t); return fy_fail(v->e, FY_E_NOMEM, "out of memory"); }
+    if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&o.t); return fy_nomem(v->e); }
     v->temps.at[v->temps.n++] = o.t;
     *a = o;
     return FY_OK;
@@ -506,7 +506,7 @@ static fy_status bind(fy_eval *v, const fy_dim *sym, int64_t value) {
     int64_t old;
     if (sym->kind != FY_DIM_SYM && sym->kind != FY_DIM_OPAQUE) return FY_OK;
     if (symbol_value(v, sym, &old)) return FY_OK;
-    FY_NEED(v->e, FY_RESERVE(v->bound, v->bound.n + 1), NOMEM, "out of memory");
+    FY_NOMEM(v->e, FY_RESERVE(v->bound, v->bound.n + 1));
     v->bound.at[v->bound.n].sym = sym;
     v->bound.at[v->bound.n++].v = value;
     return FY_OK;

@@ -372,7 +372,7 @@ static fy_status read_frames(fy_eval *v, frames *f) {
     FY_NEED(v->e, f->hop > 0 && win > 0 && win <= f->n && (!has || (w.t.rank == 1 && w.t.dim[0] == win)), SHAPE, "a window of %lld for frames of %lld", (long long)win, (long long)f->n);
     const double *p = has ? fy_ev_dense(v, &w) : NULL;
     f->w = FY_NEWN(&v->scratch, double, f->n);
-    if ((has && !p) || !f->w) return fy_fail(v->e, FY_E_NOMEM, "out of memory");
+    if ((has && !p) || !f->w) return fy_nomem(v->e);
     for (int64_t i = 0; i < win; i++) f->w[(f->n - win) / 2 + i] = p ? p[i] : 1;
     return FY_OK;
 }
@@ -405,7 +405,7 @@ static fy_status stft(fy_eval *v) {
     FY_TRY(make(v, &o, x.dtype, batch ? 3 : 2, batch ? (int64_t[]){rows, bins, count} : (int64_t[]){bins, count}, &z));
     double *frame = FY_NEWN(&v->scratch, double, 2 * f.n), *y = FY_NEWN(&v->scratch, double, 2 * bins), scale = f.normalized ? 1 / sqrt((double)f.n) : 1;
     char    mode = pad[0] == 'r' && pad[2] == 'f' ? 'r' : pad[0] == 'r' ? 'e' : 'c';
-    if (!frame || !y) { fy_tensor_free(&o.t); return fy_fail(v->e, FY_E_NOMEM, "out of memory"); }
+    if (!frame || !y) { fy_tensor_free(&o.t); return fy_nomem(v->e); }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t k = 0; k < count; k++) {
             for (int64_t i = 0; i < f.n; i++) frame[2 * i] = f.w[i] * beyond(p + r * len, len, k * f.hop + i - lead, mode);
@@ -439,7 +439,7 @@ static fy_status istft(fy_eval *v) {
     if (f.onesided) FY_TRY(completed(v, &c, axis, f.n));
     FY_TRY(along(v, &c, axis, f.n, f.n, true, f.normalized ? 1 / sqrt((double)f.n) : 1 / (double)f.n));
     double *y = FY_NEWN(&v->scratch, double, total), *w = FY_NEWN(&v->scratch, double, total);
-    FY_NEED(v->e, y && w, NOMEM, "out of memory");
+    FY_NOMEM(v->e, y && w);
     for (int64_t k = 0; k < count; k++)
         for (int64_t i = 0; i < f.n; i++) w[k * f.hop + i] += f.w[i] * f.w[i];
     FY_TRY(fy_ev_new(v, &o, real_of(c.t.dtype), batch ? 2 : 1, batch ? (int64_t[]){rows, keep} : &keep));

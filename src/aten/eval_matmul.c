@@ -301,7 +301,7 @@ static fy_status contract(fy_eval *v, term *r, term *a, term *b, const bool *kee
     FY_TRY(fy_ev_reshape(v, &b->t, 3, (int64_t[]){total[0], total[3], total[2]}));
     fy_et o;
     FY_TRY(product(v, &o, a->t, b->t));
-    if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&o.t); return fy_fail(v->e, FY_E_NOMEM, "out of memory"); }
+    if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&o.t); return fy_nomem(v->e); }
     v->temps.at[v->temps.n++] = o.t;
     r->n = 0;
     for (int w = 0; w < 3; w++)

@@ -196,7 +196,7 @@ fy_status fy_at_unique(fy_eval *v) {                         /* _unique2, unique
     else s.i = fy_ev_dense_i(v, &x);
     int64_t *at = FY_NEWN(&v->scratch, int64_t, s.n + 1), *tmp = FY_NEWN(&v->scratch, int64_t, s.n + 1), *group = FY_NEWN(&v->scratch, int64_t, s.n + 1), *count = FY_NEWN(&v->scratch, int64_t, s.n + 1);
     if (!s.f && !s.i) return FY_E_NOMEM;
-    FY_NEED(v->e, at && tmp && group && count, NOMEM, "out of memory");
+    FY_NOMEM(v->e, at && tmp && group && count);
     for (int64_t i = 0; i < s.n; i++) at[i] = i;
     if (!v->k) fy_sort(at, tmp, s.n, before, &s);
     for (int64_t i = 0; i < s.n; i++) {

@@ -444,7 +444,7 @@ fy_status fy_at_rows(fy_eval *v) {
     for (int i = 0; i < xs.n && s == FY_OK; i++)
         if (!xs.at[i].t.t.dtype || !xs.at[i].t.t.rank || xs.at[i].t.t.dim[0] != rows) s = fy_fail(v->e, FY_E_SHAPE, "a scan over operands of different lengths");
     if (s == FY_OK && (g->nout < init.n || rows < 1)) s = fy_fail(v->e, FY_E_GRAPH, "a scan over nothing");
-    if (s == FY_OK && !(out.at = fy_calloc((size_t)g->nout + 1, sizeof *out.at))) s = fy_fail(v->e, FY_E_NOMEM, "out of memory");
+    if (s == FY_OK && !(out.at = fy_calloc((size_t)g->nout + 1, sizeof *out.at))) s = fy_nomem(v->e);
     if (s == FY_OK) {
         out.n = g->nout;
         s = v->k == 2 ? combine_all(v, g, &xs, &others, rows, &out) : scan_all(v, g, &init, &xs, &others, rows, &out);

@@ -59,7 +59,7 @@ static fy_status boxes(fy_eval *v, const fy_tensor *theirs, bool *open) {
     const double *b = fy_ev_dense(v, &box), *s = fy_ev_dense(v, &score);
     int64_t       n = box.t.dim[0], kept = theirs->rank == 1 ? theirs->dim[0] : n + 1;
     bool         *is = FY_NEWN(&v->scratch, bool, n + 1);
-    if (!b || !s || !is) return fy_fail(v->e, FY_E_NOMEM, "out of memory");
+    if (!b || !s || !is) return fy_nomem(v->e);
     if (kept > n) return FY_OK;
     for (int64_t k = 0; k < kept; k++) {
         int64_t i = fy_get_i64(theirs, k), before = k ? fy_get_i64(theirs, k - 1) : 0;

@@ -37,7 +37,7 @@ fy_status fy_ev_reshape(fy_eval *v, fy_et *a, int rank, const int64_t *dim) {
             o = *a;
             FY_TRY(fy_tensor_clone(&o.t, &a->t, v->e));
         }
-        if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&o.t); return fy_fail(v->e, FY_E_NOMEM, "out of memory"); }
+        if (!FY_RESERVE(v->temps, v->temps.n + 1)) { fy_tensor_free(&o.t); return fy_nomem(v->e); }
         v->temps.at[v->temps.n++] = o.t;
         *a = o;
         fy_strides(rank, dim, stride);

@@ -31,7 +31,7 @@ fy_status fy_at_nms(fy_eval *v) {
     int64_t n = box.t.dim[0], kept = 0;
     int64_t *r = FY_NEWN(&v->scratch, int64_t, n + 1), *keep = FY_NEWN(&v->scratch, int64_t, n + 1);
     if (!b || !s) return FY_E_NOMEM;
-    FY_NEED(v->e, r && keep, NOMEM, "out of memory");
+    FY_NOMEM(v->e, r && keep);
     for (int64_t i = 0; i < n; i++) r[i] = i;
     fy_sort(r, keep, n, by_score, s);
     for (int64_t i = 0; i < n; i++) {

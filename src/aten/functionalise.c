@@ -41,7 +41,7 @@ typedef struct functional {
 static fy_status room(functional *f, uint32_t id) {
     int64_t need = (int64_t)id + 1;
     if (need <= f->at.n) return FY_OK;
-    FY_NEED(f->e, FY_RESERVE(f->at, need + 64), NOMEM, "out of memory");
+    FY_NOMEM(f->e, FY_RESERVE(f->at, need + 64));
     memset(f->at.at + f->at.n, 0, (size_t)(need - f->at.n) * sizeof(track));
     f->at.n = need;
     return FY_OK;
@@ -628,7 +628,7 @@ static fy_status leave_body(functional *f, fy_pgraph *const *at) {
     FY_NOMEM(f->e, b);
     b->last = FY_NEWN(&f->tmp, fy_pvalue *, g->nin + 1);
     b->same = FY_NEWN(&f->tmp, int, g->nout + 1);
-    FY_NEED(f->e, b->last && b->same && fy_map_put(&f->bodies, (const char *)at, sizeof *at, b), NOMEM, "out of memory");
+    FY_NOMEM(f->e, b->last && b->same && fy_map_put(&f->bodies, (const char *)at, sizeof *at, b));
     for (int i = 0; i < g->nin; i++) {
         fy_pvalue *v = g->in[i].kind == FY_ARG_TENSOR ? g->in[i].value : NULL;
         if (!input_written(f, v)) continue;

@@ -62,7 +62,7 @@ static fy_status add_symbol(fy_lower *l, const fy_dim *sym, const char *name) {
             lo = l->p->range[i].lo > 2 ? l->p->range[i].lo : 1;      /* torch's own 2 only says "not specialised on 0 and 1" */
         }
     fy_dim_bound(l->m->dims, d, lo, hi < lo ? INT64_MAX : hi);
-    FY_NEED(e, fy_map_puts(&l->symbol, sym->name, held(d)), NOMEM, "out of memory");
+    FY_NOMEM(e, fy_map_puts(&l->symbol, sym->name, held(d)));
     return FY_OK;
 }
 
@@ -155,7 +155,7 @@ static fy_status add_inputs(fy_lower *l) {
             if (!d) {
                 d = fy_dim_opaque(l->m->dims, name);
                 FY_NOMEM(e, d);
-                if (v->sym && v->sym->kind == FY_DIM_SYM) FY_NEED(e, fy_map_puts(&l->symbol, v->sym->name, held(d)), NOMEM, "out of memory");
+                if (v->sym && v->sym->kind == FY_DIM_SYM) FY_NOMEM(e, fy_map_puts(&l->symbol, v->sym->name, held(d)));
             }
             l->val[v->id].dim = d;
             FY_PUSH(e, l->source, ((fy_lsource){d, got, -1}));
@@ -173,7 +173,7 @@ static fy_status add_inputs(fy_lower *l) {
         FY_NEED(e, !complex || v->rank < FY_MAX_RANK, LIMIT, "input \"%s\" has rank %d", who, v->rank);
         if (complex) FY_NOMEM(e, dim[v->rank] = fy_l_k(l, 2));
         fy_type t = fy_tensor_type(l->m, complex ? (v->dtype == FERRY_COMPLEX128 ? FERRY_DOUBLE : FERRY_FLOAT) : v->dtype, v->rank + complex, dim);
-        FY_NEED(e, t.kind == FY_TENSOR, NOMEM, "out of memory");
+        FY_NOMEM(e, t.kind == FY_TENSOR);
         fy_value *got = fy_graph_add_input(l->m->graph, name, &t);
         FY_NOMEM(e, got);
         l->val[v->id].v = got;
@@ -198,7 +198,7 @@ static fy_status add_output(fy_lower *l, fy_value *v, const char *name) {
         if (!v) return l->b.status;
     }
     v->name = unique_name(l, name);
-    FY_NEED(e, v->name && fy_graph_add_output(l->m->graph, v), NOMEM, "out of memory");
+    FY_NOMEM(e, v->name && fy_graph_add_output(l->m->graph, v));
     return FY_OK;
 }
 
@@ -235,7 +235,7 @@ static fy_status add_state_inputs(fy_lower *l) {
         const char *name = unique_name(l, in->fqn);
         FY_NOMEM(e, name);
         fy_type t = fy_tensor_type_i64(l->m, in->data->dtype, in->data->rank, in->data->dim);
-        FY_NEED(e, t.kind == FY_TENSOR, NOMEM, "out of memory");
+        FY_NOMEM(e, t.kind == FY_TENSOR);
         fy_value *v = fy_graph_add_input(l->m->graph, name, &t);
         FY_NOMEM(e, v);
         l->val[in->value->id].v = v;
@@ -318,7 +318,7 @@ static fy_status check_tensor(fy_lower *l, const fy_pvalue *pv, fy_value *v) {
             FY_NEED(e, !mine || !theirs || !fy_dim_known(mine, &got) || !fy_dim_known(theirs, &want) || got == want, INTERNAL,
                     "axis %d of \"%s\" is %lld, the program says %lld", a, pv->name, (long long)got, (long long)want);
             if (!theirs && mine && (pv->dim[a]->kind == FY_DIM_SYM || pv->dim[a]->kind == FY_DIM_OPAQUE)) {
-                FY_NEED(e, fy_map_puts(&l->symbol, pv->dim[a]->name, held(mine)), NOMEM, "out of memory");
+                FY_NOMEM(e, fy_map_puts(&l->symbol, pv->dim[a]->name, held(mine)));
                 theirs = mine;
             }
             if (!mine && !theirs) {
@@ -486,13 +486,13 @@ static bool becomes_functional(const fy_pnode *n) {
 /* raw: the program as read, before it is made functional. */
 static fy_status survey(const fy_program *p, const fy_lower_options *o, bool raw, missing_list *lost, missing_list *training, ferry_error *e) {
     FY_VEC(const fy_pgraph *) todo = {0};
-    fy_status s = FY_RESERVE(todo, 1) ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = FY_RESERVE(todo, 1) ? FY_OK : fy_nomem(e);
     if (s == FY_OK) todo.at[todo.n++] = p->graph;
     for (int64_t g = 0; g < todo.n && s == FY_OK; g++)
         for (const fy_pnode *n = todo.at[g]->first; n && s == FY_OK; n = n->next) {
             for (int i = 0; i < n->narg; i++)
                 if (n->arg[i].kind == FY_ARG_GRAPH && n->arg[i].graph) {
-                    if (!FY_RESERVE(todo, todo.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+                    if (!FY_RESERVE(todo, todo.n + 1)) s = fy_nomem(e);
                     else todo.at[todo.n++] = n->arg[i].graph;
                 }
             bool bad = !supported(n, o) && !(raw && becomes_functional(n)), train = !bad && trains(n);
@@ -501,7 +501,7 @@ static fy_status survey(const fy_program *p, const fy_lower_options *o, bool raw
             int64_t k = 0;
             while (k < to->n && (!bad || strcmp(to->at[k].op, n->op) != 0)) k++;
             if (k < to->n) { to->at[k].count++; continue; }
-            if (!FY_RESERVE(*to, to->n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+            if (!FY_RESERVE(*to, to->n + 1)) s = fy_nomem(e);
             else to->at[to->n++] = (missing){n->op, 1, n};
         }
     fy_free(todo.at);
@@ -590,7 +590,7 @@ static fy_status resolve_mapped(fy_program *p, const fy_lower_options *o, ferry_
             if (m) n->schema = m->schema;
             for (int i = 0; i < n->narg && s == FY_OK; i++)
                 if (n->arg[i].kind == FY_ARG_GRAPH && n->arg[i].graph) {
-                    if (!FY_RESERVE(todo, todo.n + 1)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+                    if (!FY_RESERVE(todo, todo.n + 1)) s = fy_nomem(e);
                     else todo.at[todo.n++] = n->arg[i].graph;
                 }
         }
@@ -608,7 +608,7 @@ fy_status fy_aten_lower(fy_model **out, fy_program *p, const fy_lower_options *o
     l.m = fy_model_new(o && o->registry ? o->registry : fy_registry_builtin());
     l.val = FY_NEWN(&l.tmp, fy_lval, p->nvalues);
     l.input = FY_NEWN(&l.tmp, const fy_pinput *, p->nvalues);
-    fy_status s = l.m && l.val && l.input ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = l.m && l.val && l.input ? FY_OK : fy_nomem(e);
     if (s == FY_OK) {
         l.b = (fy_build){.g = l.m->graph, .e = e};
         s = lower_all(&l);

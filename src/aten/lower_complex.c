@@ -94,7 +94,7 @@ fy_status fy_l_complex_const(fy_lower *l, const fy_const *c, const char *name, f
         made[k] = fy_const_copy(&l->m->arena, plane, t.rank, t.dim, f);
     }
     fy_tensor_free(&t);
-    FY_NEED(e, made[0] && made[1], NOMEM, "out of memory");
+    FY_NOMEM(e, made[0] && made[1]);
     to->v = fy_k_const(&l->b, made[0], fy_arena_fmt(&l->m->arena, "%s.real", name));
     to->im = fy_k_const(&l->b, made[1], fy_arena_fmt(&l->m->arena, "%s.imag", name));
     return l->b.status;

@@ -63,7 +63,7 @@ static fy_status give(fy_lower *l, fy_graph *body, fy_value *v) {
         v = fy_emit(&l->b, "Identity", FY_V(v), FY_NOATTR); /* an output is made where it leaves */
     FY_L_OK(l);
     FY_NEED(l->b.e, v, UNSUPPORTED, "%s: a body gives something other than tensors", l->n->op);
-    FY_NEED(l->b.e, fy_graph_add_output(body, v), NOMEM, "out of memory");
+    FY_NOMEM(l->b.e, fy_graph_add_output(body, v));
     return FY_OK;
 }
 
@@ -181,7 +181,7 @@ fy_status fy_lower_while(fy_lower *l) {
     FY_TRY(capture(l, test, n, others));
     FY_TRY(capture(l, g, n, others));
     fy_value **in = FY_NEWN(&l->tmp, fy_value *, n + 2), **now = FY_NEWN(&l->tmp, fy_value *, n + 1);
-    FY_NEED(e, in && now, NOMEM, "out of memory");
+    FY_NOMEM(e, in && now);
     for (int64_t i = 0; i < n; i++) {
         now[i] = in[i + 2] = carried(l, state, i);
         FY_L_OK(l);

@@ -70,7 +70,7 @@ static fy_status lower_node(fy_lower *l, const fy_mapping *m) {
     fy_value **in = FY_NEWN(&l->tmp, fy_value *, m->nin + 1);
     fy_attr *attr = FY_NEWN(&l->tmp, fy_attr, m->nattr + 1);
     int nattr = 0, nout = fy_l_nout(l);
-    FY_NEED(l->b.e, in && attr, NOMEM, "out of memory");
+    FY_NOMEM(l->b.e, in && attr);
     for (int i = 0; i < m->nin; i++) in[i] = m->in[i] ? input(l, m->in[i]) : NULL;
     for (int i = 0; i < m->nattr; i++) {
         if (!m->attr[i].arg) attr[nattr++] = m->attr[i].literal;

@@ -184,7 +184,7 @@ static fy_status read_body(reader *d, fy_mapping *p) {
             while (c + 1 < body + nbody && c[1] != '\n') c++;
         else fy_buf_char(&text, *c);
     }
-    fy_status s = text.oom ? fy_fail(d->e, FY_E_NOMEM, "out of memory") : fy_model_parse(&p->body, text.at, text.n, d->r, d->e);
+    fy_status s = text.oom ? fy_nomem(d->e) : fy_model_parse(&p->body, text.at, text.n, d->r, d->e);
     fy_buf_free(&text);
     return s == FY_OK ? s : fy_frame(d->e, s, "the body that ends in %.160s, line %d", d->where, line_of(d));
 }
@@ -194,7 +194,7 @@ static fy_status read_one(reader *d) {
     FY_TRY(read_schema(d, &p));
     for (int64_t i = 0; i < d->m->at.n; i++) NEED(d, strcmp(d->m->at.at[i].schema->name, p.schema->name) != 0, "the operator has a mapping already");
     blanks(d);
-    FY_NEED(d->e, FY_RESERVE(d->m->at, d->m->at.n + 1), NOMEM, "out of memory");
+    FY_NOMEM(d->e, FY_RESERVE(d->m->at, d->m->at.n + 1));
     FY_TRY(d->at < d->end && *d->at == '(' ? read_body(d, &p) : read_node(d, &p));
     d->m->at.at[d->m->at.n++] = p;
     return FY_OK;

@@ -73,7 +73,7 @@ static fy_status parsed(fy_typer *t, const fy_schema **s, const char *text, ferr
     *s = fy_map_gets(&t->schemas, text);
     if (*s) return FY_OK;
     FY_TRY(fy_schema_parse(s, &t->p->arena, text, e));
-    FY_NEED(e, fy_map_puts(&t->schemas, text, held(*s)), NOMEM, "out of memory");
+    FY_NOMEM(e, fy_map_puts(&t->schemas, text, held(*s)));
     return FY_OK;
 }
 
@@ -310,7 +310,7 @@ static fy_status room(fy_typer *t, uint32_t id, ferry_error *e) {
 static fy_status scratch_input(fy_typer *t, fy_value **v, fy_dtype dtype, int rank, const fy_dim *const *dim, ferry_error *e) {
     fy_type type = fy_tensor_type(t->l.m, dtype, rank, dim);
     char *name = fy_arena_fmt(&t->l.m->arena, "in_%lld", (long long)t->l.m->graph->in.n);
-    FY_NEED(e, type.kind == FY_TENSOR && name, NOMEM, "out of memory");
+    FY_NOMEM(e, type.kind == FY_TENSOR && name);
     *v = fy_graph_add_input(t->l.m->graph, name, &type);
     FY_NOMEM(e, *v);
     return FY_OK;
@@ -423,7 +423,7 @@ static fy_status infer(fy_typer *t, fy_pnode *n, ferry_error *e) {
         fy_pvalue *v = o->sym.value;
         const fy_dim *d = l->val[v->id].dim;
         if (d && d->kind != FY_DIM_OPAQUE) FY_NOMEM(e, v->sym = translate(t, t->p->dims, d, to_program, 0));
-        else if (d && v->sym && v->sym->name) FY_NEED(e, pair(t, v->sym, d), NOMEM, "out of memory");
+        else if (d && v->sym && v->sym->name) FY_NOMEM(e, pair(t, v->sym, d));
     }
     return FY_OK;
 }
@@ -456,7 +456,7 @@ fy_status fy_typer_new(fy_typer **to, fy_program *p, const fy_lower_options *o, 
     if (o) t->o = *o;
     t->l.o = &t->o;
     t->l.m = fy_model_new(t->o.registry ? t->o.registry : fy_registry_builtin());
-    if (!t->l.m) { fy_typer_free(t); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+    if (!t->l.m) { fy_typer_free(t); return fy_nomem(e); }
     t->l.b = (fy_build){.g = t->l.m->graph, .e = e};
     *to = t;
     return FY_OK;

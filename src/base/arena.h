@@ -25,6 +25,6 @@ void  fy_arena_reset(fy_arena *a);                                    /* the sam
 #define FY_VEC(T) struct { T *at; int64_t n, cap; }
 bool fy_vec_grow(void **at, int64_t *cap, int64_t need, size_t size);
 #define FY_RESERVE(v, need) fy_vec_grow((void **)&(v).at, &(v).cap, (need), sizeof(*(v).at))
-#define FY_PUSH(e, v, ...) do { FY_NEED(e, FY_RESERVE(v, (v).n + 1), NOMEM, "out of memory"); (v).at[(v).n++] = __VA_ARGS__; } while (0)
+#define FY_PUSH(e, v, ...) do { FY_NOMEM(e, FY_RESERVE(v, (v).n + 1)); (v).at[(v).n++] = __VA_ARGS__; } while (0)
 
 #endif

@@ -65,7 +65,7 @@ static fy_status take(fy_map_file *f, int fd, const char *path, bool below, ferr
             (unsigned long long)info.links);
     else if ((uint64_t)info.size > SIZE_MAX / 2)
         s = fy_fail(e, FY_E_LIMIT, "'%s' has %lld bytes, too many for this machine", path, (long long)info.size);
-    if (s == FY_OK && !(f->path = copy_str(path))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (s == FY_OK && !(f->path = copy_str(path))) s = fy_nomem(e);
     if (s == FY_OK) {
         f->n = (size_t)info.size;
         f->mtime_ns = info.mtime_ns;
@@ -151,7 +151,7 @@ fy_status fy_file_open_below(fy_map_file *f, const char *dir, const char *name, 
     if (path.oom) {
         (void)fy_os_close(file);
         fy_buf_free(&path);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     s = take(f, file, path.at, true, e);
     fy_buf_free(&path);
@@ -189,7 +189,7 @@ fy_status fy_out_open(fy_out *o, const char *path, ferry_error *e) {
     o->path = resolve(path);
     o->buf = fy_malloc(BUFFER, 1);
     bool exists = o->path && fy_os_stat_path(o->path, true, &old) == 0;
-    if (!o->path || !o->buf) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!o->path || !o->buf) s = fy_nomem(e);
     else if (!path[0]) s = fy_fail(e, FY_E_WRITE, "the output has no name");
     else if (exists && !old.regular) s = fy_fail(e, FY_E_WRITE, "'%s' is a %s, not a file", path, old.folder ? "folder" : "device or pipe");
     const char *slash = s == FY_OK ? strrchr(o->path, '/') : NULL;
@@ -199,7 +199,7 @@ fy_status fy_out_open(fy_out *o, const char *path, ferry_error *e) {
         fy_buf_fmt(&tmp, "%.*s%.*s.tmp-%ld-%d", keep, o->path, width, o->path + keep, (long)getpid(), n);
         if (tmp.oom) {
             fy_buf_free(&tmp);
-            s = fy_fail(e, FY_E_NOMEM, "out of memory");
+            s = fy_nomem(e);
             break;
         }
         o->fd = fy_os_open(tmp.at, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);

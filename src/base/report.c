@@ -6,7 +6,7 @@
 
 fy_report *fy_report_new(ferry_error *e) {
     fy_report *r = fy_calloc(1, sizeof *r);
-    if (!r) fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!r) fy_nomem(e);
     return r;
 }
 
@@ -20,7 +20,7 @@ void fy_strip_styles(fy_buf *dst, const char *s) {
 fy_status fy_report_finish(fy_report *r, ferry_error *e) {
     r->plain.n = 0;
     fy_strip_styles(&r->plain, r->text.at);
-    FY_NEED(e, !r->json.oom && !r->text.oom && !r->plain.oom && !r->junit.oom && !r->full.oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !r->json.oom && !r->text.oom && !r->plain.oom && !r->junit.oom && !r->full.oom);
     return FY_OK;
 }
 

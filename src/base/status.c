@@ -52,6 +52,8 @@ fy_status fy_fail(ferry_error *e, fy_code code, const char *fmt, ...) {
     return code;
 }
 
+fy_status fy_nomem(ferry_error *e) { return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+
 fy_status fy_help(ferry_error *e, fy_status s, const char *fmt, ...) {
     if (!e || s == FY_OK) return s;
     char help[sizeof e->help];

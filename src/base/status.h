@@ -27,6 +27,8 @@ fy_code             fy_code_find(const char *name);         /* FY_OK if there is
 
 /* Writes the error and returns `code`. Clears earlier frames. */
 fy_status fy_fail(ferry_error *e, fy_code code, const char *fmt, ...) FY_PRINTF(3, 4);
+/* NOMEM, in one word: hundreds of places say it. */
+fy_status fy_nomem(ferry_error *e);
 /* Adds what the user should do next. Returns `s`, so that it can end a return statement. */
 fy_status fy_help(ferry_error *e, fy_status s, const char *fmt, ...) FY_PRINTF(3, 4);
 /* Adds one line of context ("node 212 ..."), innermost first. Returns `s`. */
@@ -36,6 +38,6 @@ void      fy_error_clear(ferry_error *e);
 #define FY_TRY(call) do { fy_status fy_s_ = (call); if (fy_s_ != FY_OK) return fy_s_; } while (0)
 /* FY_NEED(e, rank == 4, RANK, "rank is %d", rank); */
 #define FY_NEED(e, cond, code, ...) do { if (!(cond)) return fy_fail(e, FY_E_##code, __VA_ARGS__); } while (0)
-#define FY_NOMEM(e, p) FY_NEED(e, (p) != NULL, NOMEM, "out of memory")
+#define FY_NOMEM(e, ...) do { if (!(__VA_ARGS__)) return fy_nomem(e); } while (0)
 
 #endif

@@ -48,7 +48,7 @@ fy_status fy_chance_reseed(fy_model *m, int64_t trial, ferry_error *e) {
             z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
             int64_t seed = (int64_t)((z ^ (z >> 31)) >> 40);
             fy_attr a = is(n, "Dropout") ? fy_int("seed", seed) : fy_float("seed", (double)seed);
-            FY_NEED(e, fy_node_set_attr(n, &a), NOMEM, "out of memory");
+            FY_NOMEM(e, fy_node_set_attr(n, &a));
         }
     return FY_OK;
 }
@@ -268,7 +268,7 @@ fy_status fy_chance_judge(bool *good, char *why, size_t n, const fy_model *m, fy
     if (n) *why = 0;
     law *laws = FY_NEWN(&a, law, nout + 1);
     fy_rval *out = FY_NEWN(&a, fy_rval, nout + 1);
-    if (!laws || !out) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!laws || !out) s = fy_nomem(e);
     for (int64_t k = 0; s == FY_OK && k < nout; k++) s = law_of(&laws[k], &a, m, in, k, e);
     for (int64_t trial = 0; s == FY_OK && v.good && trial < FY_CHANCE_TRIALS; trial++) {
         memset(out, 0, (size_t)nout * sizeof *out);

@@ -229,7 +229,7 @@ static fy_status run_set(model_case *c, const char *folder, int set, fy_buf *why
     fy_session *session = NULL;
     fy_rval *in = fy_calloc((size_t)g->in.n + 1, sizeof *in), **at = fy_calloc((size_t)g->in.n + 1, sizeof *at);
     fy_rval *out = fy_calloc((size_t)g->out.n + 1, sizeof *out);
-    fy_status s = in && at && out ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = in && at && out ? FY_OK : fy_nomem(e);
     if (!s) s = read_inputs(c, folder, set, in, at, e);
     if (!s) s = c->o->engine->session(&session, c->compiled, e);
     if (!s && fy_chance_has(g)) s = judge_draws(c, folder, set, session, at, out, why, e);
@@ -325,7 +325,7 @@ static fy_status judge(tally *t, const char *folder, ferry_error *e) {
     fy_model_free(c.model);
     if (s == FY_E_NOMEM || why.oom) {
         fy_buf_free(&why);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     const char *name = name_of(folder);
     intptr_t at = (intptr_t)fy_map_gets(&t->by_name, name);
@@ -383,7 +383,7 @@ static fy_status find_cases(tally *t, const char *folder, ferry_error *e) {
         s = add_case(t, path.at, e);
     }
     if (d) closedir(d);
-    if (!s && path.oom) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s && path.oom) s = fy_nomem(e);
     fy_buf_free(&path);
     if (!s && t->cases.n == before) s = fy_fail(e, FY_E_NOFILE, "%s holds no case: a case is a folder with model.onnx and test_data_set_0", folder);
     if (!s) qsort(t->cases.at + before, (size_t)(t->cases.n - before), sizeof *t->cases.at, by_name);
@@ -405,7 +405,7 @@ static fy_status read_exceptions(tally *t, const char *path, ferry_error *e) {
         FY_NEED(e, word < n && line[word + strspn(line + word, " ")], FORMAT, "%s:%d: no reason is given for %s", path, number, line);
         line[word] = 0;
         FY_PUSH(e, t->exceptions, ((exception){line, line + word + 1 + strspn(line + word + 1, " ")}));
-        FY_NEED(e, fy_map_puts(&t->by_name, line, (void *)(intptr_t)t->exceptions.n), NOMEM, "out of memory");
+        FY_NOMEM(e, fy_map_puts(&t->by_name, line, (void *)(intptr_t)t->exceptions.n));
     }
     return FY_OK;
 }

@@ -39,7 +39,7 @@ static const char *named(const fy_value *v) { return !v ? "(none)" : v->name && 
 
 static fy_status add(differ *d, part p, char sign, const char *name, const char *op, const fy_buf *text) {
     entry x = {p, sign, fy_arena_str(&d->arena, name), fy_arena_str(&d->arena, op ? op : ""), fy_arena_strn(&d->arena, text && text->n ? text->at : "", text ? text->n : 0)};
-    FY_NEED(d->e, x.name && x.op && x.text && (!text || !text->oom), NOMEM, "out of memory");
+    FY_NOMEM(d->e, x.name && x.op && x.text && (!text || !text->oom));
     FY_PUSH(d->e, d->entry, x);
     if (sign != '>' || p == INTERFACE) d->count[p]++;
     return FY_OK;
@@ -196,7 +196,7 @@ static fy_status compare_node(differ *d, const fy_node *a, const fy_node *b) {
     d->renamed_nodes += strcmp(node_name(a), node_name(b)) != 0;
     if (!st && t.n) st = add(d, CHANGED, '~', node_name(a), a->op->name, &t);
     if (!st && s.n) st = add(d, SHAPES, '~', node_name(a), a->op->name, &s);
-    if (t.oom || s.oom) st = fy_fail(d->e, FY_E_NOMEM, "out of memory");
+    if (t.oom || s.oom) st = fy_nomem(d->e);
     fy_buf_free(&t);
     fy_buf_free(&s);
     return st;
@@ -229,7 +229,7 @@ static fy_status weights_by_name(differ *d) {
     for (const fy_graph *g = d->b->m->graph; g && !s; g = fy_graph_next(NULL, g))
         for (int64_t i = 0; i < g->constants.n && !s; i++) {
             const fy_value *v = g->constants.at[i];
-            if (v->constant && v->nuses && v->name && !d->seen_b[v->id] && !fy_map_puts(&names, v->name, (void *)(uintptr_t)v)) s = fy_fail(d->e, FY_E_NOMEM, "out of memory");
+            if (v->constant && v->nuses && v->name && !d->seen_b[v->id] && !fy_map_puts(&names, v->name, (void *)(uintptr_t)v)) s = fy_nomem(d->e);
         }
     for (const fy_graph *g = d->a->m->graph; g && !s; g = fy_graph_next(NULL, g))
         for (int64_t i = 0; i < g->constants.n && !s; i++) {
@@ -432,7 +432,7 @@ static fy_status run(differ *d, fy_report *r) {
     const fy_model *a = d->a->m, *b = d->b->m;
     d->seen_a = FY_NEWN(&d->arena, bool, (int64_t)a->nvalues + 1);
     d->seen_b = FY_NEWN(&d->arena, bool, (int64_t)b->nvalues + 1);
-    FY_NEED(d->e, d->seen_a && d->seen_b, NOMEM, "out of memory");
+    FY_NOMEM(d->e, d->seen_a && d->seen_b);
     FY_TRY(fy_match_models(&d->match, &d->arena, a, b, d->e));
     FY_TRY(head(d));
     FY_TRY(nodes(d));

@@ -131,13 +131,13 @@ static fy_status by_hash(matching *m, const uint64_t *ha, const uint64_t *hb) {
     for (const fy_node *x = m->b.g->first; x; x = x->next) n++;
     typedef struct chain { const fy_node *n; struct chain *next; } chain;
     chain *all = FY_NEWN(m->arena, chain, n + 1);
-    fy_status s = all ? FY_OK : fy_fail(m->e, FY_E_NOMEM, "out of memory");
+    fy_status s = all ? FY_OK : fy_nomem(m->e);
     n = 0;
     for (const fy_node *x = m->b.g->last; x && !s; x = x->prev) {        /* from the end: chains are in order then */
         if (m->b.mate[x->id]) continue;
         const char *key = (const char *)&hb[x->id];
         all[n] = (chain){x, fy_map_get(&first, key, sizeof *hb)};
-        if (!fy_map_put(&first, key, sizeof *hb, &all[n++])) s = fy_fail(m->e, FY_E_NOMEM, "out of memory");
+        if (!fy_map_put(&first, key, sizeof *hb, &all[n++])) s = fy_nomem(m->e);
     }
     for (const fy_node *x = m->a.g->first; x && !s; x = x->next) {
         if (m->a.mate[x->id]) continue;
@@ -193,7 +193,7 @@ static fy_status by_name(matching *m, bool any_op) {
     fy_map names = {0};
     fy_status s = FY_OK;
     for (const fy_node *x = m->b.g->first; x && !s; x = x->next)
-        if (!m->b.mate[x->id] && *first_name(x) && !fy_map_puts(&names, first_name(x), (void *)(uintptr_t)x)) s = fy_fail(m->e, FY_E_NOMEM, "out of memory");
+        if (!m->b.mate[x->id] && *first_name(x) && !fy_map_puts(&names, first_name(x), (void *)(uintptr_t)x)) s = fy_nomem(m->e);
     for (const fy_node *x = m->a.g->first; x && !s; x = x->next) {
         const fy_node *y = m->a.mate[x->id] || !*first_name(x) ? NULL : fy_map_gets(&names, first_name(x));
         if (y && !m->b.mate[y->id] && (any_op || same_op(x, y))) s = pair(m, x, y);
@@ -248,10 +248,10 @@ fy_status fy_match_models(fy_match *out, fy_arena *arena, const fy_model *a, con
     matching m = {.arena = arena, .e = e};
     fy_buf text = {0};
     m.value = FY_NEWN(arena, const fy_value *, (int64_t)a->nvalues + 1);
-    fy_status s = tables(&m.a, arena, a) && tables(&m.b, arena, b) && m.value ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = tables(&m.a, arena, a) && tables(&m.b, arena, b) && m.value ? FY_OK : fy_nomem(e);
     if (!s) s = match_graphs(&m, a->graph, b->graph, &text);
     for (int64_t i = 0; i + 1 < m.graphs.n && !s; i += 2) s = match_graphs(&m, m.graphs.at[i], m.graphs.at[i + 1], &text);
-    if (!s && text.oom) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s && text.oom) s = fy_nomem(e);
     *out = (fy_match){m.a.mate, m.b.mate, m.value};
     fy_buf_free(&text);
     fy_free(m.queue.at);

@@ -441,7 +441,7 @@ fy_status fy_doctor_report(fy_report *r, const char *required, ferry_error *e) {
         if (!met) r->verdict = FERRY_NO;
         p += n + (p[n] == ',');
     }
-    if (!s && d.oom) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s && d.oom) s = fy_nomem(e);
     if (!s) print(r, &d);
     fy_free(d.lines.at);
     return s;

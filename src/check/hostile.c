@@ -272,7 +272,7 @@ static fy_status change_attr(const bench *b, const change *c, fy_model *m, fy_no
         fy_tensor_free(&t);
         FY_NOMEM(e, a.tensor);
     }
-    FY_NEED(e, fy_node_set_attr(node, &a), NOMEM, "out of memory");
+    FY_NOMEM(e, fy_node_set_attr(node, &a));
     return FY_OK;
 }
 
@@ -310,7 +310,7 @@ static fy_status set_type(fy_model *m, fy_value *v, const fy_rval *x, known how,
         dim[i] = how == SIZES ? fy_dim_const(m->dims, x->t.dim[i]) : fy_dim_sym(m->dims, name);
     }
     v->type = fy_tensor_type(m, x->t.dtype, x->t.rank, dim);
-    FY_NEED(e, !x->t.rank || v->type.dim, NOMEM, "out of memory");
+    FY_NOMEM(e, !x->t.rank || v->type.dim);
     if (how == KINDS) v->type = (fy_type){.kind = FY_TENSOR, .dtype = x->t.dtype, .rank = -1};
     return FY_OK;
 }

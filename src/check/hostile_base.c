@@ -154,7 +154,7 @@ static fy_status text_of(fy_hostile_base *b, const char *hint, ferry_error *e) {
         FY_CANONICAL_OPSET, (int)(arrow - hint), hint, (int)(eq - arrow - 4), arrow + 4, arrow + 4);
     if (t.oom) {
         fy_buf_free(&t);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     b->text = t.at;
     return FY_OK;
@@ -211,7 +211,7 @@ static fy_status random_text(fy_hostile *h, fy_hostile_base *b, const fy_op *op,
     for (const fy_attr_spec *s = op->attrs; s && s->name; s++)
         if (s->kind != FY_ATTR_GRAPH && s->kind != FY_ATTR_TYPE) random_attr(h, &t, s, &first);
     fy_buf_fmt(&t, "%s (%s)", first ? "" : ">", args.at ? args.at : "");
-    fy_status s = t.oom || args.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : text_of(b, t.at, e);
+    fy_status s = t.oom || args.oom ? fy_nomem(e) : text_of(b, t.at, e);
     fy_buf_free(&t);
     fy_buf_free(&args);
     return s;

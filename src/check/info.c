@@ -86,7 +86,7 @@ static fy_status add_up(totals *t, const fy_model *m, fy_arena *a, ferry_error *
         count *c = fy_map_gets(&seen, n->op->name);
         if (!c) {
             c = FY_NEW(a, count);
-            if (!c || !fy_map_puts(&seen, n->op->name, c) || !FY_RESERVE(ops, ops.n + 1)) { s = fy_fail(e, FY_E_NOMEM, "out of memory"); break; }
+            if (!c || !fy_map_puts(&seen, n->op->name, c) || !FY_RESERVE(ops, ops.n + 1)) { s = fy_nomem(e); break; }
             c->name = n->op->name;
             ops.at[ops.n++] = c;
         }
@@ -101,7 +101,7 @@ static fy_status add_up(totals *t, const fy_model *m, fy_arena *a, ferry_error *
         }
     }
     t->op = s ? NULL : FY_NEWN(a, count, ops.n);
-    if (!s && !t->op) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s && !t->op) s = fy_nomem(e);
     for (int64_t i = 0; !s && i < ops.n; i++) t->op[i] = *ops.at[i];
     t->nops = ops.n;
     if (!s) qsort(t->op, (size_t)t->nops, sizeof *t->op, by_count);

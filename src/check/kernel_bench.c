@@ -93,7 +93,7 @@ static fy_status flat(bench *b) {
     };
     float *x = numbers(N, 1), *z = numbers(N, 2), *y = numbers(N, 3);
     fy_status st = FY_OK;
-    if (!x || !y || !z) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+    if (!x || !y || !z) st = fy_nomem(b->e);
     else {
         run r = {.y = y, .a = x, .b = z, .n = N, .times = TIMES, .p = {0.5f, 1}};
         double bytes = 2.0 * N * TIMES * sizeof *x;
@@ -129,7 +129,7 @@ static fy_status tell_product(bench *b, const char *slot, void (*once)(const fy_
     fy_buf shape = {0};
     double rate = 2e-9 * (double)m * (double)n * (double)k / best_of(b->k, once, g);
     fy_buf_fmt(&shape, "%lldx%lldx%lld %s", (long long)m, (long long)n, (long long)k, what);
-    fy_status st = shape.oom ? fy_fail(b->e, FY_E_NOMEM, "out of memory") : FY_OK;
+    fy_status st = shape.oom ? fy_nomem(b->e) : FY_OK;
     if (!st) tell(b, slot, shape.at, rate, "GFLOP/s", rate / b->peak);
     fy_buf_free(&shape);
     return st;
@@ -144,7 +144,7 @@ static fy_status gemm(bench *b, int64_t m, int64_t n, int64_t k, const char *wha
     int64_t nr = b->k->gemm_nr, panels = (n + nr - 1) / nr;
     float *a = numbers(m * k, 1), *w = numbers(n * k, 2), *packed = numbers(panels * nr * k, 3), *c = numbers(m * n, 4);
     fy_status st = FY_OK;
-    if (!a || !w || !packed || !c) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+    if (!a || !w || !packed || !c) st = fy_nomem(b->e);
     else {
         fy_gemm_f32 g = {.a = a, .b = packed, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n};
         fy_gemm_pack_f32(packed, w, k, n, n, 1, (int)nr, 0, panels);
@@ -166,7 +166,7 @@ static fy_status gemm_bf16(bench *b, int64_t m, int64_t n, int64_t k, const char
     int64_t nr = b->k->gemm_nr, panels = (n + nr - 1) / nr, row = k * b->k->bf16_bytes + 64;
     float *x = numbers(m * k, 1), *w = numbers(n * k, 2), *packed = numbers(panels * nr * k / 2, 3), *c = numbers(m * n, 4), *a = numbers(m * row / 4, 5);
     fy_status st = FY_OK;
-    if (!x || !a || !w || !packed || !c) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+    if (!x || !a || !w || !packed || !c) st = fy_nomem(b->e);
     else {
         fy_gemm_bf16 g = {.a = a, .b = (const uint16_t *)(const void *)packed, .c = c, .m = m, .n = n, .k = k, .a_row = row, .c_row = n};
         fy_gemm_pack_bf16((uint16_t *)(void *)packed, w, k, n, n, 1, (int)nr, 0, panels);
@@ -205,7 +205,7 @@ static fy_status conv(bench *b, const layer *l) {
     int64_t per = l->kernel * l->kernel * (l->depthwise ? 1 : l->cin) * nr;
     float *x = numbers(in * in * l->cin, 1), *w = numbers(groups * per, 2), *y = numbers(l->size * l->size * groups * nr, 3);
     fy_status st = FY_OK;
-    if (!x || !w || !y) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+    if (!x || !w || !y) st = fy_nomem(b->e);
     else {
         conv_run r = {.groups = groups, .depthwise = l->depthwise, .c = {.x = x, .w = w, .y = y, .lanes = FY_LANES, .in_blocks = l->cin / FY_LANES, .out_blocks = l->cout / FY_LANES,
                       .kernel = {l->kernel, l->kernel}, .out = {l->size, l->size}, .w_group = per, .pixels = l->size * l->size, .x_block = in * in * FY_LANES,
@@ -218,7 +218,7 @@ static fy_status conv(bench *b, const layer *l) {
         double rate = 1e-9 * flops / best_of(b->k, run_conv, &r);
         fy_buf shape = {0};
         fy_buf_fmt(&shape, "%lld>%lld %lldx%lld %s", (long long)l->cin, (long long)l->cout, (long long)l->size, (long long)l->size, l->name);
-        if (shape.oom) st = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+        if (shape.oom) st = fy_nomem(b->e);
         else tell(b, l->depthwise ? "depthwise_c16" : "conv_c16", shape.at, rate, "GFLOP/s", rate / b->peak);
         fy_buf_free(&shape);
     }
@@ -265,7 +265,7 @@ static fy_status over_bytes(bench *b, const layer *l, int64_t pixels) {
     fy_buf shape = {0};
     if (l->size) fy_buf_fmt(&shape, "%lld>%lld %lldx%lld %s", (long long)l->cin, (long long)l->cout, (long long)l->size, (long long)l->size, l->name);
     else fy_buf_fmt(&shape, "%lldx%lldx%lld %s", (long long)pixels, (long long)l->cout, (long long)l->cin, l->name);
-    fy_status st = shape.oom ? fy_fail(b->e, FY_E_NOMEM, "out of memory") : FY_OK;
+    fy_status st = shape.oom ? fy_nomem(b->e) : FY_OK;
     if (!st) tell(b, l->depthwise ? "depthwise_u8s8" : "product_u8s8", shape.at, rate, "GOP/s  ", rate / b->dots);
     fy_buf_free(&shape);
     fy_free_aligned(room);

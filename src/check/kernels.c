@@ -109,7 +109,7 @@ static void check_slot(suite *s, const slot *k) {
 
 static fy_status check_all(suite *s, ferry_error *e) {
     fy_trial *t = &s->trial;
-    FY_NEED(e, fy_rooms_new(t), NOMEM, "out of memory");
+    FY_NOMEM(e, fy_rooms_new(t));
     fy_jsonw_array(&s->w, "kernels");
     for (int i = 0; i < FY_COUNT(slots); i++) {
         if (!wanted(s, &slots[i])) continue;

@@ -97,7 +97,7 @@ fy_status fy_lint(fy_findings *f, const fy_model *m, int64_t file_opset, ferry_e
         for (const fy_node *n = g->first; n; n = n->next) lint_node(f, n);
         lint_constants(f, g);
     }
-    FY_NEED(e, !f->oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !f->oom);
     return FY_OK;
 }
 

@@ -57,7 +57,7 @@ static int by_rank(const void *a, const void *b) {
 fy_status fy_profile_order(int **order, fy_arena *a, const fy_profile *p, ferry_error *e) {
     ranked *r = FY_NEWN(a, ranked, p->nsteps + 1);
     int *at = FY_NEWN(a, int, p->nsteps + 1);
-    FY_NEED(e, r && at, NOMEM, "out of memory");
+    FY_NOMEM(e, r && at);
     for (int i = 0; i < p->nsteps; i++) r[i] = (ranked){p->step[i].seconds, i};
     qsort(r, (size_t)p->nsteps, sizeof *r, by_rank);
     for (int i = 0; i < p->nsteps; i++) at[i] = r[i].step;

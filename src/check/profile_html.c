@@ -51,7 +51,7 @@ fy_status fy_profile_layout(fy_place *at, double *width, double *height, const f
     *width = *height = 0;
     if (!s || !row) {
         fy_arena_free(&a);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     for (int i = 0; i < p->nsteps; i++) {
         for (int k = 0; k < p->step[i].nfrom; k++)
@@ -248,10 +248,10 @@ fy_status fy_profile_html(fy_buf *out, const fy_profile *p, ferry_error *e) {
     int nops = 0, *order = NULL;
     double width = 0, height = 0;
     fy_place *at = FY_NEWN(&a, fy_place, p->nsteps + 1);
-    fy_status s = at ? fy_profile_ops(&ops, &nops, &a, p, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = at ? fy_profile_ops(&ops, &nops, &a, p, e) : fy_nomem(e);
     if (!s) s = fy_profile_order(&order, &a, p, e);
     if (!s) s = fy_profile_layout(at, &width, &height, p, e);
     if (!s) page(out, p, ops, nops, order, at, width, height);
     fy_arena_free(&a);
-    return !s && out->oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : s;
+    return !s && out->oom ? fy_nomem(e) : s;
 }

@@ -235,7 +235,7 @@ static fy_status list(fy_buf *text, fy_jsonw *json, const fy_model *m, ferry_err
     fy_map_free(&l.seen);
     fy_buf_free(&l.path);
     fy_arena_free(&l.arena);
-    FY_NEED(e, !oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !oom);
     return FY_OK;
 }
 

@@ -254,18 +254,18 @@ static void some_stats(void *arg, int64_t begin, int64_t end) {
 static fy_status statistics(writer *w, int threads) {
     w->stats = FY_NEWN(&w->arena, fy_weight_stats, w->weight.n + 1);
     w->status = FY_NEWN(&w->arena, fy_status, w->weight.n + 1);
-    FY_NEED(w->e, w->stats && w->status, NOMEM, "out of memory");
+    FY_NOMEM(w->e, w->stats && w->status);
     fy_pool *pool = fy_pool_new(threads);
     fy_for(pool, w->weight.n, 1, some_stats, w);
     fy_pool_free(pool);
-    for (int64_t i = 0; i < w->weight.n; i++) FY_NEED(w->e, !w->status[i], NOMEM, "out of memory");
+    for (int64_t i = 0; i < w->weight.n; i++) FY_NOMEM(w->e, !w->status[i]);
     return FY_OK;
 }
 
 static fy_status page(writer *w, const fy_view_options *o) {
     fy_buf *b = w->b;
     char *css = fy_arena_alloc(&w->arena, VIEW_CSS_SIZE, 1), *js = fy_arena_alloc(&w->arena, VIEW_JS_SIZE, 1);
-    FY_NEED(w->e, css && js, NOMEM, "out of memory");
+    FY_NOMEM(w->e, css && js);
     fy_stored_read(css, VIEW_CSS_SIZE, view_css, sizeof view_css);
     fy_stored_read(js, VIEW_JS_SIZE, view_js, sizeof view_js);
     fy_html_head(b, o->name, "view", css, VIEW_CSS_SIZE);
@@ -288,12 +288,12 @@ static fy_status page(writer *w, const fy_view_options *o) {
 fy_status fy_view_page(fy_buf *out, const fy_model *m, const fy_view_options *o, ferry_error *e) {
     writer w = {.b = out, .e = e, .m = m};
     w.number = FY_NEWN(&w.arena, int64_t, (int64_t)m->nvalues + 1);
-    fy_status s = w.number ? gather(&w) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = w.number ? gather(&w) : fy_nomem(e);
     if (!s && o->weights) s = statistics(&w, o->threads);
     if (!s) s = page(&w, o);
     fy_free(w.value.at);
     fy_free(w.weight.at);
     fy_free(w.graph.at);
     fy_arena_free(&w.arena);
-    return !s && out->oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : s;
+    return !s && out->oom ? fy_nomem(e) : s;
 }

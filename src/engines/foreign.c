@@ -87,7 +87,7 @@ fy_status fy_states_keep(fy_rval *state, const fy_graph *g, const fy_rval *out, 
 
 fy_status fy_dense(const fy_tensor **t, fy_dense_list *keep, ferry_error *e) {
     if (fy_contiguous(*t)) return FY_OK;
-    FY_NEED(e, FY_RESERVE(*keep, keep->n + 1), NOMEM, "out of memory");
+    FY_NOMEM(e, FY_RESERVE(*keep, keep->n + 1));
     FY_TRY(fy_tensor_clone(&keep->at[keep->n], *t, e));
     *t = &keep->at[keep->n++];
     return FY_OK;

@@ -124,7 +124,7 @@ static fy_status names(fy_compiled *c, ferry_error *e) {
     const fy_graph *g = c->model->graph;
     c->in_name = fy_calloc((size_t)g->in.n + 1, sizeof *c->in_name);
     c->out_name = fy_calloc((size_t)g->out.n + 1, sizeof *c->out_name);
-    FY_NEED(e, c->in_name && c->out_name, NOMEM, "out of memory");
+    FY_NOMEM(e, c->in_name && c->out_name);
     for (int64_t i = 0; i < g->in.n; i++) c->in_name[i] = g->in.at[i]->name;
     for (int64_t i = 0; i < g->out.n; i++) c->out_name[i] = g->out.at[i]->name;
     return FY_OK;
@@ -181,10 +181,10 @@ static fy_status fill_strings(void *v, const fy_compiled *c, const fy_tensor *t,
     fy_arena a = {0};
     const char **text = FY_NEWN(&a, const char *, n);
     const fy_str *from = t->data;
-    fy_status s = text ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = text ? FY_OK : fy_nomem(e);
     for (int64_t i = 0; !s && i < n; i++) {
         if (from[i].n && memchr(from[i].at, 0, from[i].n)) s = fy_fail(e, FY_E_UNSUPPORTED, "onnxruntime: a string with a zero byte cannot be passed");
-        else if (!(text[i] = fy_arena_strn(&a, from[i].n ? from[i].at : "", from[i].n))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        else if (!(text[i] = fy_arena_strn(&a, from[i].n ? from[i].at : "", from[i].n))) s = fy_nomem(e);
     }
     if (!s) s = check(c->api, ORT(c->api, FILL_STRINGS, ort_status, (void *, const char *const *, size_t))(v, text, (size_t)n), "input strings", e);
     fy_arena_free(&a);
@@ -230,7 +230,7 @@ static fy_status strings_from_ort(fy_tensor *t, const fy_compiled *c, void *v, i
     FY_TRY(check(api, ORT(api, GET_STRINGS_LENGTH, ort_status, (const void *, size_t *))(v, &bytes), "output strings", e));
     fy_storage *st = fy_storage_new(head + bytes);
     size_t *offset = fy_calloc((size_t)n + 1, sizeof *offset);
-    fy_status s = st && offset ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = st && offset ? FY_OK : fy_nomem(e);
     char *text = st ? (char *)st->at + head : NULL;
     if (!s && n) s = check(api, ORT(api, GET_STRINGS, ort_status, (const void *, void *, size_t, size_t *, size_t))(v, text, bytes, offset, (size_t)n), "output strings", e);
     if (s) fy_storage_unref(st);
@@ -315,7 +315,7 @@ static fy_status run(fy_session *session_, fy_rval *const *in, fy_rval *out, fer
     void **arg = fy_calloc(nin + 1, sizeof *arg), **res = fy_calloc(nout + 1, sizeof *res);
     const char **name = fy_calloc(nin + 1, sizeof *name);
     fy_dense_list keep = {0};
-    fy_status s = arg && res && name ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = arg && res && name ? FY_OK : fy_nomem(e);
     size_t n = 0;
     for (size_t i = 0; !s && i < nin; i++) {
         const fy_rval *v = fy_states_given(session_->state, g, in, (int64_t)i);

@@ -262,7 +262,7 @@ static fy_status compile(fy_compiled **out, const fy_model *m, const fy_engine_o
     c->model = m;
     c->port = fy_calloc((size_t)m->graph->in.n + 1, sizeof *c->port);
     c->initial = fy_calloc((size_t)m->graph->in.n + 1, sizeof *c->initial);
-    fy_status s = c->port && c->initial ? make(c, o, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = c->port && c->initial ? make(c, o, e) : fy_nomem(e);
     if (s) compiled_free(c);
     else *out = c;
     return s;

@@ -29,7 +29,7 @@ static fy_status compile(fy_compiled **out, const fy_model *m, const fy_engine_o
     c->pool = fy_pool_new(o ? o->threads : 0);
     if (!c->pool) {
         fy_free(c);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     *out = c;
     return FY_OK;
@@ -50,7 +50,7 @@ static fy_status session(fy_session **out, fy_compiled *c, ferry_error *e) {
         s->state = fy_calloc((size_t)c->model->graph->state.n, sizeof *s->state);
         if (!s->state) {
             fy_free(s);
-            return fy_fail(e, FY_E_NOMEM, "out of memory");
+            return fy_nomem(e);
         }
     }
     *out = s;

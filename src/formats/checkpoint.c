@@ -158,7 +158,7 @@ static fy_status plain_values(checkpoint *c, const fy_pickled *root) {
         else if (is_text(v) && v->n_s < 200) text = fy_arena_str(&c->w->arena, v->s);
         else continue;
         const char *key = fy_arena_str(&c->w->arena, k->s);
-        FY_NEED(c->e, key && text, NOMEM, "out of memory");
+        FY_NOMEM(c->e, key && text);
         FY_PUSH(c->e, c->w->meta, ((fy_pair){key, text}));
     }
     return FY_OK;
@@ -227,7 +227,7 @@ static fy_status element_sizes(checkpoint *c, fy_map *size) {
             const fy_pickled *s = o->item.at[k];
             if (s->kind != FY_PK_STORAGE) continue;
             size_t bytes = s->dtype ? (size_t)fy_dtype_bits(s->dtype) / 8 : 1;
-            FY_NEED(c->e, fy_map_put(size, s->s, s->n_s, (void *)(uintptr_t)bytes), NOMEM, "out of memory");
+            FY_NOMEM(c->e, fy_map_put(size, s->s, s->n_s, (void *)(uintptr_t)bytes));
         }
     }
     return FY_OK;
@@ -249,7 +249,7 @@ static fy_status map_storages(checkpoint *c, const fy_pickled *keys, const fy_ma
         FY_NOMEM(c->e, s);
         *s = (storage){data + at, bytes};
         at += bytes;
-        FY_NEED(c->e, fy_map_put(&c->storages, k->s, k->n_s, s), NOMEM, "out of memory");
+        FY_NOMEM(c->e, fy_map_put(&c->storages, k->s, k->n_s, s));
     }
     return FY_OK;
 }

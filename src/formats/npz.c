@@ -33,7 +33,7 @@ static fy_status add(fy_named_list *l, const char *name, size_t n, fy_tensor t, 
     if (!copy || !fy_vec_grow((void **)&l->at, &l->cap, l->n + 1, sizeof *l->at)) {
         fy_free(copy);
         fy_tensor_free(&t);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     memcpy(copy, name, n);
     copy[n] = 0;
@@ -280,7 +280,7 @@ static fy_status member(fy_named_list *l, unzFile z, const char *path, size_t li
     FY_NEED(e, unzOpenCurrentFile(z) == UNZ_OK, CORRUPT, "%s cannot be opened", where);
     size_t want = (size_t)info.uncompressed_size, got = 0;
     unsigned char *buf = fy_malloc(want ? want : 1, 1);
-    fy_status s = buf ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = buf ? FY_OK : fy_nomem(e);
     while (!s && got < want) {
         int k = unzReadCurrentFile(z, buf + got, (unsigned)(want - got < (1u << 30) ? want - got : (1u << 30)));
         if (k <= 0) s = fy_fail(e, FY_E_CORRUPT, "%s: its data is damaged", where);
@@ -383,7 +383,7 @@ static fy_status array_make(array *a, const fy_tensor *t, ferry_error *e) {
         for (size_t k = str[i].n; k < most; k++) fy_buf_char(&a->head, 0);
     }
     a->bytes = str || t->dtype == FERRY_STRING ? 0 : (size_t)count * (size_t)fy_elem_bytes(a->data.dtype);
-    if (a->head.oom) { array_free(a); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+    if (a->head.oom) { array_free(a); return fy_nomem(e); }
     return FY_OK;
 }
 
@@ -445,7 +445,7 @@ static fy_status write_all(const fy_named_list *l, fy_out *o, fy_buf *dir, ferry
         uint64_t size = a.head.n + a.bytes;
         zip_head(&head, false, l->at[i].name, crc, size, 0);
         zip_head(dir, true, l->at[i].name, crc, size, at);
-        fy_status s = head.oom || dir->oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : FY_OK;
+        fy_status s = head.oom || dir->oom ? fy_nomem(e) : FY_OK;
         if (!s) s = fy_out_write(o, head.at, head.n, e);
         if (!s) s = fy_out_write(o, a.head.at, a.head.n, e);
         if (!s && a.bytes) s = fy_out_write(o, a.data.data, a.bytes, e);
@@ -465,7 +465,7 @@ static fy_status write_all(const fy_named_list *l, fy_out *o, fy_buf *dir, ferry
     le(dir, big ? 0xffff : n, 2); le(dir, big ? 0xffff : n, 2);
     le(dir, big ? 0xffffffffu : bytes, 4); le(dir, big ? 0xffffffffu : at, 4);
     le(dir, 0, 2);
-    FY_NEED(e, !dir->oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !dir->oom);
     return fy_out_write(o, dir->at, dir->n, e);
 }
 

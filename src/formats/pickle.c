@@ -573,13 +573,13 @@ static fy_status torch_open(fy_torch_file *t, fy_arena *a, const void *data, siz
         if (slash && !strcmp(slash, "/data.pkl")) {
             pkl = &t->zip.entry[i];
             t->root = fy_arena_strn(a, pkl->name, (size_t)(slash - pkl->name));
-            if (!t->root) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+            if (!t->root) s = fy_nomem(e);
         }
     }
     if (!s && !pkl) s = fy_fail(e, FY_E_FORMAT, "no data.pkl in the archive: not a file of torch.save");
     if (!s) {
         char *name = fy_arena_fmt(a, "%s/byteorder", t->root);
-        if (!name) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!name) s = fy_nomem(e);
         else if ((order = fy_zip_find(&t->zip, name)) != NULL) {
             s = fy_zip_read(&t->zip, order, a, 64, &p, e);
             if (!s) t->big_endian = order->size == 3 && !memcmp(p, "big", 3);
@@ -604,7 +604,7 @@ fy_status fy_script_open(fy_torch_file *t, fy_arena *a, const fy_zip *zip, const
     *t = (fy_torch_file){ .zip = *zip, .root = root, .folder = stem };
     const unsigned char *p;
     char *name = fy_arena_fmt(a, "%s/%s.pkl", root, stem), *order = fy_arena_fmt(a, "%s/byteorder", root);
-    FY_NEED(e, name && order, NOMEM, "out of memory");
+    FY_NOMEM(e, name && order);
     const fy_zip_entry *f = fy_zip_find(zip, name), *o = fy_zip_find(zip, order);
     FY_NEED(e, f, FORMAT, "the archive has no %s", name);
     if (o) {

@@ -8,7 +8,7 @@
 fy_status fy_regex_full_match(bool *match, const fy_str *text, int64_t n, fy_str pattern, ferry_error *e) {
     char why[200];
     fy_re2 *re = fy_re2_new(pattern.at, pattern.n, why, sizeof why);
-    FY_NEED(e, re || *why, NOMEM, "out of memory");
+    FY_NOMEM(e, re || *why);
     FY_NEED(e, re, VALUE, "the pattern \"%.*s\" is no regular expression: %s", (int)(pattern.n < 60 ? pattern.n : 60), pattern.n ? pattern.at : "", why);
     int ok = 1;
     for (int64_t i = 0; i < n && ok >= 0; i++) {
@@ -16,7 +16,7 @@ fy_status fy_regex_full_match(bool *match, const fy_str *text, int64_t n, fy_str
         match[i] = ok == 1;
     }
     fy_re2_free(re);
-    FY_NEED(e, ok >= 0, NOMEM, "out of memory");
+    FY_NOMEM(e, ok >= 0);
     return FY_OK;
 }
 #else

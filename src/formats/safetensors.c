@@ -97,7 +97,7 @@ static int by_begin(const void *ctx, int64_t a, int64_t b) {
 /* Every byte belongs to exactly one tensor. */
 static fy_status covered(reading *r, fy_arena *a) {
     int64_t n = r->begin.n, *order = FY_NEWN(a, int64_t, n + 1), *tmp = FY_NEWN(a, int64_t, n + 1);
-    FY_NEED(r->e, order && tmp, NOMEM, "out of memory");
+    FY_NOMEM(r->e, order && tmp);
     for (int64_t i = 0; i < n; i++) order[i] = i;
     fy_sort(order, tmp, n, by_begin, r);
     uint64_t at = 0;
@@ -188,7 +188,7 @@ static fy_status make_header(fy_buf *b, const fy_weights *w, const int64_t *orde
     }
     fy_buf_char(b, '}');
     while (b->n % 8 && !b->oom) fy_buf_char(b, ' ');
-    FY_NEED(e, !b->oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !b->oom);
     FY_NEED(e, b->n <= MAX_HEADER, LIMIT, "the names of the weights do not fit into the header of a safetensors file");
     return FY_OK;
 }
@@ -224,7 +224,7 @@ fy_status fy_safetensors_write(const fy_weights *w, const char *path, bool once,
     fy_buf header = {0};
     fy_out o = {0};
     int64_t *order = FY_NEWN(&a, int64_t, w->at.n + 1), *tmp = FY_NEWN(&a, int64_t, w->at.n + 1);
-    fy_status s = order && tmp ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = order && tmp ? FY_OK : fy_nomem(e);
     for (int64_t i = 0; i < w->at.n && !s; i++) order[i] = i;
     if (!s) {
         fy_sort(order, tmp, w->at.n, by_size_and_name, w);

@@ -36,7 +36,7 @@ fy_status fy_weights_add(fy_weights *w, const char *name, const fy_const *c, fer
     }
     FY_NEED(e, w->at.n < MAX_WEIGHTS, LIMIT, "more than %lld weights", (long long)MAX_WEIGHTS);
     FY_PUSH(e, w->at, ((fy_weight){.name = name, .data = c, .tied = -1}));
-    FY_NEED(e, fy_map_puts(&w->by_name, name, (void *)(uintptr_t)w->at.n), NOMEM, "out of memory");
+    FY_NOMEM(e, fy_map_puts(&w->by_name, name, (void *)(uintptr_t)w->at.n));
     return FY_OK;
 }
 
@@ -52,10 +52,10 @@ fy_status fy_weights_tie(fy_weights *w, ferry_error *e) {
         for (int k = 0; k < c->rank; k++) fy_buf_fmt(&key, " %lld:%lld", (long long)c->dim[k], c->stride ? (long long)c->stride[k] : -1);
         char *text = key.oom ? NULL : fy_arena_strn(&keys, key.at, key.n);
         fy_buf_free(&key);
-        if (!text) { s = fy_fail(e, FY_E_NOMEM, "out of memory"); break; }
+        if (!text) { s = fy_nomem(e); break; }
         size_t at = (size_t)(uintptr_t)fy_map_gets(&first, text);
         w->at.at[i].tied = (int64_t)at - 1;
-        if (!at && !fy_map_puts(&first, text, (void *)(uintptr_t)(i + 1))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!at && !fy_map_puts(&first, text, (void *)(uintptr_t)(i + 1))) s = fy_nomem(e);
     }
     fy_map_free(&first);
     fy_arena_free(&keys);
@@ -83,10 +83,10 @@ static fy_status open_shard(fy_weights *w, const char *index, const char *name, 
     char *dir = slash ? fy_arena_strn(&w->arena, index, slash > index ? (size_t)(slash - index) : 1) : fy_arena_str(&w->arena, ""),
          *path = slash ? fy_arena_fmt(&w->arena, "%.*s/%s", (int)(slash - index), index, name) : fy_arena_str(&w->arena, name);
     fy_os_info info = {0};
-    FY_NEED(e, f && dir && path, NOMEM, "out of memory");
+    FY_NOMEM(e, f && dir && path);
     FY_NEED(e, *name && !strchr(name, '/') && strcmp(name, ".."), PATH, "the index names '%.200s': its files lie beside it", name);
     bool linked = fy_os_stat_path(index, false, &info) == 0 && info.link;
-    FY_NEED(e, FY_RESERVE(w->file, w->file.n + 1), NOMEM, "out of memory");
+    FY_NOMEM(e, FY_RESERVE(w->file, w->file.n + 1));
     FY_TRY(linked ? fy_file_open(f, path, e) : fy_file_open_below(f, dir, name, e));
     w->file.at[w->file.n++] = f;
     fy_status s = read_any(w, f->at, f->n, name, NULL, e);
@@ -106,7 +106,7 @@ static fy_status read_index(fy_weights *w, const char *path, const fy_map_file *
         if (j->kind != FY_JSON_STRING || memchr(j->s, 0, j->n)) s = fy_fail(e, FY_E_CORRUPT, "\"weight_map\" holds something that is no file name");
         if (s || fy_map_has(&seen, j->s, j->n)) continue;
         const char *name = fy_arena_strn(&w->arena, j->s, j->n);
-        if (!name || !fy_map_put(&seen, name, j->n, w)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!name || !fy_map_put(&seen, name, j->n, w)) s = fy_nomem(e);
         else if (++shards > MAX_SHARDS) s = fy_fail(e, FY_E_LIMIT, "the index names more than %d files", MAX_SHARDS);
         else s = open_shard(w, path, name, e);
     }
@@ -131,7 +131,7 @@ fy_status fy_weights_memory(fy_weights *w, const void *data, size_t n, const cha
 
 static fy_status open_path(fy_weights *w, const char *path, const char *section, ferry_error *e) {
     fy_map_file *f = FY_NEW(&w->arena, fy_map_file);
-    FY_NEED(e, f && FY_RESERVE(w->file, 1), NOMEM, "out of memory");
+    FY_NOMEM(e, f && FY_RESERVE(w->file, 1));
     FY_TRY(fy_file_open(f, path, e));
     w->file.at[w->file.n++] = f;
     FY_TRY(is_index(path) ? read_index(w, path, f, e) : read_any(w, f->at, f->n, path, section, e));

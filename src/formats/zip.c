@@ -136,7 +136,7 @@ static fy_status read_directory(fy_zip *z, const directory *d, span *spans, ferr
                 name, f->method);
         FY_NEED(e, f->method || f->packed == f->size, CORRUPT, "zip entry %s is stored but has two sizes", name);
         FY_NEED(e, !fy_map_has(&z->by_name, name, nname), CORRUPT, "two zip entries are named %s", name);
-        FY_NEED(e, fy_map_put(&z->by_name, name, nname, f), NOMEM, "out of memory");
+        FY_NOMEM(e, fy_map_put(&z->by_name, name, nname, f));
         spans[i].from = f->at; spans[i].name = name;
         FY_TRY(local(z, f, flags, d->at, e));
         spans[i].to = f->at + f->packed;
@@ -158,7 +158,7 @@ fy_status fy_zip_open(fy_zip *z, const void *data, size_t n, ferry_error *e) {
     z->count = (int64_t)d.count;
     z->entry = FY_NEWN(&z->arena, fy_zip_entry, z->count);
     span *spans = fy_malloc(d.count + 1, sizeof *spans);
-    fy_status s = z->entry && spans ? read_directory(z, &d, spans, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = z->entry && spans ? read_directory(z, &d, spans, e) : fy_nomem(e);
     fy_free(spans);
     if (s) fy_zip_close(z);
     return s;
@@ -190,7 +190,7 @@ fy_status fy_zip_read(const fy_zip *z, const fy_zip_entry *f, fy_arena *a, uint6
     unsigned char *out = fy_arena_alloc(a, (size_t)f->size + 1, 1);
     FY_NOMEM(e, out);
     z_stream s = { .zalloc = zlib_alloc, .zfree = zlib_free };
-    FY_NEED(e, inflateInit2(&s, -MAX_WBITS) == Z_OK, NOMEM, "out of memory");
+    FY_NOMEM(e, inflateInit2(&s, -MAX_WBITS) == Z_OK);
     uint64_t in = 0, done = 0;
     int r = Z_OK;
     while (r == Z_OK) {                  /* zlib counts in 32 bits: feed it in pieces */
@@ -205,7 +205,7 @@ fy_status fy_zip_read(const fy_zip *z, const fy_zip_entry *f, fy_arena *a, uint6
         if (done > f->size) break;
     }
     inflateEnd(&s);
-    FY_NEED(e, r != Z_MEM_ERROR, NOMEM, "out of memory");
+    FY_NOMEM(e, r != Z_MEM_ERROR);
     FY_NEED(e, r == Z_STREAM_END && done == f->size && in == f->packed, CORRUPT, "%s cannot be inflated to its %llu bytes", f->name,
             (unsigned long long)f->size);
     FY_NEED(e, fy_zip_crc_ok(f, out), CORRUPT, "%s: its checksum is wrong", f->name);

@@ -12,7 +12,7 @@ fy_attr fy_text(const char *name, const char *v) {
 }
 
 static fy_value *no_memory(fy_build *b) {
-    b->status = fy_fail(b->e, FY_E_NOMEM, "out of memory");
+    b->status = fy_nomem(b->e);
     return NULL;
 }
 

@@ -94,7 +94,7 @@ static fy_status copy_inputs(fy_copy *c, fy_graph *to, const fy_graph *from) {
 }
 
 static fy_status copy_outputs(fy_copy *c, fy_graph *to, const fy_graph *from) {
-    for (int64_t i = 0; i < from->out.n; i++) FY_NEED(c->e, fy_graph_add_output(to, fy_copy_of(c, from->out.at[i])), NOMEM, "out of memory");
+    for (int64_t i = 0; i < from->out.n; i++) FY_NOMEM(c->e, fy_graph_add_output(to, fy_copy_of(c, from->out.at[i])));
     return FY_OK;
 }
 
@@ -123,7 +123,7 @@ static fy_status copy_attr(fy_copy *c, fy_node *to, const fy_attr *from, int dep
         FY_NOMEM(c->e, own.graphs);
         for (int64_t i = 0; i < a->n; i++) FY_TRY(copy_body(c, &own.graphs[i], a->graphs[i], to->graph, depth + 1));
     }
-    FY_NEED(c->e, fy_node_set_attr(to, &own), NOMEM, "out of memory");
+    FY_NOMEM(c->e, fy_node_set_attr(to, &own));
     return FY_OK;
 }
 
@@ -242,7 +242,7 @@ fy_status fy_body_copy(fy_model **copy, const fy_graph *body, const fy_value *co
     FY_NOMEM(e, *copy);
     fy_copy c = {.m = *copy, .e = e};
     const fy_value **out = FY_NEWN(&c.m->arena, const fy_value *, body->owner->ncap + 1);
-    fy_status s = out ? begin(&c, body, body->owner) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = out ? begin(&c, body, body->owner) : fy_nomem(e);
     c.m->opset = body->model->opset;
     c.m->ir_version = body->model->ir_version;
     if (!s) s = copy_inputs(&c, c.m->graph, body);

@@ -439,7 +439,7 @@ fy_status fy_node_check(const fy_node *n, ferry_error *e) {
         if (n->in[i].value) x[i].type = n->in[i].value->type;
     for (int i = 0; x && i < n->nout; i++)
         if (n->out[i]) x[n->nin + i].type = n->out[i]->type;
-    fy_status s = x ? check_types(n, n->nin, x, n->nout, x + n->nin, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = x ? check_types(n, n->nin, x, n->nout, x + n->nin, e) : fy_nomem(e);
     fy_arena_free(&scratch);
     return s;
 }
@@ -462,7 +462,7 @@ static fy_status infer(fy_node *n, fy_arena *scratch, ferry_error *e) {
     fy_infer f = { .node = n, .dims = m->dims, .arena = scratch, .e = e, .nin = n->nin, .nout = n->nout, .in = in, .out = out, .oom = &oom };
     fy_status s = n->op->infer(&f);
     oom |= fy_dims_oom(m->dims);
-    FY_NEED(e, !oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !oom);
     FY_TRY(s);
     FY_TRY(check_types(n, n->nin, in, n->nout, out, e));
     for (int i = 0; i < n->nout; i++)

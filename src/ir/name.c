@@ -28,7 +28,7 @@ static bool named(const char *s) { return s && *s; }
 /* The first to carry a name owns it. */
 static fy_status claim(namer *x, const fy_value *v, ferry_error *e) {
     if (v && named(v->name) && !fy_map_has(&x->taken, v->name, strlen(v->name)))
-        FY_NEED(e, fy_map_put(&x->taken, v->name, strlen(v->name), (void *)(uintptr_t)v), NOMEM, "out of memory");
+        FY_NOMEM(e, fy_map_put(&x->taken, v->name, strlen(v->name), (void *)(uintptr_t)v));
     return FY_OK;
 }
 
@@ -72,7 +72,7 @@ static fy_status name_nodes(namer *x, ferry_error *e) {
     EACH_GRAPH(m, g)
         for (fy_node *n = g->first; n; n = n->next)
             if (named(n->name) && !fy_map_has(&x->taken, n->name, strlen(n->name)))
-                FY_NEED(e, fy_map_put(&x->taken, n->name, strlen(n->name), n), NOMEM, "out of memory");
+                FY_NOMEM(e, fy_map_put(&x->taken, n->name, strlen(n->name), n));
     EACH_GRAPH(m, g)
         for (fy_node *n = g->first; n; n = n->next) {
             if (named(n->name) && fy_map_gets(&x->taken, n->name) == (void *)n) continue;

@@ -120,8 +120,6 @@ enum {
     FY_RANDOM = 4, FY_CONTROL = 8, FY_ELEMENTWISE = 16, FY_COMMUTES = 32, FY_OPAQUE_OP = 64
 };
 
-typedef struct fy_grad fy_grad;          /* ops/grad.h */
-
 struct fy_op {
     const char *name;                    /* "Conv" */
     const char *domain;                  /* "" is ai.onnx */
@@ -129,15 +127,14 @@ struct fy_op {
     const fy_attr_spec *attrs;           /* ends with {0}; NULL: none */
     int8_t      min_in, max_in;          /* max -1: any number */
     int8_t      min_out, max_out;
-    int         since;                   /* opset that introduced the canonical form (no adapter needed at or above) */
-    int         first;                   /* opset in which the operator first appeared */
+    int16_t     since;                   /* opset that introduced the canonical form (no adapter needed at or above) */
+    int16_t     first;                   /* opset in which the operator first appeared */
     const char *types;                   /* allowed dtypes, or NULL: any. "T=f32,f64;I=i64,i32|T,I,...|T": variables with their
                                             short dtype names ("*": all), then one entry for each input, then for each output. An
                                             entry is a variable (one dtype for all its places), a dtype, or "*"; "..." repeats the
                                             last one. Only tensors of known dtype are looked at. */
     fy_status (*infer)(fy_infer *f);
     fy_status (*ref)(const fy_call *c);
-    fy_status (*grad)(fy_grad *g);
     fy_value *(*simplify)(fy_node *n);   /* an existing value that output 0 equals, or NULL */
     uint32_t    flags;
 };

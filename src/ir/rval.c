@@ -117,7 +117,7 @@ fy_status fy_rval_map(fy_rval *map, const fy_tensor *keys, const fy_rval *values
     FY_TRY(fy_tensor_clone(&dense, keys, e));
     int64_t *index = fy_malloc((size_t)n + 1, 2 * sizeof *index);
     map->item = fy_calloc(2, sizeof *map->item);
-    fy_status s = index && map->item ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = index && map->item ? FY_OK : fy_nomem(e);
     if (!s) {
         map->n = n;
         for (int64_t i = 0; i < n; i++) index[i] = i;

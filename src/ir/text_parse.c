@@ -188,7 +188,7 @@ static fy_status dims(parser *p, fy_type *t) {
     } while (eat(p, ","));
     FY_TRY(need(p, "]"));
     *t = fy_tensor_type(p->m, t->dtype, t->rank, dim);
-    FY_NEED(p->e, t->kind == FY_TENSOR, NOMEM, "out of memory");
+    FY_NOMEM(p->e, t->kind == FY_TENSOR);
     return FY_OK;
 }
 
@@ -263,7 +263,7 @@ static fy_status elements(parser *p, const fy_const **out, const fy_type *t) {
         if (!s) s = element(p, &x, i);
     }
     if (!s) s = need(p, "}");
-    if (!s && !(*out = fy_const_from(&p->m->arena, &x))) s = fy_fail(p->e, FY_E_NOMEM, "out of memory");
+    if (!s && !(*out = fy_const_from(&p->m->arena, &x))) s = fy_nomem(p->e);
     fy_tensor_free(&x);
     return s;
 }
@@ -282,7 +282,7 @@ static fy_status declare(parser *p, scope *s, fy_value *v, const char *as) {
     FY_NOMEM(p->e, v);
     FY_NEED(p->e, *as && !fy_map_has(&s->names, as, strlen(as)), GRAPH, "value \"%.80s\" is made twice", as);
     v->name = *as == '%' ? NULL : as;
-    FY_NEED(p->e, fy_map_puts(&s->names, as, v), NOMEM, "out of memory");
+    FY_NOMEM(p->e, fy_map_puts(&s->names, as, v));
     return FY_OK;
 }
 
@@ -362,7 +362,7 @@ static fy_status attr_list(parser *p, fy_attr *a, scope *s, fy_node *n) {
             if (item.kind == FY_ATTR_INT && v.at[0].kind == FY_ATTR_FLOAT) { item.kind = FY_ATTR_FLOAT; item.f = (double)item.i; }
             else st = syntax(p, "items of one kind");
         }
-        if (!st && !FY_RESERVE(v, v.n + 1)) st = fy_fail(p->e, FY_E_NOMEM, "out of memory");
+        if (!st && !FY_RESERVE(v, v.n + 1)) st = fy_nomem(p->e);
         if (!st) v.at[v.n++] = item;
     }
     if (!st) st = need(p, "]");
@@ -386,7 +386,7 @@ static fy_status attr_list(parser *p, fy_attr *a, scope *s, fy_node *n) {
         fy_str *strings = FY_NEWN(ar, fy_str, v.n);
         const fy_const **tensors = FY_NEWN(ar, const fy_const *, v.n);
         fy_graph **graphs = FY_NEWN(ar, fy_graph *, v.n);
-        if (!ints || !floats || !strings || !tensors || !graphs) st = fy_fail(p->e, FY_E_NOMEM, "out of memory");
+        if (!ints || !floats || !strings || !tensors || !graphs) st = fy_nomem(p->e);
         for (int64_t i = 0; i < v.n && !st; i++) {
             ints[i] = v.at[i].i;
             floats[i] = v.at[i].f;
@@ -430,7 +430,7 @@ static fy_status attributes(parser *p, scope *s, fy_node *n) {
         fy_attr a;
         FY_TRY(attribute(p, &a, s, n));
         FY_NEED(p->e, !fy_attr_get(n, a.name), ATTR, "attribute %.80s is set twice", a.name);
-        FY_NEED(p->e, fy_node_set_attr(n, &a), NOMEM, "out of memory");
+        FY_NOMEM(p->e, fy_node_set_attr(n, &a));
     } while (eat(p, ","));
     return need(p, ">");
 }
@@ -474,7 +474,7 @@ static fy_status node(parser *p, scope *s) {
     do {
         const char *o = NULL;
         if (!st) st = name(p, &o);
-        if (!st && !FY_RESERVE(out, out.n + 1)) st = fy_fail(p->e, FY_E_NOMEM, "out of memory");
+        if (!st && !FY_RESERVE(out, out.n + 1)) st = fy_nomem(p->e);
         if (!st) out.at[out.n++] = o;
     } while (!st && eat(p, ","));
     if (st || !eat(p, "=")) {                             /* a node without outputs starts with its operator */
@@ -487,7 +487,7 @@ static fy_status node(parser *p, scope *s) {
     }
     const fy_op *op = NULL;
     st = operator(p, &op);
-    if (!st && (n = fy_node_new(s->g, NULL, op, 0, NULL, (int)out.n)) == NULL) st = fy_fail(p->e, FY_E_NOMEM, "out of memory");
+    if (!st && (n = fy_node_new(s->g, NULL, op, 0, NULL, (int)out.n)) == NULL) st = fy_nomem(p->e);
     if (!st) st = attributes(p, s, n);
     if (!st) st = need(p, "(");
     for (bool first = true; !st && !eat(p, ")"); first = false) {
@@ -497,7 +497,7 @@ static fy_status node(parser *p, scope *s) {
         if (st || (peek(p) == ')' && !*in && first)) continue;
         fy_value *v = *in ? find(s, in) : NULL;
         if (*in && !v) st = fy_fail(p->e, FY_E_GRAPH, "value \"%.80s\" is used before it is made", in);
-        if (!st && !fy_node_add_input(n, v)) st = fy_fail(p->e, FY_E_NOMEM, "out of memory");
+        if (!st && !fy_node_add_input(n, v)) st = fy_nomem(p->e);
     }
     if (!st && !n->nattr) st = attributes(p, s, n);
     if (!st && label) n->name = label;
@@ -505,7 +505,7 @@ static fy_status node(parser *p, scope *s) {
         if (!*out.at[i]) n->out[i] = NULL;
         else st = declare(p, s, n->out[i], out.at[i]);
     }
-    if (!st && fy_node_body(n, 0) && !fy_node_collect_captures(n)) st = fy_fail(p->e, FY_E_NOMEM, "out of memory");
+    if (!st && fy_node_body(n, 0) && !fy_node_collect_captures(n)) st = fy_nomem(p->e);
     fy_free(out.at);
     fy_arena_free(&scratch);
     return st;
@@ -573,7 +573,7 @@ static fy_status graph_rest(parser *p, scope *s, fy_arena *scratch) {
         fy_value *v = find(s, out[i].as);
         FY_NEED(p->e, v, GRAPH, "output \"%.80s\" is never made", out[i].as);
         if (v->type.kind == FY_NOTYPE) v->type = out[i].t;
-        FY_NEED(p->e, fy_graph_add_output(g, v), NOMEM, "out of memory");
+        FY_NOMEM(p->e, fy_graph_add_output(g, v));
     }
     return FY_OK;
 }
@@ -606,7 +606,7 @@ static fy_status imports(parser *p, fy_import **at, int64_t *n, int64_t *cap) {
         FY_TRY(quoted(p, &d));
         FY_TRY(need(p, ":"));
         FY_TRY(integer(p, &v));
-        FY_NEED(p->e, fy_vec_grow((void **)at, cap, *n + 1, sizeof **at), NOMEM, "out of memory");
+        FY_NOMEM(p->e, fy_vec_grow((void **)at, cap, *n + 1, sizeof **at));
         (*at)[(*n)++] = (fy_import){ d.at, v };
     }
     return FY_OK;
@@ -653,7 +653,7 @@ static fy_status header(parser *p, states *st) {
 
 static fy_status function(parser *p) {
     fy_model *m = p->m;
-    FY_NEED(p->e, FY_RESERVE(m->functions, m->functions.n + 1), NOMEM, "out of memory");
+    FY_NOMEM(p->e, FY_RESERVE(m->functions, m->functions.n + 1));
     fy_function *f = &m->functions.at[m->functions.n++];
     *f = (fy_function){ .domain = "", .body = fy_graph_new(m, NULL) };
     FY_NOMEM(p->e, f->body);

@@ -285,7 +285,7 @@ static fy_status ref_rotary(const fy_call *c) {
     if (ids) FY_NEED(c->e, ids->rank == 2 && ids->dim[0] == x.dim[0] && ids->dim[1] == seq, SHAPE, "position_ids do not fit x");
     else FY_NEED(c->e, (tc->dim[0] == x.dim[0] || tc->dim[0] == 1) && tc->dim[1] == seq, SHAPE, "the caches do not fit x");
     double *cs = fy_k_as_f64(c, tc), *sn = fy_k_as_f64(c, fy_arg(c, 2)), *row = FY_NEWN(c->scratch, double, size);
-    FY_NEED(c->e, cs && sn && row, NOMEM, "out of memory");
+    FY_NOMEM(c->e, cs && sn && row);
     for (int64_t b = 0; b < x.dim[0]; b++)
         for (int64_t s = 0; s < seq; s++) {
             int64_t p = ids ? fy_get_i64(ids, b * seq + s) : (tc->dim[0] == 1 ? 0 : b) * seq + s;

@@ -60,7 +60,7 @@ static fy_status infer_flex(fy_infer *f) {
         FY_NEED(f->e, hq == hk || (hk >= 1 && hq % hk == 0), SHAPE, "%lld heads of Q do not share %lld heads of K", (long long)hq, (long long)hk);
     const fy_dim *y[4] = {or_opaque(f, fy_in_dim(f, 0, 0)), or_opaque(f, fy_in_dim(f, 0, 1)), or_opaque(f, fy_in_dim(f, 0, 2)), or_opaque(f, fy_in_dim(f, 2, 3))};
     const fy_dim *s[4] = {y[0], y[1], y[2], or_opaque(f, fy_in_dim(f, 1, 2))};
-    for (int i = 0; i < 4; i++) FY_NEED(f->e, y[i] && s[i], NOMEM, "out of memory");
+    for (int i = 0; i < 4; i++) FY_NOMEM(f->e, y[i] && s[i]);
     fy_type scores = fy_tensor_type(f->node->graph->model, t, 4, s);
     FY_NOMEM(f->e, scores.dim);
     for (int i = 0; i < 2; i++) FY_TRY(infer_mod(f, mods[i], &scores));

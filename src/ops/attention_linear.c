@@ -69,7 +69,7 @@ static fy_status infer_linear(fy_infer *f) {
         FY_TRY(fy_k_rank(f, 3, 4, 4, &rp));
         for (int i = 0; i < 4; i++) FY_TRY(fy_k_agree(f, fy_in_dim(f, 3, i), state[i], "sizes of past_state and the other inputs"));
     }
-    FY_NEED(f->e, state[0] && state[3], NOMEM, "out of memory");
+    FY_NOMEM(f->e, state[0] && state[3]);
     const fy_dim *y[3] = {state[0], fy_in_dim(f, 0, 1) ? fy_in_dim(f, 0, 1) : fy_dim_opaque(f->dims, "sequence"), fy_dim_muli(f->dims, state[3], r.hq)};
     FY_TRY(fy_out_set(f, 0, fy_in_dtype(f, 0), 3, y));
     return fy_out_set(f, 1, fy_in_has(f, 3) ? fy_in_dtype(f, 3) : fy_in_dtype(f, 0), 4, state);
@@ -137,7 +137,7 @@ static fy_status ref_linear(const fy_call *c) {
     w.state = past ? fy_k_as_f64(c, past) : FY_NEWN(c->scratch, double, count);
     w.out = FY_NEWN(c->scratch, double, out);
     w.row = FY_NEWN(c->scratch, double, rows);
-    FY_NEED(c->e, w.q && w.k && w.v && w.state && w.out && w.row, NOMEM, "out of memory");
+    FY_NOMEM(c->e, w.q && w.k && w.v && w.state && w.out && w.row);
     if (!past && count) memset(w.state, 0, (size_t)count * sizeof *w.state);
     if (w.r.gated) {
         FY_NOMEM(c->e, w.g = fy_k_as_f64(c, fy_arg(c, 4)));
@@ -223,7 +223,7 @@ static fy_status ref_causal(const fy_call *c) {
     a.z = FY_NEWN(c->scratch, double, count);
     a.y = FY_NEWN(c->scratch, double, nrows * a.n);
     a.w = fy_k_as_f64(c, w);
-    FY_NEED(c->e, a.z && a.y && a.w, NOMEM, "out of memory");
+    FY_NOMEM(c->e, a.z && a.y && a.w);
     if (fy_arg(c, 2)) FY_NOMEM(c->e, a.bias = fy_k_as_f64(c, fy_arg(c, 2)));
     for (int64_t r = 0; r < nrows; r++) {
         double *z = a.z + r * width;

@@ -204,7 +204,7 @@ static fy_status items_of_body(fy_infer *f, fy_type *t, uint32_t from) {
     if (!item || item->kind != FY_TENSOR || item->rank <= 0) return FY_OK;
     fy_type *own = fy_arena_copy(arena_of(f), item, 1, sizeof *own);
     const fy_dim **d = FY_NEWN(arena_of(f), const fy_dim *, item->rank);
-    FY_NEED(f->e, own && d, NOMEM, "out of memory");
+    FY_NOMEM(f->e, own && d);
     for (int i = 0; i < item->rank; i++) {
         bool inside = !item->dim[i]->varies && fy_dim_younger(item->dim[i], from);
         FY_NOMEM(f->e, d[i] = inside ? fy_dim_varying(f->dims, NULL, NULL) : item->dim[i]);
@@ -533,7 +533,7 @@ static fy_status run_loop(const fy_call *c, const fy_graph *g, loop *l) {
 static fy_status loop_new(loop *l, const fy_call *c, int n, int nscan) {
     *l = (loop){.n = n, .nscan = nscan, .state = FY_NEWN(c->scratch, fy_rval, n + 1), .out = FY_NEWN(c->scratch, fy_rval, 2 + n + nscan),
                 .row = FY_NEWN(c->scratch, rows, nscan + 1)};
-    FY_NEED(c->e, l->state && l->out && l->row, NOMEM, "out of memory");
+    FY_NOMEM(c->e, l->state && l->out && l->row);
     return FY_OK;
 }
 
@@ -644,7 +644,7 @@ static fy_status run_scan(const fy_call *c, const fy_graph *g, const scan *s, lo
     int64_t steps = -1;
     int axis[1];
     fy_rval **in = FY_NEWN(c->scratch, fy_rval *, c->nin), *slice = FY_NEWN(c->scratch, fy_rval, s->nin);
-    FY_NEED(c->e, in && slice, NOMEM, "out of memory");
+    FY_NOMEM(c->e, in && slice);
     for (int i = 0; i < c->nin; i++) FY_NEED(c->e, c->in[i], GRAPH, "input %d is missing", i);
     for (int i = 0; i < s->n; i++) {
         FY_TRY(fy_rval_copy(&l->state[i], c->in[i], c->e));
@@ -782,7 +782,7 @@ static fy_status ref_map(const fy_call *c) {
             (long long)g->out.n);
     fy_rval *out = FY_NEWN(c->scratch, fy_rval, c->nout);
     items *made = FY_NEWN(c->scratch, items, c->nout);
-    FY_NEED(c->e, out && made, NOMEM, "out of memory");
+    FY_NOMEM(c->e, out && made);
     fy_status s = run_map(c, g, out, made);
     for (int i = 0; i < c->nout; i++) {
         fy_rval_free(&out[i]);

@@ -200,7 +200,7 @@ static fy_status ref_qlinear_conv(const fy_call *c) {
     FY_TRY(centred(c, fy_arg(c, QX), fy_arg(c, QXZ), &x));
     FY_TRY(centred(c, fy_arg(c, QW), fy_arg(c, QWZ), &w));
     double *wide = FY_NEWN(c->scratch, double, fy_count(y)), *scale = fy_k_as_f64(c, fy_arg(c, QWS)), *bias = fy_arg(c, QB) ? fy_k_as_f64(c, fy_arg(c, QB)) : NULL;
-    FY_NEED(c->e, wide && scale && (bias || !fy_arg(c, QB)), NOMEM, "out of memory");
+    FY_NOMEM(c->e, wide && scale && (bias || !fy_arg(c, QB)));
     sum = fy_tensor_view(FERRY_DOUBLE, y->rank, y->dim, wide);
     fy_window win;
     FY_TRY(fy_window_read(&win, c->node, x.rank - 2, w.dim + 2, c->e));
@@ -357,7 +357,7 @@ static fy_status ref_transpose(const fy_call *c) {
     int64_t ncol, nout;
     FY_NEED(c->e, fy_mul_i64(&ncol, cout * s.taps, s.points) && fy_mul_i64(&nout, cout, s.plane) && ncol <= c->max_bytes / 8, LIMIT, "the patch matrix is too large");
     double *col = FY_NEWN(c->scratch, double, ncol), *out = FY_NEWN(c->scratch, double, nout);
-    FY_NEED(c->e, col && out, NOMEM, "out of memory");
+    FY_NOMEM(c->e, col && out);
     s.col = col;
     s.out = out;
     for (int64_t n = 0; n < x.dim[0]; n++)

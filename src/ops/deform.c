@@ -134,14 +134,14 @@ static fy_status ref_deform(const fy_call *c) {
     set_axes(&d, &win, xt, y);
     d.per_group = channels / offset_groups;
     const double *x = fy_arg_f64(c, 0), *offset = fy_arg_f64(c, 2), *mask = fy_arg(c, 4) ? fy_arg_f64(c, 4) : NULL;
-    FY_NEED(c->e, x && offset && (mask || !fy_arg(c, 4)), NOMEM, "out of memory");
+    FY_NOMEM(c->e, x && offset && (mask || !fy_arg(c, 4)));
     int64_t rows, block;
     FY_NEED(c->e, fy_mul_i64(&rows, channels, d.taps) && rows <= c->max_bytes / 8, LIMIT, "%lld channels with %lld taps each", (long long)channels, (long long)d.taps);
     block = BLOCK_BYTES / 8 / (rows + m);
     block = block < 1 ? 1 : block < d.points ? block : d.points;
     double *sum = FY_NEWN(c->scratch, double, m * block);
     d.col = FY_NEWN(c->scratch, double, rows * block);
-    FY_NEED(c->e, d.col && sum, NOMEM, "out of memory");
+    FY_NOMEM(c->e, d.col && sum);
     for (int64_t n = 0; n < xt->dim[0]; n++) {
         d.x = x + n * channels * d.plane;
         d.offset = offset + n * offset_groups * d.taps * d.nd * d.points;

@@ -67,14 +67,14 @@ static fy_status ref_nms(const fy_call *c) {
     int64_t batch = st->dim[0], classes = st->dim[1], n = st->dim[2], found = 0, cap = 0, *list = NULL;
     int64_t most = fy_arg(c, 2) && fy_count(fy_arg(c, 2)) ? fy_get_i64(fy_arg(c, 2), 0) : 0;
     double iou = fy_arg(c, 3) && fy_count(fy_arg(c, 3)) ? fy_get_f64(fy_arg(c, 3), 0) : 0, least = cut ? fy_get_f64(fy_arg(c, 4), 0) : 0;
-    FY_NEED(c->e, box && score, NOMEM, "out of memory");
+    FY_NOMEM(c->e, box && score);
     FY_NEED(c->e, bt->rank == 3 && st->rank == 3 && bt->dim[0] == batch && bt->dim[1] == n && bt->dim[2] == 4, SHAPE,
             "boxes and scores do not fit");
     FY_NEED(c->e, iou >= 0 && iou <= 1, VALUE, "iou_threshold is %g; it must be between 0 and 1", iou);
     most = most < 0 ? 0 : most > n ? n : most;
     double *r = FY_NEWN(c->scratch, double, 4 * n);
     scored *order = FY_NEWN(c->scratch, scored, n);
-    FY_NEED(c->e, r && order, NOMEM, "out of memory");
+    FY_NOMEM(c->e, r && order);
     for (int64_t b = 0; b < batch && most; b++) {
         for (int64_t i = 0; i < n; i++) corners(r + 4 * i, box + (b * n + i) * 4, centre);
         for (int64_t k = 0; k < classes; k++) {
@@ -186,7 +186,7 @@ static fy_status ref_roi_align(const fy_call *c) {
     if (!y) return FY_OK;
     const double *x = fy_arg_f64(c, 0), *roi = fy_arg_f64(c, 1), scale = fy_attr_f(c->node, "spatial_scale");
     const int64_t *batch = fy_arg_i64(c, 2), ratio = fy_attr_i(c->node, "sampling_ratio");
-    FY_NEED(c->e, x && roi && batch, NOMEM, "out of memory");
+    FY_NOMEM(c->e, x && roi && batch);
     bool half = fy_attr_is(c->node, "coordinate_transformation_mode", "half_pixel");
     int64_t ch = y->dim[1], ph = y->dim[2], pw = y->dim[3];
     roi_work a = {.y = y, .h = xt->dim[2], .w = xt->dim[3], .max = fy_attr_is(c->node, "mode", "max")};
@@ -272,7 +272,7 @@ static fy_status ref_roi_pool(const fy_call *c) {
     if (!y) return FY_OK;
     FY_TRY(pooled_shape(size, c->node, c->e));
     const double *x = fy_arg_f64(c, 0), *roi = fy_arg_f64(c, 1), scale = fy_attr_f(c->node, "spatial_scale");
-    FY_NEED(c->e, x && roi, NOMEM, "out of memory");
+    FY_NOMEM(c->e, x && roi);
     int64_t channels = xt->dim[1], h = xt->dim[2], w = xt->dim[3], lo[2], hi[2];
     for (int64_t n = 0; n < y->dim[0]; n++, roi += 5) {
         FY_NEED(c->e, roi[0] >= 0 && roi[0] < (double)xt->dim[0], INDEX, "roi %lld is in batch %g of %lld", (long long)n, roi[0], (long long)xt->dim[0]);

@@ -213,7 +213,7 @@ static fy_status ref_einsum(const fy_call *c) {
     equation q;
     int *rank = FY_NEWN(c->scratch, int, c->nin), list[FY_MAX_RANK], gone[LABELS], ngone = 0;
     operand *op = FY_NEWN(c->scratch, operand, c->nin), acc;
-    FY_NEED(c->e, rank && op, NOMEM, "out of memory");
+    FY_NOMEM(c->e, rank && op);
     if (!y || !fy_count(y)) return FY_OK;
     for (int i = 0; i < c->nin; i++) {
         FY_NEED(c->e, fy_arg(c, i) && fy_k_numeric(fy_arg(c, i)), TYPE, "operand %d is no tensor of numbers", i);

@@ -5,13 +5,13 @@
 
 #include "ir/build.h"
 
-struct fy_grad {
+typedef struct fy_grad {
     fy_build       *b;                   /* emits here; failure is sticky in it */
     const fy_node  *n;                   /* forward node, canonical and inferred; its values may be read */
     fy_value *const *dy;                 /* for each output, as it; NULL: the result does not depend on it */
     fy_value      **dx;                  /* for each input: the rule's result, NULL where there is none (integers, shapes, indices) */
     const bool     *want;                /* which inputs matter */
-};
+} fy_grad;
 
 /* UNSUPPORTED, naming the operator, if there is no rule for it. */
 FY_CHECKED fy_status fy_grad_node(fy_grad *g);

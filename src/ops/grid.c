@@ -169,7 +169,7 @@ static fy_status ref_grid_sample(const fy_call *c) {
     int parts = fy_dtype_class(x.dtype) == FY_CLASS_C ? 2 : 1;
     const double *grid = fy_arg_f64(c, 1);
     double *src = mode == 0 ? NULL : FY_NEWN(c->scratch, double, parts * fy_count(&x));
-    FY_NEED(c->e, grid && (src || mode == 0), NOMEM, "out of memory");
+    FY_NOMEM(c->e, grid && (src || mode == 0));
     if (src && parts == 2) fy_load_c128(src, &x, 0, fy_count(&x));
     else if (src && fy_count(&x)) fy_load_f64(src, &x, 0, fy_count(&x));
     int nd = x.rank - 2;

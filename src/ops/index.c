@@ -380,7 +380,7 @@ static fy_status ref_tensor_scatter(const fy_call *c) {
     FY_TRY(tensor_scatter_axis(&axis, c->node, y->rank, c->e));
     bool circular = fy_attr_is(c->node, "mode", "circular");
     const int64_t *start = fy_arg(c, 2) ? fy_arg_i64(c, 2) : NULL;
-    FY_NEED(c->e, start || !fy_arg(c, 2), NOMEM, "out of memory");
+    FY_NOMEM(c->e, start || !fy_arg(c, 2));
     FY_NEED(c->e, !start || fy_count(fy_arg(c, 2)) == y->dim[0], SHAPE, "%lld write indices for a batch of %lld",
             (long long)fy_count(fy_arg(c, 2)),
             (long long)y->dim[0]);

@@ -102,7 +102,7 @@ fy_status fy_infer_real(fy_fact **out, fy_run_dims *z, const fy_node *n, int nin
     fy_infer f = {.node = n, .dims = z->dims, .arena = a, .e = e, .nin = nin, .nout = nout, .in = fact, .out = fact + nin, .oom = &oom};
     fy_status s = n->op->infer(&f);
     oom |= fy_dims_oom(z->dims);
-    FY_NEED(e, !oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !oom);
     *out = fact + nin;
     return s;
 }

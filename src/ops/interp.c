@@ -157,7 +157,7 @@ static fy_status run_node(run *r, const fy_graph *g, const fy_node *n) {
     if (n->nout > 4) out = FY_NEWN(&scratch, fy_rval *, n->nout);
     if (!in || !out) {
         fy_arena_free(&scratch);
-        return fy_fail(r->e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(r->e);
     }
     memset(in, 0, (size_t)n->nin * sizeof *in);
     memset(out, 0, (size_t)n->nout * sizeof *out);
@@ -166,7 +166,7 @@ static fy_status run_node(run *r, const fy_graph *g, const fy_node *n) {
     for (int i = 0; i < n->ncap && s == FY_OK; i++)
         if (n->cap[i]->value) s = fetch(r, n->cap[i]->value, &unused);
     for (int i = 0; i < n->nout && s == FY_OK; i++)
-        if (n->out[i] && !(out[i] = new_rval(r))) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+        if (n->out[i] && !(out[i] = new_rval(r))) s = fy_nomem(r->e);
     if (s == FY_OK) s = step(r);
     if (s == FY_OK) s = call_node(r, n, n->nin, in, n->nout, out, &scratch);
     for (int i = 0; i < n->nout && s == FY_OK; i++)
@@ -348,7 +348,7 @@ fy_status fy_interp_node(const fy_interp *it, const fy_node *n, fy_rval *const *
     fy_rval *unused, **at = NULL;
     memset(out, 0, (size_t)n->nout * sizeof *out);
     fy_status s = begin(&r, it, n->graph->model, e);
-    if (s == FY_OK && !(at = FY_NEWN(&scratch, fy_rval *, n->nout))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (s == FY_OK && !(at = FY_NEWN(&scratch, fy_rval *, n->nout))) s = fy_nomem(e);
     for (int i = 0; s == FY_OK && i < n->ncap; i++)
         if (n->cap[i]->value) s = fetch(&r, n->cap[i]->value, &unused);
     for (int i = 0; s == FY_OK && i < n->nout; i++) at[i] = n->out[i] ? &out[i] : NULL;

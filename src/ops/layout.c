@@ -219,7 +219,7 @@ static fy_status ref_col2im(const fy_call *c) {
     int parts = fy_dtype_class(x->dtype) == FY_CLASS_C ? 2 : 1;
     double *sum = FY_NEWN(c->scratch, double, parts * nimage), *row = FY_NEWN(c->scratch, double, parts * npos);
     int64_t *isum = FY_NEWN(c->scratch, int64_t, whole ? nimage : 1), *irow = FY_NEWN(c->scratch, int64_t, whole ? npos : 1);
-    FY_NEED(c->e, sum && row && isum && irow, NOMEM, "out of memory");
+    FY_NOMEM(c->e, sum && row && isum && irow);
     for (int64_t q = 0; q < planes; q++) {
         memset(sum, 0, (size_t)(parts * nimage) * sizeof *sum);
         memset(isum, 0, (size_t)(whole ? nimage : 1) * sizeof *isum);

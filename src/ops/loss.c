@@ -94,7 +94,7 @@ static fy_status ref_loss(const fy_call *c) {
             fy_dtype_name(x->dtype), fy_dtype_name(fy_arg(c, 1)->dtype));
     int64_t n = fy_count(fy_arg(c, 1)), *target = fy_k_as_i64(c, fy_arg(c, 1));
     job w = {.x = fy_k_axis_last(x, 1), .classes = x->dim[1], .target = target, .loss = FY_NEWN(c->scratch, double, n), .soft = c->node->op->max_out > 1};
-    FY_NEED(c->e, target && w.loss, NOMEM, "out of memory");
+    FY_NOMEM(c->e, target && w.loss);
     if (log_prob) w.log = fy_k_axis_last(log_prob, 1);
     if (weight) FY_NOMEM(c->e, w.weight = fy_k_as_f64(c, weight));
     for (int64_t i = 0; i < n; i++) {

@@ -131,7 +131,7 @@ static fy_status ref_matmul(const fy_call *c) {
     if (!fy_dtype_float(y->dtype)) {
         FY_NEED(c->e, fy_dtype_int(y->dtype), TYPE, "no product of %s", fy_dtype_name(y->dtype));
         int64_t *ia = fy_k_as_i64(c, fy_arg(c, 0)), *ib = fy_k_as_i64(c, fy_arg(c, 1));
-        FY_NEED(c->e, ia && ib, NOMEM, "out of memory");
+        FY_NOMEM(c->e, ia && ib);
         return multiply_integers(c, ia, fy_arg(c, 0), ib, fy_arg(c, 1), y);
     }
     FY_TRY(fy_k_gemm_ready(c, fy_arg(c, 0), false, &a));
@@ -220,7 +220,7 @@ static fy_status ref_integer(const fy_call *c) {
     if (!y || !fy_count(y)) return FY_OK;
     FY_NEED(c->e, fy_dtype_int(a->dtype) && fy_dtype_int(b->dtype), TYPE, "MatMulInteger of %s and %s", fy_dtype_name(a->dtype), fy_dtype_name(b->dtype));
     int64_t *ia = fy_k_as_i64(c, a), *ib = fy_k_as_i64(c, b);
-    FY_NEED(c->e, ia && ib, NOMEM, "out of memory");
+    FY_NOMEM(c->e, ia && ib);
     FY_TRY(subtract(c, ia, a, fy_arg(c, 2), true));
     FY_TRY(subtract(c, ib, b, fy_arg(c, 3), false));
     return multiply_integers(c, ia, a, ib, b, y);

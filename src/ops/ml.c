@@ -12,7 +12,7 @@ fy_status fy_ml_rows(fy_infer *f, const fy_dim **n, const fy_dim **width) {
     FY_TRY(fy_k_rank(f, 0, 1, 2, &rank));
     *n = rank == 2 ? fy_in_dim(f, 0, 0) : rank == 1 ? fy_dim_const(f->dims, 1) : NULL;
     *width = rank > 0 ? fy_in_dim(f, 0, rank - 1) : NULL;
-    FY_NEED(f->e, rank < 0 || *n, NOMEM, "out of memory");
+    FY_NOMEM(f->e, rank < 0 || *n);
     return FY_OK;
 }
 
@@ -178,7 +178,7 @@ fy_status fy_ml_dict_make(fy_ml_dict *d, const fy_call *c, const fy_tensor *keys
         bool ok = fy_map_put(&d->map, s ? s->at : d->f ? (const char *)&d->f[k] : (const char *)&d->i[k], s ? s->n : 8, (void *)(intptr_t)(k + 1));
         if (ok) continue;
         fy_ml_dict_free(d);
-        return fy_fail(c->e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(c->e);
     }
     return FY_OK;
 }

@@ -35,7 +35,7 @@ static int by_label(const void *ctx, int64_t a, int64_t b) {
 /* The columns in the order of their keys; of equal keys the last column stays. */
 static fy_status columns(int64_t *n, int64_t **column, const fy_call *c, const fy_ml_labels *l) {
     int64_t *at = FY_NEWN(c->scratch, int64_t, l->n), *tmp = FY_NEWN(c->scratch, int64_t, l->n);
-    FY_NEED(c->e, at && tmp, NOMEM, "out of memory");
+    FY_NOMEM(c->e, at && tmp);
     for (int64_t i = 0; i < l->n; i++) at[i] = i;
     fy_sort(at, tmp, l->n, by_label, l);
     *n = 0;
@@ -75,7 +75,7 @@ static fy_status ref_zip(const fy_call *c) {
     FY_NEED(c->e, x->dim[x->rank - 1] == l.n, SHAPE, "the input has %lld columns for %lld keys", (long long)x->dim[x->rank - 1], (long long)l.n);
     int64_t rows = x->rank == 2 ? x->dim[0] : 1;
     FY_NEED(c->e, c->max_bytes <= 0 || rows <= c->max_bytes / (3 * (int64_t)sizeof seq), LIMIT, "%lld maps are too many", (long long)rows);
-    FY_NEED(c->e, seq.item = fy_calloc((size_t)rows + 1, sizeof seq), NOMEM, "out of memory");
+    FY_NOMEM(c->e, seq.item = fy_calloc((size_t)rows + 1, sizeof seq));
     seq.n = rows;
     fy_status s = fill_maps(&seq, c, &l, &keys, &values);
     fy_tensor_free(&keys);

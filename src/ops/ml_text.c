@@ -75,7 +75,7 @@ static fy_status enter(trie *t, const int64_t *item, int64_t n, int64_t ngram, f
         if (!to) {
             t->edge[t->nodes - 1] = (edge){at, item[i]};
             to = t->nodes++;
-            FY_NEED(e, fy_map_put(&t->edges, (const char *)&t->edge[to - 1], sizeof(edge), (void *)(intptr_t)to), NOMEM, "out of memory");
+            FY_NOMEM(e, fy_map_put(&t->edges, (const char *)&t->edge[to - 1], sizeof(edge), (void *)(intptr_t)to));
             t->ngram[to] = -1;
         }
         at = to;
@@ -90,7 +90,7 @@ static fy_status grow(trie *t, const fy_call *c, const grams *g, const fy_tensor
     int64_t total = fy_count(pool), ngram = 0, *item = FY_NEWN(c->scratch, int64_t, total);
     t->edge = FY_NEWN(c->scratch, edge, total);
     t->ngram = FY_NEWN(c->scratch, int64_t, total + 1);
-    FY_NEED(c->e, item && t->edge && t->ngram, NOMEM, "out of memory");
+    FY_NOMEM(c->e, item && t->edge && t->ngram);
     for (int64_t i = 0; i < total; i++) item[i] = fy_ml_dict_find(&t->items, pool, i);
     t->ngram[0] = -1;
     t->nodes = 1;
@@ -132,7 +132,7 @@ static fy_status count_all(const fy_call *c, trie *t, const grams *g, const fy_t
     int64_t n = fy_count(&x), rows = x.rank == 2 ? x.dim[0] : 1, width = x.rank == 2 ? x.dim[1] : n;
     int64_t *item = FY_NEWN(c->scratch, int64_t, n);
     double *row = FY_NEWN(c->scratch, double, g->width);
-    FY_NEED(c->e, item && row, NOMEM, "out of memory");
+    FY_NOMEM(c->e, item && row);
     for (int64_t i = 0; i < n; i++) item[i] = fy_ml_dict_find(&t->items, &x, i);
     for (int64_t r = 0; y && r < rows; r++) {
         memset(row, 0, (size_t)g->width * sizeof *row);

@@ -19,7 +19,7 @@ enum { FRESH, OPEN, DONE };
 static fy_status acyclic(const fy_forest *f, const fy_call *c) {
     uint8_t *state = FY_NEWN(c->scratch, uint8_t, f->nodes + 1), *step = FY_NEWN(c->scratch, uint8_t, f->nodes + 1);
     int64_t *stack = FY_NEWN(c->scratch, int64_t, f->nodes + 1);
-    FY_NEED(c->e, state && step && stack, NOMEM, "out of memory");
+    FY_NOMEM(c->e, state && step && stack);
     for (int64_t t = 0; t < f->trees; t++) {
         int64_t top = 0;
         if (f->root[t] < 0 || state[f->root[t]] == DONE) continue;
@@ -121,7 +121,7 @@ static fy_status enter_nodes(book *b, fy_forest *f, const lists *l, const fy_cal
         key[0] = l->tree.at[i];
         key[1] = l->id.at[i];
         FY_NEED(c->e, find(b, key[0], key[1]) < 0, ATTR, "node %lld of tree %lld is given twice", (long long)key[1], (long long)key[0]);
-        FY_NEED(c->e, fy_map_put(&b->map, (const char *)key, 2 * sizeof *key, (void *)(intptr_t)(i + 1)), NOMEM, "out of memory");
+        FY_NOMEM(c->e, fy_map_put(&b->map, (const char *)key, 2 * sizeof *key, (void *)(intptr_t)(i + 1)));
     }
     return FY_OK;
 }
@@ -161,7 +161,7 @@ static fy_status find_roots(fy_forest *f, const lists *l, const fy_call *c) {
         ok = fy_map_put(&seen, key, sizeof *l->tree.at, f);
     }
     fy_map_free(&seen);
-    FY_NEED(c->e, ok, NOMEM, "out of memory");
+    FY_NOMEM(c->e, ok);
     return FY_OK;
 }
 
@@ -180,7 +180,7 @@ static fy_status count_votes(const book *b, fy_forest *f, const fy_call *c, cons
     f->first = FY_NEWN(c->scratch, int64_t, f->nodes + 2);
     f->vote = FY_NEWN(c->scratch, fy_tree_vote, tree.n);
     f->leaves = f->nodes;
-    FY_NEED(c->e, at && next && f->first && f->vote, NOMEM, "out of memory");
+    FY_NOMEM(c->e, at && next && f->first && f->vote);
     for (int64_t i = 0; i < tree.n; i++) {
         at[i] = find(b, tree.at[i], id.at[i]);
         FY_NEED(c->e, at[i] >= 0, ATTR, "a vote names node %lld of tree %lld, which is not there", (long long)id.at[i], (long long)tree.at[i]);
@@ -229,7 +229,7 @@ static fy_status read_sets(fy_forest *f, const fy_call *c) {
     int64_t *index = FY_NEWN(c->scratch, int64_t, v.n), *tmp = FY_NEWN(c->scratch, int64_t, v.n);
     f->set = FY_NEWN(c->scratch, int64_t, sets + 1);
     f->member = FY_NEWN(c->scratch, double, v.n);
-    FY_NEED(c->e, index && tmp && f->set && f->member, NOMEM, "out of memory");
+    FY_NOMEM(c->e, index && tmp && f->set && f->member);
     for (int64_t i = 0, k = 0; i < f->nodes; i++) {
         if (f->node[i].mode != FY_TREE_MEMBER) continue;
         FY_NEED(c->e, from < v.n, ATTR, "membership_values ends before the set of node %lld", (long long)i);
@@ -294,7 +294,7 @@ fy_status fy_forest_v5(fy_forest *f, const fy_call *c) {
     f->root = FY_NEWN(c->scratch, int64_t, f->trees);
     f->first = FY_NEWN(c->scratch, int64_t, f->leaves + 1);
     f->vote = FY_NEWN(c->scratch, fy_tree_vote, f->leaves);
-    FY_NEED(c->e, f->root && f->first && f->vote, NOMEM, "out of memory");
+    FY_NOMEM(c->e, f->root && f->first && f->vote);
     for (int64_t i = 0; i < f->leaves; i++) {
         FY_NEED(c->e, target.at[i] >= 0 && target.at[i] < f->targets, ATTR, "leaf_targetids holds %lld; there are %lld", (long long)target.at[i],
                 (long long)f->targets);

@@ -17,7 +17,7 @@ const fy_dim *fy_mv_opaque(fy_infer *f) {
 const fy_dim *fy_mv_upto(fy_infer *f, const fy_dim *most) { return fy_dim_upto(f->dims, f->node->op->name, most); }
 const fy_dim *fy_mv_element(fy_infer *f, int64_t lo, int64_t hi) { return fy_dim_element(f->dims, f->node->op->name, lo, hi); }
 
-fy_status fy_mv_oom(const fy_infer *f) { return fy_fail(f->e, FY_E_NOMEM, "out of memory"); }
+fy_status fy_mv_oom(const fy_infer *f) { return fy_nomem(f->e); }
 
 const fy_dim *fy_mv_product(fy_infer *f, int64_t n, const fy_dim *const *d) {
     const fy_dim *p = fy_mv_const(f, 1);

@@ -185,7 +185,7 @@ static fy_status lengths(const fy_call *c, gqa *g) {
     FY_NEED(c->e, fy_count(k) == g->B, SHAPE, "%lld lengths for a batch of %lld", (long long)fy_count(k), (long long)g->B);
     g->T = FY_NEWN(c->scratch, int64_t, g->B);
     g->Q = FY_NEWN(c->scratch, int64_t, g->B);
-    FY_NEED(c->e, g->T && g->Q, NOMEM, "out of memory");
+    FY_NOMEM(c->e, g->T && g->Q);
     int64_t before = past ? past->dim[2] : 0;
     g->C = g->sliding || before > g->total ? before : g->total;
     for (int64_t b = 0; b < g->B; b++) {

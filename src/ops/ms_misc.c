@@ -308,7 +308,7 @@ static fy_status ref_inverse(const fy_call *c) {
     if (!y || !fy_count(y)) return FY_OK;
     int64_t n = y->dim[y->rank - 1], each = n * n;
     double *a = FY_NEWN(c->scratch, double, each), *out = FY_NEWN(c->scratch, double, each);
-    FY_NEED(c->e, a && out, NOMEM, "out of memory");
+    FY_NOMEM(c->e, a && out);
     for (int64_t i = 0; i < fy_count(y); i += each) {
         fy_load_f64(a, x, i, each);
         invert(a, out, n);
@@ -352,7 +352,7 @@ static fy_status ref_crop(const fy_call *c) {
     if (!y || !fy_count(y)) return FY_OK;
     bool nearest = fy_attr_is(c->node, "mode", "nearest");
     double outside = fy_attr_f(c->node, "extrapolation_value"), *box = fy_k_as_f64(c, fy_arg(c, 1)), *p = fy_k_as_f64(c, x);
-    FY_NEED(c->e, box && p, NOMEM, "out of memory");
+    FY_NOMEM(c->e, box && p);
     int64_t C = x->dim[1], H = x->dim[2], W = x->dim[3], h = y->dim[2], w = y->dim[3], at = 0;
     for (int64_t r = 0; r < y->dim[0]; r++) {
         int64_t b = fy_get_i64(image, r);

@@ -84,10 +84,10 @@ static fy_status ref_batch(const fy_call *c) {
     int64_t n = x->dim[0], ch = x->rank > 1 ? x->dim[1] : 1, plane = 1;
     for (int i = 2; i < x->rank; i++) plane *= x->dim[i];
     double *scale = fy_k_as_f64(c, fy_arg(c, 1)), *bias = fy_k_as_f64(c, fy_arg(c, 2)), *mean = fy_k_as_f64(c, fy_arg(c, 3)), *var = fy_k_as_f64(c, fy_arg(c, 4));
-    FY_NEED(c->e, scale && bias && mean && var, NOMEM, "out of memory");
+    FY_NOMEM(c->e, scale && bias && mean && var);
     if (fy_attr_i(c->node, "training_mode")) {
         double keep = fy_attr_f(c->node, "momentum"), *m = FY_NEWN(c->scratch, double, ch), *v = FY_NEWN(c->scratch, double, ch);
-        FY_NEED(c->e, m && v, NOMEM, "out of memory");
+        FY_NOMEM(c->e, m && v);
         fy_tensor by_channel = *x;                                       /* [C, N, spatial] */
         if (x->rank > 1) {
             by_channel.dim[0] = x->dim[1];
@@ -234,7 +234,7 @@ static fy_status ref_group(const fy_call *c) {
     const fy_tensor *x = fy_arg(c, 0);
     group w = {x, fy_res(c, 0), fy_k_as_f64(c, fy_arg(c, 1)), fy_k_as_f64(c, fy_arg(c, 2)), 0, 0, 1, fy_attr_f(c->node, "epsilon")};
     FY_TRY(floats_only(c));
-    FY_NEED(c->e, w.scale && w.bias, NOMEM, "out of memory");
+    FY_NOMEM(c->e, w.scale && w.bias);
     if (!w.y || !fy_count(w.y)) return FY_OK;
     for (int i = 2; i < x->rank; i++) w.plane *= x->dim[i];
     w.groups = c->node->op->name[0] == 'G' ? fy_attr_i(c->node, "num_groups") : x->dim[1];

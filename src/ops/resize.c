@@ -180,7 +180,7 @@ static fy_status plan_axis(axis_plan *p, const fy_call *c, const resize *r, int6
     p->at = FY_NEWN(c->scratch, int64_t, slots);
     p->w = FY_NEWN(c->scratch, double, slots);
     p->inside = FY_NEWN(c->scratch, bool, out);
-    FY_NEED(c->e, p->at && p->w && p->inside, NOMEM, "out of memory");
+    FY_NOMEM(c->e, p->at && p->w && p->inside);
     for (int64_t i = 0; i < out; i++) {
         bool inside = true;
         double x = source(r, (double)i, scale, in, out, roi, &inside), sum = 0;
@@ -300,7 +300,7 @@ static fy_status ref_resize(const fy_call *c) {
         return FY_OK;
     }
     double *both = FY_NEWN(c->scratch, double, 2 * fy_count(y)), *pairs = FY_NEWN(c->scratch, double, 2 * fy_count(&x)), *part = FY_NEWN(c->scratch, double, fy_count(&x));
-    FY_NEED(c->e, both && pairs && part, NOMEM, "out of memory");
+    FY_NOMEM(c->e, both && pairs && part);
     fy_load_c128(pairs, &x, 0, fy_count(&x));
     for (int k = 0; k < 2; k++) {                               /* real parts, then imaginary ones */
         const double *src = part;

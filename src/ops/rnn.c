@@ -283,7 +283,7 @@ static fy_status ref_rnn(const fy_call *c, cell k, bool requantised) {
              .hr = FY_NEWN(c->scratch, double, B * gh), .h = FY_NEWN(c->scratch, double, B * H), .c = FY_NEWN(c->scratch, double, B * H),
              .tmp = FY_NEWN(c->scratch, double, B * gh), .linear_before = k == CELL_GRU && fy_attr_i(c->node, "linear_before_reset"),
              .input_forget = k == CELL_LSTM && fy_attr_i(c->node, "input_forget"), .requantised = requantised};
-    FY_NEED(c->e, x && n.xw && n.hr && n.h && n.c && n.tmp, NOMEM, "out of memory");
+    FY_NOMEM(c->e, x && n.xw && n.hr && n.h && n.c && n.tmp);
     fy_view v = fy_mv_view_of(xt);
     if (layout) { v.dim[0] = T; v.dim[1] = B; v.stride[0] = xt->stride[1]; v.stride[1] = xt->stride[0]; }
     fy_tensor seen = fy_mv_see(xt, &v);

@@ -48,10 +48,10 @@ static fy_status ref_cum(const fy_call *c, bool product) {
     bool real = fy_dtype_class(x->dtype) == FY_CLASS_F;
     const double *xf = real ? fy_arg_f64(c, 0) : NULL;
     const int64_t *xi = real ? NULL : fy_arg_i64(c, 0);         /* wrapping is the same for signed and unsigned */
-    FY_NEED(c->e, xf || xi, NOMEM, "out of memory");
+    FY_NOMEM(c->e, xf || xi);
     double *yf = real ? FY_NEWN(c->scratch, double, total) : NULL;
     int64_t *yi = real ? NULL : FY_NEWN(c->scratch, int64_t, total);
-    FY_NEED(c->e, yf || yi, NOMEM, "out of memory");
+    FY_NOMEM(c->e, yf || yi);
     for (int64_t o = 0; block && o < total / block; o++)
         for (int64_t i = 0; i < inner; i++) {
             double sf = product ? 1 : 0;

@@ -41,7 +41,7 @@ static fy_status need_dtype(const fy_infer *f, const fy_type *a, const fy_type *
 
 static fy_status new_sequence(fy_rval *v, int64_t n, fy_dtype dtype, ferry_error *e) {
     *v = (fy_rval){.kind = FY_SEQUENCE, .elem_dtype = dtype, .item = n ? fy_calloc((size_t)n, sizeof *v->item) : NULL};
-    FY_NEED(e, v->item || !n, NOMEM, "out of memory");
+    FY_NOMEM(e, v->item || !n);
     v->n = n;
     return FY_OK;
 }
@@ -250,7 +250,7 @@ static fy_status ref_split_to(const fy_call *c) {
     const fy_tensor *x = fy_arg(c, 0), *st = fy_arg(c, 1);
     const int64_t *size = st ? fy_arg_i64(c, 1) : NULL;
     int axis;
-    FY_NEED(c->e, size || !st, NOMEM, "out of memory");
+    FY_NOMEM(c->e, size || !st);
     FY_NEED(c->e, !st || st->rank <= 1, SHAPE, "split has rank %d; it must be a number or a list", st ? st->rank : 0);
     FY_TRY(fy_axis(&axis, fy_attr_i(c->node, "axis"), x->rank, c->e));
     bool list = st && st->rank == 1, drop = !st && !fy_attr_i(c->node, "keepdims");

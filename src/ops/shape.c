@@ -577,7 +577,7 @@ static fy_status ref_split(const fy_call *c) {
     FY_TRY(fy_axis(&axis, fy_attr_i(c->node, "axis"), x->rank, c->e));
     const int64_t *size = fy_arg(c, 1) ? fy_arg_i64(c, 1) : NULL;
     int64_t dim = x->dim[axis], chunk = dim / c->nout + (dim % c->nout != 0), begin = 0;
-    FY_NEED(c->e, size || !fy_arg(c, 1), NOMEM, "out of memory");
+    FY_NOMEM(c->e, size || !fy_arg(c, 1));
     FY_NEED(c->e, !size || fy_count(fy_arg(c, 1)) == c->nout, SHAPE, "%lld sizes for %d outputs", (long long)(size ? fy_count(fy_arg(c,
             1)) : 0), c->nout);
     fy_view v = fy_mv_view_of(x);

@@ -94,7 +94,7 @@ static fy_status transform(const fy_call *c, lines *w, int64_t nlines) {
     FY_TRY(fy_fft_plan(&w->plan, w->n, c->scratch, c->max_bytes, c->e));
     int64_t grain = 8192 / w->n;
     fy_k_for(c, nlines, grain < 1 ? 1 : grain, run_lines, w);
-    FY_NEED(c->e, !atomic_load(&w->nomem), NOMEM, "out of memory");
+    FY_NOMEM(c->e, !atomic_load(&w->nomem));
     return FY_OK;
 }
 

@@ -222,7 +222,7 @@ static fy_status ref_pad(const fy_call *c) {
     const int64_t *map[FY_MAX_RANK], *pads = fy_arg_i64(c, 1), *axes = fy_arg(c, 3) ? fy_arg_i64(c, 3) : NULL;
     FY_TRY(fy_mv_out(c, 0, &y));
     if (!y || !fy_count(y)) return FY_OK;
-    FY_NEED(c->e, pads && (axes || !fy_arg(c, 3)), NOMEM, "out of memory");
+    FY_NOMEM(c->e, pads && (axes || !fy_arg(c, 3)));
     FY_TRY(fy_mv_dense(c, 0, &x));
     FY_TRY(read_mode(&mode, c->node, c->e));
     if (fy_arg(c, 2)) {

@@ -32,7 +32,7 @@ static fy_status read_wide(wide *w, const fy_call *c, int arg) {
         fy_load_c128(z, fy_arg(c, arg), 0, n);
         w->f = z;
     } else w->i = fy_arg_i64(c, arg);
-    FY_NEED(c->e, n == 0 || w->f || w->i || w->u || w->s, NOMEM, "out of memory");
+    FY_NOMEM(c->e, n == 0 || w->f || w->i || w->u || w->s);
     return FY_OK;
 }
 
@@ -104,7 +104,7 @@ static fy_status ref_topk(const fy_call *c) {
     int64_t n = x.dim[axis], k = fy_get_i64(fy_arg(c, 1), 0), lanes = n ? fy_count(&x) / n : 0;
     FY_NEED(c->e, k >= 0 && k <= n, VALUE, "k is %lld; axis %d has %lld", (long long)k, axis, (long long)n);
     int64_t *at = FY_NEWN(c->scratch, int64_t, n), *tmp = FY_NEWN(c->scratch, int64_t, n);
-    FY_NEED(c->e, at && tmp, NOMEM, "out of memory");
+    FY_NOMEM(c->e, at && tmp);
     for (int64_t q = 0; q < lanes; q++) {
         int64_t o = q / inner, i = q % inner;
         lane l = {&w, o * n * inner + i, inner, fy_attr_i(c->node, "largest") != 0};
@@ -181,7 +181,7 @@ static fy_status ref_unique(const fy_call *c) {
             int64_t, s.n);
     int64_t *group = FY_NEWN(c->scratch, int64_t, s.n), *count = FY_NEWN(c->scratch, int64_t, s.n), *rank = FY_NEWN(c->scratch, int64_t,
             s.n);
-    FY_NEED(c->e, at && tmp && first && group && count && rank, NOMEM, "out of memory");
+    FY_NOMEM(c->e, at && tmp && first && group && count && rank);
     for (int64_t i = 0; i < s.n; i++) at[i] = i;
     fy_sort(at, tmp, s.n, order_slab, &s);
     for (int64_t i = 0; i < s.n; i++) {                         /* stable: the first of a group has the lowest index */

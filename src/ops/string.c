@@ -117,7 +117,7 @@ static fy_status split_all(const fy_call *c, pieces *p, fy_tensor *x) {
     FY_NOMEM(c->e, count);
     for (int64_t i = 0; i < n; i++) {
         int64_t before = p->at.n;
-        FY_NEED(c->e, p->by.n ? split_at(p, fy_k_str(x, i)) : split_words(p, fy_k_str(x, i)), NOMEM, "out of memory");
+        FY_NOMEM(c->e, p->by.n ? split_at(p, fy_k_str(x, i)) : split_words(p, fy_k_str(x, i)));
         count[i] = p->at.n - before;
         if (count[i] > most) most = count[i];
     }
@@ -190,7 +190,7 @@ typedef struct normal {
 static fy_status in_case(normal *w, const fy_str *s, fy_str *out, const char *what, ferry_error *e) {
     w->word.n = 0;
     FY_NEED(e, change(&w->word, s, w->up), VALUE, "%s is not UTF-8", what);
-    FY_NEED(e, !w->word.oom, NOMEM, "out of memory");
+    FY_NOMEM(e, !w->word.oom);
     *out = (fy_str){w->word.n ? w->word.at : "", w->word.n};
     return FY_OK;
 }
@@ -205,7 +205,7 @@ static fy_status read_stopwords(const fy_call *c, normal *w) {
             s.at = fy_arena_strn(c->scratch, s.at, s.n);
             FY_NOMEM(c->e, s.at);
         }
-        FY_NEED(c->e, fy_map_put(&w->stop, s.n ? s.at : "", s.n, w), NOMEM, "out of memory");
+        FY_NOMEM(c->e, fy_map_put(&w->stop, s.n ? s.at : "", s.n, w));
     }
     return FY_OK;
 }

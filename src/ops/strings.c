@@ -7,7 +7,7 @@ fy_status fy_strings_give(fy_tensor *y, fy_buf *all, const size_t *end, ferry_er
     fy_storage *st = all->oom ? NULL : fy_storage_new((size_t)n * sizeof(fy_str) + all->n);
     if (!st) {
         fy_buf_free(all);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     fy_str *s = st->at;
     char *bytes = (char *)(s + n);

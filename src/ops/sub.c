@@ -88,7 +88,7 @@ fy_status fy_sub_permute_fact(fy_infer *f, fy_fact *x, const int *perm) {
 
 fy_status fy_sub_run(const fy_call *c, const fy_sub *s, int nin, const fy_tensor *const *in, int nout, fy_tensor *const *out) {
     fy_rval *val = FY_NEWN(c->scratch, fy_rval, nin + nout), **at = FY_NEWN(c->scratch, fy_rval *, nin + nout);
-    FY_NEED(c->e, val && at, NOMEM, "out of memory");
+    FY_NOMEM(c->e, val && at);
     for (int i = 0; i < nin + nout; i++) {
         const fy_tensor *t = i < nin ? in[i] : out[i - nin];
         at[i] = t ? &val[i] : NULL;

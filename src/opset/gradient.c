@@ -131,7 +131,7 @@ static fy_status feed(walk *w) {
         fy_node *c = fy_node_new(k->graph, w->n, k->op, k->nin, NULL, k->nout);
         FY_NOMEM(w->x.e, c);
         for (int i = 0; i < k->nin; i++) fy_node_set_input(c, i, now(w, k->in[i].value));
-        for (int i = 0; i < k->nattr; i++) FY_NEED(w->x.e, fy_node_set_attr(c, &k->attr[i]), NOMEM, "out of memory");
+        for (int i = 0; i < k->nattr; i++) FY_NOMEM(w->x.e, fy_node_set_attr(c, &k->attr[i]));
         for (int i = 0; i < k->nout; i++)
             if (k->out[i] && !(flags_of(w, k->out[i]) & NAMED)) w->copy[k->out[i]->id] = c->out[i];
         c->scope = k->scope;
@@ -156,7 +156,7 @@ static fy_status back(walk *w, fy_node *k) {
         if (k->out[i] && k->mark == 2 && now(w, k->out[i])->def) real = now(w, k->out[i])->def;
     fy_value **dy = FY_NEWN(a, fy_value *, k->nout + 1), **dx = FY_NEWN(a, fy_value *, k->nin + 1);
     bool *want = FY_NEWN(a, bool, k->nin + 1), any = false;
-    FY_NEED(w->x.e, dy && dx && want, NOMEM, "out of memory");
+    FY_NOMEM(w->x.e, dy && dx && want);
     memset(dx, 0, ((size_t)k->nin + 1) * sizeof *dx);
     for (int i = 0; i < k->nout; i++) any |= (dy[i] = k->out[i] && !(flags_of(w, k->out[i]) & NAMED) ? w->grad[k->out[i]->id] : NULL) != NULL;
     for (int i = 0; i < k->nin; i++) want[i] = (flags_of(w, k->in[i].value) & ACTIVE) != 0;
@@ -184,7 +184,7 @@ static fy_status expand(walk *w) {
     w->grad = FY_NEWN(w->scratch, fy_value *, n);
     w->copy = FY_NEWN(w->scratch, fy_value *, n);
     w->flags = FY_NEWN(w->scratch, uint8_t, n);
-    FY_NEED(w->x.e, w->grad && w->copy && w->flags, NOMEM, "out of memory");
+    FY_NOMEM(w->x.e, w->grad && w->copy && w->flags);
     memset(w->grad, 0, n * sizeof *w->grad);
     memset(w->copy, 0, n * sizeof *w->copy);
     memset(w->flags, 0, n);

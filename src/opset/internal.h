@@ -75,8 +75,6 @@ FY_CHECKED fy_status fy_step_grid_sample(fy_step_ctx *x);
 /* A reduction whose axes are no constant, written out (lower_body.c). */
 FY_CHECKED fy_status fy_step_reduce_computed(fy_step_ctx *x);
 
-/* ml: of ai.onnx.ml; versions are those of the domain. attr without keep: raising removes it. */
-typedef struct fy_step { const char *op; fy_step_fn raise, lower; const char *attr, *keep; int version; bool ml; } fy_step;
 
 /* May the node's values have the types they have in the form of `opset`? On false *why says what not. Casts that make it so
  * are inserted by fy_types_fit. */

@@ -58,7 +58,7 @@ static fy_status loop_open(looped *l, fy_step_ctx *x, const fy_type *type) {
     l->i = fy_graph_add_input(l->b.g, NULL, &number);
     l->cond = fy_graph_add_input(l->b.g, NULL, &flag);
     l->carried = fy_graph_add_input(l->b.g, NULL, type);
-    FY_NEED(x->e, l->i && l->cond && l->carried, NOMEM, "out of memory");
+    FY_NOMEM(x->e, l->i && l->cond && l->carried);
     return FY_OK;
 }
 
@@ -188,7 +188,7 @@ fy_status fy_lower_sequence_map17(fy_step_ctx *x) {
     start[1] = fy_k_scalar_i(b, FERRY_BOOL, 1);
     for (int k = 0; k < nout; k++) start[2 + k] = fy_emit(b, "SequenceEmpty", 0, NULL, FY_A(fy_int("dtype", g->out.at[k]->type.dtype)));
     FY_TRY(b->status);
-    FY_NEED(x->e, fy_node_take_body(n, "body"), NOMEM, "out of memory");
+    FY_NOMEM(x->e, fy_node_take_body(n, "body"));
     fy_value *old[64];
     for (int k = 0; k < nin; k++) {
         old[k] = g->in.at[k];
@@ -197,7 +197,7 @@ fy_status fy_lower_sequence_map17(fy_step_ctx *x) {
     g->in.n = 0;
     i = fy_graph_add_input(g, NULL, &number);
     cond = fy_graph_add_input(g, NULL, &flag);
-    FY_NEED(x->e, i && cond, NOMEM, "out of memory");
+    FY_NOMEM(x->e, i && cond);
     for (int k = 0; k < nout; k++) FY_NOMEM(x->e, carried[k] = fy_graph_add_input(g, NULL, &start[2 + k]->type));
     for (int k = 0; k < nin; k++) {
         fy_value *from = fy_in(n, k);
@@ -215,7 +215,7 @@ fy_status fy_lower_sequence_map17(fy_step_ctx *x) {
     for (int k = 0; k <= nout; k++) {
         fy_value *v = k ? carried[k - 1] : on;
         if (k < nout) fy_graph_set_output(g, k, v);
-        else FY_NEED(x->e, fy_graph_add_output(g, v), NOMEM, "out of memory");
+        else FY_NOMEM(x->e, fy_graph_add_output(g, v));
     }
     fy_node *loop = fy_emit_n(b, "Loop", nout, 2 + nout, start, FY_A(fy_body_attr("body", g)));
     if (!loop) return b->status;

@@ -124,7 +124,7 @@ fy_status fy_lower_group_norm21(fy_step_ctx *x) {
     fy_build *b = &x->b;
     fy_dtype s = stash(x, t);
     const fy_const *one = fy_const_splat(&x->m->arena, s, 1, &groups, 1), *zero = fy_const_splat(&x->m->arena, s, 1, &groups, 0);
-    FY_NEED(x->e, one && zero, NOMEM, "out of memory");
+    FY_NOMEM(x->e, one && zero);
     fy_value *in = fy_in(x->n, 0), *split = fy_k_ints(b, 3, (int64_t[]){0, groups, -1});
     fy_value *v = fy_b_cast(b, fy_x2(x, "Reshape", in, split), s);
     v = fy_emit(b, "InstanceNormalization", FY_V(v, fy_k_const(b, one, NULL), fy_k_const(b, zero, NULL)), FY_A(fy_float("epsilon", fy_step_float(x, "epsilon", 1e-5))));

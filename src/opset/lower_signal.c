@@ -122,7 +122,7 @@ static fy_status dft_anywhere(fy_step_ctx *x) {
     FY_TRY(b->status);
     const fy_dim *dim[4];
     for (int i = 0; i < 4; i++) dim[i] = i < 3 ? fy_dim_opaque(x->m->dims, "DFT") : fy_dim_const(x->m->dims, parts);
-    FY_NEED(x->e, dim[0] && dim[1] && dim[2] && dim[3], NOMEM, "out of memory");
+    FY_NOMEM(x->e, dim[0] && dim[1] && dim[2] && dim[3]);
     v->type = fy_tensor_type(x->m, v->type.dtype, 4, dim);  /* of the sizes, the last alone is known */
     v = fy_emit(b, "DFT", FY_V(v, fy_in(x->n, 1), fy_k_i64(b, 1)), FY_A(fy_int("inverse", fy_step_int(x, "inverse", 0)), fy_int("onesided", fy_step_int(x, "onesided", 0))));
     fy_value *made = fy_x1(x, "Shape", v);
@@ -287,7 +287,7 @@ fy_status fy_lower_linear_attention27(fy_step_ctx *x) {
     fy_value *y = fy_emit(c, "Mul", FY_V(fy_emit(c, "MatMul", FY_V(rows, s), FY_NOATTR), fy_k_scalar(c, FERRY_FLOAT, scale)), FY_NOATTR);
     y = fy_b_cast(c, fy_emit(c, "Identity", FY_V(y), FY_NOATTR), t);
     FY_TRY(body.status);
-    FY_NEED(x->e, fy_graph_add_output(body.g, s) && fy_graph_add_output(body.g, y), NOMEM, "out of memory");
+    FY_NOMEM(x->e, fy_graph_add_output(body.g, s) && fy_graph_add_output(body.g, y));
     fy_value *all[7] = {state};
     for (int i = 0; i < n; i++) all[1 + i] = in[i];
     fy_node *scan = fy_emit_n(b, "Scan", 2, n + 1, all, FY_A(fy_body_attr("body", body.g), fy_int("num_scan_inputs", n)));

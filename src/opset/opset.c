@@ -9,16 +9,27 @@
 #define MAX_DEPTH 64                     /* graphs inside graphs, functions inside functions */
 #define MAX_INLINED (1 << 20)            /* nodes made from functions that call each other again and again */
 
-static const fy_step steps[] = {
-#ifdef FERRY_RUN_ONLY                    /* libferry-run raises models and lowers none: the functions stay out, and what matters then alone */
-#define STEP(op_, version_, raise_, lower_) {#op_, fy_##raise_, NULL, NULL, NULL, version_, false},
-#define ADDED(op_, version_, attr_, keep_)
+/* ml: of ai.onnx.ml; versions are those of the domain. attr without keep: raising removes it. */
+typedef struct step {
+    const char *op;
+    fy_step_fn  raise;
+    const char *attr;
+    int         version;
+    bool        ml;
+#ifndef FERRY_RUN_ONLY                   /* libferry-run raises models and lowers none: the functions stay out, and the steps that are nothing else */
+    fy_step_fn  lower;
+    const char *keep;
+#define LOWERING(...) __VA_ARGS__
 #else
-#define STEP(op_, version_, raise_, lower_) {#op_, fy_##raise_, fy_##lower_, NULL, NULL, version_, false},
-#define ADDED(op_, version_, attr_, keep_) {#op_, NULL, NULL, attr_, keep_, version_, false},
+#define LOWERING(...)
 #endif
-#define STEP_ML(op_, version_, raise_) {#op_, fy_##raise_, NULL, NULL, NULL, version_, true},
-#define GONE(op_, version_, attr_) {#op_, NULL, NULL, attr_, NULL, version_, false},
+} step;
+
+static const step steps[] = {
+#define STEP(op_, version_, raise_, lower_) {#op_, fy_##raise_, NULL, version_, false, LOWERING(fy_##lower_, NULL)},
+#define ADDED(op_, version_, attr_, keep_) LOWERING({#op_, NULL, attr_, version_, false, NULL, keep_},)
+#define STEP_ML(op_, version_, raise_) {#op_, fy_##raise_, NULL, version_, true, LOWERING(NULL, NULL)},
+#define GONE(op_, version_, attr_) {#op_, NULL, attr_, version_, false, LOWERING(NULL, NULL)},
 #define fy_NULL NULL
 #include "opset/opset.def"
 #undef fy_NULL
@@ -80,7 +91,7 @@ static bool keeps(const fy_attr *a, const char *value) {
     return a->kind == FY_ATTR_STRING && a->s.n == strlen(value) && !memcmp(a->s.at, value, a->s.n);
 }
 
-static fy_status drop(fy_step_ctx *x, const fy_step *s) {
+static fy_status drop(fy_step_ctx *x, const step *s) {
     const fy_attr *a = fy_attr_get(x->n, s->attr);
     if (!a) return FY_OK;
     FY_STEP_NEED(x, keeps(a, s->keep), "attribute %s other than %s came with opset %d", s->attr, s->keep, s->version);
@@ -93,7 +104,7 @@ static fy_status lower_node(const walk *w, fy_step_ctx *x) {
     intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);
     for (int64_t v = w->from; at && v > w->to && !x->replaced; v--)
         for (int i = (int)at - 1; i < FY_COUNT(steps) && !x->replaced; i++) {
-            const fy_step *s = &steps[i];
+            const step *s = &steps[i];
             if (s->version != v || strcmp(s->op, x->n->op->name)) continue;
             if (s->attr && s->keep) FY_TRY(drop(x, s));
             else if (s->lower) FY_TRY(s->lower(x));
@@ -111,7 +122,7 @@ static fy_status raise_node(const walk *w, fy_step_ctx *x) {
     for (int64_t v = (ml ? w->ml : w->from) + 1; v <= (ml ? FY_CANONICAL_ML : w->to) && !x->replaced; v++) {
         intptr_t at = (intptr_t)fy_map_gets(&w->first, x->n->op->name);      /* a step may rename the node */
         for (int i = (int)at - 1; at && i < FY_COUNT(steps) && !x->replaced; i++)
-            if (steps[i].version == v && (steps[i].raise || !steps[i].keep) && !strcmp(steps[i].op, x->n->op->name) && steps[i].ml == ml) {
+            if (steps[i].version == v LOWERING(&& (steps[i].raise || !steps[i].keep)) && !strcmp(steps[i].op, x->n->op->name) && steps[i].ml == ml) {
                 if (steps[i].raise) FY_TRY(steps[i].raise(x));
                 else if (steps[i].attr) fy_node_del_attr(x->n, steps[i].attr);
             }
@@ -165,7 +176,7 @@ static fy_status bodies(const walk *w, fy_node *n, int depth) {
     if (n->ncap || n->nattr) {
         bool body = false;
         for (int i = 0; i < n->nattr; i++) body |= n->attr[i].kind == FY_ATTR_GRAPH || n->attr[i].kind == FY_ATTR_GRAPHS;
-        if (body && !w->dry) FY_NEED(w->e, fy_node_collect_captures(n), NOMEM, "out of memory");
+        if (body && !w->dry) FY_NOMEM(w->e, fy_node_collect_captures(n));
     }
     return FY_OK;
 }
@@ -237,7 +248,7 @@ static fy_status nodes(const walk *w, fy_graph *g, fy_node *first, const fy_node
 /* Adapters may put nodes in front of all others (sizes of inputs): what was lowered is marked, and walked past until nothing is left. */
 static fy_status whole(walk *w) {
     int64_t done = 0, before;
-    FY_NEED(w->e, walk_init(w), NOMEM, "out of memory");
+    FY_NOMEM(w->e, walk_init(w));
     for (int64_t i = 0; i < w->m->graphs.n && !w->dry; i++)
         for (fy_node *n = w->m->graphs.at[i]->first; n; n = n->next) n->mark = 0;
     w->done = &done;

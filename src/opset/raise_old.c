@@ -182,7 +182,7 @@ fy_status fy_raise_scan9(fy_step_ctx *x) {
     }
     fy_attr a[3] = {{.name = "body", .kind = FY_ATTR_GRAPH, .graph = row, .n = 1}, fy_int("num_scan_inputs", cut)};
     if (dir) a[2] = fy_ints("scan_input_directions", ndir, dir);
-    FY_NEED(x->e, fy_node_take_body(n, "body"), NOMEM, "out of memory");
+    FY_NOMEM(x->e, fy_node_take_body(n, "body"));
     fy_node *each = fy_emit_n(&b, "Scan", nout, nin, in, dir ? 3 : 2, a);
     FY_TRY(b.status);
     for (int i = 0; i < nout; i++) {
@@ -192,7 +192,7 @@ fy_status fy_raise_scan9(fy_step_ctx *x) {
             v = fy_emit(&b, "Pad", FY_V(v, fy_b_concat(&b, 2, (fy_value *[]){fy_k_ints(&b, 1, (int64_t[]){0}), more}, 0), NULL, fy_k_ints(&b, 1, (int64_t[]){0})), FY_NOATTR);
         }
         FY_TRY(b.status);
-        FY_NEED(x->e, fy_graph_add_output(g, v), NOMEM, "out of memory");
+        FY_NOMEM(x->e, fy_graph_add_output(g, v));
     }
     int total = nin + (lens != NULL);
     fy_node *batch = fy_emit_n(&x->b, "Scan", nout, total, outer, FY_A({.name = "body", .kind = FY_ATTR_GRAPH, .graph = g, .n = 1}, fy_int("num_scan_inputs", total)));

@@ -106,13 +106,13 @@ bool fy_step_ints(const fy_step_ctx *x, int in, int64_t *v, int64_t max, int64_t
 }
 
 fy_status fy_step_set_attr(fy_step_ctx *x, fy_attr a) {
-    FY_NEED(x->e, fy_node_set_attr(x->n, &a), NOMEM, "out of memory");
+    FY_NOMEM(x->e, fy_node_set_attr(x->n, &a));
     return FY_OK;
 }
 
 fy_status fy_step_set_in(fy_step_ctx *x, int i, fy_value *v) {
     FY_TRY(x->b.status);
-    while (v && x->n->nin <= i) FY_NEED(x->e, fy_node_add_input(x->n, NULL), NOMEM, "out of memory");
+    while (v && x->n->nin <= i) FY_NOMEM(x->e, fy_node_add_input(x->n, NULL));
     if (i < x->n->nin) fy_node_set_input(x->n, i, v);
     while (x->n->nin && !x->n->in[x->n->nin - 1].value) x->n->nin--;
     return FY_OK;

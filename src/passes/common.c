@@ -65,13 +65,13 @@ fy_status fy_pass_common(fy_model *m, const fy_pass_options *o, int64_t *changes
             if (by) *changes += merge(n, by);
             else {
                 const char *k = fy_arena_copy(&keys, key.at, key.n, 1);
-                if (!k || !fy_map_put(&seen, k, key.n, n)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+                if (!k || !fy_map_put(&seen, k, key.n, n)) s = fy_nomem(e);
             }
         }
         fy_map_free(&seen);
         fy_arena_free(&keys);
     }
-    if (key.oom && !s) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (key.oom && !s) s = fy_nomem(e);
     fy_buf_free(&key);
     fy_free(all.at);
     return s;

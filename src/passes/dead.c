@@ -29,7 +29,7 @@ fy_status fy_pass_dead(fy_model *m, const fy_pass_options *o, int64_t *changes, 
                 fy_node_remove(n);
                 ++*changes;
             } else if (n->ncap && !fy_node_collect_captures(n)) {           /* what its bodies still read */
-                s = fy_fail(e, FY_E_NOMEM, "out of memory");
+                s = fy_nomem(e);
                 break;
             }
         }

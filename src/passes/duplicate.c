@@ -59,12 +59,12 @@ fy_status fy_pass_duplicate(fy_model *m, const fy_pass_options *o, int64_t *chan
                 ++*changes;
             } else if (!first) {
                 const char *kept = fy_arena_copy(&keys, key.at, key.n, 1);
-                if (!kept || !fy_map_put(&seen, kept, key.n, v)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+                if (!kept || !fy_map_put(&seen, kept, key.n, v)) s = fy_nomem(e);
             }
         }
     for (int64_t i = all.n - 1; !s && *changes > before && i > 0; i--)
-        if (all.at[i]->owner && !fy_node_collect_captures(all.at[i]->owner)) s = fy_fail(e, FY_E_NOMEM, "out of memory");
-    if (key.oom && !s) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (all.at[i]->owner && !fy_node_collect_captures(all.at[i]->owner)) s = fy_nomem(e);
+    if (key.oom && !s) s = fy_nomem(e);
     fy_map_free(&seen);
     fy_arena_free(&keys);
     fy_buf_free(&key);

@@ -40,7 +40,7 @@ static const fy_const *recipe(const fy_node *n, fy_arena *a) {
 static void replace_by_const(fy_node *n, int slot, const fy_const *c, int64_t *changes, fy_status *s, ferry_error *e) {
     fy_value *v = n->out[slot];
     fy_value *k = fy_graph_add_const(n->graph, NULL, c);
-    if (!k) { *s = fy_fail(e, FY_E_NOMEM, "out of memory"); return; }
+    if (!k) { *s = fy_nomem(e); return; }
     FY_ASSERT(!v->is_output);                                /* outputs keep their producer */
     k->name = v->name;
     v->name = NULL;
@@ -122,7 +122,7 @@ static fy_status compute(fy_node *n, const fy_pass_options *o, bool *done, int64
     fy_interp it = {.pool = o->pool, .hooks = o->hooks};
     fy_rval *arg = fy_calloc((size_t)n->nin + 1, sizeof *arg), **in = fy_calloc((size_t)n->nin + 1, sizeof *in);
     fy_rval *out = fy_calloc((size_t)n->nout + 1, sizeof *out);
-    fy_status s = arg && in && out ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = arg && in && out ? FY_OK : fy_nomem(e);
     for (int i = 0; !s && i < n->nin; i++) {
         if (!fy_in(n, i)) continue;
         arg[i].kind = FY_TENSOR;
@@ -133,13 +133,13 @@ static fy_status compute(fy_node *n, const fy_pass_options *o, bool *done, int64
         ferry_error why;
         s = fy_interp_node(&it, n, in, out, &why);
         *done = !s;
-        if (s == FY_E_NOMEM) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (s == FY_E_NOMEM) s = fy_nomem(e);
         else s = FY_OK;
     }
     for (int i = 0; !s && *done && i < n->nout; i++) {
         if (!n->out[i] || out[i].kind != FY_TENSOR) continue;
         const fy_const *c = fy_const_from(&n->graph->model->arena, &out[i].t);
-        if (!c) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!c) s = fy_nomem(e);
         else replace_by_const(n, i, c, changes, &s, e);
     }
     for (int i = 0; arg && i < n->nin; i++) fy_rval_free(&arg[i]);

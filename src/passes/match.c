@@ -15,7 +15,7 @@ fy_status fy_each_node(fy_model *m, const fy_pass_options *o, int64_t *changes, 
             r.changes += rewrite(&r, n);
         }
     for (int64_t i = all.n - 1; !r.status && r.changes && i > 0; i--)        /* what bodies read may be something else now */
-        if (all.at[i]->owner && !fy_node_collect_captures(all.at[i]->owner)) r.status = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (all.at[i]->owner && !fy_node_collect_captures(all.at[i]->owner)) r.status = fy_nomem(e);
     fy_free(all.at);
     *changes += r.changes;
     return r.status;
@@ -137,7 +137,7 @@ fy_value *fy_affine(fy_value *v, double *a, double *b) {
 /* ---- changes -------------------------------------------------------------------------------------------------------- */
 
 bool fy_no_memory(fy_rewriting *r) {
-    r->status = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+    r->status = fy_nomem(r->e);
     return false;
 }
 

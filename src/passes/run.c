@@ -52,7 +52,7 @@ static fy_status dump(const fy_model *m, const char *dir, int number, const char
     fy_out out = {.fd = -1};
     fy_buf_fmt(&path, "%s/%02d-%s.onnxtxt", dir, number, name);
     fy_model_print(&text, m, 16);
-    fy_status s = path.oom || text.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_out_open(&out, path.at, e);
+    fy_status s = path.oom || text.oom ? fy_nomem(e) : fy_out_open(&out, path.at, e);
     if (!s) s = fy_out_write(&out, text.at, text.n, e);
     if (!s) s = fy_out_commit(&out, e);
     fy_out_abort(&out);

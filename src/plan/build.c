@@ -35,7 +35,7 @@ static fy_status index_impls(build *b) {
     for (int i = b->nimpl - 1; i >= 0; i--) {
         intptr_t rest = (intptr_t)fy_map_gets(&b->by_op, t[i]->op);
         b->next[i] = (int)rest;
-        FY_NEED(b->e, fy_map_puts(&b->by_op, t[i]->op, (void *)(intptr_t)(i + 1)), NOMEM, "out of memory");
+        FY_NOMEM(b->e, fy_map_puts(&b->by_op, t[i]->op, (void *)(intptr_t)(i + 1)));
     }
     return FY_OK;
 }
@@ -174,7 +174,7 @@ static fy_status cover_nodes(build *b) {
             break;
         }
     fy_free(place);
-    FY_NEED(b->e, !oom, NOMEM, "out of memory");
+    FY_NOMEM(b->e, !oom);
     return FY_OK;
 }
 
@@ -229,7 +229,7 @@ static fy_status in_layout(build *b, const fy_value **v, fy_layout want) {
     if (!x || b->p->layout[x->id] == want) return FY_OK;
     if (!b->p->converted[x->id]) {
         fy_value *y = fy_value_new(x->graph, NULL);
-        FY_NEED(b->e, y && grow(b), NOMEM, "out of memory");
+        FY_NOMEM(b->e, y && grow(b));
         y->type = x->type;
         b->p->layout[y->id] = want;
         b->p->converted[x->id] = y;
@@ -284,7 +284,7 @@ static fy_status push_blocked(build *b, fy_step *s) {
         if (!y) continue;
         if (read_plainly(b, y)) {
             fy_value *own = fy_value_new(b->m->graph, NULL);
-            FY_NEED(b->e, own && grow(b), NOMEM, "out of memory");
+            FY_NOMEM(b->e, own && grow(b));
             own->type = y->type;
             b->p->layout[y->id] = FY_PLAIN;
             b->p->converted[y->id] = own;
@@ -303,7 +303,7 @@ static fy_status push_blocked(build *b, fy_step *s) {
 static fy_status add_owner(build *b, const fy_node *n) {
     fy_step *s = new_step(b, &fy_impl_reference, n, n->nin + n->ncap, n->nout);
     const fy_value **capture = FY_NEWN(&b->p->arena, const fy_value *, n->ncap + 1);
-    FY_NEED(b->e, s && capture && grow(b), NOMEM, "out of memory");
+    FY_NOMEM(b->e, s && capture && grow(b));
     s->nin = n->nin;
     for (int i = 0; i < n->nin; i++) s->in[i] = n->in[i].value;
     for (int i = 0; i < n->ncap; i++) {
@@ -327,7 +327,7 @@ static fy_status add_node(build *b, const fy_node *n) {
     const fy_cover *c = covering ? b->covered[n->id].cover : NULL;
     int nin = c ? c->nin : n->nin;
     fy_layout *in = FY_NEWN(&b->p->arena, fy_layout, nin + FY_STEP_FUSED), out = FY_PLAIN, given[FY_COVER], *as = nin <= FY_COVER ? given : FY_NEWN(&b->p->arena, fy_layout, nin);
-    FY_NEED(b->e, in && as && grow(b), NOMEM, "out of memory");
+    FY_NOMEM(b->e, in && as && grow(b));
     for (int i = 0; i < nin; i++) {
         const fy_value *v = c ? c->in[i] : n->in[i].value;
         as[i] = v ? b->p->layout[v->id] : FY_PLAIN;
@@ -393,7 +393,7 @@ static fy_status constants(build *b) {
     fy_plan *p = b->p;
     p->constant = fy_calloc(p->nvalues + 1, sizeof *p->constant);
     bool *only = copied_from(b);
-    FY_NEED(b->e, p->constant && only, NOMEM, "out of memory");
+    FY_NOMEM(b->e, p->constant && only);
     for (int64_t i = 0; i < b->m->graph->constants.n; i++) {
         const fy_value *v = b->m->graph->constants.at[i];
         if (!v->constant || p->last[v->id] < 0) continue;
@@ -408,11 +408,11 @@ static fy_status constants(build *b) {
 static fy_status all(build *b) {
     fy_plan *p = b->p;
     uint32_t nvalues = b->m->nvalues;
-    FY_NEED(b->e, grow(b), NOMEM, "out of memory");
+    FY_NOMEM(b->e, grow(b));
     b->taken = FY_NEWN(&p->arena, bool, b->m->nnodes + 1);
     p->made = FY_NEWN(&p->arena, bool, (int64_t)nvalues * 2 + 64);
     b->covered = FY_NEWN(&p->arena, struct covered, b->m->nnodes + 1);
-    FY_NEED(b->e, b->taken && p->made && b->covered, NOMEM, "out of memory");
+    FY_NOMEM(b->e, b->taken && p->made && b->covered);
     FY_TRY(index_impls(b));
     FY_TRY(bind_symbols(b));
     FY_TRY(cover_nodes(b));

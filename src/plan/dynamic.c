@@ -26,7 +26,7 @@ static fy_status look_at(running *k, const fy_value *v, const fy_tensor *t, bool
     *fits = v->type.kind == FY_TENSOR && v->type.dtype == t->dtype && v->type.rank == t->rank;
     for (int i = 0; *fits && i < t->rank; i++) {
         if (v->type.dim[i]->kind == FY_DIM_CONST) *fits = v->type.dim[i]->value == t->dim[i];
-        else FY_NEED(k->e, fy_bounds_solve(&k->mem->bounds, v->type.dim[i], t->dim[i], fits), NOMEM, "out of memory");
+        else FY_NOMEM(k->e, fy_bounds_solve(&k->mem->bounds, v->type.dim[i], t->dim[i], fits));
     }
     return FY_OK;
 }
@@ -43,7 +43,7 @@ static fy_status begin(running *k) {
     const fy_graph *g = k->x.plan->m->graph;
     if (k->bounded) return FY_OK;
     k->bounded = true;
-    FY_NEED(k->e, fy_bounds_set(&k->mem->bounds, &k->x.spec->bounds), NOMEM, "out of memory");
+    FY_NOMEM(k->e, fy_bounds_set(&k->mem->bounds, &k->x.spec->bounds));
     if (!k->mem->odd) k->mem->odd = fy_malloc((size_t)k->x.plan->nvalues + 1, sizeof *k->mem->odd);
     FY_NOMEM(k->e, k->mem->odd);
     memset(k->mem->odd, 0, (size_t)k->x.plan->nvalues * sizeof *k->mem->odd);
@@ -137,7 +137,7 @@ static fy_status call_kernel(running *k, const fy_node *n, fy_rval **in, fy_rval
 static fy_status run_node(running *k, const fy_node *n) {
     fy_arena *a = &k->mem->work;
     fy_rval **in = FY_NEWN(a, fy_rval *, n->nin), *own = FY_NEWN(a, fy_rval, n->nin), **out = FY_NEWN(a, fy_rval *, n->nout), *made = FY_NEWN(a, fy_rval, n->nout);
-    fy_status st = in && own && out && made ? FY_OK : fy_fail(k->e, FY_E_NOMEM, "out of memory");
+    fy_status st = in && own && out && made ? FY_OK : fy_nomem(k->e);
     for (int i = 0; !st && i < n->nin; i++)
         if (n->in[i].value) st = plain(k, n->in[i].value, &in[i], &own[i]);
     for (int i = 0; !st && i < n->nout; i++)
@@ -180,7 +180,7 @@ static fy_status infer_node(running *k, const fy_node *n, bool *known) {
     fy_arena *a = &k->mem->work;
     fy_rval **in = FY_NEWN(a, fy_rval *, n->nin), *own = FY_NEWN(a, fy_rval, n->nin);
     fy_fact *out = NULL;
-    fy_status st = in && own ? FY_OK : fy_fail(k->e, FY_E_NOMEM, "out of memory");
+    fy_status st = in && own ? FY_OK : fy_nomem(k->e);
     for (int i = 0; !st && i < n->nin; i++)
         if (n->in[i].value) st = facts_of(k, n->in[i].value, &in[i], &own[i]);
     if (!st) st = fy_infer_real(&out, &k->mem->sizes, n, n->nin, in, n->nout, a, k->e);

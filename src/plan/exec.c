@@ -48,7 +48,7 @@ static fy_status run_reference(const fy_step *s, fy_exec *x, ferry_error *e) {
     fy_arena_reset(a);
     if (n->nin > 16) in = FY_NEWN(a, fy_rval *, n->nin);
     if (n->nout > 8) out = FY_NEWN(a, fy_rval *, n->nout);
-    FY_NEED(e, in && out, NOMEM, "out of memory");
+    FY_NOMEM(e, in && out);
     for (int i = 0; i < n->nin; i++) in[i] = s->in[i] ? &x->value[s->in[i]->id] : NULL;
     for (int i = 0; i < n->nout; i++) out[i] = s->out[i] ? &x->value[s->out[i]->id] : NULL;
     fy_call c = fy_run_call(k);
@@ -348,7 +348,7 @@ static fy_status prepare(running *k) {
     }
     if (!mem->in) mem->in = fy_calloc((size_t)p->m->graph->in.n + 1, sizeof *mem->in);
     if (!mem->own) mem->own = fy_calloc((size_t)p->m->graph->in.n + 1, sizeof *mem->own);
-    FY_NEED(k->e, mem->in && mem->own, NOMEM, "out of memory");
+    FY_NOMEM(k->e, mem->in && mem->own);
     k->x.value = mem->value;
     k->x.sizes = &mem->sizes;
     return FY_OK;
@@ -357,7 +357,7 @@ static fy_status prepare(running *k) {
 static fy_status with_sizes(running *k, fy_rval *out) {
     fy_plan_memory *mem = k->mem;
     FY_TRY(within_budget(k));
-    FY_NEED(k->e, grow(&mem->arena, &mem->arena_bytes, k->x.spec->bytes), NOMEM, "out of memory");
+    FY_NOMEM(k->e, grow(&mem->arena, &mem->arena_bytes, k->x.spec->bytes));
     k->x.scratch = mem->scratch;
     k->x.scratch_bytes = mem->scratch_bytes;
     fy_status s = run_all(k, mem->in, out);

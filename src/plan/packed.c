@@ -192,7 +192,7 @@ static fy_status write_file(fy_plan *p, ferry_error *e) {
     FY_NOMEM(e, table);
     fill_table(table, k);
     fy_out o;
-    fy_status s = digest_parts(&h.contents, p, k->parts.at, k->parts.n) && digest_head(&h.check, &h, table) ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = digest_parts(&h.contents, p, k->parts.at, k->parts.n) && digest_head(&h.check, &h, table) ? FY_OK : fy_nomem(e);
     if (!s) {
         (void)fy_os_mkdir(p->o.cache, 0777);                 /* one that is there already, or cannot be made: opening tells */
         s = fy_out_open(&o, k->path, e);

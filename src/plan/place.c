@@ -52,7 +52,7 @@ static fy_status give(places *pl, size_t at, size_t bytes) {
         pl->holes.at[i].at = at;
         pl->holes.at[i].bytes += bytes;
     } else {
-        FY_NEED(pl->e, FY_RESERVE(pl->holes, pl->holes.n + 1), NOMEM, "out of memory");
+        FY_NOMEM(pl->e, FY_RESERVE(pl->holes, pl->holes.n + 1));
         memmove(&pl->holes.at[i + 1], &pl->holes.at[i], (size_t)(pl->holes.n++ - i) * sizeof(hole));
         pl->holes.at[i] = (hole){at, bytes};
     }
@@ -293,7 +293,7 @@ static fy_status place(placing *x) {
         int64_t before = x->buffers.n;
         st = place_step(x, p->steps.at[i]);
         for (int64_t n = before; !st && n < x->buffers.n; n++) {
-            if (!FY_RESERVE(live, live.n + 1)) st = fy_fail(x->e, FY_E_NOMEM, "out of memory");
+            if (!FY_RESERVE(live, live.n + 1)) st = fy_nomem(x->e);
             else live.at[live.n++] = (int32_t)n;
         }
         for (int64_t n = live.n - 1; !st && n >= 0; n--) {
@@ -313,7 +313,7 @@ fy_status fy_spec_place(fy_spec *s, const fy_plan *p, ferry_error *e) {
     x.buffer_of = fy_malloc((size_t)p->nvalues + 1, sizeof *x.buffer_of);
     x.home = fy_calloc((size_t)p->nvalues + 1, sizeof *x.home);
     for (uint32_t i = 0; x.maker && x.buffer_of && i < p->nvalues; i++) x.maker[i] = x.buffer_of[i] = -1;
-    fy_status st = x.maker && x.buffer_of && x.home ? place(&x) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status st = x.maker && x.buffer_of && x.home ? place(&x) : fy_nomem(e);
     s->bytes = x.pl.top;
     fy_free(x.maker);
     fy_free(x.buffer_of);

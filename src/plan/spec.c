@@ -64,7 +64,7 @@ static fy_status bind_input(making *k, const fy_value *v, const fy_tensor *t) {
     for (int i = 0; i < ty->rank; i++) {
         int64_t want;
         if (ty->dim[i]->kind != FY_DIM_SYM || fy_bounds_get(&k->s->bounds, ty->dim[i], &want)) continue;
-        FY_NEED(k->e, fy_bounds_put(&k->s->bounds, ty->dim[i], t->dim[i]), NOMEM, "out of memory");
+        FY_NOMEM(k->e, fy_bounds_put(&k->s->bounds, ty->dim[i], t->dim[i]));
     }
     return FY_OK;
 }
@@ -140,7 +140,7 @@ static fy_status check_output(making *k, const fy_node *n, int i, const fy_fact 
 static fy_status infer_real(making *k, const fy_node *n, fy_arena *a, bool *known) {
     fy_rval *at = FY_NEWN(a, fy_rval, n->nin), **in = FY_NEWN(a, fy_rval *, n->nin);
     fy_fact *out = NULL;
-    FY_NEED(k->e, at && in, NOMEM, "out of memory");
+    FY_NOMEM(k->e, at && in);
     fy_status s = FY_OK;
     for (int i = 0; !s && i < n->nin; i++) {
         const fy_value *v = n->in[i].value;
@@ -203,7 +203,7 @@ static fy_status sizes(making *k) {
         if (k->in[i] && k->in[i]->kind == FY_TENSOR) FY_TRY(bind_input(k, g->in.at[i], &k->in[i]->t));
     for (int64_t i = 0; i < g->in.n; i++) {
         if (!k->in[i] || k->in[i]->kind != FY_TENSOR) continue;
-        for (int d = 0; g->in.at[i]->type.kind == FY_TENSOR && d < g->in.at[i]->type.rank; d++) FY_NEED(k->e, fy_bounds_solve(&s->bounds, g->in.at[i]->type.dim[d], k->in[i]->t.dim[d], &fits), NOMEM, "out of memory");
+        for (int d = 0; g->in.at[i]->type.kind == FY_TENSOR && d < g->in.at[i]->type.rank; d++) FY_NOMEM(k->e, fy_bounds_solve(&s->bounds, g->in.at[i]->type.dim[d], k->in[i]->t.dim[d], &fits));
         FY_TRY(check_input(k, g->in.at[i], &k->in[i]->t));
         s->dim[g->in.at[i]->id] = fy_arena_copy(&s->arena, k->in[i]->t.dim, (size_t)k->in[i]->t.rank, sizeof(int64_t));
         FY_NOMEM(k->e, s->dim[g->in.at[i]->id]);
@@ -242,7 +242,7 @@ static fy_status tables(making *k) {
     s->within = FY_NEWN(&s->arena, const fy_value *, p->nvalues + 1);
     s->skip = FY_NEWN(&s->arena, bool, p->steps.n + 1);
     s->dynamic = FY_NEWN(&s->arena, bool, p->steps.n + 1);
-    FY_NEED(k->e, s->dim && s->offset && s->within && s->fixed && s->skip && s->dynamic, NOMEM, "out of memory");
+    FY_NOMEM(k->e, s->dim && s->offset && s->within && s->fixed && s->skip && s->dynamic);
     for (uint32_t i = 0; i < p->nvalues; i++) s->offset[i] = FY_NOWHERE;
     return FY_OK;
 }
@@ -333,7 +333,7 @@ fy_status fy_spec_get(const fy_spec **out, const fy_plan *p, fy_rval *const *in,
     if (!x) {
         x = fy_calloc(1, sizeof *x);
         making k = {.p = p, .s = x ? &x->spec : NULL, .in = in, .e = e};
-        if (!x || !(x->spec.key = fy_arena_copy(&x->spec.arena, key, (size_t)c->nkey, sizeof *key))) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!x || !(x->spec.key = fy_arena_copy(&x->spec.arena, key, (size_t)c->nkey, sizeof *key))) s = fy_nomem(e);
         if (!s) s = make(&k);
         fy_run_dims_free(&k.sizes);
         if (s && x) entry_free(x);

@@ -72,7 +72,7 @@ fy_status fy_product_run(fy_product *p, fy_pool *pool, ferry_error *e) {
     fy_status s = FY_OK;
     r.slot = fy_calloc((size_t)r.nslots, sizeof *r.slot);
     r.taken = fy_calloc((size_t)r.nslots, sizeof *r.taken);
-    if (!r.slot || !r.taken) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!r.slot || !r.taken) s = fy_nomem(e);
     for (int i = 0; s == FY_OK && i < r.nslots; i++)
         if (!(r.slot[i] = fy_malloc_aligned(len)))
             s = fy_fail(e, FY_E_NOMEM, "out of memory: a matrix product needs %zu bytes for each thread", len);

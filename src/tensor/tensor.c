@@ -230,7 +230,7 @@ fy_status fy_tensor_own_strings(fy_tensor *t, ferry_error *e) {
     fy_storage *st = fy_storage_new((size_t)n * sizeof *s + bytes);
     if (!st) {
         fy_tensor_free(&dense);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     fy_str *to = st->at;
     char *p = (char *)(to + n);

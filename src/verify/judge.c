@@ -104,7 +104,7 @@ fy_status fy_verify_judge(fy_verify_output *r, const fy_tensor *got, const fy_ex
     r->ok = !*why;
     r->name = copy_text(want->name);
     r->why = copy_text(why);
-    FY_NEED(e, r->name && r->why, NOMEM, "out of memory");
+    FY_NOMEM(e, r->name && r->why);
     return FY_OK;
 }
 
@@ -112,12 +112,12 @@ fy_status fy_verify_judge(fy_verify_output *r, const fy_tensor *got, const fy_ex
 
 fy_status fy_verify_add_case(fy_verify_report *r, const char *label, int nout, fy_verify_case **c, ferry_error *e) {
     int64_t cap = r->cap;
-    FY_NEED(e, fy_vec_grow((void **)&r->cases, &cap, r->ncases + 1, sizeof *r->cases), NOMEM, "out of memory");
+    FY_NOMEM(e, fy_vec_grow((void **)&r->cases, &cap, r->ncases + 1, sizeof *r->cases));
     r->cap = (int)cap;
     *c = &r->cases[r->ncases];
     **c = (fy_verify_case){.label = copy_text(label), .out = fy_calloc((size_t)nout + 1, sizeof(fy_verify_output))};
     r->ncases++;
-    FY_NEED(e, (*c)->label && (*c)->out, NOMEM, "out of memory");
+    FY_NOMEM(e, (*c)->label && (*c)->out);
     return FY_OK;
 }
 

@@ -86,7 +86,7 @@ static fy_status words(char **where, const search *s, ferry_error *e) {
         if (d && d->source) fy_buf_fmt(&b, " (%s)", d->source);
         fy_buf_fmt(&b, ": %s", s->what);
     } else fy_buf_str(&b, "");
-    if (b.oom) { fy_buf_free(&b); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+    if (b.oom) { fy_buf_free(&b); return fy_nomem(e); }
     *where = fy_malloc(b.n + 1, 1);
     if (*where && b.n) memcpy(*where, b.at, b.n);
     if (*where) (*where)[b.n] = 0;
@@ -103,8 +103,8 @@ fy_status fy_verify_first_node(char **where, const fy_model *m, const fy_program
     for (int i = 0; i < p->nout; i++) nout += p->out[i].kind == FY_POUT_USER;
     fy_tensor *out = fy_calloc((size_t)nout + 1, sizeof *out);
     fy_rval   *got = fy_calloc((size_t)m->graph->out.n + 1, sizeof *got);
-    fy_status  r = out && got ? fy_aten_eval(p, in, nin, out, nout, &eo, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
-    if (r == FY_OK && s.oom) r = fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status  r = out && got ? fy_aten_eval(p, in, nin, out, nout, &eo, e) : fy_nomem(e);
+    if (r == FY_OK && s.oom) r = fy_nomem(e);
     if (r == FY_OK) r = fy_interp_run(&it, m->graph, model_in, got, e);
     if (r == FY_OK || s.at) r = words(where, &s, e);         /* a run that fails half-way has shown where, too */
     for (int i = 0; out && i < nout; i++) fy_tensor_free(&out[i]);

@@ -39,14 +39,14 @@ const fy_tensor *fy_decisions_find(void *decisions, const fy_pvalue *v) {
 fy_status fy_decisions_read(fy_decisions *d, const fy_model *m, const fy_program *p, fy_rval *const *in, fy_pool *pool, ferry_error *e) {
     fy_interp it = {.pool = pool, .seen = keep, .ctx = d, .hooks = fy_hooks_builtin()};
     *d = (fy_decisions){0};
-    FY_NEED(e, expect(d, p->graph, 0), NOMEM, "out of memory");
+    FY_NOMEM(e, expect(d, p->graph, 0));
     if (!d->first) return FY_OK;
     fy_rval *got = fy_calloc((size_t)m->graph->out.n + 1, sizeof *got);
     FY_NOMEM(e, got);
     fy_status s = fy_interp_run(&it, m->graph, in, got, e);
     for (int64_t i = 0; i < m->graph->out.n; i++) fy_rval_free(&got[i]);
     fy_free(got);
-    return s == FY_OK && d->oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : s;
+    return s == FY_OK && d->oom ? fy_nomem(e) : s;
 }
 
 void fy_decisions_free(fy_decisions *d) {

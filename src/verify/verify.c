@@ -268,7 +268,7 @@ static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval 
     const fy_graph *g = w->m->graph;
     fy_rval        *got = fy_calloc((size_t)g->out.n + 1, sizeof *got), **ptr = fy_calloc((size_t)g->in.n + 1, sizeof *ptr);
     fy_verify_case *c = NULL;
-    fy_status       s = got && ptr ? FY_OK : fy_fail(w->e, FY_E_NOMEM, "out of memory");
+    fy_status       s = got && ptr ? FY_OK : fy_nomem(w->e);
     for (int64_t i = 0; s == FY_OK && i < g->in.n; i++) ptr[i] = is_state(w->m, g->in.at[i]) ? NULL : &in[i];
     if (s == FY_OK) s = fy_verify_add_case(w->r, label, (int)g->out.n + 1 + (state ? w->p->nin : 0), &c, w->e);
     if (s == FY_OK) {
@@ -294,7 +294,7 @@ static fy_status judge_case(work *w, const char *label, bool by_sample, fy_rval 
     if (s == FY_OK) {
         fy_sizes sizes = {0};
         s = graph_sizes(w, &sizes, in);
-        if (s == FY_OK && !FY_RESERVE(w->tried, w->tried.n + 1)) s = fy_fail(w->e, FY_E_NOMEM, "out of memory");
+        if (s == FY_OK && !FY_RESERVE(w->tried, w->tried.n + 1)) s = fy_nomem(w->e);
         if (s == FY_OK) w->tried.at[w->tried.n++] = sizes;
         else fy_free(sizes.at);
     }
@@ -340,7 +340,7 @@ static fy_status inputs_alloc(work *w, inputs *in) {
     *in = (inputs){.graph = fy_calloc((size_t)w->m->graph->in.n + 1, sizeof(fy_rval)), .extra = fy_calloc((size_t)w->nin + 1, sizeof(fy_rval))};
     if (in->graph && in->extra) return FY_OK;
     inputs_free(w, in);
-    return fy_fail(w->e, FY_E_NOMEM, "out of memory");
+    return fy_nomem(w->e);
 }
 
 /* Complex numbers are pairs on a last axis in the graph. */
@@ -392,7 +392,7 @@ static fy_status seeded_inputs(work *w, inputs *in, uint64_t seed, const fy_size
     fy_sizes  g = {0};
     fy_status s = inputs_alloc(w, in);
     for (int64_t i = 0; s == FY_OK && opened && i < opened->n; i++)
-        if (!FY_RESERVE(g, g.n + 1)) s = fy_fail(w->e, FY_E_NOMEM, "out of memory");
+        if (!FY_RESERVE(g, g.n + 1)) s = fy_nomem(w->e);
         else g.at[g.n++] = opened->at[i];
     for (int k = 0; s == FY_OK && k < w->nin; k++) {
         const fy_pvalue *v = w->pin[k]->value;
@@ -401,7 +401,7 @@ static fy_status seeded_inputs(work *w, inputs *in, uint64_t seed, const fy_size
         for (int i = 0; i < t->rank && i < v->rank && s == FY_OK; i++) {
             int64_t size;
             if (t->dim[i]->kind != FY_DIM_SYM || fy_sizes_find(&g, t->dim[i]->name) >= 0 || !fy_dim_eval(v->dim[i], fy_sizes_value, &w->sym, &size)) continue;
-            if (!FY_RESERVE(g, g.n + 1)) s = fy_fail(w->e, FY_E_NOMEM, "out of memory");
+            if (!FY_RESERVE(g, g.n + 1)) s = fy_nomem(w->e);
             else g.at[g.n++] = (fy_size){.name = t->dim[i]->name, .v = size};
         }
     }
@@ -449,7 +449,7 @@ static fy_status follow(work *w, const char *label, inputs *in, bool *ok) {
     fy_rval       **ptr = pointers(w, in);
     fy_tensor      *state = fy_calloc((size_t)w->p->nin + 1, sizeof *state);
     fy_eval_options o = {.pool = w->pool, .ctx = &d, .state = state, .follow = fy_decisions_find, .tolerance = tolerance(w), .followed = &followed};
-    fy_status       s = ptr && state ? fy_decisions_read(&d, w->m, w->p, ptr, w->pool, w->e) : fy_fail(w->e, FY_E_NOMEM, "out of memory");
+    fy_status       s = ptr && state ? fy_decisions_read(&d, w->m, w->p, ptr, w->pool, w->e) : fy_nomem(w->e);
     bool            made = s == FY_OK && d.first;
     if (made) s = fy_aten_eval(w->p, in->program, w->nin, out, w->nout, &o, w->e);
     made = made && s == FY_OK;
@@ -699,7 +699,7 @@ static fy_status opened_axes(work *w, int n, const fy_axis_name *axes) {
             if (!fy_dim_eval(v->dim[axes[i].axis], fy_sizes_value, &w->sym, &size)) continue;
             int64_t at = fy_sizes_find(&frozen, axes[i].symbol);
             if (at < 0) {
-                if (!FY_RESERVE(frozen, frozen.n + 1)) { s = fy_fail(w->e, FY_E_NOMEM, "out of memory"); break; }
+                if (!FY_RESERVE(frozen, frozen.n + 1)) { s = fy_nomem(w->e); break; }
                 frozen.at[at = frozen.n++] = (fy_size){.name = axes[i].symbol, .v = size, .sample = size};
             }
             if (axes[i].axis != 0) {
@@ -723,7 +723,7 @@ static fy_status opened_axes(work *w, int n, const fy_axis_name *axes) {
         f->v = f->sample;
     }
     fy_free(frozen.at);
-    if (s == FY_OK && text.n) s = text.oom ? fy_fail(w->e, FY_E_NOMEM, "out of memory") : set_text(&w->r->unverified, text.at, w->e);
+    if (s == FY_OK && text.n) s = text.oom ? fy_nomem(w->e) : set_text(&w->r->unverified, text.at, w->e);
     fy_buf_free(&text);
     return s;
 }
@@ -820,7 +820,7 @@ fy_status fy_verify_recorded(fy_verify_report *r, const fy_model *m, const fy_na
     work      w = {.r = r, .m = m, .o = o, .e = e};
     fy_rval  *in = fy_calloc((size_t)m->graph->in.n + 1, sizeof *in), *got = fy_calloc((size_t)m->graph->out.n + 1, sizeof *got);
     fy_rval **ptr = fy_calloc((size_t)m->graph->in.n + 1, sizeof *ptr);
-    fy_status s = in && got && ptr ? begin(&w, "recorded values") : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = in && got && ptr ? begin(&w, "recorded values") : fy_nomem(e);
     if (s == FY_OK) s = recorded_case(&w, recorded, in, got, ptr);
     free_values(in, m->graph->in.n);
     free_values(got, m->graph->out.n);
@@ -853,7 +853,7 @@ static fy_status model_case(work *w, fy_runner *ref, const fy_model *rm, const c
     fy_rval        *out = fy_calloc((size_t)rg->out.n + 1, sizeof *out), **ptr = fy_calloc((size_t)rg->in.n + 1, sizeof *ptr);
     fy_tensor       want[MAX_PORTS] = {{0}};
     fy_poutput      none = {0};
-    fy_status       s = out && ptr ? inputs_alloc(w, &in) : fy_fail(w->e, FY_E_NOMEM, "out of memory");
+    fy_status       s = out && ptr ? inputs_alloc(w, &in) : fy_nomem(w->e);
     *reference = FY_OK;
     if (s != FY_OK) { fy_free(out); fy_free(ptr); return s; }
     s = fy_random_inputs(in.graph, w->m, seed, fy_sizes_value, &w->sym, w->e);

@@ -109,11 +109,11 @@ static fy_status build(ferry_error *e, fy_arena *a, int64_t *sum) {
     fy_status s = FY_OK;
     for (int i = 0; i < 300 && s == FY_OK; i++) {
         char *t = fy_arena_fmt(a, "text number %d", i);
-        if (!t || !FY_RESERVE(v, v.n + 1)) { s = fy_fail(e, FY_E_NOMEM, "out of memory"); break; }
+        if (!t || !FY_RESERVE(v, v.n + 1)) { s = fy_nomem(e); break; }
         v.at[v.n++] = i;
         fy_buf_fmt(&b, "%s;", t);
     }
-    if (s == FY_OK && b.oom) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (s == FY_OK && b.oom) s = fy_nomem(e);
     *sum = 0;
     for (int64_t i = 0; i < v.n; i++) *sum += v.at[i];
     fy_free(v.at);

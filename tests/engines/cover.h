@@ -43,7 +43,7 @@ static inline fy_status cover_model(fy_model **m, const cover_case *c, fy_dtype 
         if (*p != '%') fy_buf_char(&text, *p);
         else
             for (const char *q = fy_dtype_onnx(t); *q; q++) fy_buf_char(&text, (char)tolower(*q));
-    fy_status s = text.oom ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_model_parse(m, text.at, text.n, fy_registry_builtin(), e);
+    fy_status s = text.oom ? fy_nomem(e) : fy_model_parse(m, text.at, text.n, fy_registry_builtin(), e);
     fy_buf_free(&text);
     if (!s) s = fy_infer_model(*m, e);
     return s;

@@ -316,7 +316,7 @@ static fy_status image(const fy_hooks *hooks, const char *pixels, const void *by
 
 static fy_status no_memory(fy_tensor *out, const void *bytes, size_t n, bool gray, int64_t most, ferry_error *e) {
     (void)out; (void)bytes; (void)n; (void)gray; (void)most;
-    return fy_fail(e, FY_E_NOMEM, "out of memory");
+    return fy_nomem(e);
 }
 
 static void test_image(void **state) {

@@ -107,7 +107,7 @@ static fy_status pick_tables(fy_conv_any *d, fy_arena *a, ferry_error *e) {
     }
     d->run = FY_NEWN(a, fy_pick_run, runs);
     d->lane = FY_NEWN(a, int32_t, steps * FY_LANES);
-    FY_NEED(e, d->run && d->lane && fy_mul_i64(&d->count, steps * FY_LANES, d->taps), NOMEM, "out of memory");
+    FY_NOMEM(e, d->run && d->lane && fy_mul_i64(&d->count, steps * FY_LANES, d->taps));
     for (int64_t b = 0; b < d->out_blocks; b++) {
         reach r = reach_of(d, b);
         for (int64_t i = r.first; i <= r.last; i++) d->run[d->block[b].run + i - r.first] = (fy_pick_run){i, steps_of(d, &r, i)};
@@ -148,7 +148,7 @@ fy_status fy_conv_any_shape(fy_conv_any *d, const fy_node *n, const fy_kernels *
     d->at = FY_NEWN(a, int64_t, d->taps);
     d->within = FY_NEWN(a, int64_t, d->taps);
     d->place = FY_NEWN(a, int64_t, d->taps);
-    FY_NEED(e, d->at && d->within && d->place, NOMEM, "out of memory");
+    FY_NOMEM(e, d->at && d->within && d->place);
     order_taps(d);
     if (how == FY_CONV_PICK) return pick_tables(d, a, e);
     bool fits = fy_mul_i64(&d->w_panel, d->taps / (d->merged ? d->kernel[2] : 1), how == FY_CONV_DEPTH ? FY_LANES : d->lanes * d->nr);

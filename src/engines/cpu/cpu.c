@@ -52,7 +52,7 @@ static fy_status make(fy_compiled *c, const fy_model *m, const fy_engine_options
     c->pool = fy_pool_new(o ? o->threads : 0);
     c->max_steps = o ? o->max_steps : 0;
     c->impl = all_impls();
-    FY_NEED(e, c->pool && c->impl, NOMEM, "out of memory");
+    FY_NOMEM(e, c->pool && c->impl);
     fy_isa isa = fy_cpu_isa();
     if (isa == FY_ISA_AVX512_BF16 && !fy_cpu_bf16_pays()) isa = FY_ISA_AVX512_VNNI;          /* all but the dot products of bfloat16 */
     fy_kernels_init(&c->kernels, isa);
@@ -85,7 +85,7 @@ static fy_status session(fy_session **out, fy_compiled *c, ferry_error *e) {
     s->state = fy_calloc((size_t)c->model->graph->state.n + 1, sizeof *s->state);
     if (!s->state) {
         fy_free(s);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     *out = s;
     return FY_OK;

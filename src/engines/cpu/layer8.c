@@ -170,7 +170,7 @@ fy_status fy_layer8_pack(fy_layer8 *d, const int32_t *sums, int64_t columns, int
     d->scale = FY_NEWN(a, float, padded);
     d->bias_f = d->bias ? FY_NEWN(a, float, padded) : NULL;
     d->row = d->add_row ? FY_NEWN(a, float, padded) : NULL;
-    FY_NEED(e, d->start && d->scale && (d->bias_f || !d->bias) && (d->row || !d->add_row), NOMEM, "out of memory");
+    FY_NOMEM(e, d->start && d->scale && (d->bias_f || !d->bias) && (d->row || !d->add_row));
     FY_TRY(constant(&ws, d->w.scale, e));
     fy_status st = constant(&b, d->bias, e);
     if (!st) st = constant(&bs, d->bias_dq ? fy_in(d->bias_dq, 1) : NULL, e);

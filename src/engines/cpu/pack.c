@@ -41,7 +41,7 @@ fy_status fy_cpu_pack_rows(const fy_plan *p, const fy_const *c, int64_t rows, fy
     packing k = {.c = c, .direct = fy_const_direct(c), .rows = c->dim[0], .inner = c->count / c->dim[0], .fn = fn, .ctx = ctx};
     if ((uintptr_t)k.direct % sizeof(float)) k.direct = NULL;
     fy_for(p->o.pool, k.rows, rows, pack_piece, &k);
-    FY_NEED(e, !atomic_load(&k.failed), NOMEM, "out of memory");
+    FY_NOMEM(e, !atomic_load(&k.failed));
     return FY_OK;
 }
 

@@ -238,7 +238,7 @@ static fy_status constant_of(qdq *k, fy_node *n) {
     if (!s) {
         const fy_const *c = fy_const_from(&k->m->arena, &out.t);
         fy_value *v = c ? fy_graph_add_const(n->graph, NULL, c) : NULL;
-        if (!v) s = fy_fail(k->e, FY_E_NOMEM, "out of memory");
+        if (!v) s = fy_nomem(k->e);
         else {
             fy_value_replace(n->out[0], v);
             fy_node_remove(n);
@@ -288,7 +288,7 @@ fy_status fy_qdq_prepare(fy_model *m, fy_pool *pool, ferry_error *e) {
     for (int i = 0; k.changed && i < 64; i++) {
         k.changed = false;
         round_of(&k);
-        FY_NEED(e, !k.oom, NOMEM, "out of memory");
+        FY_NOMEM(e, !k.oom);
         sweep(m->graph);
     }
     for (fy_node *n = m->graph->first, *next; n; n = next) {

@@ -145,9 +145,9 @@ static fy_status axes(work *w, fy_exec *x, int64_t *dim, const int64_t *out, int
     for (int i = 0; i < first; i++) outer *= dim[i];
     for (int i = first + 1; i < rank; i++) w->in[1] *= dim[i];
     w->out[1] = n == 2 ? out[first + 1] : w->in[1];
-    FY_NEED(e, taps_of(&w->t[0], m[first], w->out[0], w->in[0], a), NOMEM, "out of memory");
+    FY_NOMEM(e, taps_of(&w->t[0], m[first], w->out[0], w->in[0], a));
     w->t[1] = (taps){.n = 1, .same = n < 2 || !m[first + 1]};
-    FY_NEED(e, w->t[1].same || taps_of(&w->t[1], m[first + 1], w->out[1], w->in[1], a), NOMEM, "out of memory");
+    FY_NOMEM(e, w->t[1].same || taps_of(&w->t[1], m[first + 1], w->out[1], w->in[1], a));
     FY_NEED(e, !w->nearest || (w->t[0].n == 1 && w->t[1].n == 1), INTERNAL, "the nearest element is no single one");
     fy_for(x->pool, outer * w->out[0], 1 + 8192 / w->out[1], w->nearest ? nearest_rows : weighted_rows, w);
     memcpy(dim + first, out + first, (size_t)n * sizeof *dim);

@@ -108,7 +108,7 @@ static fy_status prepare8(weights8 *w, const fy_node *n, int i, int at, int numb
     w->by = fy_layer8_room(&room, p, groups * nr * ((k + 3) / 4 * 4), groups * nr, &filled);
     w->packed = room.packed;
     w->scale = FY_NEWN(a, float, groups * nr);
-    FY_NEED(e, w->by && w->scale, NOMEM, "out of memory");
+    FY_NOMEM(e, w->by && w->scale);
     const bool u8 = c->dtype == FERRY_UINT8;
     (void)fy_const_f64(fy_in(n, numbers + 1)->constant, 0, &zero);
     w->zero = (int32_t)zero - (u8 ? 128 : 0);

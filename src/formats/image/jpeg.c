@@ -50,7 +50,7 @@ typedef struct reader { struct jpeg_decompress_struct d; struct jpeg_progress_mg
 /* Apart from its caller, so that what changes between setjmp and longjmp is not local to it. */
 static fy_status attempt(reader *r, ferry_error *e) {
     j_decompress_ptr d = &r->d;
-    if (setjmp(r->guard.back)) return r->guard.nomem ? fy_fail(e, FY_E_NOMEM, "out of memory") : fy_fail(e, FY_E_CORRUPT, "%s: %s", r->f->name, r->guard.text);
+    if (setjmp(r->guard.back)) return r->guard.nomem ? fy_nomem(e) : fy_fail(e, FY_E_CORRUPT, "%s: %s", r->f->name, r->guard.text);
     jpeg_create_decompress(d);
     d->progress = &r->progress;
     jpeg_mem_src(d, r->f->at, (unsigned long)r->f->n);

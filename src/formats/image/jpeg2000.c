@@ -189,7 +189,7 @@ fy_status fy_image_jpeg2000(fy_image *im, const fy_image_in *f, ferry_error *e) 
     FY_TRY(check_headers(&code, f->name, e));
     opj_codec_t *c = opj_create_decompress(f->at[0] == 0xff ? OPJ_CODEC_J2K : OPJ_CODEC_JP2);
     opj_stream_t *in = opj_stream_create(OPJ_J2K_STREAM_CHUNK_SIZE, OPJ_TRUE);
-    if (!c || !in) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!c || !in) s = fy_nomem(e);
     if (!s) {
         opj_set_default_decoder_parameters(&par);
         opj_set_error_handler(c, on_error, &src);

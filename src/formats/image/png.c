@@ -86,6 +86,6 @@ fy_status fy_image_png(fy_image *im, const fy_image_in *f, ferry_error *e) {
     guard g = {.f = f, .im = im, .e = e};
     attempt(&g);
     if (g.png) png_destroy_read_struct(&g.png, &g.info, NULL);
-    if (g.s == FY_E_NOMEM) return fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (g.s == FY_E_NOMEM) return fy_nomem(e);
     return g.text[0] ? fy_fail(e, g.s, "%s: %s", f->name, g.text) : g.s;
 }

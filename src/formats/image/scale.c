@@ -33,7 +33,7 @@ fy_status fy_image_resize(fy_image *dst, const fy_image *src, int width, int hei
     FY_TRY(fy_image_room(dst, width, height, src->channels, "resize", e));
     int64_t c = src->channels, n0 = (int64_t)src->width * src->height * c, n1 = (int64_t)width * src->height * c, n2 = (int64_t)width * height * c;
     float *a = fy_malloc((size_t)n0, sizeof *a), *b = fy_malloc((size_t)n1, sizeof *b), *d = fy_malloc((size_t)n2, sizeof *d);
-    fy_status s = a && b && d ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = a && b && d ? FY_OK : fy_nomem(e);
     if (!s) {
         for (int64_t i = 0; i < n0; i++) a[i] = src->pixel[i];
         scale_axis(b, a, src->height, src->width, width, c);

@@ -42,7 +42,7 @@ fy_status fy_image_webp(fy_image *im, const fy_image_in *f, ferry_error *e) {
         s = WebPDecode(f->at, f->n, &c);
         WebPFreeDecBuffer(&c.output);
     }
-    FY_NEED(e, s != VP8_STATUS_OUT_OF_MEMORY, NOMEM, "out of memory");
+    FY_NOMEM(e, s != VP8_STATUS_OUT_OF_MEMORY);
     FY_NEED(e, s != VP8_STATUS_NOT_ENOUGH_DATA, TRUNCATED, "%s: the file ends too early", f->name);
     FY_NEED(e, s == VP8_STATUS_OK, CORRUPT, "%s: damaged WebP data", f->name);
     return FY_OK;

@@ -211,7 +211,7 @@ void fy_pbw_begin(fy_pbw *w, uint32_t field) {
     if (w->depth >= FY_PB_DEPTH) { stick(w, fy_fail(w->e, FY_E_LIMIT, "graphs are nested too deep to be written")); return; }
     int64_t slot = w->next++;
     if (w->counting) {
-        if (!FY_RESERVE(w->len, w->len.n + 1)) { stick(w, fy_fail(w->e, FY_E_NOMEM, "out of memory")); return; }
+        if (!FY_RESERVE(w->len, w->len.n + 1)) { stick(w, fy_nomem(w->e)); return; }
         w->len.at[w->len.n++] = 0;
     } else if (w->status || slot >= w->len.n) { stick(w, fy_fail(w->e, FY_E_INTERNAL, "the two passes of the writer differ")); return; }
     else fy_pbw_head(w, field, w->len.at[slot]);

@@ -676,14 +676,14 @@ static fy_status read_range(fy_model **out, const void *data, size_t n, const ch
     if (!rd.m || (keep && !FY_RESERVE(rd.m->files, 1))) {
         if (keep) { fy_file_close(keep); fy_free(keep); }
         if (rd.m) fy_model_free(rd.m);
-        return fy_fail(e, FY_E_NOMEM, "out of memory");
+        return fy_nomem(e);
     }
     if (keep) {                          /* into the arena: from here on the model closes it */
         fy_map_file *own = fy_arena_copy(&rd.m->arena, keep, 1, sizeof *keep);
         if (own) rd.m->files.at[rd.m->files.n++] = own;
         else fy_file_close(keep);
         fy_free(keep);
-        if (!own) { fy_model_free(rd.m); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+        if (!own) { fy_model_free(rd.m); return fy_nomem(e); }
     }
     rd.src = (fy_onnx_src){.arena = &rd.m->arena, .model = rd.m, .dir = dir};
     fy_pb_open(&c, &file, &fy_msg_MODEL, data, n);
@@ -709,7 +709,7 @@ fy_status fy_onnx_read(fy_model **m, const char *path, const fy_registry *r, fer
     size_t n = slash ? (size_t)(slash - path) : 1;
     if (slash == path) n = 1;
     char *dir = fy_calloc(n + 1, 1);
-    if (!dir) { fy_file_close(f); fy_free(f); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+    if (!dir) { fy_file_close(f); fy_free(f); return fy_nomem(e); }
     memcpy(dir, slash ? path : ".", n);
     st = read_range(m, f->at, f->n, path, dir, f, r, e);
     fy_free(dir);

@@ -314,7 +314,7 @@ static fy_status list_value(fy_rval *v, fy_kind kind, fy_onnx_src *s, fy_pb *c, 
 static fy_status own_strings(fy_tensor *t, fy_onnx_src *s, int64_t n, fy_str *str, ferry_error *e) {
     fy_tensor *box = FY_NEW(s->arena, fy_tensor);
     fy_const *made = fy_const_bytes(s->arena, FERRY_STRING, 1, &n, NULL, 0);
-    FY_NEED(e, box && made, NOMEM, "out of memory");
+    FY_NOMEM(e, box && made);
     *box = fy_tensor_view(FERRY_STRING, 1, &n, str);
     made->strings = box;
     return own(t, made, e);

@@ -32,7 +32,7 @@ static fy_status give_name(writer *w, fy_map *used, const fy_value *v) {
     const char *name = v->name && *v->name ? v->name : fy_arena_fmt(&w->arena, "v%u", v->id);
     for (int k = 2; name && fy_map_has(used, name, strlen(name)); k++)
         name = v->name && *v->name ? fy_arena_fmt(&w->arena, "%s_%d", v->name, k) : fy_arena_fmt(&w->arena, "v%u_%d", v->id, k);
-    FY_NEED(w->w.e, name && fy_map_put(used, name, strlen(name), &w->name[v->id]), NOMEM, "out of memory");
+    FY_NOMEM(w->w.e, name && fy_map_put(used, name, strlen(name), &w->name[v->id]));
     w->name[v->id] = name;
     return FY_OK;
 }
@@ -128,7 +128,7 @@ static void const_bytes(writer *w, const fy_const *c, fy_out *out) {
         return;
     }
     if (!w->piece) w->piece = fy_malloc((size_t)PIECE, 16);
-    if (!w->piece) { fail(w, fy_fail(w->w.e, FY_E_NOMEM, "out of memory")); return; }
+    if (!w->piece) { fail(w, fy_nomem(w->w.e)); return; }
     int bits = fy_dtype_bits(c->dtype);
     for (int64_t i = 0; i < c->count && !w->w.status; i += PIECE) {
         int64_t n = c->count - i < PIECE ? c->count - i : PIECE;
@@ -283,7 +283,7 @@ static void function(writer *w, const fy_function *f) {
 static void state(writer *w, const fy_state *st) {
     fy_buf key = {0};
     fy_buf_fmt(&key, FY_ONNX_STATE "%s", name_of(w, st->in));
-    if (key.oom) fail(w, fy_fail(w->w.e, FY_E_NOMEM, "out of memory"));
+    if (key.oom) fail(w, fy_nomem(w->w.e));
     else if (!fy_model_meta(w->m, key.at)) pair(w, MODEL_metadata_props, key.at, name_of(w, st->out));
     fy_buf_free(&key);
 }
@@ -344,7 +344,7 @@ static fy_status pass(writer *w, bool counting) {
     w->w.counting = counting;
     if (counting) w->w.len.n = 0;
     model(w);
-    FY_NEED(w->w.e, w->w.status || !w->text.oom, NOMEM, "out of memory");
+    FY_NOMEM(w->w.e, w->w.status || !w->text.oom);
     return w->w.status;
 }
 
@@ -377,7 +377,7 @@ static fy_status write_files(writer *w, const char *path, ferry_error *e) {
     fy_status s = FY_OK;
     if (w->used) {
         char *to = fy_arena_fmt(&w->arena, "%s.data", path);
-        s = to ? fy_out_open(&data, to, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+        s = to ? fy_out_open(&data, to, e) : fy_nomem(e);
         w->data = &data;
     }
     bool both = w->used > 0;
@@ -398,7 +398,7 @@ fy_status fy_onnx_write(const fy_model *m, const char *path, const fy_onnx_optio
     const char *slash = strrchr(path, '/');
     if (!s) {
         w->location = fy_arena_fmt(&w->arena, "%s.data", slash ? slash + 1 : path);
-        s = w->location ? write_files(w, path, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+        s = w->location ? write_files(w, path, e) : fy_nomem(e);
     }
     end(w);
     fy_free(w);
@@ -413,7 +413,7 @@ fy_status fy_onnx_write_memory(const fy_model *m, fy_buf *out, ferry_error *e) {
     if (!s) s = pass(w, true);
     if (!s && w->w.total > INT32_MAX) s = fy_fail(e, FY_E_LIMIT, "the model has %llu bytes, more than protobuf allows in one piece", (unsigned long long)w->w.total);
     if (!s) s = pass(w, false);
-    if (!s && out->oom) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!s && out->oom) s = fy_nomem(e);
     end(w);
     fy_free(w);
     return s;
@@ -425,7 +425,7 @@ fy_status fy_onnx_write_tensor(const char *path, const fy_tensor *t, const char 
     FY_NOMEM(e, w);
     w->w.e = e;
     const fy_const *c = fy_const_from(&w->arena, t);
-    fy_status s = c ? fy_out_open(&out, path, e) : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = c ? fy_out_open(&out, path, e) : fy_nomem(e);
     if (!s) {
         fy_pbw *p = &w->w;
         p->out = &out;

@@ -326,6 +326,6 @@ fy_status fy_pt2_expr(fy_pt2 *r, const fy_dim **to, const char *s, size_t n) {
     blanks(&x);
     if (x.at != x.end) return bad(&x, "something unexpected");
     FY_TRY(whole(&x, to, v));
-    FY_NEED(r->e, fy_map_put(&r->exprs, s, n, (void *)(uintptr_t)*to), NOMEM, "out of memory");
+    FY_NOMEM(r->e, fy_map_put(&r->exprs, s, n, (void *)(uintptr_t)*to));
     return FY_OK;
 }

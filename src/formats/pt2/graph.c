@@ -86,7 +86,7 @@ static fy_status define(fy_pt2 *r, scope *s, fy_pvalue **to, const fy_json *name
     const fy_json *meta = fy_map_gets(kind == FY_PV_TENSOR ? &s->tensors : &s->ints, text);
     if (kind == FY_PV_TENSOR && meta) FY_TRY(tensor_meta(r, v, meta));
     if (kind == FY_PV_SYMINT && meta) FY_TRY(sym_int(r, &v->sym, meta));
-    FY_NEED(r->e, fy_map_puts(&s->values, text, v), NOMEM, "out of memory");
+    FY_NOMEM(r->e, fy_map_puts(&s->values, text, v));
     *to = v;
     return FY_OK;
 }
@@ -364,7 +364,7 @@ static fy_status node(fy_pt2 *r, scope *s, const fy_json *j, int depth) {
 static fy_status by_name(fy_pt2 *r, fy_map *m, const fy_json *object) {
     if (!object || object->kind != FY_JSON_OBJECT) return FY_OK;
     for (const fy_json *j = object->child; j; j = j->next)
-        FY_NEED(r->e, fy_map_put(m, j->key, j->nkey, (void *)(uintptr_t)j), NOMEM, "out of memory");
+        FY_NOMEM(r->e, fy_map_put(m, j->key, j->nkey, (void *)(uintptr_t)j));
     return FY_OK;
 }
 
@@ -380,7 +380,7 @@ static fy_status fill(fy_pt2 *r, scope *s, const fy_json *j, int depth) {
     FY_NEED(r->e, nin <= 10000000 && nout <= 10000000, LIMIT, "a graph has %lld inputs", (long long)nin);
     g->in = FY_NEWN(&r->p->arena, fy_parg, nin);
     g->out = FY_NEWN(&r->p->arena, fy_parg, nout);
-    FY_NEED(r->e, g->in && g->out, NOMEM, "out of memory");
+    FY_NOMEM(r->e, g->in && g->out);
     for (const fy_json *k = inputs->child; k; k = k->next) {
         g->in[g->nin].name = "";
         FY_TRY(made(r, s, &g->in[g->nin], k, depth));
@@ -403,7 +403,7 @@ static fy_status graph(fy_pt2 *r, fy_pgraph **to, const fy_json *j, int depth) {
     FY_NOMEM(r->e, s);
     fy_status st = FY_OK;
     s->g = FY_NEW(&r->p->arena, fy_pgraph);
-    if (!s->g) st = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+    if (!s->g) st = fy_nomem(r->e);
     else {
         *to = s->g;
         s->g->program = r->p;

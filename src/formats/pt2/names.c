@@ -157,7 +157,7 @@ static fy_status fresh(fy_pt2 *r, fy_map *taken, const char **to, const char *na
         t = fy_arena_fmt(&r->p->arena, "%s_%d", name, k);
         FY_NOMEM(r->e, t);
     }
-    FY_NEED(r->e, fy_map_puts(taken, t, r), NOMEM, "out of memory");
+    FY_NOMEM(r->e, fy_map_puts(taken, t, r));
     *to = t;
     return FY_OK;
 }
@@ -188,7 +188,7 @@ static fy_status name_outputs(fy_pt2 *r, const walk *w, bool matches, int64_t n)
         const char *name = matches ? w->leaves.at[k].name : NULL;
         if (!name || !*name) name = n == 1 ? "output" : fy_arena_fmt(&r->p->arena, "output_%lld", (long long)k);
         k++;
-        s = name ? fresh(r, &taken, &o->user_name, name) : fy_fail(r->e, FY_E_NOMEM, "out of memory");
+        s = name ? fresh(r, &taken, &o->user_name, name) : fy_nomem(r->e);
     }
     fy_map_free(&taken);
     return s;
@@ -227,7 +227,7 @@ static fy_status samples(fy_pt2 *r, const walk *w, ferry_error *e) {
         if (in->kind == FY_PIN_LITERAL) continue;
         fy_psample one;
         FY_TRY(sample_leaf(r, &one, v, in->user_name, e));
-        if (!FY_RESERVE(r->p->sample, r->p->sample.n + 1)) { fy_tensor_free(&one.t); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+        if (!FY_RESERVE(r->p->sample, r->p->sample.n + 1)) { fy_tensor_free(&one.t); return fy_nomem(e); }
         r->p->sample.at[r->p->sample.n++] = one;
     }
     return FY_OK;

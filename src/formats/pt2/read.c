@@ -18,7 +18,7 @@ fy_status fy_pt2_intern(fy_pt2 *r, const char **to, const char *s, size_t n) {
     char *known = fy_map_get(&r->strings, s, n);
     if (!known) {
         known = fy_arena_strn(&r->p->arena, s, n);
-        FY_NEED(r->e, known && fy_map_put(&r->strings, known, n, known), NOMEM, "out of memory");
+        FY_NOMEM(r->e, known && fy_map_put(&r->strings, known, n, known));
     }
     *to = known;
     return FY_OK;
@@ -58,7 +58,7 @@ static fy_status locate(fy_pt2 *r, const fy_zip_entry **json) {
         found++;
     }
     fy_status s = FY_OK;
-    if (names.oom || (*json && (!r->root || !r->model))) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+    if (names.oom || (*json && (!r->root || !r->model))) s = fy_nomem(r->e);
     else if (!*json) s = fy_fail(r->e, FY_E_FORMAT, "the archive holds no exported program (models/*.json)");
     else if (found > 1 && strcmp(r->model, "model"))
         s = fy_fail(r->e, FY_E_UNSUPPORTED, "the archive holds %d programs (%s) and none is called model", found, names.at);
@@ -152,7 +152,7 @@ static fy_status signature(fy_pt2 *r, const fy_json *sig) {
     FY_NEED(r->e, in && in->kind == FY_JSON_ARRAY && out && out->kind == FY_JSON_ARRAY, CORRUPT, "the program has no signature");
     p->in = FY_NEWN(&p->arena, fy_pinput, p->graph->nin);
     p->out = FY_NEWN(&p->arena, fy_poutput, p->graph->nout);
-    FY_NEED(r->e, p->in && p->out, NOMEM, "out of memory");
+    FY_NOMEM(r->e, p->in && p->out);
     for (const fy_json *j = in->child; j; j = j->next, p->nin++) {
         FY_NEED(r->e, p->nin < p->graph->nin, CORRUPT, "the signature has more inputs than the graph's %d", p->graph->nin);
         FY_TRY(input_spec(r, &p->in[p->nin], &p->graph->in[p->nin], j));
@@ -239,11 +239,11 @@ static fy_status read(fy_program **to, fy_map_file *file, const char *name, ferr
     fy_pt2 r = { .e = e };
     *to = NULL;
     r.p = fy_program_new();
-    if (!r.p) { fy_file_close(file); fy_free(file); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+    if (!r.p) { fy_file_close(file); fy_free(file); return fy_nomem(e); }
     r.p->file = file;
     fy_status s = FY_OK;
     r.p->path = fy_arena_str(&r.p->arena, name);
-    if (!r.p->path) s = fy_fail(e, FY_E_NOMEM, "out of memory");
+    if (!r.p->path) s = fy_nomem(e);
     if (!s) s = fy_pt2_other_file(file->at, file->n, name, e);
     if (!s) s = fy_zip_open(&r.zip, file->at, file->n, e);
     if (!s) {

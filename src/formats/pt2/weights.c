@@ -7,7 +7,7 @@
 
 static const fy_zip_entry *entry(fy_pt2 *r, fy_status *s, const char *fmt, const char *name) {
     char *path = fy_arena_fmt(&r->tmp, "%s/data/%s/%s", r->root, fmt, name);
-    if (!path) { *s = fy_fail(r->e, FY_E_NOMEM, "out of memory"); return NULL; }
+    if (!path) { *s = fy_nomem(r->e); return NULL; }
     return fy_zip_find(&r->zip, path);
 }
 
@@ -27,7 +27,7 @@ static fy_status open_raw(fy_pt2 *r, fy_map *to, const char *folder, const char 
     const fy_json *config = fy_json_get(doc, "config");
     FY_NEED(r->e, config && config->kind == FY_JSON_OBJECT, CORRUPT, "%s has no \"config\"", f->name);
     for (const fy_json *j = config->child; j; j = j->next)
-        FY_NEED(r->e, fy_map_put(to, j->key, j->nkey, (void *)(uintptr_t)j), NOMEM, "out of memory");
+        FY_NOMEM(r->e, fy_map_put(to, j->key, j->nkey, (void *)(uintptr_t)j));
     return FY_OK;
 }
 
@@ -46,7 +46,7 @@ static fy_status open_pickled(fy_pt2 *r, fy_map *to, fy_torch_file *t, bool *has
     for (int64_t i = 0; i + 1 < d->item.n; i += 2) {
         const fy_pickled *k = d->item.at[i];
         FY_NEED(r->e, k->kind == FY_PK_STR, CORRUPT, "%s has a key that is not a string", path);
-        FY_NEED(r->e, fy_map_put(to, k->s, k->n_s, d->item.at[i + 1]), NOMEM, "out of memory");
+        FY_NOMEM(r->e, fy_map_put(to, k->s, k->n_s, d->item.at[i + 1]));
     }
     return FY_OK;
 }
@@ -60,7 +60,7 @@ fy_status fy_pt2_open_weights(fy_pt2 *r) {
     FY_TRY(open_raw(r, &r->constants, "constants", "constants"));
     char *w = fy_arena_fmt(&r->tmp, "%s/data/weights/%s.pt", r->root, r->model),
          *c = fy_arena_fmt(&r->tmp, "%s/data/constants/%s.pt", r->root, r->model);
-    FY_NEED(r->e, w && c, NOMEM, "out of memory");
+    FY_NOMEM(r->e, w && c);
     if (!r->weights.n) FY_TRY(open_pickled(r, &r->weights, &r->weight_file, &r->has_weight_file, w));
     if (!r->constants.n) FY_TRY(open_pickled(r, &r->constants, &r->constant_file, &r->has_constant_file, c));
     if (r->has_weight_file) r->layout = FY_PT2_PICKLED;
@@ -122,7 +122,7 @@ static fy_status share(fy_pt2 *r, const fy_const **c) {
     if (known) *c = known;
     else {
         char *text = key.oom ? NULL : fy_arena_strn(&r->tmp, key.at, key.n);
-        if (!text || !fy_map_put(&r->views, text, key.n, (void *)(uintptr_t)k)) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+        if (!text || !fy_map_put(&r->views, text, key.n, (void *)(uintptr_t)k)) s = fy_nomem(r->e);
     }
     fy_buf_free(&key);
     return s;

@@ -10,7 +10,7 @@ fy_status ts_declare(ts *r, fy_pvalue *v, const fy_pinput *weight, const fy_pval
 fy_status ts_home(ts *r, fy_pvalue *v, fy_pgraph *g) {
     int64_t need = (int64_t)v->id + 1;
     if (need > r->home.n) {
-        FY_NEED(r->e, FY_RESERVE(r->home, need + 256), NOMEM, "out of memory");
+        FY_NOMEM(r->e, FY_RESERVE(r->home, need + 256));
         memset(r->home.at + r->home.n, 0, (size_t)(need - r->home.n) * sizeof *r->home.at);
         r->home.n = need;
     }
@@ -46,7 +46,7 @@ fy_status ts_capture(ts *r, ts_level *l, fy_pvalue **v) {
     key = FY_NEW(&r->tmp, fy_pvalue *);
     TS_OOM(r, key);
     *key = *v;
-    FY_NEED(r->e, fy_map_put(&l->by, (const char *)key, sizeof *key, formal), NOMEM, "out of memory");
+    FY_NOMEM(r->e, fy_map_put(&l->by, (const char *)key, sizeof *key, formal));
     FY_PUSH(r->e, l->outer, outer);
     FY_PUSH(r->e, l->formal, formal);
     *v = formal;

@@ -336,7 +336,7 @@ static fy_status both(ts *r, pvalues *all, const ts_level *a, const ts_level *b)
         for (int64_t i = 0; i < l->outer.n && !s; i++) {
             fy_pvalue **at = &l->outer.at[i];
             if (fy_map_has(&seen, (const char *)at, sizeof *at)) continue;
-            if (!fy_map_put(&seen, (const char *)at, sizeof *at, *at) || !FY_RESERVE(*all, all->n + 1)) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+            if (!fy_map_put(&seen, (const char *)at, sizeof *at, *at) || !FY_RESERVE(*all, all->n + 1)) s = fy_nomem(r->e);
             else all->at[all->n++] = *at;
         }
     }
@@ -706,7 +706,7 @@ static fy_status condition(loop *l, ts_value *const *stack, ts_level *c, fy_parg
     *out = (fy_parg){.name = ""};
     if (!s) s = ts_arg(r, out, v);
     for (int64_t i = 0; i < l->formal.n && !s; i++) {
-        if (!FY_RESERVE(*carry, carry->n + 1)) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+        if (!FY_RESERVE(*carry, carry->n + 1)) s = fy_nomem(r->e);
         else carry->at[carry->n++] = l->formal.at[i];
     }
     undo(r, mark);
@@ -721,7 +721,7 @@ static fy_status loop_node(loop *l, ts_level *body, ts_value *const *stack, ts_v
     pvalues test = {0}, outer = {0}, state = {0};
     fy_parg more, head[3] = {{.name = ""}};
     fy_pvalue **out = FY_NEWN(&r->tmp, fy_pvalue *, nout + 1);
-    fy_status s = out ? condition(l, stack, &cond, &more, &test) : fy_fail(r->e, FY_E_NOMEM, "out of memory");
+    fy_status s = out ? condition(l, stack, &cond, &more, &test) : fy_nomem(r->e);
     if (!s) s = keep_args(r, cond.g, 1, &more);
     if (!s) s = keep_args(r, body->g, nout, outs);
     if (!s) s = both(r, &outer, &cond, body);
@@ -736,16 +736,16 @@ static fy_status loop_node(loop *l, ts_level *body, ts_value *const *stack, ts_v
             fy_parg in = {.name = ""};
             if (f->kind != FY_PV_TENSOR) s = ts_number_tensor(r, &x, x, f->kind);
             if (!s) s = ts_arg(r, &in, x);
-            if (!s && !FY_RESERVE(state, state.n + 1)) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+            if (!s && !FY_RESERVE(state, state.n + 1)) s = fy_nomem(r->e);
             if (!s) state.at[state.n++] = in.value;
             if (!s) s = ts_fresh(r, &out[i], FY_PV_TENSOR);
             if (!s) typed_like(out[i], f->kind == FY_PV_TENSOR ? &f->like : carry->at[i]);
             if (!s && out[i]->has_meta) {                    /* sizes that rounds change are others at the end */
                 const fy_dim **dim = FY_NEWN(&r->p->arena, const fy_dim *, out[i]->rank);
-                if (!dim) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+                if (!dim) s = fy_nomem(r->e);
                 for (int k = 0; k < out[i]->rank && !s; k++) {
                     dim[k] = out[i]->dim[k]->kind == FY_DIM_OPAQUE ? fy_dim_opaque(r->p->dims, "last") : out[i]->dim[k];
-                    if (!dim[k]) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+                    if (!dim[k]) s = fy_nomem(r->e);
                 }
                 out[i]->dim = dim;
             }
@@ -792,7 +792,7 @@ static fy_status try_round(loop *l, bool *good) {
     fy_parg *out = NULL;
     fy_status s = enter_all(l, stack);
     for (int64_t i = 0; i < l->formal.n && !s; i++) {
-        if (!FY_RESERVE(carry, carry.n + 1)) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+        if (!FY_RESERVE(carry, carry.n + 1)) s = fy_nomem(r->e);
         else carry.at[carry.n++] = l->formal.at[i];
     }
     int64_t inside = r->undo.n;
@@ -803,7 +803,7 @@ static fy_status try_round(loop *l, bool *good) {
     if (!s && !l->again && !l->peel) {
         out = FY_NEWN(&r->p->arena, fy_parg, l->leaf.n + 1);
         for (int64_t i = 0; i < carry.n; i++) l->formal.at[i] = carry.at[i];
-        s = out ? leave_all(l, stack, init, out, &nout) : fy_fail(r->e, FY_E_NOMEM, "out of memory");
+        s = out ? leave_all(l, stack, init, out, &nout) : fy_nomem(r->e);
     }
     undo(r, mark);
     r->recording--;

@@ -29,7 +29,7 @@ fy_status ts_intern(ts *r, const char **to, const char *s, size_t n) {
     if (!got) {
         char *made = fy_arena_strn(&r->p->arena, s, n);
         FY_NOMEM(r->e, made);
-        FY_NEED(r->e, fy_map_put(&r->strings, made, n, made), NOMEM, "out of memory");
+        FY_NOMEM(r->e, fy_map_put(&r->strings, made, n, made));
         got = made;
     }
     *to = got;
@@ -86,13 +86,13 @@ static fy_status items(parse *p, ts_expr *x, int close, bool pairs, ts_expr *fir
     fy_status s = FY_OK;
     bool call = first != NULL;
     if (call) {
-        s = FY_RESERVE(v, 1) && FY_RESERVE(kw, 1) ? FY_OK : fy_fail(p->r->e, FY_E_NOMEM, "out of memory");
+        s = FY_RESERVE(v, 1) && FY_RESERVE(kw, 1) ? FY_OK : fy_nomem(p->r->e);
         if (!s) { list args = {0}; words names = {0};
             s = items_into(p, &args, &names, close, false, comma);
             v.at[v.n++] = first;
             kw.at[kw.n++] = NULL;
             for (int64_t i = 0; i < args.n && !s; i++) {
-                if (!FY_RESERVE(v, v.n + 1) || !FY_RESERVE(kw, kw.n + 1)) { s = fy_fail(p->r->e, FY_E_NOMEM, "out of memory"); break; }
+                if (!FY_RESERVE(v, v.n + 1) || !FY_RESERVE(kw, kw.n + 1)) { s = fy_nomem(p->r->e); break; }
                 v.at[v.n++] = args.at[i];
                 kw.at[kw.n++] = names.at[i];
             }
@@ -174,12 +174,12 @@ static fy_status subscript(parse *p, ts_expr **x) {
         ts_expr *first = at[0];
         list v = {0};
         fy_status s = FY_OK;
-        if (!FY_RESERVE(v, 1)) return fy_fail(p->r->e, FY_E_NOMEM, "out of memory");
+        if (!FY_RESERVE(v, 1)) return fy_nomem(p->r->e);
         v.at[v.n++] = first;
         while (!s && take(p, ',') && !sign(p, ']')) {
             ts_expr *more;
             s = expr(p, &more);
-            if (!s && !FY_RESERVE(v, v.n + 1)) s = fy_fail(p->r->e, FY_E_NOMEM, "out of memory");
+            if (!s && !FY_RESERVE(v, v.n + 1)) s = fy_nomem(p->r->e);
             if (!s) v.at[v.n++] = more;
         }
         if (!s) s = make(p, &at[0], TS_TUPLE);
@@ -252,7 +252,7 @@ static fy_status exprs(parse *p, ts_expr **x) {
         ts_expr *one;
         if (sign(p, '=') || sign(p, TT_LINE)) break;
         s = expr(p, &one);
-        if (!s && !FY_RESERVE(v, v.n + 1)) s = fy_fail(p->r->e, FY_E_NOMEM, "out of memory");
+        if (!s && !FY_RESERVE(v, v.n + 1)) s = fy_nomem(p->r->e);
         if (!s) v.at[v.n++] = one;
     } while (!s && (comma = take(p, ',')));
     if (!s && !v.n) s = bad(p, "an expression is missing");
@@ -376,14 +376,14 @@ static fy_status function(parse *p, ts_func **to) {
         p->at++;
         if (take(p, ':')) s = expr(p, &a.type);
         if (!s && take(p, '=')) s = expr(p, &a.def);
-        if (!s && !FY_RESERVE(v, v.n + 1)) s = fy_fail(p->r->e, FY_E_NOMEM, "out of memory");
+        if (!s && !FY_RESERVE(v, v.n + 1)) s = fy_nomem(p->r->e);
         if (!s) v.at[v.n++] = a;
         if (!s && !take(p, ',') && !sign(p, ')')) s = bad(p, "a ',' is missing");
     }
     if (!s) {
         f->n = (int)v.n;
         f->param = fy_arena_copy(&p->r->tmp, v.at, (size_t)v.n, sizeof *v.at);
-        if (!f->param) s = fy_fail(p->r->e, FY_E_NOMEM, "out of memory");
+        if (!f->param) s = fy_nomem(p->r->e);
     }
     fy_free(v.at);
     FY_TRY(s);
@@ -494,7 +494,7 @@ static fy_status open_file(ts *r, ts_file **to, const char *qual, size_t n) {
     f->path = !strncmp(shown, "__torch__/", 10) ? shown + 10 : shown;
     const char *key = fy_arena_strn(&r->tmp, qual, n);
     FY_NOMEM(r->e, key);
-    FY_NEED(r->e, fy_map_puts(&r->files, key, f), NOMEM, "out of memory");
+    FY_NOMEM(r->e, fy_map_puts(&r->files, key, f));
     *to = f;
     if (!z) return FY_OK;
     const unsigned char *text;

@@ -402,10 +402,10 @@ static fy_status read(fy_program **to, fy_map_file *file, const char *name, cons
     ts r = {.e = e, .o = o};
     *to = NULL;
     r.p = fy_program_new();
-    if (!r.p) { fy_file_close(file); fy_free(file); return fy_fail(e, FY_E_NOMEM, "out of memory"); }
+    if (!r.p) { fy_file_close(file); fy_free(file); return fy_nomem(e); }
     r.p->file = file;
     r.p->path = fy_arena_str(&r.p->arena, name);
-    fy_status s = r.p->path ? FY_OK : fy_fail(e, FY_E_NOMEM, "out of memory");
+    fy_status s = r.p->path ? FY_OK : fy_nomem(e);
     if (!s) s = fy_zip_open(&r.zip, file->at, file->n, e);
     if (!s) {
         s = archive(&r);

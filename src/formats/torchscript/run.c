@@ -99,7 +99,7 @@ fy_status ts_call(ts *r, ts_value **v, ts_func *f, ts_value *self, int n, ts_val
     int64_t mark = r->undo.n;
     fy_status s = FY_OK;
     if (self && !f->n) s = ts_fail(r, FY_E_CORRUPT, "%s takes no object", f->name);
-    if (!s && self) s = fy_map_puts(&frame.vars, f->param[0].name, self) ? FY_OK : fy_fail(r->e, FY_E_NOMEM, "out of memory");
+    if (!s && self) s = fy_map_puts(&frame.vars, f->param[0].name, self) ? FY_OK : fy_nomem(r->e);
     for (int i = first; i < f->n && !s; i++) {
         ts_value *x = NULL;
         if (at < n && (!kw || !kw[at])) x = arg[at++];
@@ -108,7 +108,7 @@ fy_status ts_call(ts *r, ts_value **v, ts_func *f, ts_value *self, int n, ts_val
                 if (kw && kw[k] && !strcmp(kw[k], f->param[i].name)) x = arg[k];
         if (!x && f->param[i].def) s = ts_eval(r, &x, f->param[i].def);
         else if (!x) s = ts_fail(r, FY_E_CORRUPT, "%s is called without its argument %s", f->name, f->param[i].name);
-        if (!s && !fy_map_puts(&frame.vars, f->param[i].name, x)) s = fy_fail(r->e, FY_E_NOMEM, "out of memory");
+        if (!s && !fy_map_puts(&frame.vars, f->param[i].name, x)) s = fy_nomem(r->e);
     }
     if (!s && at < n && !(kw && kw[at])) s = ts_fail(r, FY_E_CORRUPT, "%s takes fewer arguments", f->name);
     if (!s) {

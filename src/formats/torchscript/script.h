@@ -121,7 +121,7 @@ typedef struct ts {
     int64_t      dropped;                /* assertions left out */
 } ts;
 
-#define TS_OOM(r, x) FY_NEED((r)->e, (x) != NULL, NOMEM, "out of memory")
+#define TS_OOM(r, x) FY_NOMEM((r)->e, (x) != NULL)
 
 /* parse.c */
 FY_CHECKED fy_status ts_parse(ts *r, ts_file *f, const char *text, size_t n);

@@ -84,7 +84,7 @@ fy_status ts_touch(ts *r, ts_value *c) {
 
 fy_status ts_set_var(ts *r, ts_frame *f, const char *name, ts_value *v) {
     if (r->recording) FY_PUSH(r->e, r->undo, ((ts_undo){.frame = f, .name = name, .old = fy_map_gets(&f->vars, name)}));
-    FY_NEED(r->e, fy_map_puts(&f->vars, name, v), NOMEM, "out of memory");
+    FY_NOMEM(r->e, fy_map_puts(&f->vars, name, v));
     return FY_OK;
 }
 
@@ -208,7 +208,7 @@ fy_status ts_from_pickle(ts *r, ts_value **v, const fy_pickled *pk, fy_torch_fil
         [FY_PK_LIST] = TV_LIST, [FY_PK_DICT] = TV_DICT, [FY_PK_TENSOR] = TV_TENSOR, [FY_PK_GLOBAL] = TV_LOST, [FY_PK_STORAGE] = TV_LOST, [FY_PK_OBJECT] = TV_OBJECT, [FY_PK_MARK] = TV_LOST};
     FY_TRY(ts_new(r, v, kinds[pk->kind]));
     ts_value *x = *v;
-    if (shared) FY_NEED(r->e, fy_map_put(&r->objects, (const char *)key, sizeof *key, x), NOMEM, "out of memory");
+    if (shared) FY_NOMEM(r->e, fy_map_put(&r->objects, (const char *)key, sizeof *key, x));
     x->i = pk->i;
     x->f = pk->f;
     if (pk->kind == FY_PK_STR) x->s = pk->s;
