@@ -69,19 +69,19 @@ FY_INLINE bool mv_any(mv m) { return m != 0; }
 #else
 FY_INLINE fv fv_load(const float *p) { fv r; memcpy(&r, p, sizeof r); return r; }
 FY_INLINE void fv_store(float *p, fv x) { memcpy(p, &x, sizeof x); }
-FY_INLINE fv fv_load_n(const float *p, int n) { fv r = fv_zero(); memcpy(&r, p, (size_t)n * sizeof *p); return r; }
-FY_INLINE void fv_store_n(float *p, fv x, int n) { memcpy(p, &x, (size_t)n * sizeof *p); }
+FV_CALLED fv fv_load_n(const float *p, int n) { fv r = fv_zero(); memcpy(&r, p, (size_t)n * sizeof *p); return r; }
+FV_CALLED void fv_store_n(float *p, fv x, int n) { memcpy(p, &x, (size_t)n * sizeof *p); }
 FY_INLINE bool mv_any(mv m) {
     int32_t any = 0;
     for (int i = 0; i < 16; i++) any |= m.v[i];
     return any != 0;
 }
-FY_INLINE float fv_sum(fv a) {
+FV_CALLED float fv_sum(fv a) {
     for (int step = 8; step; step /= 2)
         for (int i = 0; i < step; i++) a.v[i] += a.v[i + step];
     return a.v[0];
 }
-FY_INLINE float fv_hmax(fv a) {
+FV_CALLED float fv_hmax(fv a) {
     for (int step = 8; step; step /= 2)
         for (int i = 0; i < step; i++) a.v[i] = a.v[i] > a.v[i + step] ? a.v[i] : a.v[i + step];
     return a.v[0];
