@@ -14,9 +14,9 @@ look() {
     echo "$(basename "$1"): $bytes bytes stripped, at most $2"
     [ "$bytes" -le "$2" ] || bad=1
 }
-# The program is below 3,000,000 bytes; the library is at 1,500,000. Neither may grow.
+# The program is below 3,000,000 bytes; the library below 1,500,000. Neither may grow.
 look "$program" 2604000
-look "$library" 1500200
+look "$library" 1500000
 needs=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
 for n in $needs; do
     case $n in
