@@ -59,6 +59,8 @@ FY_INLINE void dot_rows(const int ROWS, const dot_place *d) {
 
 #define DOT_CASE(i) case i + 1: dot_rows(i + 1, d); break;
 static void dot_tile(int rows, const dot_place *d) {
+    for (int i = 0; i < rows; i++)           /* what the sums go to is on its way meanwhile */
+        for (int at = 0; at < GEMM_NR; at += 16) __builtin_prefetch(d->p.c + i * d->p.c_row + at, 1, 3);
     switch (rows) { GEMM_ROWS(DOT_CASE) default: break; }
 }
 
