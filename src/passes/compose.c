@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * compose.c - operators that have no implementation of their own in our engine, as those that have: of com.microsoft what onnxruntime's optimiser of transformers
- * and its exporters write (attention by merged weights, norms of sums, groups and embeddings, products, convolutions and softmaxes with what is fused to them), of ai.onnx Einsum of
- * two operands, OneHot, LpNormalization, MeanVarianceNormalization. Floats are f32: halves become those first (widen.c). Forms that are not known
- * here (caches in one buffer, statistics as outputs) stay with the reference kernel. */
+ * and its exporters write (attention by merged weights, norms of sums, groups and embeddings, products, convolutions and softmaxes with what is fused to them) and
+ * what ai.onnx has in another form, of ai.onnx Einsum of two operands, OneHot, LpNormalization, MeanVarianceNormalization. Floats are f32: halves become those
+ * first (widen.c). Forms that are not known here (caches in one buffer, statistics as outputs) stay with the reference kernel. */
 #include "passes/match.h"
 
 #include <stdio.h>

@@ -10,6 +10,7 @@ enum { BLOCK = 512 };
 typedef union block { float f[BLOCK]; double d[BLOCK]; int64_t i[BLOCK]; } block;
 
 typedef struct work {
+    const fy_kernels *k;
     const fy_loops *l;
     const char *x;
     char   *y;
@@ -98,23 +99,38 @@ static void scan_rows(void *arg, int64_t begin, int64_t end) {
 
 #define BETTER(a, b) (b == b && (a != a || (w->least ? a < b : a > b) || (w->last && a == b)))
 
-/* The greatest of a block is found by halves, then looked for; of columns, only those are looked at that are not worse than what is known. */
+/* The greatest of m numbers: NaN where one is. */
+static float float_top(const work *w, const float *x, int64_t m) {
+    float top;
+    w->k->reduce_rows(&top, x, 1, m, w->least ? FY_REDUCE_MIN : FY_REDUCE_MAX);
+    return top;
+}
+
+#define TOP(name, T) \
+    static T name##_top(const work *w, const T *x, int64_t left) { \
+        T half[BLOCK]; \
+        for (; left > 16; x = half, left -= left / 2) { \
+            if (left & 1) half[left / 2] = x[left / 2]; \
+            w->l->pair[w->join][w->number](half, x, x + left - left / 2, left / 2, 0); \
+        } \
+        T top = x[0]; \
+        for (int64_t q = 1; q < left; q++) top = BETTER(x[q], top) ? x[q] : top; \
+        return top; \
+    }
+TOP(double, double)
+TOP(whole, int64_t)
+
+/* The greatest of a block is found, then looked for; of columns, only those are looked at that are not worse than what is known. */
 #define FIND(name, T, v) \
     static void name##_rows(void *arg, int64_t begin, int64_t end) { \
         const work *w = arg; \
         for (int64_t r = begin; r < end; r++) { \
-            block room, half; \
+            block room; \
             T best = 0; \
             int64_t at = -1; \
             for (int64_t k = 0; k < w->n; k += BLOCK) { \
-                int64_t m = w->n - k < BLOCK ? w->n - k : BLOCK, left = m, i = 0; \
-                const T *x = load(w, &room, r * w->n + k, m), *part = x; \
-                for (; left > 16; part = half.v, left -= left / 2) { \
-                    if (left & 1) half.v[left / 2] = part[left / 2]; \
-                    w->l->pair[w->join][w->number](half.v, part, part + left - left / 2, left / 2, 0); \
-                } \
-                T top = part[0]; \
-                for (int64_t q = 1; q < left; q++) top = BETTER(part[q], top) ? part[q] : top; \
+                int64_t m = w->n - k < BLOCK ? w->n - k : BLOCK, i = 0; \
+                const T *x = load(w, &room, r * w->n + k, m), top = name##_top(w, x, m); \
                 if (at >= 0 && !BETTER(top, best)) continue; \
                 if (w->last && top == top) \
                     for (i = m - 1; x[i] != top;) i--; \
@@ -167,7 +183,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     int axis;
     FY_NEED(e, constant_axis(n, &given), INTERNAL, "axis");
     FY_TRY(fy_axis(&axis, given, in->rank, e));
-    work w = {.l = &x->k->loops, .x = in->data, .y = y->data, .outer = 1, .n = in->dim[axis], .inner = 1, .from = fy_cpu_number(in->dtype), .bytes = fy_elem_bytes(in->dtype), .product = scans && n->op->name[3] == 'P', .hard = kind == 'H'};
+    work w = {.k = x->k, .l = &x->k->loops, .x = in->data, .y = y->data, .outer = 1, .n = in->dim[axis], .inner = 1, .from = fy_cpu_number(in->dtype), .bytes = fy_elem_bytes(in->dtype), .product = scans && n->op->name[3] == 'P', .hard = kind == 'H'};
     for (int i = 0; i < in->rank; i++)
         if (i != axis) *(i < axis ? &w.outer : &w.inner) *= in->dim[i];
     if (!fy_count(y)) return FY_OK;
