@@ -260,7 +260,11 @@ static fy_status ref_unpool(const fy_call *c) {
             to += rest % size[a] * y->stride[a];
             rest /= size[a];
         }
-        memcpy(fy_mv_at(y, to), fy_mv_at(&values, i), (size_t)fy_elem_bytes(x->dtype));
+        switch (fy_elem_bytes(x->dtype)) {
+        case 2: ((uint16_t *)y->data)[to] = ((const uint16_t *)values.data)[i]; break;
+        case 4: ((uint32_t *)y->data)[to] = ((const uint32_t *)values.data)[i]; break;
+        default: ((uint64_t *)y->data)[to] = ((const uint64_t *)values.data)[i];
+        }
     }
     return FY_OK;
 }
