@@ -69,155 +69,273 @@ FY_INLINE uint32_t dot_lanes(const uint8_t *x, int n) {
 }
 FY_INLINE uint32_t dot_four(const uint8_t *x) { uint32_t v; __builtin_memcpy(&v, x, sizeof v); return v; }
 
-#define DOT_BEGIN(i) qa s##i = qa_zero(); DOT_SECOND(qa t##i = qa_zero();)
-#define DOT_STEP(i) if (ROWS > i) { qx a = qx_set(dot_four(x + i * step)); s##i = qa_dot(s##i, a, w0); DOT_SECOND(t##i = qa_dot(t##i, a, w1);) }
-#define DOT_LAST(i) if (ROWS > i) { qx a = qx_set(dot_lanes(x + i * step, rest)); s##i = qa_dot(s##i, a, w0); DOT_SECOND(t##i = qa_dot(t##i, a, w1);) }
-#define DOT_END(i) if (ROWS > i) { iv_store(sums + i * DOT_NR, qa_sum(s##i)); DOT_SECOND(iv_store(sums + i * DOT_NR + 16, qa_sum(t##i));) }
+#ifdef DOT_STORE_4
+/* How four vectors of sums become 64 bytes: cut to a byte's own limits, then to narrower ones; what is stored as s8 is u8 until its highest bit is turned over. */
+typedef struct dot_store { __m512i zero, lo, hi, flip; bool narrow; } dot_store;
+
+FY_INLINE dot_store dot_store_of(const fy_requant *q) {
+    const int zero = q->again ? q->zero2 : q->zero, lo = zero + iv_of_float(q->again ? q->lo2 : q->lo), hi = zero + iv_of_float(q->again ? q->hi2 : q->hi), flip = lo < 0 ? 128 : 0;
+    return (dot_store){.zero = _mm512_set1_epi16((short)(zero + flip)), .lo = _mm512_set1_epi8((char)(lo + flip)), .hi = _mm512_set1_epi8((char)(hi + flip)),
+                       .flip = _mm512_set1_epi8((char)flip), .narrow = lo || hi != 255};
+}
+
+/* The usual one, whose sums by its factors stay within 32 bits. */
+FY_INLINE bool dot_residual_is(const fy_requant *q) { return q->add && !q->add_flip && !q->add_row && q->small && q->k < 0x1p20f && q->k_add < 0x1p20f; }
+
+FY_INLINE __m512i dot_store_4(const dot_store *d, iv a, iv b, iv c, iv e) {
+    const __m512i v = iv_pack_4(a, b, c, e, d->zero);
+    return d->narrow ? _mm512_xor_si512(_mm512_min_epu8(_mm512_max_epu8(v, d->lo), d->hi), d->flip) : v;
+}
+#endif
 
 /* Whole vectors stored as bytes: what dot_put does, with what does not change from pixel to pixel held in registers. */
-FY_INLINE void dot_bytes(const bool BIAS, const bool AGAIN, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
+#ifdef DOT_STORE_4
+#define DOT_FOUR(x, f, by) x##0 = f(x##0, by); x##1 = f(x##1, by); x##2 = f(x##2, by); x##3 = f(x##3, by);
+#define DOT_EACH(x, f, y) x##0 = f(x##0, y##0); x##1 = f(x##1, y##1); x##2 = f(x##2, y##2); x##3 = f(x##3, y##3);
+#define DOT_TURN(x, f, y) x##0 = f(y##0); x##1 = f(y##1); x##2 = f(y##2); x##3 = f(y##3);
+#define DOT_CLAMP(x, lo, hi) do { DOT_FOUR(x, fv_max, fv_set1(lo)) DOT_FOUR(x, fv_min, fv_set1(hi)) } while (0)
+
+/* Four pixels at a time; near: no value leaves 32 bits, so that they are clamped as whole numbers, where that costs less. RESIDUAL: of u8 in blocks, and
+ * nothing else that is rare. */
+FY_INLINE void dot_fours(const bool RESIDUAL, const fy_product_u8s8 *p, int64_t pixel, int64_t column, int64_t at, int rows, const int32_t *sums) {
     const fy_requant *q = &p->q;
-    const iv start = iv_load(q->start + column), zero = iv_set1(AGAIN ? q->zero2 : q->zero), flip = iv_set1(q->add_flip), add_zero = iv_set1(q->add_zero);
-    const fv scale = fv_load(q->scale + column), bias = BIAS ? fv_load(q->bias + column) : fv_zero(), lo = fv_set1(q->lo), hi = fv_set1(q->hi), lo2 = fv_set1(q->lo2), hi2 = fv_set1(q->hi2);
-    const fv k = fv_set1(q->k), k_add = fv_set1(q->k_add), row = AGAIN && q->add_row ? fv_load(q->add_row + column) : fv_zero();
+    const dot_store store = dot_store_of(q);
+    const bool again = RESIDUAL || q->again, near = RESIDUAL || q->small, near2 = RESIDUAL || (near && !q->add_row && q->k < 0x1p20f && q->k_add < 0x1p20f);
+    const iv start = iv_load(q->start + column), least = fv_to_int(fv_set1(q->lo)), most = fv_to_int(fv_set1(q->hi));
+    const iv flip = iv_set1(q->add_flip), add_zero = iv_set1(q->add_zero);
+    const fv scale = fv_load(q->scale + column), k = fv_set1(q->k), k_add = fv_set1(q->k_add);
+    const int64_t by = RESIDUAL ? 16 : p->y_pixel;
+    for (int i = 0; i < rows; i += 4, sums += 4 * DOT_NR, at += 4 * by) {
+        const int n = rows - i < 4 ? rows - i : 4, i1 = n > 1 ? 1 : 0, i2 = n > 2 ? 2 : 0, i3 = n > 3 ? 3 : 0;      /* fewer: the first pixel again */
+        iv r0 = iv_load(sums), r1 = iv_load(sums + i1 * DOT_NR), r2 = iv_load(sums + i2 * DOT_NR), r3 = iv_load(sums + i3 * DOT_NR);
+        fv x0, x1, x2, x3;
+        DOT_FOUR(r, iv_add, start)
+        if (!RESIDUAL && p->row) {
+            const int32_t *row = p->row + pixel + i;
+            const iv row0 = iv_set1(row[0]), row1 = iv_set1(row[i1]), row2 = iv_set1(row[i2]), row3 = iv_set1(row[i3]);
+            DOT_EACH(r, iv_add, row)
+        }
+        DOT_TURN(x, iv_to_float, r)
+        DOT_FOUR(x, fv_mul, scale)
+        if (!RESIDUAL && q->bias) { DOT_FOUR(x, fv_add, fv_load(q->bias + column)) }
+        if (!near) DOT_CLAMP(x, q->lo, q->hi);
+        DOT_TURN(r, fv_to_int, x)
+        if (again) {
+            DOT_FOUR(r, _mm512_max_epi32, least)
+            DOT_FOUR(r, _mm512_min_epi32, most)
+            DOT_TURN(x, iv_to_float, r)
+            DOT_FOUR(x, fv_mul, k)
+            if (RESIDUAL || q->add) {
+                const uint8_t *add = (const uint8_t *)q->add + at;
+                iv b0 = iv_load_u8(add), b1 = iv_load_u8(add + i1 * by), b2 = iv_load_u8(add + i2 * by), b3 = iv_load_u8(add + i3 * by);
+                fv a0, a1, a2, a3;
+                if (!RESIDUAL) { DOT_FOUR(b, iv_xor, flip) }
+                DOT_FOUR(b, iv_sub, add_zero)
+                DOT_TURN(a, iv_to_float, b)
+                DOT_FOUR(a, fv_mul, k_add)
+                DOT_EACH(x, fv_add, a)
+            }
+            if (!RESIDUAL && q->add_row) { DOT_FOUR(x, fv_add, fv_load(q->add_row + column)) }
+            if (!near2) DOT_CLAMP(x, q->lo2, q->hi2);
+            DOT_TURN(r, fv_to_int, x)
+        }
+        const __m512i v = _mm512_permutexvar_epi32(dot_dwords(), dot_store_4(&store, r0, r1, r2, r3));
+        if (by == 16 && n == 4) _mm512_storeu_si512((uint8_t *)p->y + at, v);
+        else iv_scatter_4((uint8_t *)p->y + at, by, n, v);
+    }
+}
+
+FY_NOINLINE static void dot_residual(const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums) { dot_fours(true, p, 0, column, at, rows, sums); }
+
+FY_NOINLINE static void dot_bytes(const fy_product_u8s8 *p, int64_t pixel, int64_t column, int64_t at, int rows, const int32_t *sums) {
+    const fy_requant *q = &p->q;
+    if (q->again && dot_residual_is(q) && !p->row && p->y_pixel == 16) dot_residual(p, column, at, rows, sums);
+    else dot_fours(false, p, pixel, column, at, rows, sums);
+}
+#else
+FY_NOINLINE static void dot_bytes(const fy_product_u8s8 *p, int64_t pixel, int64_t column, int64_t at, int rows, const int32_t *sums) {
+    const fy_requant *q = &p->q;
+    const iv start = iv_load(q->start + column), zero = iv_set1(q->again ? q->zero2 : q->zero), flip = iv_set1(q->add_flip), add_zero = iv_set1(q->add_zero);
+    const fv scale = fv_load(q->scale + column), lo = fv_set1(q->lo), hi = fv_set1(q->hi), lo2 = fv_set1(q->lo2), hi2 = fv_set1(q->hi2), k = fv_set1(q->k), k_add = fv_set1(q->k_add);
     const uint8_t *add = q->add;
     for (int i = 0; i < rows; i++) {
-        const int64_t to = at + i * p->y_pixel + (i >= from ? jump : 0);
-        fv x = fv_mul(iv_to_float(iv_add(iv_load(sums + i * DOT_NR), start)), scale);
-        if (BIAS) x = fv_add(x, bias);
+        const int64_t to = at + i * p->y_pixel;
+        iv r = iv_add(iv_load(sums + i * DOT_NR), start);
+        if (p->row) r = iv_add(r, iv_set1(p->row[pixel + i]));
+        fv x = fv_mul(iv_to_float(r), scale);
+        if (q->bias) x = fv_add(x, fv_load(q->bias + column));
         x = fv_min(hi, fv_max(lo, x));
-        if (AGAIN) {
+        if (q->again) {
             x = fv_mul(fv_round(x), k);
             if (add) x = fv_add(x, fv_mul(iv_to_float(iv_sub(iv_xor(iv_load_u8(add + to), flip), add_zero)), k_add));
-            if (q->add_row) x = fv_add(x, row);
+            if (q->add_row) x = fv_add(x, fv_load(q->add_row + column));
             x = fv_min(hi2, fv_max(lo2, x));
         }
         iv_store_u8((uint8_t *)p->y + to, iv_add(fv_to_int(x), zero));
     }
 }
-
-#ifdef DOT_STORE_4
-#define DOT_ROUND 0x1.8p23f              /* added and subtracted again it rounds numbers of up to 22 bits to whole ones, half to even */
-
-/* Pixels of u8 that follow each other in a block, four at a time: storing cuts to the byte's own limits, narrower ones are clamped to. Those done. */
-FY_INLINE int dot_fours(const bool CLAMP, const bool AGAIN, const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums) {
-    const fy_requant *q = &p->q;
-    const iv start = iv_load(q->start + column), zero = _mm512_set1_epi16((short)(AGAIN ? q->zero2 : q->zero));
-    const fv scale = fv_load(q->scale + column), lo = fv_set1(q->lo), hi = fv_set1(q->hi), k = fv_set1(q->k), k_add = fv_set1(q->k_add), round = fv_set1(DOT_ROUND);
-    const uint8_t *add = AGAIN ? (const uint8_t *)q->add + at : NULL;
-    int i = 0;
-    for (; i + 4 <= rows; i += 4, sums += 4 * DOT_NR) {
-        fv add0, add1, add2, add3;
-        if (AGAIN) fv_load_4(&add0, &add1, &add2, &add3, add + i * 16, q->add_zero);
-#define DOT_FOUR(t)                                                                                                         \
-        fv x##t = fv_mul(iv_to_float(iv_add(iv_load(sums + t * DOT_NR), start)), scale);                                    \
-        if (CLAMP) x##t = fv_min(hi, fv_max(lo, x##t));                                                                     \
-        if (AGAIN) x##t = fv_add(fv_mul(fv_sub(fv_add(x##t, round), round), k), fv_mul(add##t, k_add));
-        DOT_FOUR(0) DOT_FOUR(1) DOT_FOUR(2) DOT_FOUR(3)
-        iv_store_4((uint8_t *)p->y + at + i * 16, fv_to_int(x0), fv_to_int(x1), fv_to_int(x2), fv_to_int(x3), zero);
-    }
-    return i;
-}
-
-/* Sums of bytes are so small that storing may cut them, to what they are clamped to in any case. */
-FY_INLINE bool dot_cuts(const fy_requant *q) {
-    return q->zero2 >= 0 && q->lo2 == (float)-q->zero2 && q->hi2 == (float)(255 - q->zero2) && q->k < 0x1p20f && q->k_add < 0x1p20f;
-}
 #endif
 
-/* Without a second quantisation. */
-FY_NOINLINE static void dot_once(const fy_product_u8s8 *p, int64_t column, int64_t at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
-    const fy_requant *q = &p->q;
-    int done = 0;
-#ifdef DOT_STORE_4
-    if (!q->bias && p->y_pixel == 16 && !jump && q->zero >= 0 && q->lo + (float)q->zero >= 0) {
-        if (q->small && q->lo == (float)-q->zero && q->hi == (float)(255 - q->zero)) done = dot_fours(false, false, p, column, at, rows, sums);
-        else done = dot_fours(true, false, p, column, at, rows, sums);
-    }
-#endif
-    if (done == rows) return;
-    if (q->bias) dot_bytes(true, false, p, column, at, rows, sums, from, jump);
-    else dot_bytes(false, false, p, column, at + done * p->y_pixel, rows - done, sums + done * DOT_NR, from - done, jump);
-}
-
-/* The sums of a tile: pixels follow each other in y, those from `from` on `jump` elements further. */
-FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at, int rows, const int32_t *sums, int64_t from, int64_t jump) {
-    const fy_requant *q = &p->q;
-    const bool simple = q->put == FY_PUT_BYTE && !p->row;
+/* The sums of a tile, whose pixels follow each other in y. */
+FY_NOINLINE static void dot_finish(const fy_product_u8s8 *p, const dot_place *at, int rows, const int32_t *sums) {
     for (int v = 0; v < DOT_NV; v++, sums += 16) {
         const int64_t column = at->column + 16 * v, y = at->y + v * p->y_block;
-        if (!simple || column + 16 > p->columns) {
-            for (int i = 0; i < rows; i++) dot_put(p, iv_load(sums + i * DOT_NR), column, y + i * p->y_pixel + (i >= from ? jump : 0), p->row ? p->row[at->pixel + i + (i >= from ? jump / p->y_pixel : 0)] : 0);
-        } else if (q->again) {
-            int done = 0;
-#ifdef DOT_STORE_4
-            if (q->add && !q->add_flip && !q->add_row && !q->bias && p->y_pixel == 16 && !jump && dot_cuts(q)) done = dot_fours(true, true, p, column, y, rows, sums);
-#endif
-            if (q->bias) dot_bytes(true, true, p, column, y, rows, sums, from, jump);
-            else if (done < rows) dot_bytes(false, true, p, column, y + done * p->y_pixel, rows - done, sums + done * DOT_NR, from - done, jump);
-        } else dot_once(p, column, y, rows, sums, from, jump);
+        if (p->q.put == FY_PUT_BYTE && column + 16 <= p->columns) dot_bytes(p, at->pixel, column, y, rows, sums);
+        else
+            for (int i = 0; i < rows; i++) dot_put(p, iv_load(sums + i * DOT_NR), column, y + i * p->y_pixel, p->row ? p->row[at->pixel + i] : 0);
     }
 }
 
-FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_place *at) {
+#ifdef DOT_NOW
+/* What makes bytes of the sums of a tile while they are in registers, which they fill: constants lie in memory. Pixels follow each other by 16 bytes in a
+ * block, or columns do in a row: two pixels are stored as two halves. */
+typedef struct dot_now {
+    iv start[2], order;
+    fv scale[2];
+    dot_store store;
+    int64_t pixel, half, block;
+    const uint8_t *add;                  /* from y to the residual */
+    bool    again;
+    int32_t least, most, add_zero;
+    float   k, k_add;
+} dot_now;
+
+static bool dot_now_begin(dot_now *d, const fy_product_u8s8 *p, int64_t column) {
+    const fy_requant *q = &p->q;
+    const bool blocks = p->y_pixel == 16;
+    if (q->put != FY_PUT_BYTE || !q->small || p->row || column + DOT_NR > p->columns || (!blocks && p->y_block != 16) || (q->again && !dot_residual_is(q))) return false;
+    for (int v = 0; v < 2; v++) {
+        d->start[v] = iv_load(q->start + column + 16 * v);
+        d->scale[v] = fv_load(q->scale + column + 16 * v);
+    }
+    d->order = blocks ? dot_dwords() : _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15);
+    d->store = dot_store_of(q);
+    d->pixel = p->y_pixel;
+    d->half = blocks ? p->y_block : p->y_pixel;
+    d->block = p->y_block;
+    d->again = q->again;
+    d->add = q->add;
+    d->least = iv_of_float(q->lo);
+    d->most = iv_of_float(q->hi);
+    d->add_zero = q->add_zero;
+    d->k = q->k;
+    d->k_add = q->k_add;
+    return true;
+}
+
+FY_INLINE iv dot_now_16(const dot_now *d, iv sum, int v) { return fv_to_int(fv_mul(iv_to_float(sum), d->scale[v])); }
+FY_INLINE void dot_now_two(const dot_now *d, uint8_t *y, iv s0, iv t0, iv s1, iv t1) {
+    const __m512i v = _mm512_permutexvar_epi32(d->order, dot_store_4(&d->store, dot_now_16(d, s0, 0), dot_now_16(d, s1, 0), dot_now_16(d, t0, 1), dot_now_16(d, t1, 1)));
+    _mm256_storeu_si256((__m256i *)(void *)y, _mm512_castsi512_si256(v));
+    _mm256_storeu_si256((__m256i *)(void *)(y + d->half), _mm512_extracti64x4_epi64(v, 1));
+}
+FY_INLINE void dot_now_one(const dot_now *d, uint8_t *y, iv s, iv t) {
+    const iv a = dot_now_16(d, s, 0), b = dot_now_16(d, t, 1);
+    const __m512i v = _mm512_permutexvar_epi32(dot_dwords(), dot_store_4(&d->store, a, b, a, b));
+    _mm_storeu_si128((__m128i *)(void *)y, _mm512_castsi512_si128(v));
+    _mm_storeu_si128((__m128i *)(void *)(y + d->block), _mm512_extracti32x4_epi32(v, 1));
+}
+FY_INLINE iv dot_now_again(const dot_now *d, iv sum, int v, const uint8_t *add) {
+    const iv r = _mm512_min_epi32(_mm512_max_epi32(dot_now_16(d, sum, v), iv_set1(d->least)), iv_set1(d->most));
+    const fv a = fv_mul(iv_to_float(iv_sub(iv_load_u8(add), iv_set1(d->add_zero))), fv_set1(d->k_add));
+    return fv_to_int(fv_add(fv_mul(iv_to_float(r), fv_set1(d->k)), a));
+}
+FY_INLINE void dot_again_two(const dot_now *d, uint8_t *y, const uint8_t *add, iv s0, iv t0, iv s1, iv t1) {
+    const iv a = dot_now_again(d, s0, 0, add), b = dot_now_again(d, s1, 0, add + d->pixel);
+    const iv c = dot_now_again(d, t0, 1, add + d->block), e = dot_now_again(d, t1, 1, add + d->block + d->pixel);
+    const __m512i v = _mm512_permutexvar_epi32(d->order, dot_store_4(&d->store, a, b, c, e));
+    _mm256_storeu_si256((__m256i *)(void *)y, _mm512_castsi512_si256(v));
+    _mm256_storeu_si256((__m256i *)(void *)(y + d->half), _mm512_extracti64x4_epi64(v, 1));
+}
+FY_INLINE void dot_again_one(const dot_now *d, uint8_t *y, const uint8_t *add, iv s, iv t) {
+    const iv a = dot_now_again(d, s, 0, add), b = dot_now_again(d, t, 1, add + d->block);
+    const __m512i v = _mm512_permutexvar_epi32(dot_dwords(), dot_store_4(&d->store, a, b, a, b));
+    _mm_storeu_si128((__m128i *)(void *)y, _mm512_castsi512_si128(v));
+    _mm_storeu_si128((__m128i *)(void *)(y + d->block), _mm512_extracti32x4_epi32(v, 1));
+}
+#define DOT_AGAIN_LEAST 12               /* rows of tiles whose residuals are added in registers */
+#define DOT_AGAIN_TWO(i, j)                                                                                                 \
+    if (ROWS > j) dot_again_two(now, y + i * now->pixel, add + i * now->pixel, s##i, t##i, s##j, t##j);                      \
+    else if (ROWS > i) dot_again_one(now, y + i * now->pixel, add + i * now->pixel, s##i, t##i);
+#define DOT_NOW_TWO(i, j) if (ROWS > j) dot_now_two(now, y + i * now->pixel, s##i, t##i, s##j, t##j); else if (ROWS > i) dot_now_one(now, y + i * now->pixel, s##i, t##i);
+#define DOT_PAIRS(X) X(0, 1) X(2, 3) X(4, 5) X(6, 7) X(8, 9) X(10, 11) X(12, 13)
+#define DOT_NOW_START(v) now ? now->start[v] : qa_zero()
+#else
+typedef struct dot_now dot_now;
+#define DOT_NOW_START(v) qa_zero()
+#endif
+
+#define DOT_BEGIN(i) qa s##i = begin; DOT_SECOND(qa t##i = begin2;)
+#define DOT_STEP(i)                                                                                                         \
+    if (ROWS > i) {                                                                                                         \
+        qx a = qx_set(dot_four((i < FIRST ? x : second) + (i < FIRST ? i : i - FIRST) * step));                             \
+        s##i = qa_dot(s##i, a, w0);                                                                                         \
+        DOT_SECOND(t##i = qa_dot(t##i, a, w1);)                                                                             \
+    }
+#define DOT_END(i) if (ROWS > i) { iv_store(sums + i * DOT_NR, qa_sum(s##i)); DOT_SECOND(iv_store(sums + i * DOT_NR + 16, qa_sum(t##i));) }
+
+/* A tile of ROWS pixels: FIRST of one row of the result, the others of the next one. The last lanes of each tap, fewer than four, are a step of their own. */
+FY_INLINE void dot_rows(const int ROWS, const int FIRST, const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
+#ifdef DOT_NOW
+    if (ROWS < DOT_AGAIN_LEAST && now && now->again) now = NULL;
+#endif
+    const qa begin = DOT_NOW_START(0);
+    DOT_SECOND(const qa begin2 = DOT_NOW_START(1);)
     DOT_ROWS(DOT_BEGIN)
     const int8_t *w = at->w, *ahead = at->ahead ? at->ahead : w;
-    const int64_t step = p->x_step[1], four = p->lanes / 4, line = at->ahead ? 64 : 0;
+    const int64_t line = at->ahead ? 64 : 0;
     const int rest = (int)(p->lanes % 4);
+    uint32_t ends[DOT_MR];
     for (int64_t b = 0; b < p->in_blocks; b++)
         for (int64_t i = 0; i < p->kernel[0]; i++)
             for (int64_t j = 0; j < p->kernel[1]; j++) {
-                const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1];
-                for (int64_t k = 0; k < four; k++, x += 4, w += 4 * DOT_NR, ahead += line) {
-                    __builtin_prefetch(ahead, 0, 2);
-                    qw w0 = qw_load(w);
-                    DOT_SECOND(qw w1 = qw_load(w + 64);)
-                    DOT_ROWS(DOT_STEP)
+                const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1], *second = x + p->x_step[0];
+                int64_t four = p->lanes / 4, step = p->x_step[1];
+                for (int more = rest;; more = 0) {
+                    for (int64_t k = 0; k < four; k++, x += 4, second += 4, w += 4 * DOT_NR, ahead += line) {
+                        __builtin_prefetch(ahead, 0, 2);
+                        qw w0 = qw_load(w);
+                        DOT_SECOND(qw w1 = qw_load(w + 64);)
+                        DOT_ROWS(DOT_STEP)
+                    }
+                    if (!more) break;
+                    for (int r = 0; r < ROWS; r++) ends[r] = dot_lanes((r < FIRST ? x : second) + (r < FIRST ? r : r - FIRST) * step, rest);
+                    x = (const uint8_t *)ends;
+                    second = x + 4 * FIRST;
+                    step = 4;
+                    four = 1;
                 }
-                if (!rest) continue;
-                qw w0 = qw_load(w);
-                DOT_SECOND(qw w1 = qw_load(w + 64);)
-                DOT_ROWS(DOT_LAST)
-                w += 4 * DOT_NR;
             }
+#ifdef DOT_NOW
+    if (now) {
+        uint8_t *y = (uint8_t *)p->y + at->y;
+        if (ROWS >= DOT_AGAIN_LEAST && now->again) {
+            const uint8_t *add = now->add + at->y;
+            DOT_PAIRS(DOT_AGAIN_TWO)
+        } else { DOT_PAIRS(DOT_NOW_TWO) }
+        return;
+    }
+#else
+    (void)now;
+#endif
     int32_t sums[DOT_MR * DOT_NR];
     DOT_ROWS(DOT_END)
-    dot_finish(p, at, ROWS, sums, ROWS, 0);
+    dot_finish(p, at, ROWS, sums);
 }
 
-#define DOT_CASE(i) case i + 1: dot_rows(i + 1, p, at); break;
-static void dot_tile(int rows, const fy_product_u8s8 *p, const dot_place *at) {
+#define DOT_CASE(i) case i + 1: dot_rows(i + 1, i + 1, p, at, now); break;
+static void dot_tile(int rows, const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
     switch (rows) { DOT_ROWS(DOT_CASE) default: break; }
 }
 
 #if DOT_MR == 14
-/* Two short rows of the result as one tile: the second half of its pixels is a row further down. */
-#define PAIR_STEP(i) if (ROWS > i) { qx a = qx_set(dot_four((i < ROWS / 2 ? x : second) + i % (ROWS / 2) * step)); s##i = qa_dot(s##i, a, w0); t##i = qa_dot(t##i, a, w1); }
-FY_INLINE void dot_row_pair(const int ROWS, const fy_product_u8s8 *p, const dot_place *at) {
-    DOT_ROWS(DOT_BEGIN)
-    const int8_t *w = at->w, *ahead = at->ahead ? at->ahead : w;
-    const int64_t step = p->x_step[1], down = p->x_step[0], line = at->ahead ? 64 : 0;
-    for (int64_t b = 0; b < p->in_blocks; b++)
-        for (int64_t i = 0; i < p->kernel[0]; i++)
-            for (int64_t j = 0; j < p->kernel[1]; j++) {
-                const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1], *second = x + down;
-                for (int64_t k = 0; k < p->lanes; k += 4, x += 4, second += 4, w += 4 * DOT_NR, ahead += line) {
-                    __builtin_prefetch(ahead, 0, 2);
-                    qw w0 = qw_load(w), w1 = qw_load(w + 64);
-                    DOT_ROWS(PAIR_STEP)
-                }
-            }
-    int32_t sums[DOT_MR * DOT_NR];
-    DOT_ROWS(DOT_END)
-    dot_finish(p, at, ROWS, sums, ROWS / 2, (p->out[1] - ROWS / 2) * p->y_pixel);
-}
-
-FY_NOINLINE static void dot_pair(const fy_product_u8s8 *p, const dot_place *at) {
+/* Two short rows of the result as one tile. */
+FY_NOINLINE static void dot_pair(const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
     switch (p->out[1]) {
-    case 4: dot_row_pair(8, p, at); break;
-    case 5: dot_row_pair(10, p, at); break;
-    case 6: dot_row_pair(12, p, at); break;
-    default: dot_row_pair(14, p, at); break;
+    case 4: dot_rows(8, 4, p, at, NULL); break;
+    case 5: dot_rows(10, 5, p, at, NULL); break;
+    case 6: dot_rows(12, 6, p, at, NULL); break;
+    default: dot_rows(14, 7, p, at, now); break;
     }
 }
 #endif
@@ -226,15 +344,20 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
     dot_place at = {.w = p->w + group * p->w_group, .column = group * DOT_NR};
     const int8_t *next = (group + 1) * DOT_NR < p->columns ? at.w + p->w_group : NULL;
     int64_t begun = 0;                                           /* tiles; each of the first DOT_NV fetches its share of the next group */
+    const dot_now *now = NULL;
+#ifdef DOT_NOW
+    dot_now room;
+    if (dot_now_begin(&room, p, at.column)) now = &room;
+#endif
     for (int64_t r = row; r < row_end; r++) {
 #if DOT_MR == 14
-        if (p->out[1] >= 4 && p->out[1] <= 7 && p->lanes % 4 == 0 && r + 1 < row_end && (r + 2) * p->out[1] <= p->pixels) {
+        if (p->out[1] >= 4 && p->out[1] <= 7 && r + 1 < row_end && (r + 2) * p->out[1] <= p->pixels) {
             at.x = p->x + r * p->x_step[0];
             at.pixel = r * p->out[1];
             at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
             at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
             begun++;
-            dot_pair(p, &at);
+            dot_pair(p, &at, now);
             r++;
             continue;
         }
@@ -247,7 +370,7 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
             at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
             at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
             begun++;
-            dot_tile(n, p, &at);
+            dot_tile(n, p, &at, now);
             done += n;
         }
     }
@@ -258,8 +381,7 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
 #ifdef DOT_QUADS
 #define DOT_APART 14                     /* sums that wait to be stored together; even */
 FY_NOINLINE static void depthwise_finish(const fy_product_u8s8 *p, const dot_place *at, int n, const int32_t *sums) {
-    const fy_requant *q = &p->q;
-    if (q->put == FY_PUT_BYTE && !q->again) dot_once(p, at->column, at->y, n, sums, n, 0);
+    if (p->q.put == FY_PUT_BYTE) dot_bytes(p, at->pixel, at->column, at->y, n, sums);
     else
         for (int i = 0; i < n; i++) dot_put(p, iv_load(sums + i * DOT_NR), at->column, at->y + i * p->y_pixel, 0);
 }
@@ -319,7 +441,7 @@ FY_INLINE iv depthwise_tap(const int8_t *w, int t) {
 }
 
 #define DOT_DEPTH_STEP(i) s##i = iv_add(s##i, iv_mul16(iv_load_u8(from + i * step), k));
-#define DOT_DEPTH_END(i) if (n > i) dot_put(p, s##i, block * 16, y + i * p->y_pixel, 0);
+#define DOT_DEPTH_END(i) iv_store(sums + i * 16, s##i);
 FY_INLINE void depthwise_four(const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w, int64_t block, int64_t y, int n) {
     const int64_t step = n == 4 ? p->x_step[1] : 0, fours = (p->kernel[1] + 3) / 4;           /* fewer: the first pixel four times */
     iv s0 = iv_set1(0), s1 = s0, s2 = s0, s3 = s0;
@@ -329,7 +451,9 @@ FY_INLINE void depthwise_four(const fy_product_u8s8 *p, const uint8_t *x, const 
             const uint8_t *from = x + i * p->tap[0] + j * p->tap[1];
             DOT_DEPTH_STEP(0) DOT_DEPTH_STEP(1) DOT_DEPTH_STEP(2) DOT_DEPTH_STEP(3)
         }
+    int32_t sums[4 * 16];
     DOT_DEPTH_END(0) DOT_DEPTH_END(1) DOT_DEPTH_END(2) DOT_DEPTH_END(3)
+    for (int i = 0; i < n; i++) dot_put(p, iv_load(sums + i * 16), block * 16, y + i * p->y_pixel, 0);
 }
 
 static void depthwise_u8s8(const fy_product_u8s8 *p, int64_t block, int64_t row, int64_t row_end) {

@@ -30,7 +30,7 @@ FY_NOINLINE static void amx_finish(amx_job *j) {
         for (int done = 0; done < j->rows; row++, column = 0) {
             const int64_t left = j->rows - done, most = p->out[1] - column, n = most < 0 ? 0 : most < left ? most : left, skip = j->pitch - column < left ? j->pitch - column : left;
             if (waits && row * p->out[1] + column != to.pixel + waits) {
-                dot_finish(p, &to, waits, sums, waits, 0);
+                dot_finish(p, &to, waits, sums);
                 sums += waits * DOT_NR;
                 waits = 0;
             }
@@ -40,14 +40,14 @@ FY_NOINLINE static void amx_finish(amx_job *j) {
             }
             waits += (int)n;
             if (skip > n) {              /* what is beyond the end of a row is no pixel */
-                if (waits) dot_finish(p, &to, waits, sums, waits, 0);
+                if (waits) dot_finish(p, &to, waits, sums);
                 sums += (waits + skip - n) * DOT_NR;
                 waits = 0;
             }
             done += (int)skip;
         }
     }
-    if (waits) dot_finish(p, &to, waits, sums, waits, 0);
+    if (waits) dot_finish(p, &to, waits, sums);
     j->waiting = 0;
 }
 

@@ -5,7 +5,7 @@
 #define ROW_SUMS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define ROW_BEGIN(i) qa s##i = qa_zero();
 #define ROW_STEP(i) s##i = qa_dot(s##i, a, qw_load(w + i / 2 * p->w_group + i % 2 * 64));
-#define ROW_END(i) dot_put(p, qa_sum(s##i), group * DOT_NR + 16 * i, group * DOT_NR + 16 * i, p->row ? *p->row : 0);
+#define ROW_END(i) iv_store(sums + 16 * i, qa_sum(s##i));
 
 static void row_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t end) {
     for (; group + 4 <= end; group += 4) {
@@ -20,7 +20,9 @@ static void row_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t end) {
             const qx a = qx_set(dot_lanes(p->x + k, (int)(p->lanes - k)));
             ROW_SUMS(ROW_STEP)
         }
+        int32_t sums[8 * 16];
         ROW_SUMS(ROW_END)
+        for (int64_t i = 0; i < 8; i++) dot_put(p, iv_load(sums + 16 * i), group * DOT_NR + 16 * i, group * DOT_NR + 16 * i, p->row ? *p->row : 0);
     }
     for (; group < end; group++) product_u8s8(p, group, 0, 1);
 }

@@ -11,29 +11,28 @@ FY_INLINE void iv_store_u8(uint8_t *p, iv a) { _mm_storeu_si128((__m128i *)(void
 FY_INLINE void iv_store_u8_n(uint8_t *p, iv a, int n) { _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), _mm512_cvtepi32_epi8(a)); }
 FY_INLINE iv iv_mul16(iv x, iv w) { return _mm512_madd_epi16(x, w); }                                                  /* the upper half of x is 0 */
 
-/* 4 pixels of 16 channels plus `zero`, cut to 0..255. Saturating at every step: any 32-bit values. */
+/* Of 4 pixels of 16 channels: dwords of one pixel one after another, from those of four pixels side by side, and back. */
 #define DOT_STORE_4
-FY_INLINE void iv_store_4(uint8_t *p, iv a, iv b, iv c, iv d, __m512i zero) {
-    const __m512i dwords = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero), cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
-    _mm512_storeu_si512(p, _mm512_permutexvar_epi32(dwords, _mm512_packus_epi16(ab, cd)));
+FY_INLINE int iv_of_float(float x) { return _mm_cvtss_si32(_mm_set_ss(x)); }        /* rounded to nearest */
+FY_INLINE __m512i dot_dwords(void) { return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15); }
+
+/* Plus `zero`, cut to 0..255, dwords of the four side by side. Saturating at every step: any 32-bit values. */
+FY_INLINE __m512i iv_pack_4(iv a, iv b, iv c, iv d, __m512i zero) {
+    return _mm512_packus_epi16(_mm512_adds_epi16(_mm512_packs_epi32(a, b), zero), _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero));
 }
 
-/* 4 pixels of 16 channels less `zero`, as floats: bytes are put into the last bits of 2^23, from which so many whole numbers are exact. */
-FY_INLINE void fv_load_4(fv *a, fv *b, fv *c, fv *d, const uint8_t *p, int32_t zero) {
-    const __m512i dwords = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v = _mm512_permutexvar_epi32(dwords, _mm512_loadu_si512(p));
-    const __m512i big = _mm512_set1_epi32(0x4b000000), first = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 1, 2, 3)), fourth = _mm512_set1_epi32(4);
-    const __m512i second = _mm512_add_epi32(first, fourth), third = _mm512_add_epi32(second, fourth);
-    const fv less = _mm512_set1_ps(0x1p23f + (float)zero);
-    *a = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(big, 0x1111111111111111, v, first)), less);
-    *b = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(big, 0x1111111111111111, v, second)), less);
-    *c = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(big, 0x1111111111111111, v, third)), less);
-    *d = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_mask_shuffle_epi8(big, 0x1111111111111111, v, _mm512_add_epi32(third, fourth))), less);
+/* Sixteen bytes each, `by` apart, for n of four pixels. */
+FY_INLINE void iv_scatter_4(uint8_t *p, int64_t by, int n, __m512i v) {
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_castsi512_si128(v));
+    if (n > 1) _mm_storeu_si128((__m128i *)(void *)(p + by), _mm512_extracti32x4_epi32(v, 1));
+    if (n > 2) _mm_storeu_si128((__m128i *)(void *)(p + 2 * by), _mm512_extracti32x4_epi32(v, 2));
+    if (n > 3) _mm_storeu_si128((__m128i *)(void *)(p + 3 * by), _mm512_extracti32x4_epi32(v, 3));
 }
 
 #ifdef __AVX512VNNI__
 #define DOT_NV 2
 #define DOT_MR 14                        /* 28 sums, 2 of w, one of x */
+#define DOT_NOW                          /* bytes are made of sums while these are in registers */
 
 typedef __m512i qa;
 typedef __m512i qx;
