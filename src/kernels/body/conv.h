@@ -29,7 +29,16 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
     fv_store(y, x);
 }
 
-#define CONV_AHEAD (32 * GEMM_NR)         /* weights come into the first-level cache this many floats before they are used */
+/* Tiles of many sums: weights of a part stay in the second-level cache from tile to tile and come into the first-level one before they are used;
+ * of few: they stay in the first-level cache. */
+#ifdef FV_MANY
+#define CONV_PART 18000                  /* weights of a part */
+#define CONV_AHEAD (32 * GEMM_NR)
+#define CONV_FETCH __builtin_prefetch(w + CONV_AHEAD); CONV_SECOND(__builtin_prefetch(w + CONV_AHEAD + 16);) __builtin_prefetch(ahead, 0, 2);
+#else
+#define CONV_PART 4800
+#define CONV_FETCH __builtin_prefetch(ahead);
+#endif
 
 /* The channels of a tap, for pixels `apart` from each other: where that is known beforehand it needs no registers, and there are none to spare. */
 #define CONV_LANES(apart) { \
@@ -37,9 +46,7 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
     for (int64_t k = 0; k < lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) { \
         fv w0 = fv_load(w), w1 = w0; \
         CONV_SECOND(w1 = fv_load(w + 16);) \
-        __builtin_prefetch(w + CONV_AHEAD); \
-        CONV_SECOND(__builtin_prefetch(w + CONV_AHEAD + 16);) \
-        __builtin_prefetch(ahead, 0, 2); \
+        CONV_FETCH \
         GEMM_ROWS(CONV_STEP) \
         (void)w1; \
     } }
@@ -85,8 +92,6 @@ static void conv_tile(int rows, bool two, const fy_conv_c16 *c, const conv_place
     else
         switch (rows) { GEMM_ROWS(CONV_ONE) default: break; }
 }
-
-#define CONV_PART 18000                  /* weights of a part: they stay in the second-level cache from tile to tile */
 
 /* Where several tiles meet the same weights, the reduction goes in parts that stay in the cache from tile to tile, and the next part is fetched
  * meanwhile: a layer with few pixels and many weights waits for memory otherwise. The order of a sum is the same. */

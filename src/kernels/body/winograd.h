@@ -11,12 +11,19 @@
  * Sources: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; Barabasz et al., "Error Analysis and Improving the
  * Accuracy of Winograd Convolution for Deep Neural Networks", 2020. */
 
+/* Where few vectors fit into registers a patch lies in memory anyway: one loop for its rows, one for patches of either size. */
+#ifdef FV_MANY
+#define WINOGRAD_PART FY_INLINE
+#else
+#define WINOGRAD_PART FY_NOINLINE static
+#endif
+
 #define WA 0.75f
 #define WB 1.5f
 #define WA2 (WA * WA)
 #define WB2 (WB * WB)
 
-FY_INLINE void winograd_data(fv *v, int step, const fv *d, int d_step) {
+WINOGRAD_PART void winograd_data(fv *v, int step, const fv *d, int d_step) {
     fv d0 = d[0], d1 = d[d_step], d2 = d[2 * d_step], d3 = d[3 * d_step], d4 = d[4 * d_step], d5 = d[5 * d_step];
     fv ea = fv_fma(fv_set1(-WB2), d2, d4), oa = fv_mul(fv_set1(WA), fv_fma(fv_set1(-WB2), d1, d3));
     fv eb = fv_fma(fv_set1(-WA2), d2, d4), ob = fv_mul(fv_set1(WB), fv_fma(fv_set1(-WA2), d1, d3));
@@ -28,7 +35,7 @@ FY_INLINE void winograd_data(fv *v, int step, const fv *d, int d_step) {
     v[5 * step] = fv_fma(fv_set1(WA2 * WB2), d1, fv_fma(fv_set1(-(WA2 + WB2)), d3, d5));
 }
 
-FY_INLINE void winograd_result(fv *y, int y_step, const fv *m, int step) {
+WINOGRAD_PART void winograd_result(fv *y, int y_step, const fv *m, int step) {
     fv sa = fv_add(m[step], m[2 * step]), da = fv_sub(m[step], m[2 * step]), sb = fv_add(m[3 * step], m[4 * step]), db = fv_sub(m[3 * step], m[4 * step]);
     y[0] = fv_add(m[0], fv_add(sa, sb));
     y[y_step] = fv_fma(fv_set1(WA), da, fv_mul(fv_set1(WB), db));
@@ -36,7 +43,7 @@ FY_INLINE void winograd_result(fv *y, int y_step, const fv *m, int step) {
     y[3 * y_step] = fv_fma(fv_set1(WA2 * WA), da, fv_fma(fv_set1(WB2 * WB), db, m[5 * step]));
 }
 
-FY_INLINE void winograd_data2(fv *v, int step, const fv *d, int d_step) {
+WINOGRAD_PART void winograd_data2(fv *v, int step, const fv *d, int d_step) {
     fv d0 = d[0], d1 = d[d_step], d2 = d[2 * d_step], d3 = d[3 * d_step];
     v[0] = fv_sub(d2, d0);
     v[step] = fv_add(d2, d1);
@@ -44,13 +51,13 @@ FY_INLINE void winograd_data2(fv *v, int step, const fv *d, int d_step) {
     v[3 * step] = fv_sub(d3, d1);
 }
 
-FY_INLINE void winograd_result2(fv *y, int y_step, const fv *m, int step) {
+WINOGRAD_PART void winograd_result2(fv *y, int y_step, const fv *m, int step) {
     y[0] = fv_add(m[0], fv_add(m[step], m[2 * step]));
     y[y_step] = fv_add(fv_sub(m[step], m[2 * step]), m[3 * step]);
 }
 
 /* An N x N patch of 16 channels whose corner is at (top, left) of an h x w image, zeros outside, to v[N * N], `apart` floats from each other. */
-FY_INLINE void winograd_in(const int N, float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left) {
+WINOGRAD_PART void winograd_in(const int N, float *v, int64_t apart, const float *x, int64_t h, int64_t w, int64_t top, int64_t left) {
     fv d[36], t[36];
     bool inside = top >= 0 && left >= 0 && top + N <= h && left + N <= w;
     for (int i = 0; i < N; i++)
@@ -67,7 +74,7 @@ FY_INLINE void winograd_in(const int N, float *v, int64_t apart, const float *x,
 }
 
 /* m[N * N], `apart` floats from each other, to an (N - 2) x (N - 2) patch of 16 channels of y (h x w, cut off outside), with the epilogue. */
-FY_INLINE void winograd_out(const int N, float *y, const float *add, const float *m, int64_t apart, int64_t h, int64_t w, int64_t top, int64_t left, const float *bias, const fy_epilogue *e) {
+WINOGRAD_PART void winograd_out(const int N, float *y, const float *add, const float *m, int64_t apart, int64_t h, int64_t w, int64_t top, int64_t left, const float *bias, const fy_epilogue *e) {
     const int M = N - 2;
     fv d[36], t[24], o[16];
     for (int i = 0; i < N * N; i++) {
