@@ -485,7 +485,7 @@ fy_status fy_ev_new(fy_eval *v, fy_et *o, fy_dtype dtype, int rank, const int64_
     *o = (fy_et){.dtype = dtype};
     fy_dtype wide = fy_ev_wide(dtype);
     FY_NEED(v->e, wide, TYPE, "a result of type %s", fy_dtype_name(dtype));
-    int64_t count;
+    int64_t count = 0;
     FY_NEED(v->e, rank <= FY_MAX_RANK && fy_count_dims(&count, rank, dim) && count < (int64_t)1 << 33, LIMIT, "a result is too large");
     FY_TRY(fy_tensor_new(&o->t, wide, rank, dim, v->e));
     if (o->t.data) memset(o->t.data, 0, (size_t)count * (size_t)fy_elem_bytes(wide));
