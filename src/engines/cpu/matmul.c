@@ -75,7 +75,10 @@ fy_cpu_pieces fy_cpu_pieces_of(const fy_exec *x, int64_t batches, int64_t m, int
     fy_cpu_pieces p = {.m = m, .n = n, .all = (n + nr - 1) / nr, .row_pieces = (m + 223) / 224, .panels = columns / nr};
     int threads = fy_pool_threads(x->pool);
     p.rows = (m + p.row_pieces - 1) / p.row_pieces;
-    while (threads > 1 && p.panels > 1 && batches * p.row_pieces * ((p.all + p.panels - 1) / p.panels) < 3 * threads) p.panels /= 2;
+    if (threads > 1) {                                       /* equal pieces, eight for each thread: who is late is late by an eighth. A single row gains from panels side by side. */
+        int64_t cuts = ((m > 1 ? 8 : 3) * threads + batches * p.row_pieces - 1) / (batches * p.row_pieces), most = (p.all + cuts - 1) / cuts;
+        if (p.panels > most) p.panels = most;
+    }
     p.row_pieces = (m + p.rows - 1) / p.rows;
     p.panel_pieces = (p.all + p.panels - 1) / p.panels;
     return p;
