@@ -142,15 +142,15 @@ static fy_status copy(fy_plugged **out, ferry_registry *r, const ferry_op *op, f
     p->own = *op;
     p->from = fy_arena_str(a, r->loading);
     const fy_op *was = fy_op_find(&r->reg, op->domain, op->name);
-    p->op = (fy_op){.name = fy_arena_str(a, op->name), .domain = fy_arena_str(a, strcmp(op->domain, "ai.onnx") ? op->domain : ""), .doc = fy_arena_str(a, op->doc ? op->doc : ""),
+    p->op = (fy_op){.name = fy_arena_str(a, op->name), .domain = fy_arena_str(a, strcmp(op->domain, "ai.onnx") ? op->domain : ""),
         .attrs = specs, .min_in = (int8_t)op->min_in, .max_in = (int8_t)op->max_in, .min_out = (int8_t)op->min_out, .max_out = (int8_t)op->max_out,
         .since = was ? was->since : 1, .first = was ? was->first : 1, .types = fy_arena_str(a, op->types), .infer = fy_plugin_infer, .ref = fy_plugin_run,
         .flags = op->flags & FERRY_OP_PURE ? FY_PURE : 0};
-    FY_NOMEM(e, p->op.name && p->op.domain && p->op.doc && (p->op.types || !op->types) && (p->from || !r->loading));
+    FY_NOMEM(e, p->op.name && p->op.domain && (p->op.types || !op->types) && (p->from || !r->loading));
     for (uint32_t i = 0; i < op->nattrs; i++) {
         const ferry_attr *from = &op->attrs[i];
-        specs[i] = (fy_attr_spec){fy_arena_str(a, from->name), (fy_attr_kind)from->kind, fy_arena_str(a, from->value), fy_arena_str(a, from->doc ? from->doc : "")};
-        FY_NOMEM(e, specs[i].name && specs[i].doc && (specs[i].def || !from->value));
+        specs[i] = (fy_attr_spec){fy_arena_str(a, from->name), (fy_attr_kind)from->kind, fy_arena_str(a, from->value)};
+        FY_NOMEM(e, specs[i].name && (specs[i].def || !from->value));
     }
     *out = p;
     return FY_OK;

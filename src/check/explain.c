@@ -3,6 +3,8 @@
  * list of supported operators. */
 #include "base/knobs.h"
 #include "check/check.h"
+#include "formats/stored.h"
+#include "ops/ops_text.h"
 #include "passes/passes.h"
 
 #include <stdio.h>
@@ -37,10 +39,33 @@ static const char *domain_of(const fy_op *op) { return op->domain && *op->domain
 
 static bool same_domain(const fy_op *a, const fy_op *b) { return !strcmp(domain_of(a), domain_of(b)); }
 
+/* ops/ops.txt: a line "Name: meaning" for each operator, below it "  attribute: meaning" for each attribute; before it an end of line. */
+typedef struct meanings { char text[OPS_TEXT_SIZE + 2]; } meanings;
+
+static void read_meanings(meanings *m) {
+    m->text[0] = '\n';
+    fy_stored_read(m->text + 1, OPS_TEXT_SIZE, ops_text, sizeof ops_text);
+    m->text[OPS_TEXT_SIZE + 1] = 0;
+}
+
+static void print_meaning(fy_buf *t, const meanings *m, const fy_op *op, const char *attr) {
+    char key[160];
+    snprintf(key, sizeof key, "\n%s%s%s: ", op->domain, *op->domain ? "." : "", op->name);
+    const char *p = strstr(m->text, key);
+    if (p && attr) {
+        snprintf(key, sizeof key, "\n  %s: ", attr);
+        p = strstr(p, key);
+    }
+    if (p) p += strlen(key);
+    if (p) fy_buf_add(t, p, strcspn(p, "\n"));
+}
+
 /* Operators by domain, a domain where its first operator stands in the list: name, version of the domain that brought it, meaning. */
 static void onnx_ops(fy_report *r, fy_jsonw *w) {
     const fy_registry *reg = fy_registry_builtin();
     int n = fy_registry_count(reg);
+    meanings m;
+    read_meanings(&m);
     fy_buf_fmt(&r->text, FY_BOLD "ONNX" FY_OFF ": %d operators, canonical opset %d; each with the version that it is since\n", n, FY_CANONICAL_OPSET);
     fy_jsonw_array(w, "onnx");
     for (int i = 0; i < n; i++) {
@@ -56,7 +81,9 @@ static void onnx_ops(fy_report *r, fy_jsonw *w) {
         for (int k = i; k < n; k++) {
             const fy_op *op = fy_registry_at(reg, k);
             if (!same_domain(op, head)) continue;
-            fy_buf_fmt(&r->text, "  %-33s %2d  %s%s\n", op->name, op->first, op->doc ? op->doc : "", op->ref ? "" : FY_AMBER " (no kernel)" FY_OFF);
+            fy_buf_fmt(&r->text, "  %-33s %2d  ", op->name, op->first);
+            print_meaning(&r->text, &m, op, NULL);
+            fy_buf_fmt(&r->text, "%s\n", op->ref ? "" : FY_AMBER " (no kernel)" FY_OFF);
             fy_jsonw_object(w, NULL);
             fy_jsonw_str(w, "domain", op->domain);
             fy_jsonw_str(w, "name", op->name);
@@ -137,7 +164,9 @@ static bool explain_code(fy_buf *t, const char *topic) {
 /* "Gelu": of every domain that has it; "com.microsoft.Gelu": that one. */
 static bool explain_op(fy_buf *t, const char *topic) {
     const fy_registry *reg = fy_registry_builtin();
+    meanings m;
     bool found = false;
+    read_meanings(&m);
     for (int i = 0; i < fy_registry_count(reg); i++) {
         const fy_op *op = fy_registry_at(reg, i);
         const char *domain = domain_of(op);
@@ -145,12 +174,16 @@ static bool explain_op(fy_buf *t, const char *topic) {
         bool full = !strncmp(topic, domain, n) && topic[n] == '.' && !strcmp(topic + n + 1, op->name);
         if (!full && strcmp(topic, op->name) != 0) continue;
         found = true;
-        fy_buf_fmt(t, FY_BOLD "%s" FY_OFF ": %s\n  %s: first in opset %d, this form since %d; inputs %d to %s", op->name, op->doc ? op->doc : "", domain, op->first,
-                   op->since, op->min_in, op->max_in < 0 ? "any number" : "");
+        fy_buf_fmt(t, FY_BOLD "%s" FY_OFF ": ", op->name);
+        print_meaning(t, &m, op, NULL);
+        fy_buf_fmt(t, "\n  %s: first in opset %d, this form since %d; inputs %d to %s", domain, op->first, op->since, op->min_in, op->max_in < 0 ? "any number" : "");
         if (op->max_in >= 0) fy_buf_fmt(t, "%d", op->max_in);
         fy_buf_char(t, '\n');
-        for (const fy_attr_spec *a = op->attrs; a && a->name; a++)
-            fy_buf_fmt(t, "  %-20s %s%s%s%s\n", a->name, a->doc ? a->doc : "", a->def ? " [" : "", !a->def ? "" : !strcmp(a->def, FY_REQUIRED) ? "required" : a->def, a->def ? "]" : "");
+        for (const fy_attr_spec *a = op->attrs; a && a->name; a++) {
+            fy_buf_fmt(t, "  %-20s ", a->name);
+            print_meaning(t, &m, op, a->name);
+            fy_buf_fmt(t, "%s%s%s\n", a->def ? " [" : "", !a->def ? "" : !strcmp(a->def, FY_REQUIRED) ? "required" : a->def, a->def ? "]" : "");
+        }
     }
     return found;
 }

@@ -111,7 +111,7 @@ const fy_op *fy_op_opaque(fy_model *m, const char *domain, const char *name) {
     if (op) return op;
     op = FY_NEW(&m->arena, fy_op);
     if (!op || !fy_map_puts(&m->opaque, key, op)) return NULL;
-    *op = (fy_op){ .name = key + strlen(domain) + 2, .domain = fy_arena_str(&m->arena, domain), .doc = "an operator that ferry does not know",
+    *op = (fy_op){ .name = key + strlen(domain) + 2, .domain = fy_arena_str(&m->arena, domain),
                    .max_in = -1, .max_out = -1, .flags = FY_OPAQUE_OP };
     return op->domain ? op : NULL;
 }

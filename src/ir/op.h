@@ -10,7 +10,7 @@
 
 /* `def` is the default in text ("1", "0.01", "constant", "[1, 1]"); NULL: no default; FY_REQUIRED: must be given. */
 #define FY_REQUIRED "\001required"
-typedef struct fy_attr_spec { const char *name; fy_attr_kind kind; const char *def; const char *doc; } fy_attr_spec;
+typedef struct fy_attr_spec { const char *name; fy_attr_kind kind; const char *def; } fy_attr_spec;
 
 /* ---- inference --------------------------------------------------------------------------------------------------- */
 
@@ -123,7 +123,6 @@ enum {
 struct fy_op {
     const char *name;                    /* "Conv" */
     const char *domain;                  /* "" is ai.onnx */
-    const char *doc;                     /* one line: y = ... */
     const fy_attr_spec *attrs;           /* ends with {0}; NULL: none */
     int8_t      min_in, max_in;          /* max -1: any number */
     int8_t      min_out, max_out;

@@ -246,15 +246,12 @@ static fy_status ref_attention(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec attention_attrs[] = {
-    {"is_causal", FY_ATTR_INT, "0", "1: a query sees no later keys"}, {"q_num_heads", FY_ATTR_INT, NULL, "of inputs of rank 3"},
-    {"kv_num_heads", FY_ATTR_INT, NULL, "of inputs of rank 3"}, {"scale", FY_ATTR_FLOAT, NULL, "default 1 / sqrt(head size)"},
-    {"softcap", FY_ATTR_FLOAT, "0", "scores become cap tanh(score / cap); 0: as they are"}, {"qk_matmul_output_mode", FY_ATTR_INT, "0", "stage of output 3"},
-    {"softmax_precision", FY_ATTR_INT, NULL, "dtype in which exporters want the softmax; here always double"},
-    {"left_window_size", FY_ATTR_INT, "-1", "keys before a query's own; -1: all"}, {"right_window_size", FY_ATTR_INT, "-1", "keys after; -1: all"}, {0}};
-const fy_op fy_op_attention = {.name = "Attention", .domain = "", .doc = "y = softmax(scale Q K' + mask) V for each head", .attrs = attention_attrs, .min_in = 3,
-    .max_in = 7, .min_out = 1, .max_out = 4, .first = 23, .since = 23,
-    .types = "T=" FY_T_FLOAT ";V=" FY_T_FLOAT ";M=" FY_T_NUM ",bool|T,T,V,M,T,V,i64|T,T,V,T", .infer = infer_attention, .ref = ref_attention, .flags = FY_PURE};
+static const fy_attr_spec attention_attrs[] = { {"is_causal", FY_ATTR_INT, "0"}, {"q_num_heads", FY_ATTR_INT, NULL}, {"kv_num_heads", FY_ATTR_INT, NULL},
+    {"scale", FY_ATTR_FLOAT, NULL}, {"softcap", FY_ATTR_FLOAT, "0"}, {"qk_matmul_output_mode", FY_ATTR_INT, "0"}, {"softmax_precision", FY_ATTR_INT, NULL},
+    {"left_window_size", FY_ATTR_INT, "-1"}, {"right_window_size", FY_ATTR_INT, "-1"}, {0}};
+const fy_op fy_op_attention = {.name = "Attention", .domain = "", .attrs = attention_attrs, .min_in = 3, .max_in = 7, .min_out = 1, .max_out = 4, .first = 23,
+    .since = 23, .types = "T=" FY_T_FLOAT ";V=" FY_T_FLOAT ";M=" FY_T_NUM ",bool|T,T,V,M,T,V,i64|T,T,V,T", .infer = infer_attention, .ref = ref_attention,
+    .flags = FY_PURE};
 
 /* ---- RotaryEmbedding ----------------------------------------------------------------------------------------------- */
 
@@ -304,8 +301,7 @@ static fy_status ref_rotary(const fy_call *c) {
         }
     return FY_OK;
 }
-static const fy_attr_spec rotary_attrs[] = {{"interleaved", FY_ATTR_INT, "0", "1: pairs are neighbours; 0: halves"}, {"num_heads", FY_ATTR_INT, NULL, "of inputs of rank 3"},
-                                            {"rotary_embedding_dim", FY_ATTR_INT, "0", "how much of a head is rotated; 0: all"}, {0}};
-const fy_op fy_op_rotary_embedding = {.name = "RotaryEmbedding", .domain = "", .doc = "y = pairs of x rotated by the angle of their position", .attrs = rotary_attrs,
-    .min_in = 3, .max_in = 4, .min_out = 1, .max_out = 1, .first = 23, .since = 23, .types = "T=" FY_T_FLOAT "|T,T,T,i64|T", .infer = infer_rotary,
-    .ref = ref_rotary, .flags = FY_PURE};
+static const fy_attr_spec rotary_attrs[] = {{"interleaved", FY_ATTR_INT, "0"}, {"num_heads", FY_ATTR_INT, NULL}, {"rotary_embedding_dim", FY_ATTR_INT, "0"},
+    {0}};
+const fy_op fy_op_rotary_embedding = {.name = "RotaryEmbedding", .domain = "", .attrs = rotary_attrs, .min_in = 3, .max_in = 4, .min_out = 1, .max_out = 1,
+    .first = 23, .since = 23, .types = "T=" FY_T_FLOAT "|T,T,T,i64|T", .infer = infer_rotary, .ref = ref_rotary, .flags = FY_PURE};

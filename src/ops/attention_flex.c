@@ -193,9 +193,7 @@ static fy_status ref_flex(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec attrs[] = {{"scale", FY_ATTR_FLOAT, NULL, "default 1 / sqrt(head size)"},
-    {"softmax_precision", FY_ATTR_INT, NULL, "dtype of what the mods take"},
-    {"score_mod", FY_ATTR_GRAPH, NULL, "changes the scores"}, {"prob_mod", FY_ATTR_GRAPH, NULL, "changes the probabilities"}, {0}};
-const fy_op fy_op_flex_attention = {.name = "FlexAttention", .domain = "ai.onnx.preview", .doc = "y = prob_mod(softmax(score_mod(scale Q K'))) V for each head",
-    .attrs = attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_flex,
-    .ref = ref_flex, .flags = FY_PURE | FY_CONTROL};
+static const fy_attr_spec attrs[] = {{"scale", FY_ATTR_FLOAT, NULL}, {"softmax_precision", FY_ATTR_INT, NULL}, {"score_mod", FY_ATTR_GRAPH, NULL},
+    {"prob_mod", FY_ATTR_GRAPH, NULL}, {0}};
+const fy_op fy_op_flex_attention = {.name = "FlexAttention", .domain = "ai.onnx.preview", .attrs = attrs, .min_in = 3, .max_in = 3, .min_out = 1,
+    .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_flex, .ref = ref_flex, .flags = FY_PURE | FY_CONTROL};

@@ -154,13 +154,10 @@ static fy_status ref_linear(const fy_call *c) {
 }
 
 #define T_STATE "f32,f16,bf16"
-static const fy_attr_spec linear_attrs[] = {{"q_num_heads", FY_ATTR_INT, FY_REQUIRED, "query heads"},
-    {"kv_num_heads", FY_ATTR_INT, FY_REQUIRED, "key and value heads"},
-    {"update_rule", FY_ATTR_STRING, "gated_delta", "linear, gated, delta, gated_delta"}, {"scale", FY_ATTR_FLOAT, "0", "of the output; 0: 1 / sqrt(dk)"},
-    {"chunk_size", FY_ATTR_INT, "64", "a hint; changes nothing"}, {0}};
-const fy_op fy_op_linear_attention = {.name = "LinearAttention", .domain = "", .doc = "y, state: queries read a state that keys and values update token by token",
-    .attrs = linear_attrs, .min_in = 3, .max_in = 6, .min_out = 2, .max_out = 2, .first = 27, .since = 27, .types = "T=" T_STATE ";S=" T_STATE "|T,T,T,S,T,T|T,S",
-    .infer = infer_linear, .ref = ref_linear, .flags = FY_PURE};
+static const fy_attr_spec linear_attrs[] = {{"q_num_heads", FY_ATTR_INT, FY_REQUIRED}, {"kv_num_heads", FY_ATTR_INT, FY_REQUIRED},
+    {"update_rule", FY_ATTR_STRING, "gated_delta"}, {"scale", FY_ATTR_FLOAT, "0"}, {"chunk_size", FY_ATTR_INT, "64"}, {0}};
+const fy_op fy_op_linear_attention = {.name = "LinearAttention", .domain = "", .attrs = linear_attrs, .min_in = 3, .max_in = 6, .min_out = 2, .max_out = 2,
+    .first = 27, .since = 27, .types = "T=" T_STATE ";S=" T_STATE "|T,T,T,S,T,T|T,S", .infer = infer_linear, .ref = ref_linear, .flags = FY_PURE};
 
 /* ---- CausalConvWithState ------------------------------------------------------------------------------------------- */
 
@@ -238,8 +235,6 @@ static fy_status ref_causal(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec causal_attrs[] = {{"activation", FY_ATTR_STRING, "none", "none, or silu (swish): y / (1 + e^-y)"}, {0}};
-const fy_op fy_op_causal_conv_with_state = {.name = "CausalConvWithState", .domain = "", .doc = "y, state: each channel convolved over itself and its past",
-    .attrs = causal_attrs, .min_in = 2, .max_in = 4, .min_out = 2, .max_out = 2, .first = 27, .since = 27, .types = "T=" T_STATE "|T,T,T,T|T,T",
-            .infer = infer_causal,
-    .ref = ref_causal, .flags = FY_PURE};
+static const fy_attr_spec causal_attrs[] = {{"activation", FY_ATTR_STRING, "none"}, {0}};
+const fy_op fy_op_causal_conv_with_state = {.name = "CausalConvWithState", .domain = "", .attrs = causal_attrs, .min_in = 2, .max_in = 4, .min_out = 2,
+    .max_out = 2, .first = 27, .since = 27, .types = "T=" T_STATE "|T,T,T,T|T,T", .infer = infer_causal, .ref = ref_causal, .flags = FY_PURE};

@@ -137,15 +137,14 @@ static fy_value *simplify_cast(fy_node *n) {
     return x && y && x->type.kind == FY_TENSOR && x->type.dtype && x->type.dtype == y->type.dtype ? fy_in(n, 0) : NULL;
 }
 
-#define SATURATE {"saturate", FY_ATTR_INT, "1", "float8: 1: out of range gives the largest value, 0: NaN or infinity"}
-#define ROUND {"round_mode", FY_ATTR_STRING, "up", "float8e8m0: up, down or nearest"}
-static const fy_attr_spec cast_attrs[] = {{"to", FY_ATTR_INT, FY_REQUIRED, "element type (TensorProto.DataType)"}, SATURATE, ROUND, {0}};
+#define SATURATE {"saturate", FY_ATTR_INT, "1"}
+#define ROUND {"round_mode", FY_ATTR_STRING, "up"}
+static const fy_attr_spec cast_attrs[] = {{"to", FY_ATTR_INT, FY_REQUIRED}, SATURATE, ROUND, {0}};
 static const fy_attr_spec like_attrs[] = {SATURATE, ROUND, {0}};
-const fy_op fy_op_cast = {.name = "Cast", .domain = "", .doc = "y = x converted to another element type", .attrs = cast_attrs, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .first = 1, .since = 6, .infer = infer_cast, .ref = ref_cast, .simplify = simplify_cast, .flags = FY_PURE | FY_ELEMENTWISE};
-const fy_op fy_op_cast_like = {.name = "CastLike", .domain = "", .doc = "y = x converted to the element type of the second input", .attrs = like_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 15, .since = 15, .infer = infer_cast_like, .ref = ref_cast, .simplify = simplify_cast,
-    .flags = FY_PURE};
+const fy_op fy_op_cast = {.name = "Cast", .domain = "", .attrs = cast_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, .since = 6,
+    .infer = infer_cast, .ref = ref_cast, .simplify = simplify_cast, .flags = FY_PURE | FY_ELEMENTWISE};
+const fy_op fy_op_cast_like = {.name = "CastLike", .domain = "", .attrs = like_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 15,
+    .since = 15, .infer = infer_cast_like, .ref = ref_cast, .simplify = simplify_cast, .flags = FY_PURE};
 
 /* ---- BitCast ------------------------------------------------------------------------------------------------------- */
 
@@ -175,6 +174,6 @@ static fy_status ref_bit_cast(const fy_call *c) {
     }
     return FY_OK;
 }
-static const fy_attr_spec bit_attrs[] = {{"to", FY_ATTR_INT, FY_REQUIRED, "element type of the same width"}, {0}};
-const fy_op fy_op_bit_cast = {.name = "BitCast", .domain = "", .doc = "y = the bits of x as another element type", .attrs = bit_attrs, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .first = 26, .since = 26, .infer = infer_bit_cast, .ref = ref_bit_cast, .flags = FY_PURE | FY_ELEMENTWISE};
+static const fy_attr_spec bit_attrs[] = {{"to", FY_ATTR_INT, FY_REQUIRED}, {0}};
+const fy_op fy_op_bit_cast = {.name = "BitCast", .domain = "", .attrs = bit_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 26,
+    .since = 26, .infer = infer_bit_cast, .ref = ref_bit_cast, .flags = FY_PURE | FY_ELEMENTWISE};

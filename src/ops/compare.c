@@ -75,14 +75,14 @@ static fy_status ref_compare(const fy_call *c) {
     return FY_OK;
 }
 
-#define COMPARISON(var, Name, text, since_, T, flags_)                                                                  \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = since_ == 12 ? 12 : 1, \
+#define COMPARISON(var, Name, since_, T, flags_)                                                                        \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = since_ == 12 ? 12 : 1, \
         .since = since_, .types = "T=" T "|T,T|bool", .infer = infer_compare, .ref = ref_compare, .flags = CMP | (flags_)};
-COMPARISON(equal, "Equal", "y = a == b", 7, FY_T_NUM ",bool,str", FY_COMMUTES)
-COMPARISON(greater, "Greater", "y = a > b", 7, FY_T_NUM, 0)
-COMPARISON(greater_or_equal, "GreaterOrEqual", "y = a >= b", 12, FY_T_NUM, 0)
-COMPARISON(less, "Less", "y = a < b", 7, FY_T_NUM, 0)
-COMPARISON(less_or_equal, "LessOrEqual", "y = a <= b", 12, FY_T_NUM, 0)
+COMPARISON(equal, "Equal", 7, FY_T_NUM ",bool,str", FY_COMMUTES)
+COMPARISON(greater, "Greater", 7, FY_T_NUM, 0)
+COMPARISON(greater_or_equal, "GreaterOrEqual", 12, FY_T_NUM, 0)
+COMPARISON(less, "Less", 7, FY_T_NUM, 0)
+COMPARISON(less_or_equal, "LessOrEqual", 12, FY_T_NUM, 0)
 
 /* ---- IsNaN, IsInf -------------------------------------------------------------------------------------------------- */
 
@@ -105,12 +105,12 @@ static fy_status ref_isinf(const fy_call *c) {
     double p[2] = {(double)fy_attr_i(c->node, "detect_negative"), (double)fy_attr_i(c->node, "detect_positive")};
     return fy_k_fold(c, &inf_maps, false, NULL, p);
 }
-static const fy_attr_spec isinf_attrs[] = {{"detect_negative", FY_ATTR_INT, "1", "-inf counts"}, {"detect_positive", FY_ATTR_INT, "1", "+inf counts"}, {0}};
+static const fy_attr_spec isinf_attrs[] = {{"detect_negative", FY_ATTR_INT, "1"}, {"detect_positive", FY_ATTR_INT, "1"}, {0}};
 #define T_TEST "T=" FY_T_FLOAT "," FY_T_F8 "|T|bool"
-const fy_op fy_op_is_nan = {.name = "IsNaN", .domain = "", .doc = "y = x is not a number", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 9,
-    .since = 9, .types = T_TEST, .infer = infer_test, .ref = ref_isnan, .flags = CMP};
-const fy_op fy_op_is_inf = {.name = "IsInf", .domain = "", .doc = "y = x is infinite", .attrs = isinf_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
-    .max_out = 1, .first = 10, .since = 10, .types = T_TEST, .infer = infer_test, .ref = ref_isinf, .flags = CMP};
+const fy_op fy_op_is_nan = {.name = "IsNaN", .domain = "", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 9, .since = 9, .types = T_TEST,
+    .infer = infer_test, .ref = ref_isnan, .flags = CMP};
+const fy_op fy_op_is_inf = {.name = "IsInf", .domain = "", .attrs = isinf_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 10,
+    .since = 10, .types = T_TEST, .infer = infer_test, .ref = ref_isinf, .flags = CMP};
 
 /* ---- Where --------------------------------------------------------------------------------------------------------- */
 
@@ -177,5 +177,5 @@ static fy_value *simplify_where(fy_node *n) {
     fy_value *v = fy_k_all(fy_in(n, 0), 1) ? fy_in(n, 1) : fy_k_all(fy_in(n, 0), 0) ? fy_in(n, 2) : fy_in(n, 1) == fy_in(n, 2) ? fy_in(n, 1) : NULL;
     return v && fy_k_keeps(n, v) ? v : NULL;
 }
-const fy_op fy_op_where = {.name = "Where", .domain = "", .doc = "y = condition ? a : b", .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .first = 9,
-    .since = 9, .types = "T=" FY_T_NUM ",str,bool,c64,c128|bool,T,T|T", .infer = infer_where, .ref = ref_where, .simplify = simplify_where, .flags = CMP};
+const fy_op fy_op_where = {.name = "Where", .domain = "", .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .first = 9, .since = 9,
+    .types = "T=" FY_T_NUM ",str,bool,c64,c128|bool,T,T|T", .infer = infer_where, .ref = ref_where, .simplify = simplify_where, .flags = CMP};

@@ -175,11 +175,9 @@ static fy_status ref_if(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec if_attrs[] = {{"then_branch", FY_ATTR_GRAPH, FY_REQUIRED, "run if the condition holds"},
-    {"else_branch", FY_ATTR_GRAPH, FY_REQUIRED, "run if not"}, {0}};
-const fy_op fy_op_if = {.name = "If", .domain = "", .doc = "y = the outputs of one of two graphs", .attrs = if_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = -1, .since = 25, .first = 1, .types = "|bool", .infer = infer_if, .ref = ref_if,
-    .flags = FY_CONTROL};
+static const fy_attr_spec if_attrs[] = {{"then_branch", FY_ATTR_GRAPH, FY_REQUIRED}, {"else_branch", FY_ATTR_GRAPH, FY_REQUIRED}, {0}};
+const fy_op fy_op_if = {.name = "If", .domain = "", .attrs = if_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = -1, .since = 25, .first = 1,
+    .types = "|bool", .infer = infer_if, .ref = ref_if, .flags = FY_CONTROL};
 
 /* ---- bodies that carry values -------------------------------------------------------------------------------------- */
 
@@ -557,11 +555,9 @@ static fy_status ref_loop(const fy_call *c) {
     return s;
 }
 
-static const fy_attr_spec loop_attrs[] = {
-    {"body", FY_ATTR_GRAPH, FY_REQUIRED, "(iteration, condition, carried...) -> (condition, carried..., scan outputs...)"}, {0}};
-const fy_op fy_op_loop = {.name = "Loop", .domain = "", .doc = "runs the body until the count is reached or the condition fails",
-    .attrs = loop_attrs, .min_in = 0, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 1, .types = "|i64,bool",
-    .infer = infer_loop, .ref = ref_loop, .flags = FY_CONTROL};
+static const fy_attr_spec loop_attrs[] = { {"body", FY_ATTR_GRAPH, FY_REQUIRED}, {0}};
+const fy_op fy_op_loop = {.name = "Loop", .domain = "", .attrs = loop_attrs, .min_in = 0, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 1,
+    .types = "|i64,bool", .infer = infer_loop, .ref = ref_loop, .flags = FY_CONTROL};
 
 /* ---- Scan ---------------------------------------------------------------------------------------------------------- */
 
@@ -699,15 +695,11 @@ static fy_status ref_scan(const fy_call *c) {
     return st;
 }
 
-static const fy_attr_spec scan_attrs[] = {{"body", FY_ATTR_GRAPH, FY_REQUIRED, "(states..., slices...) -> (states..., rows...)"},
-    {"num_scan_inputs", FY_ATTR_INT, FY_REQUIRED, "how many of the last inputs are cut into slices"},
-    {"scan_input_axes", FY_ATTR_INTS, NULL, "axis each is cut along; 0"}, {"scan_input_directions", FY_ATTR_INTS, NULL, "1: from the end"},
-    {"scan_output_axes", FY_ATTR_INTS, NULL, "axis each is stacked along; 0"}, {"scan_output_directions", FY_ATTR_INTS, NULL,
-            "1: in reverse"}, {0}};
-const fy_op fy_op_scan = {.name = "Scan", .domain = "", .doc = "runs the body over the slices of inputs, stacking what it makes",
-    .attrs = scan_attrs,
-    .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 8, .infer = infer_scan, .ref = ref_scan,
-            .flags = FY_CONTROL};
+static const fy_attr_spec scan_attrs[] = {{"body", FY_ATTR_GRAPH, FY_REQUIRED}, {"num_scan_inputs", FY_ATTR_INT, FY_REQUIRED},
+    {"scan_input_axes", FY_ATTR_INTS, NULL}, {"scan_input_directions", FY_ATTR_INTS, NULL}, {"scan_output_axes", FY_ATTR_INTS, NULL},
+    {"scan_output_directions", FY_ATTR_INTS, NULL}, {0}};
+const fy_op fy_op_scan = {.name = "Scan", .domain = "", .attrs = scan_attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1, .since = 25, .first = 8,
+    .infer = infer_scan, .ref = ref_scan, .flags = FY_CONTROL};
 
 /* ---- SequenceMap --------------------------------------------------------------------------------------------------- */
 
@@ -792,9 +784,6 @@ static fy_status ref_map(const fy_call *c) {
     return s;
 }
 
-static const fy_attr_spec map_attrs[] = {{"body", FY_ATTR_GRAPH, FY_REQUIRED,
-    "(item of each sequence, further inputs...) -> (item of each output)"}, {0}};
-const fy_op fy_op_sequence_map = {.name = "SequenceMap", .domain = "", .doc = "the body applied to each item of sequences",
-    .attrs = map_attrs,
-    .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1, .since = 17, .first = 17, .infer = infer_map, .ref = ref_map,
-            .flags = FY_CONTROL};
+static const fy_attr_spec map_attrs[] = {{"body", FY_ATTR_GRAPH, FY_REQUIRED}, {0}};
+const fy_op fy_op_sequence_map = {.name = "SequenceMap", .domain = "", .attrs = map_attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1,
+    .since = 17, .first = 17, .infer = infer_map, .ref = ref_map, .flags = FY_CONTROL};

@@ -123,12 +123,12 @@ static fy_status ref_conv(const fy_call *c) {
 }
 
 #define CONV_ATTRS                                                                                                       \
-    {"kernel_shape", FY_ATTR_INTS, NULL, "default: from the weight"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"}, \
-    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"}, \
-    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"group", FY_ATTR_INT, "1", "groups of channels"}
+    {"kernel_shape", FY_ATTR_INTS, NULL}, {"strides", FY_ATTR_INTS, NULL},                                               \
+    {"dilations", FY_ATTR_INTS, NULL}, {"pads", FY_ATTR_INTS, NULL},                                                     \
+    {"auto_pad", FY_ATTR_STRING, "NOTSET"}, {"group", FY_ATTR_INT, "1"}
 static const fy_attr_spec conv_attrs[] = {CONV_ATTRS, {0}};
-const fy_op fy_op_conv = {.name = "Conv", .domain = "", .doc = "y = x * w + b, w not flipped", .attrs = conv_attrs, .min_in = 2, .max_in = 3, .min_out = 1,
-    .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_conv, .ref = ref_conv, .flags = FY_PURE};
+const fy_op fy_op_conv = {.name = "Conv", .domain = "", .attrs = conv_attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 1,
+    .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_conv, .ref = ref_conv, .flags = FY_PURE};
 
 /* ---- integers ------------------------------------------------------------------------------------------------------ */
 
@@ -165,9 +165,8 @@ static fy_status ref_conv_integer(const fy_call *c) {
     fy_tensor_copy(y, &sum);
     return FY_OK;
 }
-const fy_op fy_op_conv_integer = {.name = "ConvInteger", .domain = "", .doc = "y = (x - x_zero) * (w - w_zero) in int32", .attrs = conv_attrs, .min_in = 2,
-    .max_in = 4, .min_out = 1, .max_out = 1, .first = 10, .since = 10, .types = "T=i8,u8;U=i8,u8|T,U,T,U|i32", .infer = infer_conv_integer,
-    .ref = ref_conv_integer, .flags = FY_PURE};
+const fy_op fy_op_conv_integer = {.name = "ConvInteger", .domain = "", .attrs = conv_attrs, .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, .first = 10,
+    .since = 10, .types = "T=i8,u8;U=i8,u8|T,U,T,U|i32", .infer = infer_conv_integer, .ref = ref_conv_integer, .flags = FY_PURE};
 
 /* ---- quantised ----------------------------------------------------------------------------------------------------- */
 
@@ -222,9 +221,8 @@ static fy_status ref_qlinear_conv(const fy_call *c) {
     }
     return FY_OK;
 }
-const fy_op fy_op_qlinear_conv = {.name = "QLinearConv", .domain = "", .doc = "y = quantised ((x - x_zero) x_scale) * ((w - w_zero) w_scale) + b", .attrs = conv_attrs,
-    .min_in = 8, .max_in = 9, .min_out = 1, .max_out = 1, .first = 10, .since = 10, .types = "T=i8,u8;U=i8,u8;V=i8,u8|T,f32,T,U,f32,U,f32,V,i32|V",
-    .infer = infer_qlinear_conv, .ref = ref_qlinear_conv, .flags = FY_PURE};
+const fy_op fy_op_qlinear_conv = {.name = "QLinearConv", .domain = "", .attrs = conv_attrs, .min_in = 8, .max_in = 9, .min_out = 1, .max_out = 1, .first = 10,
+    .since = 10, .types = "T=i8,u8;U=i8,u8;V=i8,u8|T,f32,T,U,f32,U,f32,V,i32|V", .infer = infer_qlinear_conv, .ref = ref_qlinear_conv, .flags = FY_PURE};
 
 /* ---- transposed ---------------------------------------------------------------------------------------------------- */
 
@@ -375,8 +373,6 @@ static fy_status ref_transpose(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec transpose_attrs[] = {CONV_ATTRS, {"output_padding", FY_ATTR_INTS, NULL, "added after each axis; default 0"},
-                                               {"output_shape", FY_ATTR_INTS, NULL, "the output's spatial sizes; pads follow"}, {0}};
-const fy_op fy_op_conv_transpose = {.name = "ConvTranspose", .domain = "", .doc = "y = the gradient of Conv by x, plus b", .attrs = transpose_attrs, .min_in = 2,
-    .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_transpose, .ref = ref_transpose,
-    .flags = FY_PURE};
+static const fy_attr_spec transpose_attrs[] = {CONV_ATTRS, {"output_padding", FY_ATTR_INTS, NULL}, {"output_shape", FY_ATTR_INTS, NULL}, {0}};
+const fy_op fy_op_conv_transpose = {.name = "ConvTranspose", .domain = "", .attrs = transpose_attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,
+    .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_transpose, .ref = ref_transpose, .flags = FY_PURE};

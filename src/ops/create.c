@@ -67,14 +67,11 @@ static fy_status ref_constant(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec constant_attrs[] = {
-    {"value", FY_ATTR_TENSOR, NULL, "the tensor"}, {"sparse_value", FY_ATTR_SPARSE, NULL, "a sparse tensor"},
-    {"value_float", FY_ATTR_FLOAT, NULL, "scalar f32"}, {"value_floats", FY_ATTR_FLOATS, NULL, "f32[n]"},
-    {"value_int", FY_ATTR_INT, NULL, "scalar i64"}, {"value_ints", FY_ATTR_INTS, NULL, "i64[n]"},
-    {"value_string", FY_ATTR_STRING, NULL, "scalar string"}, {"value_strings", FY_ATTR_STRINGS, NULL, "string[n]"}, {0}};
-const fy_op fy_op_constant = {.name = "Constant", .domain = "", .doc = "y = the value given as attribute", .attrs = constant_attrs,
-    .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, .since = 25, .first = 1, .infer = infer_constant, .ref = ref_constant,
-            .flags = FY_PURE};
+static const fy_attr_spec constant_attrs[] = { {"value", FY_ATTR_TENSOR, NULL}, {"sparse_value", FY_ATTR_SPARSE, NULL}, {"value_float", FY_ATTR_FLOAT, NULL},
+    {"value_floats", FY_ATTR_FLOATS, NULL}, {"value_int", FY_ATTR_INT, NULL}, {"value_ints", FY_ATTR_INTS, NULL}, {"value_string", FY_ATTR_STRING, NULL},
+    {"value_strings", FY_ATTR_STRINGS, NULL}, {0}};
+const fy_op fy_op_constant = {.name = "Constant", .domain = "", .attrs = constant_attrs, .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, .since = 25,
+    .first = 1, .infer = infer_constant, .ref = ref_constant, .flags = FY_PURE};
 
 /* ---- ConstantOfShape ----------------------------------------------------------------------------------------------- */
 
@@ -114,12 +111,9 @@ static fy_status ref_constant_of_shape(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec constant_of_shape_attrs[] = {{"value", FY_ATTR_TENSOR, NULL,
-    "one element: dtype and value; f32 0 if not given"}, {0}};
-const fy_op fy_op_constant_of_shape = {.name = "ConstantOfShape", .domain = "",
-    .doc = "y = a tensor of the given shape filled with one value", .attrs = constant_of_shape_attrs, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .since = 25, .first = 9, .types = "T=*|i64|T", .infer = infer_constant_of_shape,
-    .ref = ref_constant_of_shape, .flags = FY_PURE};
+static const fy_attr_spec constant_of_shape_attrs[] = {{"value", FY_ATTR_TENSOR, NULL}, {0}};
+const fy_op fy_op_constant_of_shape = {.name = "ConstantOfShape", .domain = "", .attrs = constant_of_shape_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
+    .max_out = 1, .since = 25, .first = 9, .types = "T=*|i64|T", .infer = infer_constant_of_shape, .ref = ref_constant_of_shape, .flags = FY_PURE};
 
 /* ---- Range --------------------------------------------------------------------------------------------------------- */
 
@@ -188,11 +182,9 @@ static fy_status ref_range(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec range_attrs[] = {{"stash_type", FY_ATTR_INT, "1", "dtype of the sums; ferry sums in double and rounds once"},
-    {0}};
-const fy_op fy_op_range = {.name = "Range", .domain = "", .doc = "y = start, start + delta, ... before limit", .attrs = range_attrs,
-    .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 27, .first = 11, .types = "T=f32,f64,f16,bf16,i16,i32,i64|T,T,T|T",
-    .infer = infer_range, .ref = ref_range, .flags = FY_PURE};
+static const fy_attr_spec range_attrs[] = {{"stash_type", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_range = {.name = "Range", .domain = "", .attrs = range_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 27,
+    .first = 11, .types = "T=f32,f64,f16,bf16,i16,i32,i64|T,T,T|T", .infer = infer_range, .ref = ref_range, .flags = FY_PURE};
 
 /* ---- EyeLike ------------------------------------------------------------------------------------------------------- */
 
@@ -220,10 +212,6 @@ static fy_status ref_eye_like(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec eye_like_attrs[] = {
-    {"dtype", FY_ATTR_INT, NULL, "dtype of y; that of x if not given"}, {"k", FY_ATTR_INT, "0", "which diagonal: above (k > 0) or below"},
-            {0}};
-const fy_op fy_op_eye_like = {.name = "EyeLike", .domain = "", .doc = "y[i, j] = 1 where j = i + k, else 0; shape of x",
-    .attrs = eye_like_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 9, .infer = infer_eye_like, .ref = ref_eye_like,
-            .flags = FY_PURE};
+static const fy_attr_spec eye_like_attrs[] = { {"dtype", FY_ATTR_INT, NULL}, {"k", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_eye_like = {.name = "EyeLike", .domain = "", .attrs = eye_like_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22,
+    .first = 9, .infer = infer_eye_like, .ref = ref_eye_like, .flags = FY_PURE};

@@ -163,9 +163,7 @@ static fy_status ref_deform(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec deform_attrs[] = {
-    {"kernel_shape", FY_ATTR_INTS, NULL, "default: from the weight"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
-    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"},
-    {"group", FY_ATTR_INT, "1", "groups of channels"}, {"offset_group", FY_ATTR_INT, "1", "groups of input channels that share offsets and mask"}, {0}};
-const fy_op fy_op_deform_conv = {.name = "DeformConv", .domain = "", .doc = "y = x, sampled at shifted taps, * w + b", .attrs = deform_attrs, .min_in = 3, .max_in = 5,
-    .min_out = 1, .max_out = 1, .first = 19, .since = 19, .types = "T=" FY_T_FLOAT "|T,T,T,T,T|T", .infer = infer_deform, .ref = ref_deform, .flags = FY_PURE};
+static const fy_attr_spec deform_attrs[] = { {"kernel_shape", FY_ATTR_INTS, NULL}, {"strides", FY_ATTR_INTS, NULL}, {"dilations", FY_ATTR_INTS, NULL},
+    {"pads", FY_ATTR_INTS, NULL}, {"group", FY_ATTR_INT, "1"}, {"offset_group", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_deform_conv = {.name = "DeformConv", .domain = "", .attrs = deform_attrs, .min_in = 3, .max_in = 5, .min_out = 1, .max_out = 1, .first = 19,
+    .since = 19, .types = "T=" FY_T_FLOAT "|T,T,T,T,T|T", .infer = infer_deform, .ref = ref_deform, .flags = FY_PURE};

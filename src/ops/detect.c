@@ -106,11 +106,9 @@ static fy_status ref_nms(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec nms_attrs[] = {{"center_point_box", FY_ATTR_INT, "0",
-    "boxes are y1, x1, y2, x2 (0) or x, y centre, width, height (1)"}, {0}};
-const fy_op fy_op_non_max_suppression = {.name = "NonMaxSuppression", .domain = "",
-    .doc = "y[n,3] = (batch, class, box) of the boxes kept, best first", .attrs = nms_attrs, .min_in = 2, .max_in = 5, .min_out = 1,
-    .max_out = 1, .since = 11, .first = 10, .types = "|f32,f32,i64,f32,f32|i64", .infer = infer_nms, .ref = ref_nms, .flags = FY_PURE};
+static const fy_attr_spec nms_attrs[] = {{"center_point_box", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_non_max_suppression = {.name = "NonMaxSuppression", .domain = "", .attrs = nms_attrs, .min_in = 2, .max_in = 5, .min_out = 1, .max_out = 1,
+    .since = 11, .first = 10, .types = "|f32,f32,i64,f32,f32|i64", .infer = infer_nms, .ref = ref_nms, .flags = FY_PURE};
 
 /* ---- RoiAlign ------------------------------------------------------------------------------------------------------ */
 
@@ -220,14 +218,10 @@ static fy_status ref_roi_align(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec roi_attrs[] = {{"mode", FY_ATTR_STRING, "avg", "avg or max"}, {"output_height", FY_ATTR_INT, "1", "bins down"},
-    {"output_width", FY_ATTR_INT, "1", "bins across"}, {"sampling_ratio", FY_ATTR_INT, "0",
-            "samples a bin and axis; 0: as many as elements"},
-    {"spatial_scale", FY_ATTR_FLOAT, "1.0", "from box coordinates to elements"},
-    {"coordinate_transformation_mode", FY_ATTR_STRING, "half_pixel", "half_pixel, or output_half_pixel"}, {0}};
-const fy_op fy_op_roi_align = {.name = "RoiAlign", .domain = "", .doc = "y[roi,c,h,w] = x pooled over each box, bilinear",
-    .attrs = roi_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 22, .first = 10,
-    .types = "T=" FY_T_FLOAT "|T,T,i64|T", .infer = infer_roi_align, .ref = ref_roi_align, .flags = FY_PURE};
+static const fy_attr_spec roi_attrs[] = {{"mode", FY_ATTR_STRING, "avg"}, {"output_height", FY_ATTR_INT, "1"}, {"output_width", FY_ATTR_INT, "1"},
+    {"sampling_ratio", FY_ATTR_INT, "0"}, {"spatial_scale", FY_ATTR_FLOAT, "1.0"}, {"coordinate_transformation_mode", FY_ATTR_STRING, "half_pixel"}, {0}};
+const fy_op fy_op_roi_align = {.name = "RoiAlign", .domain = "", .attrs = roi_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 22,
+    .first = 10, .types = "T=" FY_T_FLOAT "|T,T,i64|T", .infer = infer_roi_align, .ref = ref_roi_align, .flags = FY_PURE};
 
 /* ---- MaxRoiPool ---------------------------------------------------------------------------------------------------- */
 
@@ -300,7 +294,6 @@ static fy_status ref_roi_pool(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec roi_pool_attrs[] = {{"pooled_shape", FY_ATTR_INTS, FY_REQUIRED, "bins down and across"},
-    {"spatial_scale", FY_ATTR_FLOAT, "1.0", "from box coordinates to elements"}, {0}};
-const fy_op fy_op_max_roi_pool = {.name = "MaxRoiPool", .domain = "", .doc = "y[roi,c,h,w] = greatest of x in each bin of each box", .attrs = roi_pool_attrs, .min_in = 2,
-    .max_in = 2, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_FLOAT "|T,T|T", .infer = infer_roi_pool, .ref = ref_roi_pool, .flags = FY_PURE};
+static const fy_attr_spec roi_pool_attrs[] = {{"pooled_shape", FY_ATTR_INTS, FY_REQUIRED}, {"spatial_scale", FY_ATTR_FLOAT, "1.0"}, {0}};
+const fy_op fy_op_max_roi_pool = {.name = "MaxRoiPool", .domain = "", .attrs = roi_pool_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .since = 1, .first = 1, .types = "T=" FY_T_FLOAT "|T,T|T", .infer = infer_roi_pool, .ref = ref_roi_pool, .flags = FY_PURE};

@@ -262,6 +262,6 @@ static fy_status ref_einsum(const fy_call *c) {
     else fy_store_f64(y, 0, fy_count(y), last);
     return FY_OK;
 }
-static const fy_attr_spec attrs[] = {{"equation", FY_ATTR_STRING, FY_REQUIRED, "terms, as NumPy writes them"}, {0}};
-const fy_op fy_op_einsum = {.name = "Einsum", .domain = "", .doc = "y = sum of products over named axes", .attrs = attrs, .min_in = 1, .max_in = -1, .min_out = 1,
-    .max_out = 1, .first = 12, .since = 12, .types = "T=" FY_T_NUM "|T,...|T", .infer = infer_einsum, .ref = ref_einsum, .flags = FY_PURE};
+static const fy_attr_spec attrs[] = {{"equation", FY_ATTR_STRING, FY_REQUIRED}, {0}};
+const fy_op fy_op_einsum = {.name = "Einsum", .domain = "", .attrs = attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1, .first = 12, .since = 12,
+    .types = "T=" FY_T_NUM "|T,...|T", .infer = infer_einsum, .ref = ref_einsum, .flags = FY_PURE};

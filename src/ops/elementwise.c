@@ -182,20 +182,19 @@ static fy_value *simplify_mul(fy_node *n) {
 }
 static fy_value *simplify_by_one(fy_node *n) { return keep_if(n, 0, 1, 1); }
 
-static const fy_attr_spec mod_attrs[] = {{"fmod", FY_ATTR_INT, "0", "1: the sign of the dividend, as C's fmod"}, {0}};
+static const fy_attr_spec mod_attrs[] = {{"fmod", FY_ATTR_INT, "0"}, {0}};
 
-#define BINARY(var, Name, text, first_, since_, T, flags_, infer_, ref_, simplify_)                                    \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,      \
+#define BINARY(var, Name, first_, since_, T, flags_, infer_, ref_, simplify_)                                          \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,       \
         .first = first_, .since = since_, .types = T "|T,T|T", .infer = infer_, .ref = ref_, .simplify = simplify_, .flags = EW | (flags_)};
-BINARY(add, "Add", "y = a + b", 1, 7, T_NUM, FY_COMMUTES, infer_add, ref_add, simplify_add)
-BINARY(sub, "Sub", "y = a - b", 1, 7, T_NUM, 0, infer_sub, ref_sub, simplify_sub)
-BINARY(mul, "Mul", "y = a * b", 1, 7, T_NUM, FY_COMMUTES, infer_mul, ref_mul, simplify_mul)
-BINARY(div, "Div", "y = a / b; integers truncate", 1, 7, T_NUM, 0, infer_div, ref_div, simplify_by_one)
-const fy_op fy_op_mod = {.name = "Mod", .domain = "", .doc = "y = remainder of a / b", .attrs = mod_attrs, .min_in = 2, .max_in = 2, .min_out = 1,
-    .max_out = 1, .first = 10, .since = 10, .types = T_NUM "|T,T|T", .infer = infer_mod, .ref = ref_mod, .flags = EW};
-const fy_op fy_op_pow = {.name = "Pow", .domain = "", .doc = "y = x ^ z, in the type of x", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .first = 1, .since = 12, .types = "T=" FY_T_FLOAT ",i32,i64;U=" FY_T_NUM "|T,U|T", .infer = infer_pow, .ref = ref_pow,
-    .simplify = simplify_by_one, .flags = EW};
+BINARY(add, "Add", 1, 7, T_NUM, FY_COMMUTES, infer_add, ref_add, simplify_add)
+BINARY(sub, "Sub", 1, 7, T_NUM, 0, infer_sub, ref_sub, simplify_sub)
+BINARY(mul, "Mul", 1, 7, T_NUM, FY_COMMUTES, infer_mul, ref_mul, simplify_mul)
+BINARY(div, "Div", 1, 7, T_NUM, 0, infer_div, ref_div, simplify_by_one)
+const fy_op fy_op_mod = {.name = "Mod", .domain = "", .attrs = mod_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 10, .since = 10,
+    .types = T_NUM "|T,T|T", .infer = infer_mod, .ref = ref_mod, .flags = EW};
+const fy_op fy_op_pow = {.name = "Pow", .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 1, .since = 12,
+    .types = "T=" FY_T_FLOAT ",i32,i64;U=" FY_T_NUM "|T,U|T", .infer = infer_pow, .ref = ref_pow, .simplify = simplify_by_one, .flags = EW};
 
 /* ---- any number of operands ---------------------------------------------------------------------------------------- */
 
@@ -218,13 +217,13 @@ static fy_status infer_max(fy_infer *f) {
 }
 static fy_value *simplify_one(fy_node *n) { return n->nin == 1 && fy_k_keeps(n, fy_in(n, 0)) ? fy_in(n, 0) : NULL; }
 
-#define VARIADIC(var, Name, text, since_, T, infer_, ref_)                                                             \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1, .first = 1,  \
+#define VARIADIC(var, Name, since_, T, infer_, ref_)                                                                   \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1, .first = 1, \
         .since = since_, .types = T "|T,...|T", .infer = infer_, .ref = ref_, .simplify = simplify_one, .flags = FY_PURE | FY_ELEMENTWISE};
-VARIADIC(min, "Min", "y = the least of the inputs; NaN if one is", 8, T_NUM, infer_min, ref_min)
-VARIADIC(max, "Max", "y = the greatest of the inputs; NaN if one is", 8, T_NUM, infer_max, ref_max)
-VARIADIC(sum, "Sum", "y = the sum of the inputs", 8, T_FLOAT, infer_binary, ref_sum)
-VARIADIC(mean, "Mean", "y = the mean of the inputs", 8, T_FLOAT, infer_binary, ref_mean)
+VARIADIC(min, "Min", 8, T_NUM, infer_min, ref_min)
+VARIADIC(max, "Max", 8, T_NUM, infer_max, ref_max)
+VARIADIC(sum, "Sum", 8, T_FLOAT, infer_binary, ref_sum)
+VARIADIC(mean, "Mean", 8, T_FLOAT, infer_binary, ref_mean)
 
 /* y = min(max(x, low), high): where low > high everything becomes high. */
 MAP2(clip_lo_f, double, x < z ? z : x)
@@ -254,90 +253,86 @@ static fy_status infer_clip(fy_infer *f) {
     return fy_out_elems(f, 0, n, y);
 }
 static fy_value *simplify_clip(fy_node *n) { return !fy_in(n, 1) && !fy_in(n, 2) ? fy_in(n, 0) : NULL; }
-const fy_op fy_op_clip = {.name = "Clip", .domain = "", .doc = "y = min(max(x, low), high)", .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1,
-    .first = 1, .since = 11, .types = T_NUM "|T,T,T|T", .infer = infer_clip, .ref = ref_clip, .simplify = simplify_clip, .flags = EW};
+const fy_op fy_op_clip = {.name = "Clip", .domain = "", .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 11,
+    .types = T_NUM "|T,T,T|T", .infer = infer_clip, .ref = ref_clip, .simplify = simplify_clip, .flags = EW};
 
 /* ---- one operand --------------------------------------------------------------------------------------------------- */
 
 static const fy_attr_spec no_attrs[] = {{0}};
-#define UNARY(var, Name, text, first_, since_, T, infer_, attrs_)                                                      \
+#define UNARY(var, Name, first_, since_, T, infer_, attrs_)                                                            \
     static fy_status ref_##var(const fy_call *c) { return fy_k_unary(c, &var##_maps); }                                \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .attrs = attrs_, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .attrs = attrs_, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, \
         .first = first_, .since = since_, .types = T "|T|T", .infer = infer_, .ref = ref_##var, .flags = EW};
-#define UNARY_FLOAT(var, Name, text, first_, since_, expr, attrs_)                                                     \
+#define UNARY_FLOAT(var, Name, first_, since_, expr, attrs_)                                                           \
     MAP(var##_f, double, expr)                                                                                         \
     static const fy_maps var##_maps = {var##_f, NULL, NULL};                                                           \
-    UNARY(var, Name, text, first_, since_, T_FLOAT, fy_k_like, attrs_)
+    UNARY(var, Name, first_, since_, T_FLOAT, fy_k_like, attrs_)
 
 static double logistic(double x) { return 1 / (1 + exp(-x)); }
 static double softplus_of(double x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)); }
 static double clamp01(double x) { return x < 0 ? 0 : x > 1 ? 1 : x; }
 
-#define ATTR_ALPHA(name, def) static const fy_attr_spec name[] = {{"alpha", FY_ATTR_FLOAT, def, "alpha in the formula"}, {0}};
+#define ATTR_ALPHA(name, def) static const fy_attr_spec name[] = {{"alpha", FY_ATTR_FLOAT, def}, {0}};
 ATTR_ALPHA(alpha_001, "0.01")
 ATTR_ALPHA(alpha_1, "1")
-static const fy_attr_spec selu_attrs[] = {{"alpha", FY_ATTR_FLOAT, "1.6732631921768188", "alpha in the formula"},
-                                          {"gamma", FY_ATTR_FLOAT, "1.0507010221481323", "gamma in the formula"},
-                                          {0}};
-static const fy_attr_spec hard_attrs[] = {{"alpha", FY_ATTR_FLOAT, "0.2", "the slope"}, {"beta", FY_ATTR_FLOAT, "0.5", "the offset"}, {0}};
-static const fy_attr_spec shrink_attrs[] = {{"bias", FY_ATTR_FLOAT, "0", "how far towards zero"},
-                                            {"lambd", FY_ATTR_FLOAT, "0.5", "what is smaller becomes 0"},
-                                            {0}};
+static const fy_attr_spec selu_attrs[] = {{"alpha", FY_ATTR_FLOAT, "1.6732631921768188"}, {"gamma", FY_ATTR_FLOAT, "1.0507010221481323"}, {0}};
+static const fy_attr_spec hard_attrs[] = {{"alpha", FY_ATTR_FLOAT, "0.2"}, {"beta", FY_ATTR_FLOAT, "0.5"}, {0}};
+static const fy_attr_spec shrink_attrs[] = {{"bias", FY_ATTR_FLOAT, "0"}, {"lambd", FY_ATTR_FLOAT, "0.5"}, {0}};
 
-UNARY_FLOAT(sqrt, "Sqrt", "y = sqrt(x)", 1, 6, sqrt(x), no_attrs)
-UNARY_FLOAT(reciprocal, "Reciprocal", "y = 1 / x", 1, 6, 1 / x, no_attrs)
-UNARY_FLOAT(exp, "Exp", "y = e ^ x", 1, 6, exp(x), no_attrs)
-UNARY_FLOAT(log, "Log", "y = ln x", 1, 6, log(x), no_attrs)
-UNARY_FLOAT(erf, "Erf", "y = erf(x)", 9, 9, erf(x), no_attrs)
-UNARY_FLOAT(sin, "Sin", "y = sin x", 7, 7, sin(x), no_attrs)
-UNARY_FLOAT(cos, "Cos", "y = cos x", 7, 7, cos(x), no_attrs)
-UNARY_FLOAT(tan, "Tan", "y = tan x", 7, 7, tan(x), no_attrs)
-UNARY_FLOAT(asin, "Asin", "y = arcsin x", 7, 7, asin(x), no_attrs)
-UNARY_FLOAT(acos, "Acos", "y = arccos x", 7, 7, acos(x), no_attrs)
-UNARY_FLOAT(atan, "Atan", "y = arctan x", 7, 7, atan(x), no_attrs)
-UNARY_FLOAT(sinh, "Sinh", "y = sinh x", 9, 9, sinh(x), no_attrs)
-UNARY_FLOAT(cosh, "Cosh", "y = cosh x", 9, 9, cosh(x), no_attrs)
-UNARY_FLOAT(asinh, "Asinh", "y = arsinh x", 9, 9, asinh(x), no_attrs)
-UNARY_FLOAT(acosh, "Acosh", "y = arcosh x", 9, 9, acosh(x), no_attrs)
-UNARY_FLOAT(atanh, "Atanh", "y = artanh x", 9, 9, atanh(x), no_attrs)
-UNARY_FLOAT(tanh, "Tanh", "y = tanh x", 1, 6, tanh(x), no_attrs)
-UNARY_FLOAT(sigmoid, "Sigmoid", "y = 1 / (1 + e^-x)", 1, 6, logistic(x), no_attrs)
-UNARY_FLOAT(leaky_relu, "LeakyRelu", "y = x < 0 ? alpha x : x", 1, 6, x < 0 ? p[0] * x : x, alpha_001)
-UNARY_FLOAT(elu, "Elu", "y = x < 0 ? alpha (e^x - 1) : x", 1, 6, x < 0 ? p[0] * expm1(x) : x, alpha_1)
-UNARY_FLOAT(selu, "Selu", "y = gamma (x <= 0 ? alpha (e^x - 1) : x)", 1, 6, p[1] * (x <= 0 ? p[0] * expm1(x) : x), selu_attrs)
-UNARY_FLOAT(celu, "Celu", "y = x < 0 ? alpha (e^(x / alpha) - 1) : x", 12, 12, x < 0 ? p[0] * expm1(x / p[0]) : x, alpha_1)
-UNARY_FLOAT(hard_sigmoid, "HardSigmoid", "y = max(0, min(1, alpha x + beta))", 1, 6, clamp01(p[0] * x + p[1]), hard_attrs)
-UNARY_FLOAT(hard_swish, "HardSwish", "y = x max(0, min(1, x/6 + 1/2))", 14, 14, x *clamp01(x / 6 + 0.5), no_attrs)
-UNARY_FLOAT(mish, "Mish", "y = x tanh(ln(1 + e^x))", 18, 18, x *tanh(softplus_of(x)), no_attrs)
-UNARY_FLOAT(softplus, "Softplus", "y = ln(1 + e^x)", 1, 1, softplus_of(x), no_attrs)
-UNARY_FLOAT(softsign, "Softsign", "y = x / (1 + |x|)", 1, 1, x / (1 + fabs(x)), no_attrs)
-UNARY_FLOAT(thresholded_relu, "ThresholdedRelu", "y = x > alpha ? x : 0", 10, 10, x > p[0] ? x : 0, alpha_1)
-UNARY_FLOAT(swish, "Swish", "y = x / (1 + e^(-alpha x))", 24, 24, x *logistic(p[0] * x), alpha_1)
-UNARY_FLOAT(floor, "Floor", "y = x rounded down", 1, 6, floor(x), no_attrs)
-UNARY_FLOAT(ceil, "Ceil", "y = x rounded up", 1, 6, ceil(x), no_attrs)
-UNARY_FLOAT(round, "Round", "y = x rounded to nearest, halves to even", 11, 11, rint(x), no_attrs)
+UNARY_FLOAT(sqrt, "Sqrt", 1, 6, sqrt(x), no_attrs)
+UNARY_FLOAT(reciprocal, "Reciprocal", 1, 6, 1 / x, no_attrs)
+UNARY_FLOAT(exp, "Exp", 1, 6, exp(x), no_attrs)
+UNARY_FLOAT(log, "Log", 1, 6, log(x), no_attrs)
+UNARY_FLOAT(erf, "Erf", 9, 9, erf(x), no_attrs)
+UNARY_FLOAT(sin, "Sin", 7, 7, sin(x), no_attrs)
+UNARY_FLOAT(cos, "Cos", 7, 7, cos(x), no_attrs)
+UNARY_FLOAT(tan, "Tan", 7, 7, tan(x), no_attrs)
+UNARY_FLOAT(asin, "Asin", 7, 7, asin(x), no_attrs)
+UNARY_FLOAT(acos, "Acos", 7, 7, acos(x), no_attrs)
+UNARY_FLOAT(atan, "Atan", 7, 7, atan(x), no_attrs)
+UNARY_FLOAT(sinh, "Sinh", 9, 9, sinh(x), no_attrs)
+UNARY_FLOAT(cosh, "Cosh", 9, 9, cosh(x), no_attrs)
+UNARY_FLOAT(asinh, "Asinh", 9, 9, asinh(x), no_attrs)
+UNARY_FLOAT(acosh, "Acosh", 9, 9, acosh(x), no_attrs)
+UNARY_FLOAT(atanh, "Atanh", 9, 9, atanh(x), no_attrs)
+UNARY_FLOAT(tanh, "Tanh", 1, 6, tanh(x), no_attrs)
+UNARY_FLOAT(sigmoid, "Sigmoid", 1, 6, logistic(x), no_attrs)
+UNARY_FLOAT(leaky_relu, "LeakyRelu", 1, 6, x < 0 ? p[0] * x : x, alpha_001)
+UNARY_FLOAT(elu, "Elu", 1, 6, x < 0 ? p[0] * expm1(x) : x, alpha_1)
+UNARY_FLOAT(selu, "Selu", 1, 6, p[1] * (x <= 0 ? p[0] * expm1(x) : x), selu_attrs)
+UNARY_FLOAT(celu, "Celu", 12, 12, x < 0 ? p[0] * expm1(x / p[0]) : x, alpha_1)
+UNARY_FLOAT(hard_sigmoid, "HardSigmoid", 1, 6, clamp01(p[0] * x + p[1]), hard_attrs)
+UNARY_FLOAT(hard_swish, "HardSwish", 14, 14, x *clamp01(x / 6 + 0.5), no_attrs)
+UNARY_FLOAT(mish, "Mish", 18, 18, x *tanh(softplus_of(x)), no_attrs)
+UNARY_FLOAT(softplus, "Softplus", 1, 1, softplus_of(x), no_attrs)
+UNARY_FLOAT(softsign, "Softsign", 1, 1, x / (1 + fabs(x)), no_attrs)
+UNARY_FLOAT(thresholded_relu, "ThresholdedRelu", 10, 10, x > p[0] ? x : 0, alpha_1)
+UNARY_FLOAT(swish, "Swish", 24, 24, x *logistic(p[0] * x), alpha_1)
+UNARY_FLOAT(floor, "Floor", 1, 6, floor(x), no_attrs)
+UNARY_FLOAT(ceil, "Ceil", 1, 6, ceil(x), no_attrs)
+UNARY_FLOAT(round, "Round", 11, 11, rint(x), no_attrs)
 
 MAP(neg_f, double, -x)
 MAP(neg_i, int64_t, WRAP(0, -, x))
 static const fy_maps neg_maps = {neg_f, neg_i, NULL};
-UNARY(neg, "Neg", "y = -x", 1, 6, "T=" FY_T_FLOAT "," FY_T_SINT, infer_neg, no_attrs)
+UNARY(neg, "Neg", 1, 6, "T=" FY_T_FLOAT "," FY_T_SINT, infer_neg, no_attrs)
 
 MAP(abs_f, double, fabs(x))
 MAP(abs_i, int64_t, x < 0 ? WRAP(0, -, x) : x)
 MAP(abs_u, uint64_t, x)
 static const fy_maps abs_maps = {abs_f, abs_i, abs_u};
-UNARY(abs, "Abs", "y = |x|", 1, 6, T_NUM, infer_abs, no_attrs)
+UNARY(abs, "Abs", 1, 6, T_NUM, infer_abs, no_attrs)
 
 MAP(relu_f, double, x < 0 ? 0 : x)
 MAP(relu_i, int64_t, x < 0 ? 0 : x)
 static const fy_maps relu_maps = {relu_f, relu_i, NULL};
-UNARY(relu, "Relu", "y = max(x, 0)", 1, 6, "T=" FY_T_FLOAT "," FY_T_SINT, fy_k_like, no_attrs)
+UNARY(relu, "Relu", 1, 6, "T=" FY_T_FLOAT "," FY_T_SINT, fy_k_like, no_attrs)
 
 MAP(sign_f, double, x > 0 ? 1 : x < 0 ? -1 : x == 0 ? 0 : x)
 MAP(sign_i, int64_t, (x > 0) - (x < 0))
 MAP(sign_u, uint64_t, x > 0)
 static const fy_maps sign_maps = {sign_f, sign_i, sign_u};
-UNARY(sign, "Sign", "y = -1, 0 or 1", 9, 9, T_NUM, fy_k_like, no_attrs)
+UNARY(sign, "Sign", 9, 9, T_NUM, fy_k_like, no_attrs)
 
 /* Integers: the formula in double, then truncated as Cast does. */
 static double shrunk(double x, const double *p) { return x < -p[1] ? x + p[0] : x > p[1] ? x - p[0] : 0; }
@@ -346,7 +341,7 @@ MAP(shrink_f, double, shrunk(x, p))
 MAP(shrink_i, int64_t, saturated(shrunk((double)x, p)))
 MAP(shrink_u, uint64_t, (uint64_t)saturated(shrunk((double)x, p)))
 static const fy_maps shrink_maps = {shrink_f, shrink_i, shrink_u};
-UNARY(shrink, "Shrink", "y = x moved by bias towards 0 where |x| > lambd, else 0", 9, 9, "T=f32,f64,f16," FY_T_INT, fy_k_like, shrink_attrs)
+UNARY(shrink, "Shrink", 9, 9, "T=f32,f64,f16," FY_T_INT, fy_k_like, shrink_attrs)
 
 MAP(gelu_f, double, 0.5 * x * (1 + erf(x * 0.70710678118654752440)))
 MAP(gelu_tanh_f, double, 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))))
@@ -356,9 +351,9 @@ static fy_status infer_gelu(fy_infer *f) {
     FY_NEED(f->e, fy_attr_is(f->node, "approximate", "none") || fy_attr_is(f->node, "approximate", "tanh"), ATTR, "approximate is neither none nor tanh");
     return fy_k_like(f);
 }
-static const fy_attr_spec gelu_attrs[] = {{"approximate", FY_ATTR_STRING, "none", "none: by erf; tanh: the tanh formula"}, {0}};
-const fy_op fy_op_gelu = {.name = "Gelu", .domain = "", .doc = "y = x P(N(0,1) < x)", .attrs = gelu_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
-    .max_out = 1, .first = 20, .since = 20, .types = T_FLOAT "|T|T", .infer = infer_gelu, .ref = ref_gelu, .flags = EW};
+static const fy_attr_spec gelu_attrs[] = {{"approximate", FY_ATTR_STRING, "none"}, {0}};
+const fy_op fy_op_gelu = {.name = "Gelu", .domain = "", .attrs = gelu_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 20, .since = 20,
+    .types = T_FLOAT "|T|T", .infer = infer_gelu, .ref = ref_gelu, .flags = EW};
 
 /* slope broadcasts to x, never the other way round */
 MAP2(prelu_f, double, x < 0 ? z * x : x)
@@ -376,8 +371,8 @@ static fy_status infer_prelu(fy_infer *f) {
     }
     return fy_k_like(f);
 }
-const fy_op fy_op_prelu = {.name = "PRelu", .domain = "", .doc = "y = x < 0 ? slope x : x", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .first = 1, .since = 9, .types = "T=" FY_T_FLOAT ",i32,i64,u32,u64|T,T|T", .infer = infer_prelu, .ref = ref_prelu, .flags = EW};
+const fy_op fy_op_prelu = {.name = "PRelu", .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 1, .since = 9,
+    .types = "T=" FY_T_FLOAT ",i32,i64,u32,u64|T,T|T", .infer = infer_prelu, .ref = ref_prelu, .flags = EW};
 
 /* ---- logic and bits ------------------------------------------------------------------------------------------------ */
 
@@ -410,20 +405,20 @@ static fy_status infer_and(fy_infer *f) { FY_TRY(fy_k_broadcast(f, 0)); return f
 static fy_status infer_or(fy_infer *f) { FY_TRY(fy_k_broadcast(f, 0)); return fy_k_elems(f, elem_or); }
 static fy_status infer_not(fy_infer *f) { FY_TRY(fy_k_like(f)); return fy_k_elems(f, elem_not); }
 
-BINARY(and, "And", "y = a and b", 1, 7, "T=bool", FY_COMMUTES, infer_and, ref_and, simplify_mul)
-BINARY(or, "Or", "y = a or b", 1, 7, "T=bool", FY_COMMUTES, infer_or, ref_or, simplify_add)
-BINARY(xor, "Xor", "y = a differs from b", 1, 7, "T=bool", FY_COMMUTES, infer_binary, ref_xor, simplify_add)
-BINARY(bitwise_and, "BitwiseAnd", "y = a & b", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitand, NULL)
-BINARY(bitwise_or, "BitwiseOr", "y = a | b", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitor, NULL)
-BINARY(bitwise_xor, "BitwiseXor", "y = a ^ b", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitxor, NULL)
+BINARY(and, "And", 1, 7, "T=bool", FY_COMMUTES, infer_and, ref_and, simplify_mul)
+BINARY(or, "Or", 1, 7, "T=bool", FY_COMMUTES, infer_or, ref_or, simplify_add)
+BINARY(xor, "Xor", 1, 7, "T=bool", FY_COMMUTES, infer_binary, ref_xor, simplify_add)
+BINARY(bitwise_and, "BitwiseAnd", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitand, NULL)
+BINARY(bitwise_or, "BitwiseOr", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitor, NULL)
+BINARY(bitwise_xor, "BitwiseXor", 18, 18, T_INT, FY_COMMUTES, infer_binary, ref_bitxor, NULL)
 
 MAP(not_i, int64_t, !x)
 static const fy_maps not_maps = {NULL, not_i, NULL};
-UNARY(not, "Not", "y = not x", 1, 1, "T=bool", infer_not, no_attrs)
+UNARY(not, "Not", 1, 1, "T=bool", infer_not, no_attrs)
 MAP(bitnot_i, int64_t, ~x)
 MAP(bitnot_u, uint64_t, ~x)
 static const fy_maps bitwise_not_maps = {NULL, bitnot_i, bitnot_u};
-UNARY(bitwise_not, "BitwiseNot", "y = ~x", 18, 18, T_INT, fy_k_like, no_attrs)
+UNARY(bitwise_not, "BitwiseNot", 18, 18, T_INT, fy_k_like, no_attrs)
 
 /* p[0]: bits of the dtype. An amount outside of it leaves what the sign alone makes. */
 #define INSIDE(z) ((z) >= 0 && (double)(z) < p[0])
@@ -440,9 +435,9 @@ static fy_status infer_bit_shift(fy_infer *f) {
     FY_NEED(f->e, fy_attr_is(f->node, "direction", "LEFT") || fy_attr_is(f->node, "direction", "RIGHT"), ATTR, "direction is neither LEFT nor RIGHT");
     return fy_k_broadcast(f, 0);
 }
-static const fy_attr_spec shift_attrs[] = {{"direction", FY_ATTR_STRING, FY_REQUIRED, "LEFT or RIGHT"}, {0}};
-const fy_op fy_op_bit_shift = {.name = "BitShift", .domain = "", .doc = "y = x << z, or x >> z", .attrs = shift_attrs, .min_in = 2, .max_in = 2,
-    .min_out = 1, .max_out = 1, .first = 11, .since = 11, .types = T_INT "|T,T|T", .infer = infer_bit_shift, .ref = ref_bit_shift, .flags = EW};
+static const fy_attr_spec shift_attrs[] = {{"direction", FY_ATTR_STRING, FY_REQUIRED}, {0}};
+const fy_op fy_op_bit_shift = {.name = "BitShift", .domain = "", .attrs = shift_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 11,
+    .since = 11, .types = T_INT "|T,T|T", .infer = infer_bit_shift, .ref = ref_bit_shift, .flags = EW};
 
 /* ---- SwiGLU -------------------------------------------------------------------------------------------------------- */
 
@@ -466,8 +461,8 @@ static fy_status ref_swiglu(const fy_call *c) {
     double alpha = fy_attr_f(c->node, "alpha");
     return fy_k_fold(c, &(fy_maps){swiglu_f, NULL, NULL}, false, NULL, &alpha);
 }
-const fy_op fy_op_swiglu = {.name = "SwiGLU", .domain = "", .doc = "y = a / (1 + e^(-alpha a)) b", .attrs = alpha_1, .min_in = 2, .max_in = 2, .min_out = 1,
-    .max_out = 1, .first = 28, .since = 28, .types = T_FLOAT "|T,T|T", .infer = infer_swiglu, .ref = ref_swiglu, .flags = EW};
+const fy_op fy_op_swiglu = {.name = "SwiGLU", .domain = "", .attrs = alpha_1, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 28, .since = 28,
+    .types = T_FLOAT "|T,T|T", .infer = infer_swiglu, .ref = ref_swiglu, .flags = EW};
 
 /* ---- Identity -------------------------------------------------------------------------------------------------- */
 
@@ -487,6 +482,6 @@ static fy_status ref_identity(const fy_call *c) {
     return FY_OK;
 }
 static fy_value *simplify_identity(fy_node *n) { return fy_in(n, 0); }
-const fy_op fy_op_identity = {.name = "Identity", .domain = "", .doc = "y = x, of any type", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .first = 1, .since = 1, .infer = infer_identity, .ref = ref_identity, .simplify = simplify_identity, .flags = FY_PURE | FY_INPLACE | FY_ELEMENTWISE};
+const fy_op fy_op_identity = {.name = "Identity", .domain = "", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, .since = 1,
+    .infer = infer_identity, .ref = ref_identity, .simplify = simplify_identity, .flags = FY_PURE | FY_INPLACE | FY_ELEMENTWISE};
 

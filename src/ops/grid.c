@@ -76,10 +76,9 @@ static fy_status ref_affine_grid(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec affine_attrs[] = {{"align_corners", FY_ATTR_INT, "0", "-1 and 1 are centres of the outer elements"}, {0}};
-const fy_op fy_op_affine_grid = {.name = "AffineGrid", .domain = "", .doc = "y[n,h,w,:] = theta[n] * (x, y, 1) over a regular grid",
-    .attrs = affine_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 20, .first = 20,
-    .types = "T=" FY_T_FLOAT "|T,i64|T", .infer = infer_affine_grid, .ref = ref_affine_grid, .flags = FY_PURE};
+static const fy_attr_spec affine_attrs[] = {{"align_corners", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_affine_grid = {.name = "AffineGrid", .domain = "", .attrs = affine_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 20,
+    .first = 20, .types = "T=" FY_T_FLOAT "|T,i64|T", .infer = infer_affine_grid, .ref = ref_affine_grid, .flags = FY_PURE};
 
 /* ---- GridSample ---------------------------------------------------------------------------------------------------- */
 
@@ -214,9 +213,7 @@ static fy_status ref_grid_sample(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec grid_attrs[] = {{"mode", FY_ATTR_STRING, "linear", "nearest, linear or cubic"},
-    {"padding_mode", FY_ATTR_STRING, "zeros", "what is outside: zeros, border, reflection"},
-    {"align_corners", FY_ATTR_INT, "0", "-1 and 1 are centres of the outer elements"}, {0}};
-const fy_op fy_op_grid_sample = {.name = "GridSample", .domain = "", .doc = "y = x[n,c,...] at the positions grid[n,...,axes]",
-    .attrs = grid_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 22, .first = 16,
-    .types = "T=*;G=" FY_T_FLOAT "|T,G|T", .infer = infer_grid_sample, .ref = ref_grid_sample, .flags = FY_PURE};
+static const fy_attr_spec grid_attrs[] = {{"mode", FY_ATTR_STRING, "linear"}, {"padding_mode", FY_ATTR_STRING, "zeros"}, {"align_corners", FY_ATTR_INT, "0"},
+    {0}};
+const fy_op fy_op_grid_sample = {.name = "GridSample", .domain = "", .attrs = grid_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 22,
+    .first = 16, .types = "T=*;G=" FY_T_FLOAT "|T,G|T", .infer = infer_grid_sample, .ref = ref_grid_sample, .flags = FY_PURE};

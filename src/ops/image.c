@@ -51,6 +51,6 @@ static fy_status ref_image(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec image_attrs[] = {{"pixel_format", FY_ATTR_STRING, "RGB", "RGB, BGR or Grayscale"}, {0}};
-const fy_op fy_op_image_decoder = {.name = "ImageDecoder", .domain = "", .doc = "y[h,w,c] = the pixels of an image file given as bytes", .attrs = image_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .first = 20, .since = 20, .types = "|u8|u8", .infer = infer_image, .ref = ref_image, .flags = FY_PURE};
+static const fy_attr_spec image_attrs[] = {{"pixel_format", FY_ATTR_STRING, "RGB"}, {0}};
+const fy_op fy_op_image_decoder = {.name = "ImageDecoder", .domain = "", .attrs = image_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .first = 20, .since = 20, .types = "|u8|u8", .infer = infer_image, .ref = ref_image, .flags = FY_PURE};

@@ -76,10 +76,9 @@ static fy_status ref_gather(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec axis0_attrs[] = {{"axis", FY_ATTR_INT, "0", "axis that the indices select on"}, {0}};
-const fy_op fy_op_gather = {.name = "Gather", .domain = "", .doc = "y = slices of x at the indices along `axis`", .attrs = axis0_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 13, .first = 1, .types = "T=*;I=i32,i64|T,I|T", .infer = infer_gather,
-    .ref = ref_gather, .flags = FY_PURE};
+static const fy_attr_spec axis0_attrs[] = {{"axis", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_gather = {.name = "Gather", .domain = "", .attrs = axis0_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 13,
+    .first = 1, .types = "T=*;I=i32,i64|T,I|T", .infer = infer_gather, .ref = ref_gather, .flags = FY_PURE};
 
 /* ---- GatherElements ------------------------------------------------------------------------------------------------ */
 
@@ -132,9 +131,8 @@ static fy_status ref_gather_elements(const fy_call *c) {
     return FY_OK;
 }
 
-const fy_op fy_op_gather_elements = {.name = "GatherElements", .domain = "", .doc = "y[i,j..] = x[i, index[i,j..], ..] at `axis`",
-    .attrs = axis0_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 13, .first = 11, .types = "T=*;I=i32,i64|T,I|T",
-    .infer = infer_gather_elements, .ref = ref_gather_elements, .flags = FY_PURE};
+const fy_op fy_op_gather_elements = {.name = "GatherElements", .domain = "", .attrs = axis0_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .since = 13, .first = 11, .types = "T=*;I=i32,i64|T,I|T", .infer = infer_gather_elements, .ref = ref_gather_elements, .flags = FY_PURE};
 
 /* ---- GatherND ------------------------------------------------------------------------------------------------------ */
 
@@ -191,10 +189,9 @@ static fy_status ref_gather_nd(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec gather_nd_attrs[] = {{"batch_dims", FY_ATTR_INT, "0", "leading axes shared by data and indices"}, {0}};
-const fy_op fy_op_gather_nd = {.name = "GatherND", .domain = "", .doc = "y = slices of x at index tuples", .attrs = gather_nd_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 13, .first = 11, .types = "T=*|T,i64|T", .infer = infer_gather_nd,
-    .ref = ref_gather_nd, .flags = FY_PURE};
+static const fy_attr_spec gather_nd_attrs[] = {{"batch_dims", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_gather_nd = {.name = "GatherND", .domain = "", .attrs = gather_nd_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 13,
+    .first = 11, .types = "T=*|T,i64|T", .infer = infer_gather_nd, .ref = ref_gather_nd, .flags = FY_PURE};
 
 /* ---- ScatterElements, ScatterND ------------------------------------------------------------------------------------ */
 
@@ -291,15 +288,11 @@ static fy_status ref_scatter_elements(const fy_call *c) {
     return ref_scatter_with(c, op);
 }
 
-static const fy_attr_spec scatter_attrs[] = {{"axis", FY_ATTR_INT, "0", "axis that the indices select on"},
-    {"reduction", FY_ATTR_STRING, "none", "none, add, mul, min or max with what is there"}, {0}};
-const fy_op fy_op_scatter = {.name = "Scatter", .domain = "", .doc = "old name of ScatterElements", .attrs = axis0_attrs, .min_in = 3,
-    .max_in = 3, .min_out = 1, .max_out = 1, .since = 11, .first = 9, .types = "T=*;I=i32,i64|T,I,T|T", .infer = infer_scatter_elements,
-    .ref = ref_scatter, .flags = FY_PURE};
-const fy_op fy_op_scatter_elements = {.name = "ScatterElements", .domain = "",
-    .doc = "y = x with y[i, index[i,j..], ..] = updates[i,j..] at `axis`", .attrs = scatter_attrs, .min_in = 3, .max_in = 3, .min_out = 1,
-    .max_out = 1, .since = 18, .first = 11, .types = "T=*;I=i32,i64|T,I,T|T", .infer = infer_scatter_elements,
-    .ref = ref_scatter_elements, .flags = FY_PURE};
+static const fy_attr_spec scatter_attrs[] = {{"axis", FY_ATTR_INT, "0"}, {"reduction", FY_ATTR_STRING, "none"}, {0}};
+const fy_op fy_op_scatter = {.name = "Scatter", .domain = "", .attrs = axis0_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 11,
+    .first = 9, .types = "T=*;I=i32,i64|T,I,T|T", .infer = infer_scatter_elements, .ref = ref_scatter, .flags = FY_PURE};
+const fy_op fy_op_scatter_elements = {.name = "ScatterElements", .domain = "", .attrs = scatter_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
+    .since = 18, .first = 11, .types = "T=*;I=i32,i64|T,I,T|T", .infer = infer_scatter_elements, .ref = ref_scatter_elements, .flags = FY_PURE};
 
 static fy_status infer_scatter_nd(fy_infer *f) {
     int rank = fy_in_rank(f, 0), ri = fy_in_rank(f, 1), ru = fy_in_rank(f, 2);
@@ -344,11 +337,9 @@ static fy_status ref_scatter_nd(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec scatter_nd_attrs[] = {{"reduction", FY_ATTR_STRING, "none", "none, add, mul, min or max with what is there"},
-    {0}};
-const fy_op fy_op_scatter_nd = {.name = "ScatterND", .domain = "", .doc = "y = x with slices at index tuples replaced",
-    .attrs = scatter_nd_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 18, .first = 11, .types = "T=*|T,i64,T|T",
-    .infer = infer_scatter_nd, .ref = ref_scatter_nd, .flags = FY_PURE};
+static const fy_attr_spec scatter_nd_attrs[] = {{"reduction", FY_ATTR_STRING, "none"}, {0}};
+const fy_op fy_op_scatter_nd = {.name = "ScatterND", .domain = "", .attrs = scatter_nd_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
+    .since = 18, .first = 11, .types = "T=*|T,i64,T|T", .infer = infer_scatter_nd, .ref = ref_scatter_nd, .flags = FY_PURE};
 
 /* ---- TensorScatter ------------------------------------------------------------------------------------------------- */
 
@@ -404,12 +395,9 @@ static fy_status ref_tensor_scatter(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec tensor_scatter_attrs[] = {{"axis", FY_ATTR_INT, "-2", "sequence axis of the cache"},
-    {"mode", FY_ATTR_STRING, "linear", "linear, or circular: positions wrap around"}, {0}};
-const fy_op fy_op_tensor_scatter = {.name = "TensorScatter", .domain = "",
-    .doc = "y = cache with the update written at write_indices[batch]", .attrs = tensor_scatter_attrs, .min_in = 2, .max_in = 3,
-    .min_out = 1, .max_out = 1, .since = 24, .first = 24, .types = "T=*|T,T,i64|T", .infer = infer_tensor_scatter,
-    .ref = ref_tensor_scatter, .flags = FY_PURE};
+static const fy_attr_spec tensor_scatter_attrs[] = {{"axis", FY_ATTR_INT, "-2"}, {"mode", FY_ATTR_STRING, "linear"}, {0}};
+const fy_op fy_op_tensor_scatter = {.name = "TensorScatter", .domain = "", .attrs = tensor_scatter_attrs, .min_in = 2, .max_in = 3, .min_out = 1,
+    .max_out = 1, .since = 24, .first = 24, .types = "T=*|T,T,i64|T", .infer = infer_tensor_scatter, .ref = ref_tensor_scatter, .flags = FY_PURE};
 
 /* ---- OneHot -------------------------------------------------------------------------------------------------------- */
 
@@ -457,10 +445,9 @@ static fy_status ref_one_hot(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec one_hot_attrs[] = {{"axis", FY_ATTR_INT, "-1", "where the new axis stands in y"}, {0}};
-const fy_op fy_op_one_hot = {.name = "OneHot", .domain = "", .doc = "y = off everywhere, on at the indices along a new axis of `depth`",
-    .attrs = one_hot_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 28, .first = 9,
-    .types = "N=" FY_T_NUM ";D=" FY_T_NUM ";T=*|N,D,T|T", .infer = infer_one_hot, .ref = ref_one_hot, .flags = FY_PURE};
+static const fy_attr_spec one_hot_attrs[] = {{"axis", FY_ATTR_INT, "-1"}, {0}};
+const fy_op fy_op_one_hot = {.name = "OneHot", .domain = "", .attrs = one_hot_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 28,
+    .first = 9, .types = "N=" FY_T_NUM ";D=" FY_T_NUM ";T=*|N,D,T|T", .infer = infer_one_hot, .ref = ref_one_hot, .flags = FY_PURE};
 
 /* ---- NonZero, Compress --------------------------------------------------------------------------------------------- */
 
@@ -529,9 +516,8 @@ static fy_status ref_nonzero(const fy_call *c) {
     return FY_OK;
 }
 
-const fy_op fy_op_non_zero = {.name = "NonZero", .domain = "",
-    .doc = "y[rank, n] = the indices of the elements that are not 0, row-major", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .since = 13, .first = 9, .types = "T=*|T|i64", .infer = infer_nonzero, .ref = ref_nonzero, .flags = FY_PURE};
+const fy_op fy_op_non_zero = {.name = "NonZero", .domain = "", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 13, .first = 9,
+    .types = "T=*|T|i64", .infer = infer_nonzero, .ref = ref_nonzero, .flags = FY_PURE};
 
 static fy_status infer_compress(fy_infer *f) {
     const fy_attr *a = fy_attr_get(f->node, "axis");
@@ -580,7 +566,6 @@ static fy_status ref_compress(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec compress_attrs[] = {{"axis", FY_ATTR_INT, NULL, "axis to select on; the flattened input if not given"}, {0}};
-const fy_op fy_op_compress = {.name = "Compress", .domain = "", .doc = "y = the slices of x where the condition holds",
-    .attrs = compress_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 28, .first = 9, .types = "T=*|T,bool|T",
-    .infer = infer_compress, .ref = ref_compress, .flags = FY_PURE};
+static const fy_attr_spec compress_attrs[] = {{"axis", FY_ATTR_INT, NULL}, {0}};
+const fy_op fy_op_compress = {.name = "Compress", .domain = "", .attrs = compress_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 28,
+    .first = 9, .types = "T=*|T,bool|T", .infer = infer_compress, .ref = ref_compress, .flags = FY_PURE};

@@ -48,14 +48,11 @@ static fy_status infer_depth_to_space(fy_infer *f) { return infer_blocks(f, fals
 static fy_status ref_space_to_depth(const fy_call *c) { return ref_blocks(c, true); }
 static fy_status ref_depth_to_space(const fy_call *c) { return ref_blocks(c, false); }
 
-static const fy_attr_spec block_attrs[] = {{"blocksize", FY_ATTR_INT, FY_REQUIRED, "side of the square blocks"},
-    {"mode", FY_ATTR_STRING, "DCR", "order in the depth: DCR block row, block column, channel; CRD channel first"}, {0}};
-const fy_op fy_op_space_to_depth = {.name = "SpaceToDepth", .domain = "", .doc = "x[n,c,h*b,w*b] -> y[n,c*b*b,h,w]", .attrs = block_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 28, .first = 1, .types = "T=*|T|T", .infer = infer_space_to_depth,
-    .ref = ref_space_to_depth, .flags = FY_PURE};
-const fy_op fy_op_depth_to_space = {.name = "DepthToSpace", .domain = "", .doc = "x[n,c*b*b,h,w] -> y[n,c,h*b,w*b]", .attrs = block_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 28, .first = 1, .types = "T=*|T|T", .infer = infer_depth_to_space,
-    .ref = ref_depth_to_space, .flags = FY_PURE};
+static const fy_attr_spec block_attrs[] = {{"blocksize", FY_ATTR_INT, FY_REQUIRED}, {"mode", FY_ATTR_STRING, "DCR"}, {0}};
+const fy_op fy_op_space_to_depth = {.name = "SpaceToDepth", .domain = "", .attrs = block_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 28, .first = 1, .types = "T=*|T|T", .infer = infer_space_to_depth, .ref = ref_space_to_depth, .flags = FY_PURE};
+const fy_op fy_op_depth_to_space = {.name = "DepthToSpace", .domain = "", .attrs = block_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 28, .first = 1, .types = "T=*|T|T", .infer = infer_depth_to_space, .ref = ref_depth_to_space, .flags = FY_PURE};
 
 /* ---- Trilu --------------------------------------------------------------------------------------------------------- */
 
@@ -85,10 +82,9 @@ static fy_status ref_trilu(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec trilu_attrs[] = {{"upper", FY_ATTR_INT, "1", "keep the upper (1) or lower (0) triangle"}, {0}};
-const fy_op fy_op_trilu = {.name = "Trilu", .domain = "", .doc = "y = x with the part below (above) diagonal k set to 0",
-    .attrs = trilu_attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 14, .first = 14, .types = "T=*|T,i64|T",
-    .infer = infer_trilu, .ref = ref_trilu, .flags = FY_PURE};
+static const fy_attr_spec trilu_attrs[] = {{"upper", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_trilu = {.name = "Trilu", .domain = "", .attrs = trilu_attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 14,
+    .first = 14, .types = "T=*|T,i64|T", .infer = infer_trilu, .ref = ref_trilu, .flags = FY_PURE};
 
 /* ---- CenterCropPad ------------------------------------------------------------------------------------------------- */
 
@@ -134,10 +130,9 @@ static fy_status ref_center_crop_pad(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec crop_attrs[] = {{"axes", FY_ATTR_INTS, NULL, "axes that the sizes are for; all if not given"}, {0}};
-const fy_op fy_op_center_crop_pad = {.name = "CenterCropPad", .domain = "", .doc = "y = x cut or padded with 0 to a size, centred",
-    .attrs = crop_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 18, .first = 18, .types = "T=*;I=i32,i64|T,I|T",
-    .infer = infer_center_crop_pad, .ref = ref_center_crop_pad, .flags = FY_PURE};
+static const fy_attr_spec crop_attrs[] = {{"axes", FY_ATTR_INTS, NULL}, {0}};
+const fy_op fy_op_center_crop_pad = {.name = "CenterCropPad", .domain = "", .attrs = crop_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .since = 18, .first = 18, .types = "T=*;I=i32,i64|T,I|T", .infer = infer_center_crop_pad, .ref = ref_center_crop_pad, .flags = FY_PURE};
 
 /* ---- Col2Im -------------------------------------------------------------------------------------------------------- */
 
@@ -253,12 +248,9 @@ static fy_status ref_col2im(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec col2im_attrs[] = {{"strides", FY_ATTR_INTS, NULL, "step between blocks; 1"}, {"dilations", FY_ATTR_INTS, NULL,
-    "step within a block; 1"},
-    {"pads", FY_ATTR_INTS, NULL, "begin of each axis, then end of each; 0"}, {0}};
-const fy_op fy_op_col2im = {.name = "Col2Im", .domain = "", .doc = "y[n,c,image] = sum of the overlapping blocks x[n,c*block,positions]",
-    .attrs = col2im_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 18, .first = 18, .types = "T=*|T,i64,i64|T",
-    .infer = infer_col2im, .ref = ref_col2im, .flags = FY_PURE};
+static const fy_attr_spec col2im_attrs[] = {{"strides", FY_ATTR_INTS, NULL}, {"dilations", FY_ATTR_INTS, NULL}, {"pads", FY_ATTR_INTS, NULL}, {0}};
+const fy_op fy_op_col2im = {.name = "Col2Im", .domain = "", .attrs = col2im_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .since = 18,
+    .first = 18, .types = "T=*|T,i64,i64|T", .infer = infer_col2im, .ref = ref_col2im, .flags = FY_PURE};
 
 /* ---- ReverseSequence ----------------------------------------------------------------------------------------------- */
 
@@ -300,9 +292,6 @@ static fy_status ref_reverse_sequence(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec reverse_attrs[] = {{"batch_axis", FY_ATTR_INT, "1", "0 or 1"}, {"time_axis", FY_ATTR_INT, "0", "the other one"},
-    {0}};
-const fy_op fy_op_reverse_sequence = {.name = "ReverseSequence", .domain = "",
-    .doc = "y = x with the first lens[i] steps of sequence i in reverse", .attrs = reverse_attrs, .min_in = 2, .max_in = 2, .min_out = 1,
-    .max_out = 1, .since = 28, .first = 10, .types = "T=*|T,i64|T", .infer = infer_reverse_sequence, .ref = ref_reverse_sequence,
-    .flags = FY_PURE};
+static const fy_attr_spec reverse_attrs[] = {{"batch_axis", FY_ATTR_INT, "1"}, {"time_axis", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_reverse_sequence = {.name = "ReverseSequence", .domain = "", .attrs = reverse_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .since = 28, .first = 10, .types = "T=*|T,i64|T", .infer = infer_reverse_sequence, .ref = ref_reverse_sequence, .flags = FY_PURE};

@@ -60,5 +60,5 @@ static fy_status ref_det(const fy_call *c) {
     return FY_OK;
 }
 
-const fy_op fy_op_det = {.name = "Det", .domain = "", .doc = "y = the determinant of each square matrix of the last two axes", .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .first = 11, .since = 11, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_det, .ref = ref_det, .flags = FY_PURE};
+const fy_op fy_op_det = {.name = "Det", .domain = "", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 11, .since = 11,
+    .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_det, .ref = ref_det, .flags = FY_PURE};

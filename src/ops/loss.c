@@ -118,13 +118,9 @@ static fy_status ref_loss(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec attrs[] = {{"ignore_index", FY_ATTR_INT, NULL, "target of elements without loss"},
-    {"reduction", FY_ATTR_STRING, "mean", "none, sum, mean"}, {0}};
+static const fy_attr_spec attrs[] = {{"ignore_index", FY_ATTR_INT, NULL}, {"reduction", FY_ATTR_STRING, "mean"}, {0}};
 #define TYPES "T=" FY_T_FLOAT ";I=i32,i64|T,I,T|T,T"
-const fy_op fy_op_negative_log_likelihood_loss = {.name = "NegativeLogLikelihoodLoss", .domain = "", .doc = "y = -weight[t] x[t] for the target class t, reduced",
-    .attrs = attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .first = 12, .since = 12, .types = TYPES,
-    .infer = infer_loss, .ref = ref_loss, .flags = FY_PURE};
-const fy_op fy_op_softmax_cross_entropy_loss = {.name = "SoftmaxCrossEntropyLoss", .domain = "",
-        .doc = "y = -weight[t] ln(softmax(x)[t]) for the target class t, reduced",
-    .attrs = attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 2, .first = 12, .since = 12, .types = TYPES,
-    .infer = infer_loss, .ref = ref_loss, .flags = FY_PURE};
+const fy_op fy_op_negative_log_likelihood_loss = {.name = "NegativeLogLikelihoodLoss", .domain = "", .attrs = attrs, .min_in = 2, .max_in = 3, .min_out = 1,
+    .max_out = 1, .first = 12, .since = 12, .types = TYPES, .infer = infer_loss, .ref = ref_loss, .flags = FY_PURE};
+const fy_op fy_op_softmax_cross_entropy_loss = {.name = "SoftmaxCrossEntropyLoss", .domain = "", .attrs = attrs, .min_in = 2, .max_in = 3, .min_out = 1,
+    .max_out = 2, .first = 12, .since = 12, .types = TYPES, .infer = infer_loss, .ref = ref_loss, .flags = FY_PURE};

@@ -143,8 +143,8 @@ static fy_status ref_matmul(const fy_call *c) {
     fy_store_f64(y, 0, fy_count(y), sum);
     return FY_OK;
 }
-const fy_op fy_op_mat_mul = {.name = "MatMul", .domain = "", .doc = "y = a b, with NumPy's rules for batches and vectors", .min_in = 2, .max_in = 2, .min_out = 1,
-    .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_WIDE "|T,T|T", .infer = infer_matmul, .ref = ref_matmul, .flags = FY_PURE};
+const fy_op fy_op_mat_mul = {.name = "MatMul", .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 1, .since = 1,
+    .types = "T=" FY_T_WIDE "|T,T|T", .infer = infer_matmul, .ref = ref_matmul, .flags = FY_PURE};
 
 /* ---- Gemm ---------------------------------------------------------------------------------------------------------- */
 
@@ -192,10 +192,10 @@ static fy_status ref_gemm(const fy_call *c) {
     if (to.data != y->data) fy_store_f64(y, 0, m * n, to.data);
     return FY_OK;
 }
-static const fy_attr_spec gemm_attrs[] = {{"alpha", FY_ATTR_FLOAT, "1", "factor of the product"}, {"beta", FY_ATTR_FLOAT, "1", "factor of C"},
-                                          {"transA", FY_ATTR_INT, "0", "1: A is transposed"}, {"transB", FY_ATTR_INT, "0", "1: B is transposed"}, {0}};
-const fy_op fy_op_gemm = {.name = "Gemm", .domain = "", .doc = "y = alpha A B + beta C", .attrs = gemm_attrs, .min_in = 2, .max_in = 3, .min_out = 1,
-    .max_out = 1, .first = 1, .since = 11, .types = "T=" FY_T_WIDE "|T,T,T|T", .infer = infer_gemm, .ref = ref_gemm, .flags = FY_PURE};
+static const fy_attr_spec gemm_attrs[] = {{"alpha", FY_ATTR_FLOAT, "1"}, {"beta", FY_ATTR_FLOAT, "1"}, {"transA", FY_ATTR_INT, "0"},
+    {"transB", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_gemm = {.name = "Gemm", .domain = "", .attrs = gemm_attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 11,
+    .types = "T=" FY_T_WIDE "|T,T,T|T", .infer = infer_gemm, .ref = ref_gemm, .flags = FY_PURE};
 
 /* ---- MatMulInteger ------------------------------------------------------------------------------------------------- */
 
@@ -225,8 +225,8 @@ static fy_status ref_integer(const fy_call *c) {
     FY_TRY(subtract(c, ib, b, fy_arg(c, 3), false));
     return multiply_integers(c, ia, a, ib, b, y);
 }
-const fy_op fy_op_mat_mul_integer = {.name = "MatMulInteger", .domain = "", .doc = "y = (a - a_zero) (b - b_zero) in int32", .min_in = 2, .max_in = 4,
-    .min_out = 1, .max_out = 1, .first = 10, .since = 10, .types = "T=i8,u8;U=i8,u8|T,U,T,U|i32", .infer = infer_integer, .ref = ref_integer, .flags = FY_PURE};
+const fy_op fy_op_mat_mul_integer = {.name = "MatMulInteger", .domain = "", .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, .first = 10, .since = 10,
+    .types = "T=i8,u8;U=i8,u8|T,U,T,U|i32", .infer = infer_integer, .ref = ref_integer, .flags = FY_PURE};
 
 /* ---- QLinearMatMul ------------------------------------------------------------------------------------------------- */
 
@@ -302,6 +302,5 @@ static fy_status ref_qlinear(const fy_call *c) {
     return FY_OK;
 }
 #define T_QMM "i8,u8," FY_T_F8
-const fy_op fy_op_qlinear_matmul = {.name = "QLinearMatMul", .domain = "", .doc = "y = quantised ((a - a_zero) a_scale) ((b - b_zero) b_scale)", .min_in = 8, .max_in = 8,
-    .min_out = 1, .max_out = 1, .first = 10, .since = 21, .types = "S=f32,f16,bf16;T=" T_QMM ";U=" T_QMM ";V=" T_QMM "|T,S,T,U,S,U,S,V|V", .infer = infer_qlinear,
-    .ref = ref_qlinear, .flags = FY_PURE};
+const fy_op fy_op_qlinear_matmul = {.name = "QLinearMatMul", .domain = "", .min_in = 8, .max_in = 8, .min_out = 1, .max_out = 1, .first = 10, .since = 21,
+    .types = "S=f32,f16,bf16;T=" T_QMM ";U=" T_QMM ";V=" T_QMM "|T,S,T,U,S,U,S,V|V", .infer = infer_qlinear, .ref = ref_qlinear, .flags = FY_PURE};

@@ -108,22 +108,20 @@ static fy_status ref_regressor(const fy_call *c) {
     return run_regressor(c, &w);
 }
 
-#define NODES(kind)                                                                                                                                   \
-    {"nodes_treeids", FY_ATTR_INTS, NULL, "tree of each node"}, {"nodes_nodeids", FY_ATTR_INTS, NULL, "number of each node in its tree"},             \
-    {"nodes_featureids", FY_ATTR_INTS, NULL, "feature that it reads"}, {"nodes_modes", FY_ATTR_STRINGS, NULL, "BRANCH_LEQ, _LT, _GTE, _GT, _EQ, _NEQ or LEAF"}, \
-    {"nodes_values", FY_ATTR_FLOATS, NULL, "what it compares with"}, {"nodes_values_as_tensor", FY_ATTR_TENSOR, NULL, "the same"},                   \
-    {"nodes_truenodeids", FY_ATTR_INTS, NULL, "child where the comparison holds"}, {"nodes_falsenodeids", FY_ATTR_INTS, NULL, "the other child"},    \
-    {"nodes_missing_value_tracks_true", FY_ATTR_INTS, NULL, "1: NaN goes where the comparison holds"},                                               \
-    {"nodes_hitrates", FY_ATTR_FLOATS, NULL, "read, not used"}, {"nodes_hitrates_as_tensor", FY_ATTR_TENSOR, NULL, "read, not used"},                 \
-    {kind "_treeids", FY_ATTR_INTS, NULL, "tree of each vote"}, {kind "_nodeids", FY_ATTR_INTS, NULL, "leaf of each vote"},                           \
-    {kind "_ids", FY_ATTR_INTS, NULL, "what it votes for"}, {kind "_weights", FY_ATTR_FLOATS, NULL, "with which weight"},                             \
-    {kind "_weights_as_tensor", FY_ATTR_TENSOR, NULL, "the same"}, {"base_values", FY_ATTR_FLOATS, NULL, "added at the end"},                         \
-    {"base_values_as_tensor", FY_ATTR_TENSOR, NULL, "the same"}, {"post_transform", FY_ATTR_STRING, "NONE", "NONE, SOFTMAX, LOGISTIC, SOFTMAX_ZERO or PROBIT"}
-static const fy_attr_spec regressor_attrs[] = {NODES("target"), {"aggregate_function", FY_ATTR_STRING, "SUM", "AVERAGE, SUM, MIN or MAX"},
-    {"n_targets", FY_ATTR_INT, "0", "how many numbers a row gives"}, {0}};
-const fy_op fy_op_tree_ensemble_regressor = {.name = "TreeEnsembleRegressor", .domain = FY_ML, .doc = "y = the votes of the leaves that x reaches, added up",
-    .attrs = regressor_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 3, .first = 1, .types = "T=" FY_T_ML "|T|f32",
-    .infer = infer_regressor, .ref = ref_regressor, .flags = FY_PURE};
+#define NODES(kind)                                                                                                                                  \
+    {"nodes_treeids", FY_ATTR_INTS, NULL}, {"nodes_nodeids", FY_ATTR_INTS, NULL},                                                                    \
+    {"nodes_featureids", FY_ATTR_INTS, NULL}, {"nodes_modes", FY_ATTR_STRINGS, NULL},                                                                \
+    {"nodes_values", FY_ATTR_FLOATS, NULL}, {"nodes_values_as_tensor", FY_ATTR_TENSOR, NULL},                                                        \
+    {"nodes_truenodeids", FY_ATTR_INTS, NULL}, {"nodes_falsenodeids", FY_ATTR_INTS, NULL},                                                           \
+    {"nodes_missing_value_tracks_true", FY_ATTR_INTS, NULL},                                                                                         \
+    {"nodes_hitrates", FY_ATTR_FLOATS, NULL}, {"nodes_hitrates_as_tensor", FY_ATTR_TENSOR, NULL},                                                    \
+    {kind "_treeids", FY_ATTR_INTS, NULL}, {kind "_nodeids", FY_ATTR_INTS, NULL},                                                                    \
+    {kind "_ids", FY_ATTR_INTS, NULL}, {kind "_weights", FY_ATTR_FLOATS, NULL},                                                                      \
+    {kind "_weights_as_tensor", FY_ATTR_TENSOR, NULL}, {"base_values", FY_ATTR_FLOATS, NULL},                                                        \
+    {"base_values_as_tensor", FY_ATTR_TENSOR, NULL}, {"post_transform", FY_ATTR_STRING, "NONE"}
+static const fy_attr_spec regressor_attrs[] = {NODES("target"), {"aggregate_function", FY_ATTR_STRING, "SUM"}, {"n_targets", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_tree_ensemble_regressor = {.name = "TreeEnsembleRegressor", .domain = FY_ML, .attrs = regressor_attrs, .min_in = 1, .max_in = 1,
+    .min_out = 1, .max_out = 1, .since = 3, .first = 1, .types = "T=" FY_T_ML "|T|f32", .infer = infer_regressor, .ref = ref_regressor, .flags = FY_PURE};
 
 /* ---- TreeEnsemble: the form of version 5 ------------------------------------------------------------------------------------- */
 
@@ -156,19 +154,14 @@ static fy_status ref_ensemble(const fy_call *c) {
     return run_regressor(c, &w);
 }
 
-static const fy_attr_spec ensemble_attrs[] = {{"tree_roots", FY_ATTR_INTS, FY_REQUIRED, "first node of each tree"},
-    {"nodes_featureids", FY_ATTR_INTS, FY_REQUIRED, "feature that each node reads"}, {"nodes_modes", FY_ATTR_TENSOR, FY_REQUIRED,
-    "0 LEQ, 1 LT, 2 GTE, 3 GT, 4 EQ, 5 NEQ, 6 MEMBER"}, {"nodes_splits", FY_ATTR_TENSOR, FY_REQUIRED, "what it compares with"},
-    {"nodes_truenodeids", FY_ATTR_INTS, FY_REQUIRED, "child where the comparison holds"}, {"nodes_trueleafs", FY_ATTR_INTS, FY_REQUIRED, "1: it is a leaf"},
-    {"nodes_falsenodeids", FY_ATTR_INTS, FY_REQUIRED, "the other child"}, {"nodes_falseleafs", FY_ATTR_INTS, FY_REQUIRED, "1: it is a leaf"},
-    {"nodes_missing_value_tracks_true", FY_ATTR_INTS, NULL, "1: NaN goes where the comparison holds"}, {"nodes_hitrates", FY_ATTR_TENSOR, NULL,
-    "read, not used"}, {"membership_values", FY_ATTR_TENSOR, NULL, "sets of the MEMBER nodes, NaN between them"},
-    {"leaf_targetids", FY_ATTR_INTS, FY_REQUIRED, "target of each leaf"}, {"leaf_weights", FY_ATTR_TENSOR, FY_REQUIRED, "its vote"},
-    {"n_targets", FY_ATTR_INT, "0", "how many numbers a row gives"}, {"aggregate_function", FY_ATTR_INT, "1", "0 average, 1 sum, 2 least, 3 greatest"},
-    {"post_transform", FY_ATTR_INT, "0", "0 none, 1 softmax, 2 logistic, 3 softmax of what is not 0, 4 probit"}, {0}};
-const fy_op fy_op_tree_ensemble = {.name = "TreeEnsemble", .domain = FY_ML, .doc = "y = the votes of the leaves that x reaches, added up",
-    .attrs = ensemble_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 5, .first = 5, .types = "T=f32,f64,f16|T|T",
-    .infer = infer_ensemble, .ref = ref_ensemble, .flags = FY_PURE};
+static const fy_attr_spec ensemble_attrs[] = {{"tree_roots", FY_ATTR_INTS, FY_REQUIRED}, {"nodes_featureids", FY_ATTR_INTS, FY_REQUIRED},
+    {"nodes_modes", FY_ATTR_TENSOR, FY_REQUIRED}, {"nodes_splits", FY_ATTR_TENSOR, FY_REQUIRED}, {"nodes_truenodeids", FY_ATTR_INTS, FY_REQUIRED},
+    {"nodes_trueleafs", FY_ATTR_INTS, FY_REQUIRED}, {"nodes_falsenodeids", FY_ATTR_INTS, FY_REQUIRED}, {"nodes_falseleafs", FY_ATTR_INTS, FY_REQUIRED},
+    {"nodes_missing_value_tracks_true", FY_ATTR_INTS, NULL}, {"nodes_hitrates", FY_ATTR_TENSOR, NULL}, {"membership_values", FY_ATTR_TENSOR, NULL},
+    {"leaf_targetids", FY_ATTR_INTS, FY_REQUIRED}, {"leaf_weights", FY_ATTR_TENSOR, FY_REQUIRED}, {"n_targets", FY_ATTR_INT, "0"},
+    {"aggregate_function", FY_ATTR_INT, "1"}, {"post_transform", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_tree_ensemble = {.name = "TreeEnsemble", .domain = FY_ML, .attrs = ensemble_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 5, .first = 5, .types = "T=f32,f64,f16|T|T", .infer = infer_ensemble, .ref = ref_ensemble, .flags = FY_PURE};
 
 /* ---- TreeEnsembleClassifier ----------------------------------------------------------------------------------------------------- */
 
@@ -251,8 +244,8 @@ static fy_status ref_classifier(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec classifier_attrs[] = {NODES("class"), {"classlabels_int64s", FY_ATTR_INTS, NULL, "labels, integers"}, {"classlabels_strings",
-    FY_ATTR_STRINGS, NULL, "labels, strings"}, {0}};
-const fy_op fy_op_tree_ensemble_classifier = {.name = "TreeEnsembleClassifier", .domain = FY_ML, .doc = "z = the votes for each class, y = the class with most",
-    .attrs = classifier_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 2, .since = 3, .first = 1, .types = "T=" FY_T_ML ";L=str,i64|T|L,f32",
-    .infer = infer_classifier, .ref = ref_classifier, .flags = FY_PURE};
+static const fy_attr_spec classifier_attrs[] = {NODES("class"), {"classlabels_int64s", FY_ATTR_INTS, NULL}, {"classlabels_strings", FY_ATTR_STRINGS, NULL},
+    {0}};
+const fy_op fy_op_tree_ensemble_classifier = {.name = "TreeEnsembleClassifier", .domain = FY_ML, .attrs = classifier_attrs, .min_in = 1, .max_in = 1,
+    .min_out = 1, .max_out = 2, .since = 3, .first = 1, .types = "T=" FY_T_ML ";L=str,i64|T|L,f32", .infer = infer_classifier, .ref = ref_classifier,
+    .flags = FY_PURE};

@@ -35,8 +35,8 @@ static fy_status ref_extract(const fy_call *c) {
     return FY_OK;
 }
 
-const fy_op fy_op_array_feature_extractor = {.name = "ArrayFeatureExtractor", .domain = FY_ML, .doc = "z = the columns y of x", .min_in = 2, .max_in = 2,
-    .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML ",str|T,i64|T", .infer = infer_extract, .ref = ref_extract, .flags = FY_PURE};
+const fy_op fy_op_array_feature_extractor = {.name = "ArrayFeatureExtractor", .domain = FY_ML, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .since = 1, .first = 1, .types = "T=" FY_T_ML ",str|T,i64|T", .infer = infer_extract, .ref = ref_extract, .flags = FY_PURE};
 
 /* ---- Binarizer: y = x > threshold ------------------------------------------------------------------------------------ */
 
@@ -51,10 +51,9 @@ static void over_i(int64_t *y, const int64_t *a, const int64_t *b, int64_t n, co
 static const fy_maps over = {over_f, over_i, NULL};
 static fy_status ref_binarizer(const fy_call *c) { return fy_k_unary(c, &over); }
 
-static const fy_attr_spec binarizer_attrs[] = {{"threshold", FY_ATTR_FLOAT, "0", "values above it become 1, others 0"}, {0}};
-const fy_op fy_op_binarizer = {.name = "Binarizer", .domain = FY_ML, .doc = "y = x > threshold, as numbers", .attrs = binarizer_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|T", .infer = fy_k_like, .ref = ref_binarizer,
-    .flags = FY_PURE | FY_ELEMENTWISE};
+static const fy_attr_spec binarizer_attrs[] = {{"threshold", FY_ATTR_FLOAT, "0"}, {0}};
+const fy_op fy_op_binarizer = {.name = "Binarizer", .domain = FY_ML, .attrs = binarizer_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|T", .infer = fy_k_like, .ref = ref_binarizer, .flags = FY_PURE | FY_ELEMENTWISE};
 
 /* ---- FeatureVectorizer: rows side by side ----------------------------------------------------------------------------- */
 
@@ -103,10 +102,9 @@ static fy_status ref_vectorizer(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec vectorizer_attrs[] = {{"inputdimensions", FY_ATTR_INTS, NULL, "columns of each input; as many as it has if not given"}, {0}};
-const fy_op fy_op_feature_vectorizer = {.name = "FeatureVectorizer", .domain = FY_ML, .doc = "y = the inputs side by side, as f32",
-    .attrs = vectorizer_attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T,...|f32",
-    .infer = infer_vectorizer, .ref = ref_vectorizer, .flags = FY_PURE};
+static const fy_attr_spec vectorizer_attrs[] = {{"inputdimensions", FY_ATTR_INTS, NULL}, {0}};
+const fy_op fy_op_feature_vectorizer = {.name = "FeatureVectorizer", .domain = FY_ML, .attrs = vectorizer_attrs, .min_in = 1, .max_in = -1, .min_out = 1,
+    .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T,...|f32", .infer = infer_vectorizer, .ref = ref_vectorizer, .flags = FY_PURE};
 
 /* ---- lists for each feature -------------------------------------------------------------------------------------------- */
 
@@ -160,11 +158,10 @@ static fy_status ref_imputer(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec imputer_attrs[] = {{"imputed_value_floats", FY_ATTR_FLOATS, NULL, "values to put, for floats"},
-    {"imputed_value_int64s", FY_ATTR_INTS, NULL, "values to put, for integers"}, {"replaced_value_float", FY_ATTR_FLOAT, "0", "value to replace; NaN is one"},
-    {"replaced_value_int64", FY_ATTR_INT, "0", "value to replace"}, {0}};
-const fy_op fy_op_imputer = {.name = "Imputer", .domain = FY_ML, .doc = "y = x with one value replaced", .attrs = imputer_attrs, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|T", .infer = infer_imputer, .ref = ref_imputer, .flags = FY_PURE};
+static const fy_attr_spec imputer_attrs[] = {{"imputed_value_floats", FY_ATTR_FLOATS, NULL}, {"imputed_value_int64s", FY_ATTR_INTS, NULL},
+    {"replaced_value_float", FY_ATTR_FLOAT, "0"}, {"replaced_value_int64", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_imputer = {.name = "Imputer", .domain = FY_ML, .attrs = imputer_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1,
+    .first = 1, .types = "T=" FY_T_ML "|T|T", .infer = infer_imputer, .ref = ref_imputer, .flags = FY_PURE};
 
 /* ---- Scaler: y = (x - offset) * scale ------------------------------------------------------------------------------------- */
 
@@ -190,10 +187,9 @@ static fy_status ref_scaler(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec scaler_attrs[] = {{"offset", FY_ATTR_FLOATS, NULL, "subtracted first; 0 if not given"},
-    {"scale", FY_ATTR_FLOATS, NULL, "multiplied then; 1 if not given"}, {0}};
-const fy_op fy_op_scaler = {.name = "Scaler", .domain = FY_ML, .doc = "y = (x - offset) * scale", .attrs = scaler_attrs, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|f32", .infer = infer_scaler, .ref = ref_scaler, .flags = FY_PURE};
+static const fy_attr_spec scaler_attrs[] = {{"offset", FY_ATTR_FLOATS, NULL}, {"scale", FY_ATTR_FLOATS, NULL}, {0}};
+const fy_op fy_op_scaler = {.name = "Scaler", .domain = FY_ML, .attrs = scaler_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1,
+    .first = 1, .types = "T=" FY_T_ML "|T|f32", .infer = infer_scaler, .ref = ref_scaler, .flags = FY_PURE};
 
 /* ---- Normalizer: each row by its norm --------------------------------------------------------------------------------------- */
 
@@ -228,10 +224,9 @@ static fy_status ref_normalizer(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec normalizer_attrs[] = {{"norm", FY_ATTR_STRING, "MAX", "MAX, L1 or L2"}, {0}};
-const fy_op fy_op_normalizer = {.name = "Normalizer", .domain = FY_ML, .doc = "y = each row of x divided by its norm", .attrs = normalizer_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|f32", .infer = infer_normalizer, .ref = ref_normalizer,
-    .flags = FY_PURE};
+static const fy_attr_spec normalizer_attrs[] = {{"norm", FY_ATTR_STRING, "MAX"}, {0}};
+const fy_op fy_op_normalizer = {.name = "Normalizer", .domain = FY_ML, .attrs = normalizer_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|f32", .infer = infer_normalizer, .ref = ref_normalizer, .flags = FY_PURE};
 
 /* ---- OneHotEncoder ----------------------------------------------------------------------------------------------------------- */
 
@@ -286,8 +281,6 @@ static fy_status ref_one_hot(const fy_call *c) {
     return s;
 }
 
-static const fy_attr_spec one_hot_attrs[] = {{"cats_int64s", FY_ATTR_INTS, NULL, "the categories, integers"}, {"cats_strings", FY_ATTR_STRINGS, NULL,
-    "the categories, strings"}, {"zeros", FY_ATTR_INT, "1", "0: an element of no category is an error"}, {0}};
-const fy_op fy_op_one_hot_encoder = {.name = "OneHotEncoder", .domain = FY_ML, .doc = "y[..., k] = x is category k", .attrs = one_hot_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML ",str|T|f32", .infer = infer_one_hot, .ref = ref_one_hot,
-    .flags = FY_PURE};
+static const fy_attr_spec one_hot_attrs[] = {{"cats_int64s", FY_ATTR_INTS, NULL}, {"cats_strings", FY_ATTR_STRINGS, NULL}, {"zeros", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_one_hot_encoder = {.name = "OneHotEncoder", .domain = FY_ML, .attrs = one_hot_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 1, .first = 1, .types = "T=" FY_T_ML ",str|T|f32", .infer = infer_one_hot, .ref = ref_one_hot, .flags = FY_PURE};

@@ -104,16 +104,14 @@ static fy_status ref_encoder(const fy_call *c) {
     return s;
 }
 
-static const fy_attr_spec encoder_attrs[] = {{"keys_strings", FY_ATTR_STRINGS, NULL, "keys, one of four forms"}, {"keys_int64s", FY_ATTR_INTS, NULL, "keys"},
-    {"keys_floats", FY_ATTR_FLOATS, NULL, "keys"}, {"keys_tensor", FY_ATTR_TENSOR, NULL, "keys, a list of any of the types"},
-    {"values_strings", FY_ATTR_STRINGS, NULL, "values, one of four forms"}, {"values_int64s", FY_ATTR_INTS, NULL, "values"},
-    {"values_floats", FY_ATTR_FLOATS, NULL, "values"}, {"values_tensor", FY_ATTR_TENSOR, NULL, "values, a list of any of the types"},
-    {"default_string", FY_ATTR_STRING, "_Unused", "value of a key that is not there"}, {"default_int64", FY_ATTR_INT, "-1", "the same, integers"},
-    {"default_float", FY_ATTR_FLOAT, "-0", "the same, floats"}, {"default_tensor", FY_ATTR_TENSOR, NULL, "the same, one element of the values' type"}, {0}};
+static const fy_attr_spec encoder_attrs[] = {{"keys_strings", FY_ATTR_STRINGS, NULL}, {"keys_int64s", FY_ATTR_INTS, NULL},
+    {"keys_floats", FY_ATTR_FLOATS, NULL}, {"keys_tensor", FY_ATTR_TENSOR, NULL}, {"values_strings", FY_ATTR_STRINGS, NULL},
+    {"values_int64s", FY_ATTR_INTS, NULL}, {"values_floats", FY_ATTR_FLOATS, NULL}, {"values_tensor", FY_ATTR_TENSOR, NULL},
+    {"default_string", FY_ATTR_STRING, "_Unused"}, {"default_int64", FY_ATTR_INT, "-1"}, {"default_float", FY_ATTR_FLOAT, "-0"},
+    {"default_tensor", FY_ATTR_TENSOR, NULL}, {0}};
 #define T_LABEL "f32,f64,i16,i32,i64,str"
-const fy_op fy_op_label_encoder = {.name = "LabelEncoder", .domain = FY_ML, .doc = "y = the value of key x", .attrs = encoder_attrs, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .since = 4, .first = 1, .types = "K=" T_LABEL ";V=" T_LABEL "|K|V", .infer = infer_encoder, .ref = ref_encoder,
-    .flags = FY_PURE};
+const fy_op fy_op_label_encoder = {.name = "LabelEncoder", .domain = FY_ML, .attrs = encoder_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 4, .first = 1, .types = "K=" T_LABEL ";V=" T_LABEL "|K|V", .infer = infer_encoder, .ref = ref_encoder, .flags = FY_PURE};
 
 /* ---- CategoryMapper --------------------------------------------------------------------------------------------------- */
 
@@ -137,9 +135,7 @@ static fy_status ref_mapper(const fy_call *c) {
     return look_up(c, &x, to_int ? &text : &ints, to_int ? &ints : &text, &otherwise, y);
 }
 
-static const fy_attr_spec mapper_attrs[] = {{"cats_int64s", FY_ATTR_INTS, NULL, "the integers of the map"}, {"cats_strings", FY_ATTR_STRINGS, NULL,
-    "the strings of the map"}, {"default_int64", FY_ATTR_INT, "-1", "for a string that is not there"}, {"default_string", FY_ATTR_STRING, "_Unused",
-    "for an integer that is not there"}, {0}};
-const fy_op fy_op_category_mapper = {.name = "CategoryMapper", .domain = FY_ML, .doc = "y = the integer of string x, or the string of integer x",
-    .attrs = mapper_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=str,i64;U=str,i64|T|U",
-    .infer = infer_mapper, .ref = ref_mapper, .flags = FY_PURE};
+static const fy_attr_spec mapper_attrs[] = {{"cats_int64s", FY_ATTR_INTS, NULL}, {"cats_strings", FY_ATTR_STRINGS, NULL},
+    {"default_int64", FY_ATTR_INT, "-1"}, {"default_string", FY_ATTR_STRING, "_Unused"}, {0}};
+const fy_op fy_op_category_mapper = {.name = "CategoryMapper", .domain = FY_ML, .attrs = mapper_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 1, .first = 1, .types = "T=str,i64;U=str,i64|T|U", .infer = infer_mapper, .ref = ref_mapper, .flags = FY_PURE};

@@ -91,13 +91,11 @@ static fy_status ref_classifier(const fy_call *c) {
     return compute(c, &w);
 }
 
-#define POST {"post_transform", FY_ATTR_STRING, "NONE", "NONE, SOFTMAX, LOGISTIC, SOFTMAX_ZERO or PROBIT"}
-static const fy_attr_spec classifier_attrs[] = {{"classlabels_ints", FY_ATTR_INTS, NULL, "labels, integers"}, {"classlabels_strings", FY_ATTR_STRINGS, NULL,
-    "labels, strings"}, {"coefficients", FY_ATTR_FLOATS, FY_REQUIRED, "[E,F]"}, {"intercepts", FY_ATTR_FLOATS, NULL, "[E]"},
-    {"multi_class", FY_ATTR_INT, "0", "read, not used"}, POST, {0}};
-const fy_op fy_op_linear_classifier = {.name = "LinearClassifier", .domain = FY_ML, .doc = "z = x coefficients^T + intercepts; y = the label of the greatest",
-    .attrs = classifier_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 2, .since = 1, .first = 1, .types = "T=" FY_T_ML ";L=str,i64|T|L,f32",
-    .infer = infer_classifier, .ref = ref_classifier, .flags = FY_PURE};
+#define POST {"post_transform", FY_ATTR_STRING, "NONE"}
+static const fy_attr_spec classifier_attrs[] = {{"classlabels_ints", FY_ATTR_INTS, NULL}, {"classlabels_strings", FY_ATTR_STRINGS, NULL},
+    {"coefficients", FY_ATTR_FLOATS, FY_REQUIRED}, {"intercepts", FY_ATTR_FLOATS, NULL}, {"multi_class", FY_ATTR_INT, "0"}, POST, {0}};
+const fy_op fy_op_linear_classifier = {.name = "LinearClassifier", .domain = FY_ML, .attrs = classifier_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
+    .max_out = 2, .since = 1, .first = 1, .types = "T=" FY_T_ML ";L=str,i64|T|L,f32", .infer = infer_classifier, .ref = ref_classifier, .flags = FY_PURE};
 
 /* ---- LinearRegressor -------------------------------------------------------------------------------------------------- */
 
@@ -120,8 +118,7 @@ static fy_status ref_regressor(const fy_call *c) {
     return compute(c, &w);
 }
 
-static const fy_attr_spec regressor_attrs[] = {{"coefficients", FY_ATTR_FLOATS, NULL, "[targets,F]"}, {"intercepts", FY_ATTR_FLOATS, NULL, "[targets]"}, POST,
-    {"targets", FY_ATTR_INT, "1", "how many numbers a row gives"}, {0}};
-const fy_op fy_op_linear_regressor = {.name = "LinearRegressor", .domain = FY_ML, .doc = "y = x coefficients^T + intercepts", .attrs = regressor_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|f32", .infer = infer_regressor,
-    .ref = ref_regressor, .flags = FY_PURE};
+static const fy_attr_spec regressor_attrs[] = {{"coefficients", FY_ATTR_FLOATS, NULL}, {"intercepts", FY_ATTR_FLOATS, NULL}, POST,
+    {"targets", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_linear_regressor = {.name = "LinearRegressor", .domain = FY_ML, .attrs = regressor_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
+    .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|f32", .infer = infer_regressor, .ref = ref_regressor, .flags = FY_PURE};

@@ -85,10 +85,9 @@ static fy_status ref_zip(const fy_call *c) {
     return s;
 }
 
-static const fy_attr_spec zip_attrs[] = {{"classlabels_int64s", FY_ATTR_INTS, NULL, "the keys, integers"}, {"classlabels_strings", FY_ATTR_STRINGS, NULL,
-    "the keys, strings"}, {0}};
-const fy_op fy_op_zip_map = {.name = "ZipMap", .domain = FY_ML, .doc = "y = for each row of x a map from the keys to its columns", .attrs = zip_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "|f32|*", .infer = infer_zip, .ref = ref_zip, .flags = FY_PURE};
+static const fy_attr_spec zip_attrs[] = {{"classlabels_int64s", FY_ATTR_INTS, NULL}, {"classlabels_strings", FY_ATTR_STRINGS, NULL}, {0}};
+const fy_op fy_op_zip_map = {.name = "ZipMap", .domain = FY_ML, .attrs = zip_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1,
+    .first = 1, .types = "|f32|*", .infer = infer_zip, .ref = ref_zip, .flags = FY_PURE};
 
 /* ---- maps as inputs ---------------------------------------------------------------------------------------------------- */
 
@@ -195,10 +194,9 @@ static fy_status ref_cast(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec cast_attrs[] = {{"cast_to", FY_ATTR_STRING, "TO_FLOAT", "TO_FLOAT, TO_STRING or TO_INT64"}, {"map_form", FY_ATTR_STRING, "DENSE",
-    "DENSE: the values there are; SPARSE: max_map of them, each at its key"}, {"max_map", FY_ATTR_INT, "1", "length of the sparse form"}, {0}};
-const fy_op fy_op_cast_map = {.name = "CastMap", .domain = FY_ML, .doc = "y = the values of a map with integer keys, in their order", .attrs = cast_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .infer = infer_cast, .ref = ref_cast, .flags = FY_PURE};
+static const fy_attr_spec cast_attrs[] = {{"cast_to", FY_ATTR_STRING, "TO_FLOAT"}, {"map_form", FY_ATTR_STRING, "DENSE"}, {"max_map", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_cast_map = {.name = "CastMap", .domain = FY_ML, .attrs = cast_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1,
+    .first = 1, .infer = infer_cast, .ref = ref_cast, .flags = FY_PURE};
 
 /* ---- DictVectorizer: the values in the order of a vocabulary ------------------------------------------------------------ */
 
@@ -233,7 +231,6 @@ static fy_status ref_dict(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec dict_attrs[] = {{"int64_vocabulary", FY_ATTR_INTS, NULL, "keys in the order of the output"}, {"string_vocabulary", FY_ATTR_STRINGS,
-    NULL, "the same for strings"}, {0}};
-const fy_op fy_op_dict_vectorizer = {.name = "DictVectorizer", .domain = FY_ML, .doc = "y[0, i] = the value of vocabulary[i], else 0", .attrs = dict_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .infer = infer_dict, .ref = ref_dict, .flags = FY_PURE};
+static const fy_attr_spec dict_attrs[] = {{"int64_vocabulary", FY_ATTR_INTS, NULL}, {"string_vocabulary", FY_ATTR_STRINGS, NULL}, {0}};
+const fy_op fy_op_dict_vectorizer = {.name = "DictVectorizer", .domain = FY_ML, .attrs = dict_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 1, .first = 1, .infer = infer_dict, .ref = ref_dict, .flags = FY_PURE};

@@ -229,16 +229,13 @@ static fy_status ref_classifier(const fy_call *c) {
     return FY_OK;
 }
 
-#define POST {"post_transform", FY_ATTR_STRING, "NONE", "NONE, SOFTMAX, LOGISTIC, SOFTMAX_ZERO or PROBIT"}
-#define KERNEL {"kernel_params", FY_ATTR_FLOATS, NULL, "gamma, coef0, degree"}, {"kernel_type", FY_ATTR_STRING, "LINEAR", "LINEAR, POLY, RBF or SIGMOID"}
-static const fy_attr_spec classifier_attrs[] = {{"classlabels_ints", FY_ATTR_INTS, NULL, "labels, integers"}, {"classlabels_strings", FY_ATTR_STRINGS, NULL,
-    "labels, strings"}, {"coefficients", FY_ATTR_FLOATS, NULL, "[classes - 1, vectors], or [classes, F] of a linear machine"}, KERNEL, POST,
-    {"prob_a", FY_ATTR_FLOATS, NULL, "one for each pair of classes: the scores become probabilities"}, {"prob_b", FY_ATTR_FLOATS, NULL, "the same"},
-    {"rho", FY_ATTR_FLOATS, NULL, "one for each pair of classes"}, {"support_vectors", FY_ATTR_FLOATS, NULL, "[vectors, F]"},
-    {"vectors_per_class", FY_ATTR_INTS, NULL, "how many of them each class has; none: a linear machine"}, {0}};
-const fy_op fy_op_svm_classifier = {.name = "SVMClassifier", .domain = FY_ML, .doc = "y = the class with most votes, z = scores or probabilities",
-    .attrs = classifier_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 2, .since = 1, .first = 1, .types = "T=" FY_T_ML ";L=str,i64|T|L,f32",
-    .infer = infer_classifier, .ref = ref_classifier, .flags = FY_PURE};
+#define POST {"post_transform", FY_ATTR_STRING, "NONE"}
+#define KERNEL {"kernel_params", FY_ATTR_FLOATS, NULL}, {"kernel_type", FY_ATTR_STRING, "LINEAR"}
+static const fy_attr_spec classifier_attrs[] = {{"classlabels_ints", FY_ATTR_INTS, NULL}, {"classlabels_strings", FY_ATTR_STRINGS, NULL},
+    {"coefficients", FY_ATTR_FLOATS, NULL}, KERNEL, POST, {"prob_a", FY_ATTR_FLOATS, NULL}, {"prob_b", FY_ATTR_FLOATS, NULL}, {"rho", FY_ATTR_FLOATS, NULL},
+    {"support_vectors", FY_ATTR_FLOATS, NULL}, {"vectors_per_class", FY_ATTR_INTS, NULL}, {0}};
+const fy_op fy_op_svm_classifier = {.name = "SVMClassifier", .domain = FY_ML, .attrs = classifier_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 2,
+    .since = 1, .first = 1, .types = "T=" FY_T_ML ";L=str,i64|T|L,f32", .infer = infer_classifier, .ref = ref_classifier, .flags = FY_PURE};
 
 /* ---- SVMRegressor -------------------------------------------------------------------------------------------------------- */
 
@@ -294,9 +291,7 @@ static fy_status ref_regressor(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec regressor_attrs[] = {{"coefficients", FY_ATTR_FLOATS, NULL, "[vectors], or [F] of a linear machine"}, KERNEL,
-    {"n_supports", FY_ATTR_INT, "0", "support vectors; 0: a linear machine"}, {"one_class", FY_ATTR_INT, "0", "1: the sign alone, as 1 or -1"}, POST,
-    {"rho", FY_ATTR_FLOATS, NULL, "[1]"}, {"support_vectors", FY_ATTR_FLOATS, NULL, "[vectors, F]"}, {0}};
-const fy_op fy_op_svm_regressor = {.name = "SVMRegressor", .domain = FY_ML, .doc = "y = the sum of coefficients times kernels, plus rho",
-    .attrs = regressor_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|f32",
-    .infer = infer_regressor, .ref = ref_regressor, .flags = FY_PURE};
+static const fy_attr_spec regressor_attrs[] = {{"coefficients", FY_ATTR_FLOATS, NULL}, KERNEL, {"n_supports", FY_ATTR_INT, "0"},
+    {"one_class", FY_ATTR_INT, "0"}, POST, {"rho", FY_ATTR_FLOATS, NULL}, {"support_vectors", FY_ATTR_FLOATS, NULL}, {0}};
+const fy_op fy_op_svm_regressor = {.name = "SVMRegressor", .domain = FY_ML, .attrs = regressor_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 1, .first = 1, .types = "T=" FY_T_ML "|T|f32", .infer = infer_regressor, .ref = ref_regressor, .flags = FY_PURE};

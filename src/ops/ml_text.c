@@ -156,11 +156,9 @@ static fy_status ref_tfidf(const fy_call *c) {
     return s;
 }
 
-static const fy_attr_spec tfidf_attrs[] = {{"mode", FY_ATTR_STRING, FY_REQUIRED, "TF: counts; IDF: weight where there is one; TFIDF: count times weight"},
-    {"min_gram_length", FY_ATTR_INT, FY_REQUIRED, "shortest n-gram"}, {"max_gram_length", FY_ATTR_INT, FY_REQUIRED, "longest n-gram"},
-    {"max_skip_count", FY_ATTR_INT, FY_REQUIRED, "most items left out between two of an n-gram"}, {"ngram_counts", FY_ATTR_INTS, FY_REQUIRED,
-    "where the 1-grams, 2-grams ... begin in the pool"}, {"ngram_indexes", FY_ATTR_INTS, FY_REQUIRED, "output column of each n-gram"},
-    {"pool_int64s", FY_ATTR_INTS, NULL, "the n-grams, integers"}, {"pool_strings", FY_ATTR_STRINGS, NULL, "the n-grams, strings"},
-    {"weights", FY_ATTR_FLOATS, NULL, "1 if not given"}, {0}};
-const fy_op fy_op_tf_idf_vectorizer = {.name = "TfIdfVectorizer", .domain = "", .doc = "y = counts of n-grams, weighted", .attrs = tfidf_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .since = 9, .first = 9, .types = "T=str,i32,i64|T|f32", .infer = infer_tfidf, .ref = ref_tfidf, .flags = FY_PURE};
+static const fy_attr_spec tfidf_attrs[] = {{"mode", FY_ATTR_STRING, FY_REQUIRED}, {"min_gram_length", FY_ATTR_INT, FY_REQUIRED},
+    {"max_gram_length", FY_ATTR_INT, FY_REQUIRED}, {"max_skip_count", FY_ATTR_INT, FY_REQUIRED}, {"ngram_counts", FY_ATTR_INTS, FY_REQUIRED},
+    {"ngram_indexes", FY_ATTR_INTS, FY_REQUIRED}, {"pool_int64s", FY_ATTR_INTS, NULL}, {"pool_strings", FY_ATTR_STRINGS, NULL},
+    {"weights", FY_ATTR_FLOATS, NULL}, {0}};
+const fy_op fy_op_tf_idf_vectorizer = {.name = "TfIdfVectorizer", .domain = "", .attrs = tfidf_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 9, .first = 9, .types = "T=str,i32,i64|T|f32", .infer = infer_tfidf, .ref = ref_tfidf, .flags = FY_PURE};

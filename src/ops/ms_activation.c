@@ -61,14 +61,14 @@ static fy_status ref_quick(const fy_call *c) {
     return fy_sub_run(c, &s, 1, &x, 1, &y);
 }
 
-#define ELEMENTWISE(var, Name, text, attrs_, least, most, T, infer_, ref_)                                               \
-    const fy_op fy_op_##var = {.name = Name, .domain = MS, .doc = text, .attrs = attrs_, .min_in = least, .max_in = most, .min_out = 1, .max_out = 1, \
+#define ELEMENTWISE(var, Name, attrs_, least, most, T, infer_, ref_)                                                     \
+    const fy_op fy_op_##var = {.name = Name, .domain = MS, .attrs = attrs_, .min_in = least, .max_in = most, .min_out = 1, .max_out = 1, \
         .first = 1, .since = 1, .types = T, .infer = infer_, .ref = ref_, .flags = FY_PURE};
-static const fy_attr_spec quick_attrs[] = {{"alpha", FY_ATTR_FLOAT, "1.702", "factor inside the sigmoid"}, {0}};
-ELEMENTWISE(ms_gelu, "Gelu", "y = x P(N(0,1) < x)", NULL, 1, 1, "T=" FY_T_FLOAT "|T|T", infer_like, ref_exact)
-ELEMENTWISE(ms_fast_gelu, "FastGelu", "y = gelu(x + bias) by the tanh formula", NULL, 1, 2, "T=" FY_T_FLOAT "|T,T|T", infer_like, ref_fast)
-ELEMENTWISE(ms_quick_gelu, "QuickGelu", "y = x sigmoid(alpha x)", quick_attrs, 1, 1, "T=" FY_T_FLOAT "|T|T", fy_k_like, ref_quick)
-ELEMENTWISE(ms_bias_gelu, "BiasGelu", "y = gelu(a + b)", NULL, 2, 2, "T=" FY_T_FLOAT "|T,T|T", infer_like, ref_exact)
+static const fy_attr_spec quick_attrs[] = {{"alpha", FY_ATTR_FLOAT, "1.702"}, {0}};
+ELEMENTWISE(ms_gelu, "Gelu", NULL, 1, 1, "T=" FY_T_FLOAT "|T|T", infer_like, ref_exact)
+ELEMENTWISE(ms_fast_gelu, "FastGelu", NULL, 1, 2, "T=" FY_T_FLOAT "|T,T|T", infer_like, ref_fast)
+ELEMENTWISE(ms_quick_gelu, "QuickGelu", quick_attrs, 1, 1, "T=" FY_T_FLOAT "|T|T", fy_k_like, ref_quick)
+ELEMENTWISE(ms_bias_gelu, "BiasGelu", NULL, 2, 2, "T=" FY_T_FLOAT "|T,T|T", infer_like, ref_exact)
 
 /* ---- BiasSplitGelu ------------------------------------------------------------------------------------------------- */
 
@@ -98,7 +98,7 @@ static fy_status ref_split(const fy_call *c) {
     FY_TRY(fy_sub_apply(c, &fy_op_gelu, 1, &right, &gate));
     return fy_sub_apply(c, &fy_op_mul, 2, both, y);
 }
-ELEMENTWISE(ms_bias_split_gelu, "BiasSplitGelu", "y = left gelu(right), the halves of x + bias", NULL, 2, 2, "T=" FY_T_FLOAT "|T,T|T", infer_split, ref_split)
+ELEMENTWISE(ms_bias_split_gelu, "BiasSplitGelu", NULL, 2, 2, "T=" FY_T_FLOAT "|T,T|T", infer_split, ref_split)
 
 /* ---- BiasAdd ------------------------------------------------------------------------------------------------------- */
 
@@ -117,7 +117,7 @@ static fy_status ref_add(const fy_call *c) {
     const fy_tensor *both[2] = {&sum, fy_arg(c, 2)};
     return fy_sub_apply(c, &fy_op_add, 2, both, y);
 }
-ELEMENTWISE(ms_bias_add, "BiasAdd", "y = x + bias + skip", NULL, 3, 3, "T=" FY_T_FLOAT "|T,T,T|T", infer_add, ref_add)
+ELEMENTWISE(ms_bias_add, "BiasAdd", NULL, 3, 3, "T=" FY_T_FLOAT "|T,T,T|T", infer_add, ref_add)
 
 /* ---- BiasSoftmax: over everything from `axis` on, as Softmax was before opset 13 ------------------------------------ */
 
@@ -150,6 +150,5 @@ static fy_status ref_softmax(const fy_call *c) {
     fy_sub_int(&s, "axis", 1);
     return fy_sub_run(c, &s, 1, &flat, 1, &out);
 }
-static const fy_attr_spec softmax_attrs[] = {{"axis", FY_ATTR_INT, "1", "the first of the axes over which a softmax sums"},
-                                             {"is_inner_broadcast", FY_ATTR_INT, FY_REQUIRED, "1: the bias repeats just before the axis; 0: from axis 0 on"}, {0}};
-ELEMENTWISE(ms_bias_softmax, "BiasSoftmax", "y = softmax(x + bias)", softmax_attrs, 2, 2, "T=" FY_T_FLOAT "|T,T|T", infer_softmax, ref_softmax)
+static const fy_attr_spec softmax_attrs[] = {{"axis", FY_ATTR_INT, "1"}, {"is_inner_broadcast", FY_ATTR_INT, FY_REQUIRED}, {0}};
+ELEMENTWISE(ms_bias_softmax, "BiasSoftmax", softmax_attrs, 2, 2, "T=" FY_T_FLOAT "|T,T|T", infer_softmax, ref_softmax)

@@ -336,18 +336,16 @@ static fy_status ref_attention(const fy_call *c) {
     return attend(c, &j);
 }
 
-#define SCALE {"scale", FY_ATTR_FLOAT, "0", "of the scores; 0: 1 / sqrt(head size)"}, {"mask_filter_value", FY_ATTR_FLOAT, "-10000", "added where a mask has 0"}
-#define PROJECT {"num_heads", FY_ATTR_INT, FY_REQUIRED, "heads"}, SCALE, {"unidirectional", FY_ATTR_INT, "0", "1: a query sees no later keys"}, \
-    {"do_rotary", FY_ATTR_INT, "0", "1: rotary embeddings inside (not here)"}, {"past_present_share_buffer", FY_ATTR_INT, "0", "1: past and present are one buffer"}
-static const fy_attr_spec attention_attrs[] = {PROJECT, {"qkv_hidden_sizes", FY_ATTR_INTS, NULL, "columns of Q, K, V; default: equal thirds"},
-                                               {"rotary_embedding_dim", FY_ATTR_INT, "0", "how much of a head is rotated"}, {0}};
+#define SCALE {"scale", FY_ATTR_FLOAT, "0"}, {"mask_filter_value", FY_ATTR_FLOAT, "-10000"}
+#define PROJECT {"num_heads", FY_ATTR_INT, FY_REQUIRED}, SCALE, {"unidirectional", FY_ATTR_INT, "0"}, \
+    {"do_rotary", FY_ATTR_INT, "0"}, {"past_present_share_buffer", FY_ATTR_INT, "0"}
+static const fy_attr_spec attention_attrs[] = {PROJECT, {"qkv_hidden_sizes", FY_ATTR_INTS, NULL}, {"rotary_embedding_dim", FY_ATTR_INT, "0"}, {0}};
 static const fy_attr_spec q_attention_attrs[] = {PROJECT, {0}};
-const fy_op fy_op_ms_attention = {.name = "Attention", .domain = MS, .doc = "y = attention of x W + b with itself, and its keys and values", .attrs = attention_attrs,
-    .min_in = 2, .max_in = 7, .min_out = 1, .max_out = 2, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T,i32,T,T,i32|T,T", .infer = infer_attention,
-    .ref = ref_attention, .flags = FY_PURE};
-const fy_op fy_op_ms_q_attention = {.name = "QAttention", .domain = MS, .doc = "Attention of a quantised input by quantised weights", .attrs = q_attention_attrs,
-    .min_in = 5, .max_in = 9, .min_out = 1, .max_out = 2, .first = 1, .since = 1,
-    .types = "A=i8,u8;B=i8,u8;T=" FY_T_FLOAT "|A,B,T,T,T,i32,A,B,T|T,T", .infer = infer_attention, .ref = ref_attention, .flags = FY_PURE};
+const fy_op fy_op_ms_attention = {.name = "Attention", .domain = MS, .attrs = attention_attrs, .min_in = 2, .max_in = 7, .min_out = 1, .max_out = 2,
+    .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T,i32,T,T,i32|T,T", .infer = infer_attention, .ref = ref_attention, .flags = FY_PURE};
+const fy_op fy_op_ms_q_attention = {.name = "QAttention", .domain = MS, .attrs = q_attention_attrs, .min_in = 5, .max_in = 9, .min_out = 1, .max_out = 2,
+    .first = 1, .since = 1, .types = "A=i8,u8;B=i8,u8;T=" FY_T_FLOAT "|A,B,T,T,T,i32,A,B,T|T,T", .infer = infer_attention, .ref = ref_attention,
+    .flags = FY_PURE};
 
 /* ---- MultiHeadAttention, DecoderMaskedMultiHeadAttention ------------------------------------------------------------ */
 
@@ -480,12 +478,12 @@ static fy_status ref_mha(const fy_call *c) {
     return attend(c, &j);
 }
 
-static const fy_attr_spec mha_attrs[] = {{"num_heads", FY_ATTR_INT, FY_REQUIRED, "heads"}, SCALE, {"unidirectional", FY_ATTR_INT, "0", "1: a query sees no later keys"}, {0}};
-static const fy_attr_spec decoder_attrs[] = {{"num_heads", FY_ATTR_INT, FY_REQUIRED, "heads"}, SCALE, {"output_qk", FY_ATTR_INT, "0", "1: output 3 is wanted"},
-                                             {"past_present_share_buffer", FY_ATTR_INT, "0", "1: past and present are one buffer"}, {0}};
-const fy_op fy_op_ms_multi_head_attention = {.name = "MultiHeadAttention", .domain = MS, .doc = "y = attention of projected queries, keys and values",
-    .attrs = mha_attrs, .min_in = 1, .max_in = 10, .min_out = 1, .max_out = 4, .first = 1, .since = 1,
-    .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T,T,T,i32,i32|T,T,T,T", .infer = infer_mha, .ref = ref_mha, .flags = FY_PURE};
-const fy_op fy_op_ms_decoder_masked_multi_head_attention = {.name = "DecoderMaskedMultiHeadAttention", .domain = MS,
-    .doc = "MultiHeadAttention of one query, with beams", .attrs = decoder_attrs, .min_in = 1, .max_in = 11, .min_out = 1, .max_out = 4, .first = 1, .since = 1,
-    .types = "T=" FY_T_FLOAT "|T,T,T,i32,T,T,T,i32,i32,i32,T|T,T,T,T", .infer = infer_mha, .ref = ref_mha, .flags = FY_PURE};
+static const fy_attr_spec mha_attrs[] = {{"num_heads", FY_ATTR_INT, FY_REQUIRED}, SCALE, {"unidirectional", FY_ATTR_INT, "0"}, {0}};
+static const fy_attr_spec decoder_attrs[] = {{"num_heads", FY_ATTR_INT, FY_REQUIRED}, SCALE, {"output_qk", FY_ATTR_INT, "0"},
+    {"past_present_share_buffer", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_ms_multi_head_attention = {.name = "MultiHeadAttention", .domain = MS, .attrs = mha_attrs, .min_in = 1, .max_in = 10, .min_out = 1,
+    .max_out = 4, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T,T,T,i32,i32|T,T,T,T", .infer = infer_mha, .ref = ref_mha,
+    .flags = FY_PURE};
+const fy_op fy_op_ms_decoder_masked_multi_head_attention = {.name = "DecoderMaskedMultiHeadAttention", .domain = MS, .attrs = decoder_attrs, .min_in = 1,
+    .max_in = 11, .min_out = 1, .max_out = 4, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T,i32,T,T,T,i32,i32,i32,T|T,T,T,T", .infer = infer_mha,
+    .ref = ref_mha, .flags = FY_PURE};

@@ -126,16 +126,15 @@ static fy_status ref_conv_as(const fy_call *c, bool channels_last) {
 static fy_status ref_conv(const fy_call *c) { return ref_conv_as(c, false); }
 static fy_status ref_nhwc_conv(const fy_call *c) { return ref_conv_as(c, true); }
 
-#define ACTIVATION {"activation", FY_ATTR_STRING, "", "applied to the result: Relu, Tanh, Sigmoid, LeakyRelu, HardSigmoid, Clip, ..."}
-static const fy_attr_spec conv_attrs[] = {ACTIVATION, {"activation_params", FY_ATTR_FLOATS, NULL, "its parameters in order (Clip: least, most)"},
-    {"kernel_shape", FY_ATTR_INTS, NULL, "default: from the weight"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
-    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"},
-    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"group", FY_ATTR_INT, "1", "groups of channels"}, {0}};
-#define CONV(var, Name, text, infer_, ref_)                                                                              \
-    const fy_op fy_op_##var = {.name = Name, .domain = MS, .doc = text, .attrs = conv_attrs, .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, \
+#define ACTIVATION {"activation", FY_ATTR_STRING, ""}
+static const fy_attr_spec conv_attrs[] = {ACTIVATION, {"activation_params", FY_ATTR_FLOATS, NULL}, {"kernel_shape", FY_ATTR_INTS, NULL},
+    {"strides", FY_ATTR_INTS, NULL}, {"dilations", FY_ATTR_INTS, NULL}, {"pads", FY_ATTR_INTS, NULL}, {"auto_pad", FY_ATTR_STRING, "NOTSET"},
+    {"group", FY_ATTR_INT, "1"}, {0}};
+#define CONV(var, Name, infer_, ref_)                                                                                    \
+    const fy_op fy_op_##var = {.name = Name, .domain = MS, .attrs = conv_attrs, .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, \
         .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T|T", .infer = infer_, .ref = ref_, .flags = FY_PURE};
-CONV(ms_fused_conv, "FusedConv", "y = activation(x * w + b + z), w not flipped", infer_conv, ref_conv)
-CONV(ms_nhwc_fused_conv, "NhwcFusedConv", "FusedConv of x, z, y with channels last", infer_nhwc_conv, ref_nhwc_conv)
+CONV(ms_fused_conv, "FusedConv", infer_conv, ref_conv)
+CONV(ms_nhwc_fused_conv, "NhwcFusedConv", infer_nhwc_conv, ref_nhwc_conv)
 
 /* ---- FusedGemm ----------------------------------------------------------------------------------------------------- */
 
@@ -161,12 +160,12 @@ static fy_status ref_gemm(const fy_call *c) {
     return FY_OK;
 }
 
-#define EACH_PARAMETER {"activation_alpha", FY_ATTR_FLOAT, NULL, "alpha of the activation"}, {"activation_beta", FY_ATTR_FLOAT, NULL, "its beta"}, \
-    {"activation_gamma", FY_ATTR_FLOAT, NULL, "its gamma"}
-static const fy_attr_spec gemm_attrs[] = {ACTIVATION, EACH_PARAMETER, {"alpha", FY_ATTR_FLOAT, "1", "factor of the product"}, {"beta", FY_ATTR_FLOAT, "1", "factor of C"},
-                                          {"transA", FY_ATTR_INT, "0", "1: A is transposed"}, {"transB", FY_ATTR_INT, "0", "1: B is transposed"}, {0}};
-const fy_op fy_op_ms_fused_gemm = {.name = "FusedGemm", .domain = MS, .doc = "y = activation(alpha A B + beta C)", .attrs = gemm_attrs, .min_in = 2, .max_in = 3,
-    .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_WIDE "|T,T,T|T", .infer = infer_gemm, .ref = ref_gemm, .flags = FY_PURE};
+#define EACH_PARAMETER {"activation_alpha", FY_ATTR_FLOAT, NULL}, {"activation_beta", FY_ATTR_FLOAT, NULL}, \
+    {"activation_gamma", FY_ATTR_FLOAT, NULL}
+static const fy_attr_spec gemm_attrs[] = {ACTIVATION, EACH_PARAMETER, {"alpha", FY_ATTR_FLOAT, "1"}, {"beta", FY_ATTR_FLOAT, "1"},
+    {"transA", FY_ATTR_INT, "0"}, {"transB", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_ms_fused_gemm = {.name = "FusedGemm", .domain = MS, .attrs = gemm_attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1,
+    .since = 1, .types = "T=" FY_T_WIDE "|T,T,T|T", .infer = infer_gemm, .ref = ref_gemm, .flags = FY_PURE};
 
 /* ---- FusedMatMul --------------------------------------------------------------------------------------------------- */
 
@@ -223,16 +222,16 @@ static fy_status ref_matmul(const fy_call *c) {
     return FY_OK;
 }
 
-#define MATMUL_ATTRS {"alpha", FY_ATTR_FLOAT, "1", "factor of the product"}, {"transA", FY_ATTR_INT, "0", "1: the last two axes of A change places"}, \
-    {"transB", FY_ATTR_INT, "0", "1: those of B"}
-#define BATCH_ATTRS {"transBatchA", FY_ATTR_INT, "0", "1: axis 0 of A stands behind its batch axes first"}, {"transBatchB", FY_ATTR_INT, "0", "1: that of B"}
+#define MATMUL_ATTRS {"alpha", FY_ATTR_FLOAT, "1"}, {"transA", FY_ATTR_INT, "0"}, \
+    {"transB", FY_ATTR_INT, "0"}
+#define BATCH_ATTRS {"transBatchA", FY_ATTR_INT, "0"}, {"transBatchB", FY_ATTR_INT, "0"}
 static const fy_attr_spec transpose_attrs[] = {MATMUL_ATTRS, {0}};
 static const fy_attr_spec matmul_attrs[] = {MATMUL_ATTRS, BATCH_ATTRS, {0}};
-static const fy_attr_spec matmul_activation_attrs[] = {{"activation", FY_ATTR_STRING, FY_REQUIRED, "applied to the result, as of FusedGemm"}, EACH_PARAMETER, {"activation_axis", FY_ATTR_INT, NULL, "of activations that have one"},
-                                                       MATMUL_ATTRS, BATCH_ATTRS, {0}};
-#define MATMUL(var, Name, text, attrs_)                                                                                  \
-    const fy_op fy_op_##var = {.name = Name, .domain = MS, .doc = text, .attrs = attrs_, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, \
+static const fy_attr_spec matmul_activation_attrs[] = {{"activation", FY_ATTR_STRING, FY_REQUIRED}, EACH_PARAMETER, {"activation_axis", FY_ATTR_INT, NULL},
+    MATMUL_ATTRS, BATCH_ATTRS, {0}};
+#define MATMUL(var, Name, attrs_)                                                                                        \
+    const fy_op fy_op_##var = {.name = Name, .domain = MS, .attrs = attrs_, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, \
         .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T|T", .infer = infer_matmul, .ref = ref_matmul, .flags = FY_PURE};
-MATMUL(ms_fused_mat_mul, "FusedMatMul", "y = alpha a b, either transposed, with NumPy's rules for batches and vectors", matmul_attrs)
-MATMUL(ms_transpose_mat_mul, "TransposeMatMul", "FusedMatMul by its first name", transpose_attrs)
-MATMUL(ms_fused_mat_mul_activation, "FusedMatMulActivation", "y = activation(alpha a b), either transposed", matmul_activation_attrs)
+MATMUL(ms_fused_mat_mul, "FusedMatMul", matmul_attrs)
+MATMUL(ms_transpose_mat_mul, "TransposeMatMul", transpose_attrs)
+MATMUL(ms_fused_mat_mul_activation, "FusedMatMulActivation", matmul_activation_attrs)

@@ -68,12 +68,10 @@ static fy_status ref_rotary(const fy_call *c) {
     for (int64_t i = 0; i < n; i++) ((int64_t *)ids.data)[i] = one ? first + i % dim[1] : fy_get_i64(given, i);
     return rotate(c, x, &ids, 2, heads, turned ? turned : angles->dim[1] * 2, fy_attr_i(c->node, "interleaved") != 0, y);
 }
-static const fy_attr_spec rotary_attrs[] = {{"interleaved", FY_ATTR_INT, "0", "1: pairs are neighbours; 0: halves"}, {"num_heads", FY_ATTR_INT, "0", "0: from the caches"},
-    {"rotary_embedding_dim", FY_ATTR_INT, "0", "how much of a head is rotated; 0: all"}, {"is_packed_batching", FY_ATTR_INT, "0", "1: rows of different length, packed"},
-    {"scale", FY_ATTR_FLOAT, "1", "not used by any provider's kernel"}, {0}};
-const fy_op fy_op_ms_rotary_embedding = {.name = "RotaryEmbedding", .domain = MS, .doc = "y = pairs of x rotated by the angle of their position", .attrs = rotary_attrs,
-    .min_in = 4, .max_in = 4, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,i64,T,T|T", .infer = infer_rotary, .ref = ref_rotary,
-    .flags = FY_PURE};
+static const fy_attr_spec rotary_attrs[] = {{"interleaved", FY_ATTR_INT, "0"}, {"num_heads", FY_ATTR_INT, "0"}, {"rotary_embedding_dim", FY_ATTR_INT, "0"},
+    {"is_packed_batching", FY_ATTR_INT, "0"}, {"scale", FY_ATTR_FLOAT, "1"}, {0}};
+const fy_op fy_op_ms_rotary_embedding = {.name = "RotaryEmbedding", .domain = MS, .attrs = rotary_attrs, .min_in = 4, .max_in = 4, .min_out = 1, .max_out = 1,
+    .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,i64,T,T|T", .infer = infer_rotary, .ref = ref_rotary, .flags = FY_PURE};
 
 /* ---- GroupQueryAttention: inference -------------------------------------------------------------------------------- */
 
@@ -374,16 +372,13 @@ static fy_status ref_gqa(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec gqa_attrs[] = {{"num_heads", FY_ATTR_INT, FY_REQUIRED, "heads of queries"}, {"kv_num_heads", FY_ATTR_INT, FY_REQUIRED, "heads of keys and values"},
-    {"scale", FY_ATTR_FLOAT, "0", "of the scores; 0: 1 / sqrt(head size)"}, {"softcap", FY_ATTR_FLOAT, "0", "scores become cap tanh(score / cap); 0: as they are"},
-    {"local_window_size", FY_ATTR_INT, "-1", "keys that a query sees, its own included; -1: all"}, {"causal", FY_ATTR_INT, "1", "0: a query sees later keys too"},
-    {"do_rotary", FY_ATTR_INT, "0", "1: rotary embeddings of queries and keys"}, {"rotary_interleaved", FY_ATTR_INT, "0", "1: pairs are neighbours; 0: halves"},
-    {"smooth_softmax", FY_ATTR_INT, "-1", "1: one more in the denominator"}, {"qk_output", FY_ATTR_INT, "0", "output 3 holds scores before (1) or after (2) the softmax"},
-    {"sliding_window_cache", FY_ATTR_INT, "0", "1: the cache holds a window only"}, {"k_quant_type", FY_ATTR_STRING, "NONE", "NONE, PER_TENSOR, PER_CHANNEL"},
-    {"v_quant_type", FY_ATTR_STRING, "NONE", "NONE, PER_TENSOR, PER_CHANNEL"}, {"kv_cache_bit_width", FY_ATTR_INT, "0", "of a quantised cache: 8 or 4"},
-    {"qk_norm_epsilon", FY_ATTR_FLOAT, "1e-6", "of the norms of heads"}, {"q_norm_epsilon", FY_ATTR_FLOAT, NULL, "of queries only"},
-    {"k_norm_epsilon", FY_ATTR_FLOAT, NULL, "of keys only"}, {0}};
-const fy_op fy_op_ms_group_query_attention = {.name = "GroupQueryAttention", .domain = MS, .doc = "y = attention with grouped heads and a cache", .attrs = gqa_attrs,
-    .min_in = 1, .max_in = 17, .min_out = 1, .max_out = 4, .first = 1, .since = 1,
+static const fy_attr_spec gqa_attrs[] = {{"num_heads", FY_ATTR_INT, FY_REQUIRED}, {"kv_num_heads", FY_ATTR_INT, FY_REQUIRED}, {"scale", FY_ATTR_FLOAT, "0"},
+    {"softcap", FY_ATTR_FLOAT, "0"}, {"local_window_size", FY_ATTR_INT, "-1"}, {"causal", FY_ATTR_INT, "1"}, {"do_rotary", FY_ATTR_INT, "0"},
+    {"rotary_interleaved", FY_ATTR_INT, "0"}, {"smooth_softmax", FY_ATTR_INT, "-1"}, {"qk_output", FY_ATTR_INT, "0"},
+    {"sliding_window_cache", FY_ATTR_INT, "0"}, {"k_quant_type", FY_ATTR_STRING, "NONE"}, {"v_quant_type", FY_ATTR_STRING, "NONE"},
+    {"kv_cache_bit_width", FY_ATTR_INT, "0"}, {"qk_norm_epsilon", FY_ATTR_FLOAT, "1e-6"}, {"q_norm_epsilon", FY_ATTR_FLOAT, NULL},
+    {"k_norm_epsilon", FY_ATTR_FLOAT, NULL}, {0}};
+const fy_op fy_op_ms_group_query_attention = {.name = "GroupQueryAttention", .domain = MS, .attrs = gqa_attrs, .min_in = 1, .max_in = 17, .min_out = 1,
+    .max_out = 4, .first = 1, .since = 1,
     .types = "T=" FY_T_FLOAT ";K=" FY_T_FLOAT ",i8,u8,f8e4m3;V=" FY_T_FLOAT ",i8,u8,f8e4m3|T,T,T,K,V,i32,i32,T,T,i64,T,T,f32,f32,T,T,i32|T,K,V,T",
     .infer = infer_gqa, .ref = ref_gqa, .flags = FY_PURE};

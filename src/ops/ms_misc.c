@@ -9,8 +9,8 @@
 #include <string.h>
 
 #define MS "com.microsoft"
-#define ALIAS(var, Name, text, attrs_, least, most, outs, T, infer_, ref_)                                               \
-    const fy_op fy_op_##var = {.name = Name, .domain = MS, .doc = text, .attrs = attrs_, .min_in = least, .max_in = most, .min_out = outs, .max_out = outs, \
+#define ALIAS(var, Name, attrs_, least, most, outs, T, infer_, ref_)                                                     \
+    const fy_op fy_op_##var = {.name = Name, .domain = MS, .attrs = attrs_, .min_in = least, .max_in = most, .min_out = outs, .max_out = outs, \
         .first = 1, .since = 1, .types = T, .infer = infer_, .ref = ref_, .flags = FY_PURE};
 
 /* The same operator, inputs one to one. */
@@ -38,14 +38,14 @@ SAME(dequantize_linear)
 SAME(trilu)
 SAME(gather_nd)
 
-static const fy_attr_spec axis_attrs[] = {{"axis", FY_ATTR_INT, "1", "of one scale for each index; one scale needs none"}, {0}};
-ALIAS(ms_quantize_linear, "QuantizeLinear", "y = saturate(round(x / scale) + zero)", axis_attrs, 2, 3, 1,
+static const fy_attr_spec axis_attrs[] = {{"axis", FY_ATTR_INT, "1"}, {0}};
+ALIAS(ms_quantize_linear, "QuantizeLinear", axis_attrs, 2, 3, 1,
       "T=f32,f16,bf16;Q=i8,u8,i16,u16,i4,u4|T,T,Q|Q", infer_quantize_linear, ref_quantize_linear)
-ALIAS(ms_dequantize_linear, "DequantizeLinear", "y = (x - zero) * scale", axis_attrs, 2, 3, 1, "T=f32,f16,bf16;Q=i8,u8,i16,u16,i32,i4,u4|Q,T,Q|T",
+ALIAS(ms_dequantize_linear, "DequantizeLinear", axis_attrs, 2, 3, 1, "T=f32,f16,bf16;Q=i8,u8,i16,u16,i32,i4,u4|Q,T,Q|T",
       infer_dequantize_linear, ref_dequantize_linear)
-static const fy_attr_spec trilu_attrs[] = {{"upper", FY_ATTR_INT, "1", "keep the upper (1) or lower (0) triangle"}, {0}};
-ALIAS(ms_trilu, "Trilu", "y = x with the part below (above) diagonal k set to 0", trilu_attrs, 1, 2, 1, "T=" FY_T_NUM ",bool|T,i64|T", infer_trilu, ref_trilu)
-ALIAS(ms_gather_nd, "GatherND", "y = slices of x at the indices", NULL, 2, 2, 1, "T=*;I=i32,i64|T,I|T", infer_gather_nd, ref_gather_nd)
+static const fy_attr_spec trilu_attrs[] = {{"upper", FY_ATTR_INT, "1"}, {0}};
+ALIAS(ms_trilu, "Trilu", trilu_attrs, 1, 2, 1, "T=" FY_T_NUM ",bool|T,i64|T", infer_trilu, ref_trilu)
+ALIAS(ms_gather_nd, "GatherND", NULL, 2, 2, 1, "T=*;I=i32,i64|T,I|T", infer_gather_nd, ref_gather_nd)
 
 /* ---- Range: scalars or vectors of one element; delta 1 if left out --------------------------------------------------- */
 
@@ -81,7 +81,7 @@ static fy_status ref_range(const fy_call *c) {
     if (!in[2]) in[2] = unit(&delta, in[0]->dtype, memory);
     return fy_res(c, 0) ? fy_sub_apply(c, &fy_op_range, 3, in, fy_res(c, 0)) : FY_OK;
 }
-ALIAS(ms_range, "Range", "y = start, start + delta, ... before limit", NULL, 2, 3, 1, "T=f32,f64,i16,i32,i64|T,T,T|T", infer_range, ref_range)
+ALIAS(ms_range, "Range", NULL, 2, 3, 1, "T=f32,f64,i16,i32,i64|T,T,T|T", infer_range, ref_range)
 
 /* ---- ExpandDims ---------------------------------------------------------------------------------------------------- */
 
@@ -98,7 +98,7 @@ static fy_status infer_expand(fy_infer *f) {
 }
 
 static fy_status ref_expand(const fy_call *c) { return ref_same(c, &fy_op_unsqueeze); }
-ALIAS(ms_expand_dims, "ExpandDims", "y = x with a new axis of size 1", NULL, 2, 2, 1, "T=*|T,i32|T", infer_expand, ref_expand)
+ALIAS(ms_expand_dims, "ExpandDims", NULL, 2, 2, 1, "T=*|T,i32|T", infer_expand, ref_expand)
 
 /* ---- Unique: in order of first occurrence --------------------------------------------------------------------------- */
 
@@ -125,7 +125,7 @@ static fy_status ref_unique(const fy_call *c) {
     k.out = out;
     return fy_op_unique.ref(&k);
 }
-ALIAS(ms_unique, "Unique", "the different elements of x as they first come, which each is, how often", NULL, 1, 1, 3, "T=*|T|T,i64,i64", infer_unique, ref_unique)
+ALIAS(ms_unique, "Unique", NULL, 1, 1, 3, "T=*|T|T,i64,i64", infer_unique, ref_unique)
 
 /* ---- Pad: pads [2r] or [1, 2r]; value a scalar or [1] ----------------------------------------------------------------- */
 
@@ -145,8 +145,8 @@ static fy_status infer_pad(fy_infer *f) {
 }
 
 static fy_status ref_pad(const fy_call *c) { return ref_same(c, &fy_op_pad); }
-static const fy_attr_spec pad_attrs[] = {{"mode", FY_ATTR_STRING, "constant", "constant, reflect or edge"}, {0}};
-ALIAS(ms_pad, "Pad", "y = x with elements added (removed, if negative) at both ends of axes", pad_attrs, 2, 3, 1, "T=" FY_T_FLOAT "|T,i64,T|T", infer_pad, ref_pad)
+static const fy_attr_spec pad_attrs[] = {{"mode", FY_ATTR_STRING, "constant"}, {0}};
+ALIAS(ms_pad, "Pad", pad_attrs, 2, 3, 1, "T=" FY_T_FLOAT "|T,i64,T|T", infer_pad, ref_pad)
 
 /* ---- GridSample: its modes have PyTorch's names ----------------------------------------------------------------------- */
 
@@ -177,9 +177,9 @@ static fy_status ref_sample(const fy_call *c) {
     FY_TRY(sample_mode(&s, c->node, c->e));
     return y ? fy_sub_run(c, &s, 2, in, 1, &y) : FY_OK;
 }
-static const fy_attr_spec sample_attrs[] = {{"mode", FY_ATTR_STRING, "bilinear", "bilinear, nearest or bicubic"},
-    {"padding_mode", FY_ATTR_STRING, "zeros", "what is outside: zeros, border, reflection"}, {"align_corners", FY_ATTR_INT, "0", "-1 and 1 are centres of the outer elements"}, {0}};
-ALIAS(ms_grid_sample, "GridSample", "y = x[n,c,...] at the positions grid[n,...,axes]", sample_attrs, 2, 2, 1, "T=" FY_T_FLOAT ";G=" FY_T_FLOAT "|T,G|T", infer_sample,
+static const fy_attr_spec sample_attrs[] = {{"mode", FY_ATTR_STRING, "bilinear"}, {"padding_mode", FY_ATTR_STRING, "zeros"},
+    {"align_corners", FY_ATTR_INT, "0"}, {0}};
+ALIAS(ms_grid_sample, "GridSample", sample_attrs, 2, 2, 1, "T=" FY_T_FLOAT ";G=" FY_T_FLOAT "|T,G|T", infer_sample,
       ref_sample)
 
 /* ---- NhwcMaxPool, QLinearConv: input 0 and the output with channels last ---------------------------------------------- */
@@ -224,15 +224,12 @@ static fy_status ref_layout(const fy_call *c) {
     fy_sub_begin(&s, channels_first_op(c->node), c->node);
     return fy_sub_run(c, &s, nin, in, 1, &out);
 }
-static const fy_attr_spec pool_attrs[] = {{"kernel_shape", FY_ATTR_INTS, FY_REQUIRED, "window sizes"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
-    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"},
-    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"ceil_mode", FY_ATTR_INT, "0", "1: the size is rounded up"}, {0}};
-ALIAS(ms_nhwc_max_pool, "NhwcMaxPool", "y = greatest in each window, x [N,H,W,C]", pool_attrs, 1, 1, 1, "T=i8,u8|T|T", infer_layout, ref_layout)
-static const fy_attr_spec conv_attrs[] = {{"kernel_shape", FY_ATTR_INTS, NULL, "default: from the weight"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
-    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"},
-    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"group", FY_ATTR_INT, "1", "groups of channels"},
-    {"channels_last", FY_ATTR_INT, "0", "1: x is [N,H,W,C]"}, {0}};
-ALIAS(ms_q_linear_conv, "QLinearConv", "y = ai.onnx's QLinearConv, also with channels last", conv_attrs, 8, 9, 1,
+static const fy_attr_spec pool_attrs[] = {{"kernel_shape", FY_ATTR_INTS, FY_REQUIRED}, {"strides", FY_ATTR_INTS, NULL}, {"dilations", FY_ATTR_INTS, NULL},
+    {"pads", FY_ATTR_INTS, NULL}, {"auto_pad", FY_ATTR_STRING, "NOTSET"}, {"ceil_mode", FY_ATTR_INT, "0"}, {0}};
+ALIAS(ms_nhwc_max_pool, "NhwcMaxPool", pool_attrs, 1, 1, 1, "T=i8,u8|T|T", infer_layout, ref_layout)
+static const fy_attr_spec conv_attrs[] = {{"kernel_shape", FY_ATTR_INTS, NULL}, {"strides", FY_ATTR_INTS, NULL}, {"dilations", FY_ATTR_INTS, NULL},
+    {"pads", FY_ATTR_INTS, NULL}, {"auto_pad", FY_ATTR_STRING, "NOTSET"}, {"group", FY_ATTR_INT, "1"}, {"channels_last", FY_ATTR_INT, "0"}, {0}};
+ALIAS(ms_q_linear_conv, "QLinearConv", conv_attrs, 8, 9, 1,
       "A=i8,u8;B=i8,u8;C=i8,u8|A,f32,A,B,f32,B,f32,C,i32|C", infer_layout, ref_layout)
 
 /* ---- ConvTransposeWithDynamicPads: X, W, Pads, B ---------------------------------------------------------------------- */
@@ -265,10 +262,9 @@ static fy_status ref_transpose(const fy_call *c) {
     }
     return fy_sub_run(c, &s, in[2] ? 3 : 2, in, 1, &y);
 }
-static const fy_attr_spec transpose_attrs[] = {{"kernel_shape", FY_ATTR_INTS, NULL, "default: from the weight"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
-    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"},
-    {"group", FY_ATTR_INT, "1", "groups of channels"}, {"output_padding", FY_ATTR_INTS, NULL, "added after each axis; default 0"}, {0}};
-ALIAS(ms_conv_transpose_with_dynamic_pads, "ConvTransposeWithDynamicPads", "y = ConvTranspose with pads as an input", transpose_attrs, 2, 4, 1,
+static const fy_attr_spec transpose_attrs[] = {{"kernel_shape", FY_ATTR_INTS, NULL}, {"strides", FY_ATTR_INTS, NULL}, {"dilations", FY_ATTR_INTS, NULL},
+    {"auto_pad", FY_ATTR_STRING, "NOTSET"}, {"group", FY_ATTR_INT, "1"}, {"output_padding", FY_ATTR_INTS, NULL}, {0}};
+ALIAS(ms_conv_transpose_with_dynamic_pads, "ConvTransposeWithDynamicPads", transpose_attrs, 2, 4, 1,
       "T=" FY_T_FLOAT "|T,T,i64,T|T", infer_transpose, ref_transpose)
 
 /* ---- Inverse ------------------------------------------------------------------------------------------------------- */
@@ -316,7 +312,7 @@ static fy_status ref_inverse(const fy_call *c) {
     }
     return FY_OK;
 }
-ALIAS(ms_inverse, "Inverse", "y = inverses of matrices", NULL, 1, 1, 1, "T=f32,f64,f16|T|T", infer_inverse, ref_inverse)
+ALIAS(ms_inverse, "Inverse", NULL, 1, 1, 1, "T=f32,f64,f16|T|T", infer_inverse, ref_inverse)
 
 /* ---- CropAndResize ------------------------------------------------------------------------------------------------- */
 
@@ -376,5 +372,5 @@ static fy_status ref_crop(const fy_call *c) {
     }
     return FY_OK;
 }
-static const fy_attr_spec crop_attrs[] = {{"mode", FY_ATTR_STRING, "bilinear", "bilinear or nearest"}, {"extrapolation_value", FY_ATTR_FLOAT, "0", "outside the image"}, {0}};
-ALIAS(ms_crop_and_resize, "CropAndResize", "y = parts of images, resized to one size", crop_attrs, 4, 4, 1, "T=f32,f64,f16|T,T,i32,i32|T", infer_crop, ref_crop)
+static const fy_attr_spec crop_attrs[] = {{"mode", FY_ATTR_STRING, "bilinear"}, {"extrapolation_value", FY_ATTR_FLOAT, "0"}, {0}};
+ALIAS(ms_crop_and_resize, "CropAndResize", crop_attrs, 4, 4, 1, "T=f32,f64,f16|T,T,i32,i32|T", infer_crop, ref_crop)

@@ -147,12 +147,10 @@ static fy_status ref_nbits(const fy_call *c) {
     weight w = {N, K, take_nbits, &q};
     return product(c, fy_arg(c, 0), &w, bias, y);
 }
-static const fy_attr_spec nbits_attrs[] = {{"K", FY_ATTR_INT, FY_REQUIRED, "columns of A"}, {"N", FY_ATTR_INT, FY_REQUIRED, "columns of y"},
-    {"bits", FY_ATTR_INT, "4", "of a weight: 2, 4, 8"}, {"block_size", FY_ATTR_INT, FY_REQUIRED, "weights that share a scale: 16, 32, ..."},
-    {"accuracy_level", FY_ATTR_INT, "0", "to what A may be rounded; here nothing is"}, {"weight_prepacked", FY_ATTR_INT, "0", "0: B as documented"}, {0}};
-const fy_op fy_op_ms_mat_mul_n_bits = {.name = "MatMulNBits", .domain = MS, .doc = "y = a ((B - zero) scale)' + bias, B of few bits", .attrs = nbits_attrs, .min_in = 3,
-    .max_in = 6, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT ";Z=u8," FY_T_FLOAT "|T,u8,T,Z,i32,T|T", .infer = infer_nbits,
-    .ref = ref_nbits, .flags = FY_PURE};
+static const fy_attr_spec nbits_attrs[] = {{"K", FY_ATTR_INT, FY_REQUIRED}, {"N", FY_ATTR_INT, FY_REQUIRED}, {"bits", FY_ATTR_INT, "4"},
+    {"block_size", FY_ATTR_INT, FY_REQUIRED}, {"accuracy_level", FY_ATTR_INT, "0"}, {"weight_prepacked", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_ms_mat_mul_n_bits = {.name = "MatMulNBits", .domain = MS, .attrs = nbits_attrs, .min_in = 3, .max_in = 6, .min_out = 1, .max_out = 1,
+    .first = 1, .since = 1, .types = "T=" FY_T_FLOAT ";Z=u8," FY_T_FLOAT "|T,u8,T,Z,i32,T|T", .infer = infer_nbits, .ref = ref_nbits, .flags = FY_PURE};
 
 /* ---- MatMulBnb4 ---------------------------------------------------------------------------------------------------- */
 
@@ -196,11 +194,10 @@ static fy_status ref_bnb(const fy_call *c) {
     weight w = {q.transposed ? N : K, q.transposed ? K : N, take_bnb, &q};
     return product(c, fy_arg(c, 0), &w, NULL, y);
 }
-static const fy_attr_spec bnb_attrs[] = {{"K", FY_ATTR_INT, FY_REQUIRED, "columns of A"}, {"N", FY_ATTR_INT, FY_REQUIRED, "columns of y"},
-    {"block_size", FY_ATTR_INT, FY_REQUIRED, "weights that share a scale: 16, 32, ..."}, {"quant_type", FY_ATTR_INT, FY_REQUIRED, "0: FP4, 1: NF4"},
-    {"transB", FY_ATTR_INT, "1", "1: y = a W'; 0: y = a W"}, {"training_mode", FY_ATTR_INT, "0", "1: trained with"}, {0}};
-const fy_op fy_op_ms_mat_mul_bnb4 = {.name = "MatMulBnb4", .domain = MS, .doc = "y = a W', W of 4 bits as bitsandbytes keeps it", .attrs = bnb_attrs, .min_in = 3,
-    .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,u8,T|T", .infer = infer_bnb, .ref = ref_bnb, .flags = FY_PURE};
+static const fy_attr_spec bnb_attrs[] = {{"K", FY_ATTR_INT, FY_REQUIRED}, {"N", FY_ATTR_INT, FY_REQUIRED}, {"block_size", FY_ATTR_INT, FY_REQUIRED},
+    {"quant_type", FY_ATTR_INT, FY_REQUIRED}, {"transB", FY_ATTR_INT, "1"}, {"training_mode", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_ms_mat_mul_bnb4 = {.name = "MatMulBnb4", .domain = MS, .attrs = bnb_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1,
+    .since = 1, .types = "T=" FY_T_FLOAT "|T,u8,T|T", .infer = infer_bnb, .ref = ref_bnb, .flags = FY_PURE};
 
 /* ---- GatherBlockQuantized ------------------------------------------------------------------------------------------ */
 
@@ -315,8 +312,8 @@ static fy_status ref_gather(const fy_call *c) {
         }
     return FY_OK;
 }
-static const fy_attr_spec gather_attrs[] = {{"bits", FY_ATTR_INT, "4", "of a value in u8 data: 2, 4, 8"}, {"block_size", FY_ATTR_INT, "128", "values that share a scale: 16, 32, ..."},
-    {"gather_axis", FY_ATTR_INT, "0", "along which is gathered"}, {"quantize_axis", FY_ATTR_INT, "1", "along which blocks lie"}, {0}};
-const fy_op fy_op_ms_gather_block_quantized = {.name = "GatherBlockQuantized", .domain = MS, .doc = "y = rows of data that are quantised in blocks", .attrs = gather_attrs,
-    .min_in = 3, .max_in = 4, .min_out = 1, .max_out = 1, .first = 1, .since = 1,
-    .types = "D=i4,u4,u8,f8e4m3,f8e4m3uz,f8e5m2,f8e5m2uz,f4e2m1;I=i32,i64;T=" FY_T_FLOAT "|D,I,T,D|T", .infer = infer_gather, .ref = ref_gather, .flags = FY_PURE};
+static const fy_attr_spec gather_attrs[] = {{"bits", FY_ATTR_INT, "4"}, {"block_size", FY_ATTR_INT, "128"}, {"gather_axis", FY_ATTR_INT, "0"},
+    {"quantize_axis", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_ms_gather_block_quantized = {.name = "GatherBlockQuantized", .domain = MS, .attrs = gather_attrs, .min_in = 3, .max_in = 4, .min_out = 1,
+    .max_out = 1, .first = 1, .since = 1, .types = "D=i4,u4,u8,f8e4m3,f8e4m3uz,f8e5m2,f8e5m2uz,f4e2m1;I=i32,i64;T=" FY_T_FLOAT "|D,I,T,D|T",
+    .infer = infer_gather, .ref = ref_gather, .flags = FY_PURE};

@@ -53,14 +53,13 @@ static fy_status ref_skip(const fy_call *c) {
     return FY_OK;
 }
 
-#define EPSILON(text) {"epsilon", FY_ATTR_FLOAT, text, "added to the variance"}
+#define EPSILON(text) {"epsilon", FY_ATTR_FLOAT, text}
 static const fy_attr_spec skip_attrs[] = {EPSILON("1e-12"), {0}};
-const fy_op fy_op_ms_skip_layer_normalization = {.name = "SkipLayerNormalization", .domain = MS, .doc = "y = LayerNormalization(x + skip + bias), and that sum",
-    .attrs = skip_attrs, .min_in = 3, .max_in = 5, .min_out = 1, .max_out = 4, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,T|T,f32,f32,T",
-    .infer = infer_skip, .ref = ref_skip, .flags = FY_PURE};
-const fy_op fy_op_ms_skip_simplified_layer_normalization = {.name = "SkipSimplifiedLayerNormalization", .domain = MS,
-    .doc = "y = RMSNormalization(x + skip + bias), and that sum", .attrs = skip_attrs, .min_in = 3, .max_in = 4, .min_out = 1, .max_out = 4, .first = 1, .since = 1,
-    .types = "T=" FY_T_FLOAT "|T,T,T,T|T,f32,f32,T", .infer = infer_skip, .ref = ref_skip, .flags = FY_PURE};
+const fy_op fy_op_ms_skip_layer_normalization = {.name = "SkipLayerNormalization", .domain = MS, .attrs = skip_attrs, .min_in = 3, .max_in = 5, .min_out = 1,
+    .max_out = 4, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,T|T,f32,f32,T", .infer = infer_skip, .ref = ref_skip, .flags = FY_PURE};
+const fy_op fy_op_ms_skip_simplified_layer_normalization = {.name = "SkipSimplifiedLayerNormalization", .domain = MS, .attrs = skip_attrs, .min_in = 3,
+    .max_in = 4, .min_out = 1, .max_out = 4, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T|T,f32,f32,T", .infer = infer_skip, .ref = ref_skip,
+    .flags = FY_PURE};
 
 /* ---- Embed --------------------------------------------------------------------------------------------------------- */
 
@@ -151,14 +150,14 @@ static fy_status ref_embed_as(const fy_call *c, bool quantised) {
 static fy_status ref_embed(const fy_call *c) { return ref_embed_as(c, false); }
 static fy_status ref_q_embed(const fy_call *c) { return ref_embed_as(c, true); }
 
-static const fy_attr_spec embed_attrs[] = {EPSILON("1e-12"), {"mask_index_type", FY_ATTR_INT, "0", "0: mask_index is not wanted; 1: one length for each row"}, {0}};
-const fy_op fy_op_ms_embed_layer_normalization = {.name = "EmbedLayerNormalization", .domain = MS,
-    .doc = "y = LayerNormalization(word + position + segment embeddings)", .attrs = embed_attrs, .min_in = 1, .max_in = 9, .min_out = 1, .max_out = 3, .first = 1,
-    .since = 1, .types = "T=" FY_T_FLOAT "|i32,i32,T,T,T,T,T,i32,i32|T,i32,T", .infer = infer_embed, .ref = ref_embed, .flags = FY_PURE};
+static const fy_attr_spec embed_attrs[] = {EPSILON("1e-12"), {"mask_index_type", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_ms_embed_layer_normalization = {.name = "EmbedLayerNormalization", .domain = MS, .attrs = embed_attrs, .min_in = 1, .max_in = 9,
+    .min_out = 1, .max_out = 3, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|i32,i32,T,T,T,T,T,i32,i32|T,i32,T", .infer = infer_embed, .ref = ref_embed,
+    .flags = FY_PURE};
 static const fy_attr_spec q_embed_attrs[] = {EPSILON("1e-12"), {0}};
-const fy_op fy_op_ms_q_embed_layer_normalization = {.name = "QEmbedLayerNormalization", .domain = MS,
-    .doc = "EmbedLayerNormalization of quantised embeddings, gamma and beta", .attrs = q_embed_attrs, .min_in = 1, .max_in = 18, .min_out = 2, .max_out = 2, .first = 1,
-    .since = 1, .types = "Q=i8,u8|i32,i32,Q,Q,Q,Q,Q,i32,f32,f32,f32,f32,f32,Q,Q,Q,Q,Q|f32,i32", .infer = infer_q_embed, .ref = ref_q_embed, .flags = FY_PURE};
+const fy_op fy_op_ms_q_embed_layer_normalization = {.name = "QEmbedLayerNormalization", .domain = MS, .attrs = q_embed_attrs, .min_in = 1, .max_in = 18,
+    .min_out = 2, .max_out = 2, .first = 1, .since = 1, .types = "Q=i8,u8|i32,i32,Q,Q,Q,Q,Q,i32,f32,f32,f32,f32,f32,Q,Q,Q,Q,Q|f32,i32",
+    .infer = infer_q_embed, .ref = ref_q_embed, .flags = FY_PURE};
 
 /* ---- GroupNorm: diffusion models, channels last by default ----------------------------------------------------------- */
 
@@ -230,10 +229,9 @@ static fy_status ref_group(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec group_attrs[] = {EPSILON("1e-5"), {"groups", FY_ATTR_INT, FY_REQUIRED, "groups of channels"},
-    {"activation", FY_ATTR_INT, FY_REQUIRED, "0: none, 1: SiLU"}, {"channels_last", FY_ATTR_INT, "1", "1: x is [N,H,W,C]; 0: [N,C,H,W]"}, {0}};
-const fy_op fy_op_ms_group_norm = {.name = "GroupNorm", .domain = MS, .doc = "y = activation(GroupNormalization(x))", .attrs = group_attrs, .min_in = 3, .max_in = 3,
-    .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT ";M=" FY_T_FLOAT "|T,M,M|T", .infer = infer_group, .ref = ref_group, .flags = FY_PURE};
-const fy_op fy_op_ms_skip_group_norm = {.name = "SkipGroupNorm", .domain = MS, .doc = "y = activation(GroupNormalization(x + skip + bias)), and that sum",
-    .attrs = group_attrs, .min_in = 4, .max_in = 5, .min_out = 1, .max_out = 2, .first = 1, .since = 1,
-    .types = "T=" FY_T_FLOAT ";M=" FY_T_FLOAT "|T,M,M,T,T|T,T", .infer = infer_group, .ref = ref_group, .flags = FY_PURE};
+static const fy_attr_spec group_attrs[] = {EPSILON("1e-5"), {"groups", FY_ATTR_INT, FY_REQUIRED}, {"activation", FY_ATTR_INT, FY_REQUIRED},
+    {"channels_last", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_ms_group_norm = {.name = "GroupNorm", .domain = MS, .attrs = group_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1,
+    .since = 1, .types = "T=" FY_T_FLOAT ";M=" FY_T_FLOAT "|T,M,M|T", .infer = infer_group, .ref = ref_group, .flags = FY_PURE};
+const fy_op fy_op_ms_skip_group_norm = {.name = "SkipGroupNorm", .domain = MS, .attrs = group_attrs, .min_in = 4, .max_in = 5, .min_out = 1, .max_out = 2,
+    .first = 1, .since = 1, .types = "T=" FY_T_FLOAT ";M=" FY_T_FLOAT "|T,M,M,T,T|T,T", .infer = infer_group, .ref = ref_group, .flags = FY_PURE};

@@ -72,11 +72,11 @@ static fy_status ref_pair(const fy_call *c) {
     for (int64_t i = 0, n = fy_count(&wide); i < n; i++) v[i] += zero;
     return fy_ms_quantise(c, &wide, 6, -1, y);
 }
-#define PAIR(var, Name, text)                                                                                            \
-    const fy_op fy_op_##var = {.name = Name, .domain = MS, .doc = text, .min_in = 1, .max_in = 8, .min_out = 1, .max_out = 1, .first = 1, .since = 1, \
+#define PAIR(var, Name)                                                                                                  \
+    const fy_op fy_op_##var = {.name = Name, .domain = MS, .min_in = 1, .max_in = 8, .min_out = 1, .max_out = 1, .first = 1, .since = 1, \
         .types = "Q=i8,u8|Q,f32,Q,Q,f32,Q,f32,Q|Q", .infer = infer_pair, .ref = ref_pair, .flags = FY_PURE};
-PAIR(ms_q_linear_add, "QLinearAdd", "y = quantised a + b")
-PAIR(ms_q_linear_mul, "QLinearMul", "y = quantised a b")
+PAIR(ms_q_linear_add, "QLinearAdd")
+PAIR(ms_q_linear_mul, "QLinearMul")
 
 /* ---- one input: X, X_scale, X_zero, Y_scale, Y_zero ----------------------------------------------------------------- */
 
@@ -144,19 +144,18 @@ static fy_status infer_pool(fy_infer *f, const fy_op *op) {
 static fy_status infer_average(fy_infer *f) { return infer_pool(f, &fy_op_average_pool); }
 static fy_status infer_global(fy_infer *f) { return infer_pool(f, &fy_op_global_average_pool); }
 
-#define LAST {"channels_last", FY_ATTR_INT, "0", "1: x is [N,H,W,C]"}
-static const fy_attr_spec leaky_attrs[] = {{"alpha", FY_ATTR_FLOAT, "0.01", "factor below 0"}, {0}};
-static const fy_attr_spec average_attrs[] = {{"kernel_shape", FY_ATTR_INTS, FY_REQUIRED, "window sizes"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
-    {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"}, {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"},
-    {"ceil_mode", FY_ATTR_INT, "0", "1: the size is rounded up"}, {"count_include_pad", FY_ATTR_INT, "0", "1: padding counts in the mean"}, LAST, {0}};
+#define LAST {"channels_last", FY_ATTR_INT, "0"}
+static const fy_attr_spec leaky_attrs[] = {{"alpha", FY_ATTR_FLOAT, "0.01"}, {0}};
+static const fy_attr_spec average_attrs[] = {{"kernel_shape", FY_ATTR_INTS, FY_REQUIRED}, {"strides", FY_ATTR_INTS, NULL}, {"pads", FY_ATTR_INTS, NULL},
+    {"auto_pad", FY_ATTR_STRING, "NOTSET"}, {"ceil_mode", FY_ATTR_INT, "0"}, {"count_include_pad", FY_ATTR_INT, "0"}, LAST, {0}};
 static const fy_attr_spec global_attrs[] = {LAST, {0}};
-#define ONE(var, Name, text, attrs_, infer_, ref_)                                                                       \
-    const fy_op fy_op_##var = {.name = Name, .domain = MS, .doc = text, .attrs = attrs_, .min_in = 1, .max_in = 5, .min_out = 1, .max_out = 1, .first = 1, \
+#define ONE(var, Name, attrs_, infer_, ref_)                                                                             \
+    const fy_op fy_op_##var = {.name = Name, .domain = MS, .attrs = attrs_, .min_in = 1, .max_in = 5, .min_out = 1, .max_out = 1, .first = 1, \
         .since = 1, .types = "Q=i8,u8|Q,f32,Q,f32,Q|Q", .infer = infer_, .ref = ref_, .flags = FY_PURE};
-ONE(ms_q_linear_leaky_relu, "QLinearLeakyRelu", "y = quantised LeakyRelu(x)", leaky_attrs, infer_one, ref_leaky)
-ONE(ms_q_linear_sigmoid, "QLinearSigmoid", "y = quantised 1 / (1 + e^-x)", NULL, infer_one, ref_sigmoid)
-ONE(ms_q_linear_average_pool, "QLinearAveragePool", "y = quantised mean of each window", average_attrs, infer_average, ref_average)
-ONE(ms_q_linear_global_average_pool, "QLinearGlobalAveragePool", "y = quantised mean of each plane", global_attrs, infer_global, ref_global)
+ONE(ms_q_linear_leaky_relu, "QLinearLeakyRelu", leaky_attrs, infer_one, ref_leaky)
+ONE(ms_q_linear_sigmoid, "QLinearSigmoid", NULL, infer_one, ref_sigmoid)
+ONE(ms_q_linear_average_pool, "QLinearAveragePool", average_attrs, infer_average, ref_average)
+ONE(ms_q_linear_global_average_pool, "QLinearGlobalAveragePool", global_attrs, infer_global, ref_global)
 
 /* ---- Softmax ------------------------------------------------------------------------------------------------------- */
 
@@ -195,9 +194,8 @@ static fy_status ref_softmax(const fy_call *c) {
     fy_store_f64(y, 0, fy_count(y), v);
     return FY_OK;
 }
-static const fy_attr_spec softmax_attrs[] = {{"axis", FY_ATTR_INT, "-1", "along which"},
-                                             {"opset", FY_ATTR_INT, FY_REQUIRED, "whose Softmax is meant"}, {0}};
-ONE(ms_q_linear_softmax, "QLinearSoftmax", "y = quantised softmax(x)", softmax_attrs, infer_softmax, ref_softmax)
+static const fy_attr_spec softmax_attrs[] = {{"axis", FY_ATTR_INT, "-1"}, {"opset", FY_ATTR_INT, FY_REQUIRED}, {0}};
+ONE(ms_q_linear_softmax, "QLinearSoftmax", softmax_attrs, infer_softmax, ref_softmax)
 
 /* ---- ReduceMean ---------------------------------------------------------------------------------------------------- */
 
@@ -243,8 +241,8 @@ static fy_status ref_mean(const fy_call *c) {
     FY_TRY(reduce(c, &fy_op_reduce_mean, &x, &wide));
     return fy_ms_quantise(c, &wide, 3, 4, y);
 }
-static const fy_attr_spec reduce_attrs[] = {{"axes", FY_ATTR_INTS, FY_REQUIRED, "over which"}, {"keepdims", FY_ATTR_INT, FY_REQUIRED, "1: they stay, with size 1"}, {0}};
-ONE(ms_q_linear_reduce_mean, "QLinearReduceMean", "y = quantised mean over the axes", reduce_attrs, infer_mean, ref_mean)
+static const fy_attr_spec reduce_attrs[] = {{"axes", FY_ATTR_INTS, FY_REQUIRED}, {"keepdims", FY_ATTR_INT, FY_REQUIRED}, {0}};
+ONE(ms_q_linear_reduce_mean, "QLinearReduceMean", reduce_attrs, infer_mean, ref_mean)
 
 static fy_status infer_sum(fy_infer *f) {
     fy_dtype t = fy_in_dtype(f, 0);
@@ -258,8 +256,8 @@ static fy_status ref_sum(const fy_call *c) {
     fy_tensor_copy(&x, fy_arg(c, 0));
     return reduce(c, &fy_op_reduce_sum, &x, y);
 }
-const fy_op fy_op_ms_reduce_sum_integer = {.name = "ReduceSumInteger", .domain = MS, .doc = "y = sum over the axes, in 32 bits", .attrs = reduce_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "Q=i8,u8;R=i32,u32|Q|R", .infer = infer_sum, .ref = ref_sum, .flags = FY_PURE};
+const fy_op fy_op_ms_reduce_sum_integer = {.name = "ReduceSumInteger", .domain = MS, .attrs = reduce_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
+    .max_out = 1, .first = 1, .since = 1, .types = "Q=i8,u8;R=i32,u32|Q|R", .infer = infer_sum, .ref = ref_sum, .flags = FY_PURE};
 
 /* ---- Concat: Y_scale, Y_zero, then X, scale, zero of each ----------------------------------------------------------- */
 
@@ -305,10 +303,9 @@ static fy_status ref_concat(const fy_call *c) {
     }
     return FY_OK;
 }
-static const fy_attr_spec concat_attrs[] = {{"axis", FY_ATTR_INT, FY_REQUIRED, "along which"}, {0}};
-const fy_op fy_op_ms_q_linear_concat = {.name = "QLinearConcat", .domain = MS, .doc = "y = tensors one after the other, with one quantisation", .attrs = concat_attrs,
-    .min_in = 5, .max_in = -1, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "Q=i8,u8|f32,Q,*,...|Q", .infer = infer_concat, .ref = ref_concat,
-    .flags = FY_PURE};
+static const fy_attr_spec concat_attrs[] = {{"axis", FY_ATTR_INT, FY_REQUIRED}, {0}};
+const fy_op fy_op_ms_q_linear_concat = {.name = "QLinearConcat", .domain = MS, .attrs = concat_attrs, .min_in = 5, .max_in = -1, .min_out = 1, .max_out = 1,
+    .first = 1, .since = 1, .types = "Q=i8,u8|f32,Q,*,...|Q", .infer = infer_concat, .ref = ref_concat, .flags = FY_PURE};
 
 /* ---- Where: condition, X, scale, zero, Y, scale, zero, Z_scale, Z_zero ---------------------------------------------- */
 
@@ -331,6 +328,5 @@ static fy_status ref_where(const fy_call *c) {
     FY_TRY(fy_sub_apply(c, &fy_op_where, 3, in, &wide));
     return fy_ms_quantise(c, &wide, 7, 8, y);
 }
-const fy_op fy_op_ms_q_linear_where = {.name = "QLinearWhere", .domain = MS, .doc = "y = x where the condition is true, else y, with one quantisation", .min_in = 9,
-    .max_in = 9, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "Q=i8,u8|bool,Q,f32,Q,Q,f32,Q,f32,Q|Q", .infer = infer_where, .ref = ref_where,
-    .flags = FY_PURE};
+const fy_op fy_op_ms_q_linear_where = {.name = "QLinearWhere", .domain = MS, .min_in = 9, .max_in = 9, .min_out = 1, .max_out = 1, .first = 1, .since = 1,
+    .types = "Q=i8,u8|bool,Q,f32,Q,Q,f32,Q,f32,Q|Q", .infer = infer_where, .ref = ref_where, .flags = FY_PURE};

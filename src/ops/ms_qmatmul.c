@@ -63,9 +63,8 @@ static fy_status ref_to_float(const fy_call *c) {
     if (!fy_res(c, 0) || !fy_count(fy_res(c, 0))) return FY_OK;
     return scaled(c, fy_arg(c, 0), fy_get_f64(fy_arg(c, 2), 0), fy_arg(c, 4), 1, 3, 5, 6);
 }
-const fy_op fy_op_ms_mat_mul_integer_to_float = {.name = "MatMulIntegerToFloat", .domain = MS, .doc = "y = (a - a_zero) a_scale (b - b_zero) b_scale + bias", .min_in = 4,
-    .max_in = 7, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "A=i8,u8;B=i8,u8;T=" FY_T_FLOAT "|A,B,T,T,A,B,T|T", .infer = infer_to_float,
-    .ref = ref_to_float, .flags = FY_PURE};
+const fy_op fy_op_ms_mat_mul_integer_to_float = {.name = "MatMulIntegerToFloat", .domain = MS, .min_in = 4, .max_in = 7, .min_out = 1, .max_out = 1,
+    .first = 1, .since = 1, .types = "A=i8,u8;B=i8,u8;T=" FY_T_FLOAT "|A,B,T,T,A,B,T|T", .infer = infer_to_float, .ref = ref_to_float, .flags = FY_PURE};
 
 /* ---- DynamicQuantizeMatMul: A, B, b_scale, b_zero, bias -------------------------------------------------------------- */
 
@@ -95,9 +94,8 @@ static fy_status ref_dynamic(const fy_call *c) {
     FY_TRY(quantise_u8(c, fy_arg(c, 0), &q, &scale, &zero));
     return scaled(c, &q, scale, &zero, 1, 2, 3, 4);
 }
-const fy_op fy_op_ms_dynamic_quantize_mat_mul = {.name = "DynamicQuantizeMatMul", .domain = MS, .doc = "MatMulIntegerToFloat of a, quantised to uint8 over its own range",
-    .min_in = 3, .max_in = 5, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "B=i8,u8|f32,B,f32,B,f32|f32", .infer = infer_dynamic, .ref = ref_dynamic,
-    .flags = FY_PURE};
+const fy_op fy_op_ms_dynamic_quantize_mat_mul = {.name = "DynamicQuantizeMatMul", .domain = MS, .min_in = 3, .max_in = 5, .min_out = 1, .max_out = 1,
+    .first = 1, .since = 1, .types = "B=i8,u8|f32,B,f32,B,f32|f32", .infer = infer_dynamic, .ref = ref_dynamic, .flags = FY_PURE};
 
 /* ---- MatMulInteger16 ----------------------------------------------------------------------------------------------- */
 
@@ -110,8 +108,8 @@ static fy_status ref_16(const fy_call *c) {
     const fy_tensor *in[2] = {fy_arg(c, 0), fy_arg(c, 1)};
     return fy_res(c, 0) ? fy_sub_apply(c, &fy_op_mat_mul_integer, 2, in, fy_res(c, 0)) : FY_OK;
 }
-const fy_op fy_op_ms_mat_mul_integer16 = {.name = "MatMulInteger16", .domain = MS, .doc = "y = a b in 32 bits", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .first = 1, .since = 1, .types = "A=i16,u16;B=i16,u16;R=i32,u32|A,B|R", .infer = infer_16, .ref = ref_16, .flags = FY_PURE};
+const fy_op fy_op_ms_mat_mul_integer16 = {.name = "MatMulInteger16", .domain = MS, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 1,
+    .since = 1, .types = "A=i16,u16;B=i16,u16;R=i32,u32|A,B|R", .infer = infer_16, .ref = ref_16, .flags = FY_PURE};
 
 /* ---- QGemm: A, a_scale, a_zero, B, b_scale, b_zero, C, y_scale, y_zero ----------------------------------------------- */
 
@@ -153,11 +151,9 @@ static fy_status ref_gemm(const fy_call *c) {
     }
     return FY_OK;
 }
-static const fy_attr_spec gemm_attrs[] = {{"alpha", FY_ATTR_FLOAT, "1", "factor of the product"}, {"transA", FY_ATTR_INT, "0", "1: A is transposed"},
-                                          {"transB", FY_ATTR_INT, "0", "1: B is transposed"}, {0}};
-const fy_op fy_op_ms_q_gemm = {.name = "QGemm", .domain = MS, .doc = "y = quantised alpha A B + C", .attrs = gemm_attrs, .min_in = 6, .max_in = 9, .min_out = 1,
-    .max_out = 1, .first = 1, .since = 1, .types = "A=i8,u8;B=i8,u8;Y=i8,u8,f32|A,f32,A,B,f32,B,i32,f32,Y|Y", .infer = infer_gemm, .ref = ref_gemm,
-    .flags = FY_PURE};
+static const fy_attr_spec gemm_attrs[] = {{"alpha", FY_ATTR_FLOAT, "1"}, {"transA", FY_ATTR_INT, "0"}, {"transB", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_ms_q_gemm = {.name = "QGemm", .domain = MS, .attrs = gemm_attrs, .min_in = 6, .max_in = 9, .min_out = 1, .max_out = 1, .first = 1,
+    .since = 1, .types = "A=i8,u8;B=i8,u8;Y=i8,u8,f32|A,f32,A,B,f32,B,i32,f32,Y|Y", .infer = infer_gemm, .ref = ref_gemm, .flags = FY_PURE};
 
 /* ---- DynamicQuantizeLSTM: LSTM whose inputs and states are quantised step by step ------------------------------------- */
 
@@ -210,10 +206,9 @@ static fy_status ref_lstm(const fy_call *c) {
     return fy_sub_run(c, &s, 8, in, 3, out);
 }
 
-static const fy_attr_spec lstm_attrs[] = {{"activation_alpha", FY_ATTR_FLOATS, NULL, "alpha of the functions that take one, in order"},
-    {"activation_beta", FY_ATTR_FLOATS, NULL, "beta of the functions that take one, in order"}, {"activations", FY_ATTR_STRINGS, NULL, "functions of each direction"},
-    {"clip", FY_ATTR_FLOAT, NULL, "limit of what goes into the functions"}, {"direction", FY_ATTR_STRING, "forward", "forward, reverse or bidirectional"},
-    {"hidden_size", FY_ATTR_INT, NULL, "H"}, {"input_forget", FY_ATTR_INT, "0", "couple the forget gate to the input gate"}, {0}};
-const fy_op fy_op_ms_dynamic_quantize_lstm = {.name = "DynamicQuantizeLSTM", .domain = MS, .doc = "LSTM of inputs and states that are quantised to uint8, by quantised weights",
-    .attrs = lstm_attrs, .min_in = 3, .max_in = 12, .min_out = 0, .max_out = 3, .first = 1, .since = 1,
-    .types = "Q=i8,u8|f32,Q,Q,f32,i32,f32,f32,f32,f32,Q,f32,Q|f32,f32,f32", .infer = infer_lstm, .ref = ref_lstm, .flags = FY_PURE};
+static const fy_attr_spec lstm_attrs[] = {{"activation_alpha", FY_ATTR_FLOATS, NULL}, {"activation_beta", FY_ATTR_FLOATS, NULL},
+    {"activations", FY_ATTR_STRINGS, NULL}, {"clip", FY_ATTR_FLOAT, NULL}, {"direction", FY_ATTR_STRING, "forward"}, {"hidden_size", FY_ATTR_INT, NULL},
+    {"input_forget", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_ms_dynamic_quantize_lstm = {.name = "DynamicQuantizeLSTM", .domain = MS, .attrs = lstm_attrs, .min_in = 3, .max_in = 12, .min_out = 0,
+    .max_out = 3, .first = 1, .since = 1, .types = "Q=i8,u8|f32,Q,Q,f32,i32,f32,f32,f32,f32,Q,f32,Q|f32,f32,f32", .infer = infer_lstm, .ref = ref_lstm,
+    .flags = FY_PURE};

@@ -111,12 +111,11 @@ static fy_status ref_batch(const fy_call *c) {
     return FY_OK;
 }
 
-#define EPSILON {"epsilon", FY_ATTR_FLOAT, "1e-5", "added to the variance"}
-static const fy_attr_spec batch_attrs[] = {EPSILON, {"momentum", FY_ATTR_FLOAT, "0.9", "share of the old running values in the new"},
-                                           {"training_mode", FY_ATTR_INT, "0", "1: by the batch's own mean and variance"}, {0}};
-const fy_op fy_op_batch_normalization = {.name = "BatchNormalization", .domain = "", .doc = "y = (x - mean) / sqrt(var + eps) * scale + b, per channel",
-    .attrs = batch_attrs, .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 3, .first = 1, .since = 15,
-    .types = "T=" FY_T_FLOAT ";U=" FY_T_FLOAT ";V=" FY_T_FLOAT "|T,U,U,V,V|T,V,V", .infer = infer_batch, .ref = ref_batch, .flags = FY_PURE};
+#define EPSILON {"epsilon", FY_ATTR_FLOAT, "1e-5"}
+static const fy_attr_spec batch_attrs[] = {EPSILON, {"momentum", FY_ATTR_FLOAT, "0.9"}, {"training_mode", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_batch_normalization = {.name = "BatchNormalization", .domain = "", .attrs = batch_attrs, .min_in = 5, .max_in = 5, .min_out = 1,
+    .max_out = 3, .first = 1, .since = 15, .types = "T=" FY_T_FLOAT ";U=" FY_T_FLOAT ";V=" FY_T_FLOAT "|T,U,U,V,V|T,V,V", .infer = infer_batch,
+    .ref = ref_batch, .flags = FY_PURE};
 
 /* ---- Layer, RMS: over the axes from `axis` on ---------------------------------------------------------------------- */
 
@@ -191,18 +190,16 @@ static fy_status ref_layer(const fy_call *c) {
     return FY_OK;
 }
 
-#define STASH {"stash_type", FY_ATTR_INT, "1", "dtype in which exporters want the sums; here always double"}
-static const fy_attr_spec layer_attrs[] = {EPSILON, {"axis", FY_ATTR_INT, "-1", "the first of the axes that are normalised"}, STASH, {0}};
-const fy_op fy_op_layer_normalization = {.name = "LayerNormalization", .domain = "", .doc = "y = (x - mean) / sqrt(var + eps) * scale + b over the last axes",
-    .attrs = layer_attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 3, .first = 17, .since = 17,
-    .types = "T=" FY_T_FLOAT ";U=f32,bf16|T,T,T|T,U,U", .infer = infer_layer, .ref = ref_layer, .flags = FY_PURE};
-const fy_op fy_op_rms_normalization = {.name = "RMSNormalization", .domain = "", .doc = "y = x / sqrt(mean(x^2) + eps) * scale over the last axes",
-    .attrs = layer_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .first = 23, .since = 23,
-    .types = "T=" FY_T_FLOAT ";V=" FY_T_FLOAT "|T,V|V", .infer = infer_layer, .ref = ref_layer, .flags = FY_PURE};
+#define STASH {"stash_type", FY_ATTR_INT, "1"}
+static const fy_attr_spec layer_attrs[] = {EPSILON, {"axis", FY_ATTR_INT, "-1"}, STASH, {0}};
+const fy_op fy_op_layer_normalization = {.name = "LayerNormalization", .domain = "", .attrs = layer_attrs, .min_in = 2, .max_in = 3, .min_out = 1,
+    .max_out = 3, .first = 17, .since = 17, .types = "T=" FY_T_FLOAT ";U=f32,bf16|T,T,T|T,U,U", .infer = infer_layer, .ref = ref_layer, .flags = FY_PURE};
+const fy_op fy_op_rms_normalization = {.name = "RMSNormalization", .domain = "", .attrs = layer_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .first = 23, .since = 23, .types = "T=" FY_T_FLOAT ";V=" FY_T_FLOAT "|T,V|V", .infer = infer_layer, .ref = ref_layer, .flags = FY_PURE};
 /* Not in the standard: ONNX Runtime writes it into the domain ai.onnx, at any opset. */
-const fy_op fy_op_simplified_layer_normalization = {.name = "SimplifiedLayerNormalization", .domain = "",
-    .doc = "RMSNormalization as ONNX Runtime writes it", .attrs = layer_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 2, .first = 1, .since = 1,
-    .types = "T=" FY_T_FLOAT ";V=" FY_T_FLOAT ";U=f32,f64,bf16|T,V|V,U", .infer = infer_layer, .ref = ref_layer, .flags = FY_PURE};
+const fy_op fy_op_simplified_layer_normalization = {.name = "SimplifiedLayerNormalization", .domain = "", .attrs = layer_attrs, .min_in = 2, .max_in = 2,
+    .min_out = 1, .max_out = 2, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT ";V=" FY_T_FLOAT ";U=f32,f64,bf16|T,V|V,U", .infer = infer_layer,
+    .ref = ref_layer, .flags = FY_PURE};
 
 /* ---- Group, Instance: per sample and group of channels ------------------------------------------------------------- */
 
@@ -242,14 +239,12 @@ static fy_status ref_group(const fy_call *c) {
     fy_k_for(c, x->dim[0] * w.groups, grain_for(w.each * w.plane), group_rows, &w);
     return FY_OK;
 }
-static const fy_attr_spec group_attrs[] = {EPSILON, {"num_groups", FY_ATTR_INT, FY_REQUIRED, "groups of channels"}, STASH, {0}};
+static const fy_attr_spec group_attrs[] = {EPSILON, {"num_groups", FY_ATTR_INT, FY_REQUIRED}, STASH, {0}};
 static const fy_attr_spec instance_attrs[] = {EPSILON, {0}};
-const fy_op fy_op_group_normalization = {.name = "GroupNormalization", .domain = "", .doc = "y = (x - mean) / sqrt(var + eps) * scale + b, per sample and group",
-    .attrs = group_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .first = 18, .since = 21, .types = "T=" FY_T_FLOAT "|T,T,T|T",
-    .infer = infer_group, .ref = ref_group, .flags = FY_PURE};
-const fy_op fy_op_instance_normalization = {.name = "InstanceNormalization", .domain = "", .doc = "y = (x - mean) / sqrt(var + eps) * scale + b, per sample and channel",
-    .attrs = instance_attrs, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .first = 1, .since = 6, .types = "T=" FY_T_FLOAT "|T,T,T|T",
-    .infer = infer_group, .ref = ref_group, .flags = FY_PURE};
+const fy_op fy_op_group_normalization = {.name = "GroupNormalization", .domain = "", .attrs = group_attrs, .min_in = 3, .max_in = 3, .min_out = 1,
+    .max_out = 1, .first = 18, .since = 21, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_group, .ref = ref_group, .flags = FY_PURE};
+const fy_op fy_op_instance_normalization = {.name = "InstanceNormalization", .domain = "", .attrs = instance_attrs, .min_in = 3, .max_in = 3, .min_out = 1,
+    .max_out = 1, .first = 1, .since = 6, .types = "T=" FY_T_FLOAT "|T,T,T|T", .infer = infer_group, .ref = ref_group, .flags = FY_PURE};
 
 /* ---- LRN: over neighbouring channels ------------------------------------------------------------------------------- */
 
@@ -292,10 +287,10 @@ static fy_status ref_lrn(const fy_call *c) {
     fy_k_for(c, x->dim[0] * x->dim[1], grain_for(w.plane), lrn_planes, &w);
     return FY_OK;
 }
-static const fy_attr_spec lrn_attrs[] = {{"alpha", FY_ATTR_FLOAT, "0.0001", "factor of the sum of squares"}, {"beta", FY_ATTR_FLOAT, "0.75", "exponent"},
-                                         {"bias", FY_ATTR_FLOAT, "1", "added"}, {"size", FY_ATTR_INT, FY_REQUIRED, "channels in the sum"}, {0}};
-const fy_op fy_op_lrn = {.name = "LRN", .domain = "", .doc = "y = x / (bias + alpha / size * sum of x^2 over near channels)^beta", .attrs = lrn_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_lrn, .ref = ref_lrn, .flags = FY_PURE};
+static const fy_attr_spec lrn_attrs[] = {{"alpha", FY_ATTR_FLOAT, "0.0001"}, {"beta", FY_ATTR_FLOAT, "0.75"}, {"bias", FY_ATTR_FLOAT, "1"},
+    {"size", FY_ATTR_INT, FY_REQUIRED}, {0}};
+const fy_op fy_op_lrn = {.name = "LRN", .domain = "", .attrs = lrn_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, .since = 1,
+    .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_lrn, .ref = ref_lrn, .flags = FY_PURE};
 
 /* ---- LpNormalization, MeanVarianceNormalization: along given axes -------------------------------------------------- */
 
@@ -334,9 +329,9 @@ static fy_status ref_lp(const fy_call *c) {
     fy_k_for(c, fy_count(x) / w.n, grain_for(w.n), lp_rows, &w);
     return FY_OK;
 }
-static const fy_attr_spec lp_attrs[] = {{"axis", FY_ATTR_INT, "-1", "along which"}, {"p", FY_ATTR_INT, "2", "1 or 2"}, {0}};
-const fy_op fy_op_lp_normalization = {.name = "LpNormalization", .domain = "", .doc = "y = x / p-norm along the axis", .attrs = lp_attrs, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_lp, .ref = ref_lp, .flags = FY_PURE};
+static const fy_attr_spec lp_attrs[] = {{"axis", FY_ATTR_INT, "-1"}, {"p", FY_ATTR_INT, "2"}, {0}};
+const fy_op fy_op_lp_normalization = {.name = "LpNormalization", .domain = "", .attrs = lp_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .first = 1, .since = 1, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_lp, .ref = ref_lp, .flags = FY_PURE};
 
 static void mvn_rows(void *arg, int64_t begin, int64_t end) {
     rows *w = arg;
@@ -387,7 +382,6 @@ static fy_status ref_mvn(const fy_call *c) {
     fy_k_for(c, fy_count(x) / w.n, grain_for(w.n), mvn_rows, &w);
     return FY_OK;
 }
-static const fy_attr_spec mvn_attrs[] = {{"axes", FY_ATTR_INTS, "[0, 2, 3]", "over which"}, {0}};
-const fy_op fy_op_mean_variance_normalization = {.name = "MeanVarianceNormalization", .domain = "", .doc = "y = (x - mean) / (deviation + 1e-9) over the axes",
-    .attrs = mvn_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 9, .since = 9, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_mvn,
-    .ref = ref_mvn, .flags = FY_PURE};
+static const fy_attr_spec mvn_attrs[] = {{"axes", FY_ATTR_INTS, "[0, 2, 3]"}, {0}};
+const fy_op fy_op_mean_variance_normalization = {.name = "MeanVarianceNormalization", .domain = "", .attrs = mvn_attrs, .min_in = 1, .max_in = 1,
+    .min_out = 1, .max_out = 1, .first = 9, .since = 9, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_mvn, .ref = ref_mvn, .flags = FY_PURE};

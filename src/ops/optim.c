@@ -143,20 +143,19 @@ static fy_status ref_adam(const fy_call *c) {
     return run(c, &w);
 }
 
-#define NORM {"norm_coefficient", FY_ATTR_FLOAT, "0", "X times this is added to the gradient"}
-#define EPSILON {"epsilon", FY_ATTR_FLOAT, "1e-06", "added to the root"}
-static const fy_attr_spec adagrad_attrs[] = {NORM, EPSILON, {"decay_factor", FY_ATTR_FLOAT, "0", "of the learning rate"}, {0}};
-static const fy_attr_spec adam_attrs[] = {NORM, EPSILON, {"norm_coefficient_post", FY_ATTR_FLOAT, "0", "part of the new X that is taken away"},
-    {"alpha", FY_ATTR_FLOAT, "0.9", "share of the old V"}, {"beta", FY_ATTR_FLOAT, "0.999", "share of the old H"}, {0}};
-static const fy_attr_spec momentum_attrs[] = {{"norm_coefficient", FY_ATTR_FLOAT, FY_REQUIRED, "X times this is added to the gradient"},
-    {"alpha", FY_ATTR_FLOAT, FY_REQUIRED, "share of the old V"}, {"beta", FY_ATTR_FLOAT, FY_REQUIRED, "share of the gradient after the first step"},
-    {"mode", FY_ATTR_STRING, FY_REQUIRED, "standard or nesterov"}, {0}};
-#define TRAINING(var, Name, text)                                                                                 \
-    const fy_op fy_op_##var = {.name = Name, .domain = "ai.onnx.preview.training", .doc = text, .attrs = var##_attrs, .min_in = 3, .max_in = -1, \
+#define NORM {"norm_coefficient", FY_ATTR_FLOAT, "0"}
+#define EPSILON {"epsilon", FY_ATTR_FLOAT, "1e-06"}
+static const fy_attr_spec adagrad_attrs[] = {NORM, EPSILON, {"decay_factor", FY_ATTR_FLOAT, "0"}, {0}};
+static const fy_attr_spec adam_attrs[] = {NORM, EPSILON, {"norm_coefficient_post", FY_ATTR_FLOAT, "0"}, {"alpha", FY_ATTR_FLOAT, "0.9"},
+    {"beta", FY_ATTR_FLOAT, "0.999"}, {0}};
+static const fy_attr_spec momentum_attrs[] = {{"norm_coefficient", FY_ATTR_FLOAT, FY_REQUIRED}, {"alpha", FY_ATTR_FLOAT, FY_REQUIRED},
+    {"beta", FY_ATTR_FLOAT, FY_REQUIRED}, {"mode", FY_ATTR_STRING, FY_REQUIRED}, {0}};
+#define TRAINING(var, Name)                                                                                       \
+    const fy_op fy_op_##var = {.name = Name, .domain = "ai.onnx.preview.training", .attrs = var##_attrs, .min_in = 3, .max_in = -1, \
         .min_out = 1, .max_out = -1, .first = 1, .since = 1, .types = "R=f32,f64|R,i64,*,...|*,...", .infer = infer_step, .ref = ref_##var, .flags = FY_PURE};
-TRAINING(adagrad, "Adagrad", "new X, H after one step of AdaGrad")
-TRAINING(adam, "Adam", "new X, V, H after one step of Adam")
-TRAINING(momentum, "Momentum", "new X, V after one step of gradient descent with momentum")
+TRAINING(adagrad, "Adagrad")
+TRAINING(adam, "Adam")
+TRAINING(momentum, "Momentum")
 
 /* ---- Gradient ------------------------------------------------------------------------------------------------------ */
 
@@ -164,9 +163,6 @@ static fy_status infer_gradient(fy_infer *f) {
     for (int i = 0; i < f->nout; i++) FY_TRY(fy_out_like(f, i, i));
     return FY_OK;
 }
-static const fy_attr_spec gradient_attrs[] = {{"xs", FY_ATTR_STRINGS, FY_REQUIRED, "tensors to differentiate by"},
-    {"y", FY_ATTR_STRING, FY_REQUIRED, "tensor to differentiate"},
-    {"zs", FY_ATTR_STRINGS, NULL, "tensors held still"}, {0}};
-const fy_op fy_op_gradient = {.name = "Gradient", .domain = "ai.onnx.preview.training",
-        .doc = "dy/dx of tensors of the graph, named by attributes; written out as nodes",
-    .attrs = gradient_attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = -1, .first = 1, .since = 1, .infer = infer_gradient, .flags = FY_PURE};
+static const fy_attr_spec gradient_attrs[] = {{"xs", FY_ATTR_STRINGS, FY_REQUIRED}, {"y", FY_ATTR_STRING, FY_REQUIRED}, {"zs", FY_ATTR_STRINGS, NULL}, {0}};
+const fy_op fy_op_gradient = {.name = "Gradient", .domain = "ai.onnx.preview.training", .attrs = gradient_attrs, .min_in = 1, .max_in = -1, .min_out = 1,
+    .max_out = -1, .first = 1, .since = 1, .infer = infer_gradient, .flags = FY_PURE};

@@ -141,19 +141,19 @@ static fy_status ref_pool(const fy_call *c) {
 }
 
 #define WINDOW_ATTRS                                                                                                     \
-    {"kernel_shape", FY_ATTR_INTS, FY_REQUIRED, "window sizes"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},    \
-    {"dilations", FY_ATTR_INTS, NULL, "gaps between taps; default 1"}, {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"}, \
-    {"auto_pad", FY_ATTR_STRING, "NOTSET", "NOTSET, VALID, SAME_UPPER, SAME_LOWER"}, {"ceil_mode", FY_ATTR_INT, "0", "1: the size is rounded up"}
-static const fy_attr_spec max_attrs[] = {WINDOW_ATTRS, {"storage_order", FY_ATTR_INT, "0", "1: indices are column-major"}, {0}};
-static const fy_attr_spec average_attrs[] = {WINDOW_ATTRS, {"count_include_pad", FY_ATTR_INT, "0", "1: padding counts in the mean"}, {0}};
-static const fy_attr_spec lp_attrs[] = {WINDOW_ATTRS, {"p", FY_ATTR_INT, "2", "of the norm"}, {0}};
+    {"kernel_shape", FY_ATTR_INTS, FY_REQUIRED}, {"strides", FY_ATTR_INTS, NULL},                                        \
+    {"dilations", FY_ATTR_INTS, NULL}, {"pads", FY_ATTR_INTS, NULL},                                                     \
+    {"auto_pad", FY_ATTR_STRING, "NOTSET"}, {"ceil_mode", FY_ATTR_INT, "0"}
+static const fy_attr_spec max_attrs[] = {WINDOW_ATTRS, {"storage_order", FY_ATTR_INT, "0"}, {0}};
+static const fy_attr_spec average_attrs[] = {WINDOW_ATTRS, {"count_include_pad", FY_ATTR_INT, "0"}, {0}};
+static const fy_attr_spec lp_attrs[] = {WINDOW_ATTRS, {"p", FY_ATTR_INT, "2"}, {0}};
 
-#define POOL(var, Name, text, outs, since_, T, attrs_)                                                                   \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .attrs = attrs_, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = outs, \
+#define POOL(var, Name, outs, since_, T, attrs_)                                                                         \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .attrs = attrs_, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = outs, \
         .first = 1, .since = since_, .types = T, .infer = infer_pool, .ref = ref_pool, .flags = FY_PURE};
-POOL(max_pool, "MaxPool", "y = greatest in each window, and where", 2, 10, "T=" FY_T_FLOAT ",i8,u8|T|T,i64", max_attrs)
-POOL(average_pool, "AveragePool", "y = mean of each window", 1, 19, "T=" FY_T_FLOAT "|T|T", average_attrs)
-POOL(lp_pool, "LpPool", "y = p-norm of each window", 1, 18, "T=" FY_T_FLOAT "|T|T", lp_attrs)
+POOL(max_pool, "MaxPool", 2, 10, "T=" FY_T_FLOAT ",i8,u8|T|T,i64", max_attrs)
+POOL(average_pool, "AveragePool", 1, 19, "T=" FY_T_FLOAT "|T|T", average_attrs)
+POOL(lp_pool, "LpPool", 1, 18, "T=" FY_T_FLOAT "|T|T", lp_attrs)
 
 /* ---- whole planes -------------------------------------------------------------------------------------------------- */
 
@@ -196,13 +196,13 @@ static fy_status ref_global(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec global_lp_attrs[] = {{"p", FY_ATTR_INT, "2", "of the norm"}, {0}};
-#define GLOBAL(var, Name, text, attrs_)                                                                                  \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .attrs = attrs_, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, \
+static const fy_attr_spec global_lp_attrs[] = {{"p", FY_ATTR_INT, "2"}, {0}};
+#define GLOBAL(var, Name, attrs_)                                                                                        \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .attrs = attrs_, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, \
         .first = 1, .since = 2, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_global, .ref = ref_global, .flags = FY_PURE};
-GLOBAL(global_max_pool, "GlobalMaxPool", "y = greatest of each plane", NULL)
-GLOBAL(global_average_pool, "GlobalAveragePool", "y = mean of each plane", NULL)
-GLOBAL(global_lp_pool, "GlobalLpPool", "y = p-norm of each plane", global_lp_attrs)
+GLOBAL(global_max_pool, "GlobalMaxPool", NULL)
+GLOBAL(global_average_pool, "GlobalAveragePool", NULL)
+GLOBAL(global_lp_pool, "GlobalLpPool", global_lp_attrs)
 
 /* ---- MaxUnpool ----------------------------------------------------------------------------------------------------- */
 
@@ -269,8 +269,6 @@ static fy_status ref_unpool(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec unpool_attrs[] = {{"kernel_shape", FY_ATTR_INTS, FY_REQUIRED, "window sizes"}, {"strides", FY_ATTR_INTS, NULL, "steps; default 1"},
-    {"pads", FY_ATTR_INTS, NULL, "before each axis, then after each; default 0"}, {0}};
-const fy_op fy_op_max_unpool = {.name = "MaxUnpool", .domain = "", .doc = "y = the values at the indices that MaxPool gave, 0 elsewhere", .attrs = unpool_attrs,
-    .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .first = 9, .since = 9, .types = "T=" FY_T_FLOAT "|T,i64,i64|T", .infer = infer_unpool,
-    .ref = ref_unpool, .flags = FY_PURE};
+static const fy_attr_spec unpool_attrs[] = {{"kernel_shape", FY_ATTR_INTS, FY_REQUIRED}, {"strides", FY_ATTR_INTS, NULL}, {"pads", FY_ATTR_INTS, NULL}, {0}};
+const fy_op fy_op_max_unpool = {.name = "MaxUnpool", .domain = "", .attrs = unpool_attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .first = 9,
+    .since = 9, .types = "T=" FY_T_FLOAT "|T,i64,i64|T", .infer = infer_unpool, .ref = ref_unpool, .flags = FY_PURE};

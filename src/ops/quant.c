@@ -142,14 +142,13 @@ static fy_status ref_quantize(const fy_call *c) {
 }
 
 #define AXIS_ATTRS                                                                                                       \
-    {"axis", FY_ATTR_INT, "1", "of one scale for each index, or of blocks"}, {"block_size", FY_ATTR_INT, "0", "elements that share a scale"}, \
-    {"output_dtype", FY_ATTR_INT, "0", "element type of y; 0: from the other inputs"}
-static const fy_attr_spec quantize_attrs[] = {AXIS_ATTRS, {"saturate", FY_ATTR_INT, "1", "float8: 1: out of range gives the largest value"},
-                                              {"precision", FY_ATTR_INT, "0", "element type of the division; 0: that of the scale"}, {0}};
+    {"axis", FY_ATTR_INT, "1"}, {"block_size", FY_ATTR_INT, "0"},                                                        \
+    {"output_dtype", FY_ATTR_INT, "0"}
+static const fy_attr_spec quantize_attrs[] = {AXIS_ATTRS, {"saturate", FY_ATTR_INT, "1"}, {"precision", FY_ATTR_INT, "0"}, {0}};
 #define T_Q "i8,u8,i16,u16," FY_T_F8 ",u4,i4,f4e2m1,u2,i2,f6e2m3,f6e3m2"
-const fy_op fy_op_quantize_linear = {.name = "QuantizeLinear", .domain = "", .doc = "y = saturate(round(x / scale) + zero)", .attrs = quantize_attrs, .min_in = 2,
-    .max_in = 3, .min_out = 1, .max_out = 1, .first = 10, .since = 23,
-    .types = "T=f32,f16,bf16,i32;S=f32,f16,bf16,i32,f8e8m0;Q=" T_Q "|T,S,Q|Q", .infer = infer_quantize, .ref = ref_quantize, .flags = FY_PURE};
+const fy_op fy_op_quantize_linear = {.name = "QuantizeLinear", .domain = "", .attrs = quantize_attrs, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,
+    .first = 10, .since = 23, .types = "T=f32,f16,bf16,i32;S=f32,f16,bf16,i32,f8e8m0;Q=" T_Q "|T,S,Q|Q", .infer = infer_quantize, .ref = ref_quantize,
+    .flags = FY_PURE};
 
 /* ---- dequantise ---------------------------------------------------------------------------------------------------- */
 
@@ -188,8 +187,8 @@ static fy_status ref_dequantize(const fy_call *c) {
     return FY_OK;
 }
 static const fy_attr_spec dequantize_attrs[] = {AXIS_ATTRS, {0}};
-const fy_op fy_op_dequantize_linear = {.name = "DequantizeLinear", .domain = "", .doc = "y = (x - zero) * scale", .attrs = dequantize_attrs, .min_in = 2, .max_in = 3,
-    .min_out = 1, .max_out = 1, .first = 10, .since = 23, .types = "Q=i32," T_Q ";S=f32,f16,bf16,f8e8m0;Y=f32,f16,bf16|Q,S,Q|Y", .infer = infer_dequantize,
+const fy_op fy_op_dequantize_linear = {.name = "DequantizeLinear", .domain = "", .attrs = dequantize_attrs, .min_in = 2, .max_in = 3, .min_out = 1,
+    .max_out = 1, .first = 10, .since = 23, .types = "Q=i32," T_Q ";S=f32,f16,bf16,f8e8m0;Y=f32,f16,bf16|Q,S,Q|Y", .infer = infer_dequantize,
     .ref = ref_dequantize, .flags = FY_PURE};
 
 /* ---- DynamicQuantizeLinear ----------------------------------------------------------------------------------------- */
@@ -232,6 +231,5 @@ static fy_status ref_dynamic(const fy_call *c) {
     }
     return FY_OK;
 }
-const fy_op fy_op_dynamic_quantize_linear = {.name = "DynamicQuantizeLinear", .domain = "", .doc = "y, scale, zero: x quantised to uint8 over its own range",
-    .min_in = 1, .max_in = 1, .min_out = 3, .max_out = 3, .first = 11, .since = 11, .types = "|f32|u8,f32,u8", .infer = infer_dynamic, .ref = ref_dynamic,
-    .flags = FY_PURE};
+const fy_op fy_op_dynamic_quantize_linear = {.name = "DynamicQuantizeLinear", .domain = "", .min_in = 1, .max_in = 1, .min_out = 3, .max_out = 3, .first = 11,
+    .since = 11, .types = "|f32|u8,f32,u8", .infer = infer_dynamic, .ref = ref_dynamic, .flags = FY_PURE};

@@ -88,33 +88,25 @@ static fy_status ref_bernoulli(const fy_call *c) {
     return FY_OK;
 }
 
-#define SEED {"seed", FY_ATTR_FLOAT, NULL, "of the random numbers; from the node's name if not given"}
-static const fy_attr_spec normal_attrs[] = {{"dtype", FY_ATTR_INT, "1", "dtype of y"}, {"mean", FY_ATTR_FLOAT, "0.0", "mean"},
-    {"scale", FY_ATTR_FLOAT, "1.0", "standard deviation"}, SEED, {"shape", FY_ATTR_INTS, FY_REQUIRED, "shape of y"}, {0}};
-static const fy_attr_spec normal_like_attrs[] = {{"dtype", FY_ATTR_INT, NULL, "dtype of y; that of x if not given"}, {"mean",
-    FY_ATTR_FLOAT, "0.0", "mean"},
-    {"scale", FY_ATTR_FLOAT, "1.0", "standard deviation"}, SEED, {0}};
-static const fy_attr_spec uniform_attrs[] = {{"dtype", FY_ATTR_INT, "1", "dtype of y"}, {"high", FY_ATTR_FLOAT, "1.0", "end of the range"},
-    {"low", FY_ATTR_FLOAT, "0.0", "begin of the range"}, SEED, {"shape", FY_ATTR_INTS, FY_REQUIRED, "shape of y"}, {0}};
-static const fy_attr_spec uniform_like_attrs[] = {{"dtype", FY_ATTR_INT, NULL, "dtype of y; that of x if not given"},
-    {"high", FY_ATTR_FLOAT, "1.0", "end of the range"}, {"low", FY_ATTR_FLOAT, "0.0", "begin of the range"}, SEED, {0}};
-static const fy_attr_spec bernoulli_attrs[] = {{"dtype", FY_ATTR_INT, NULL, "dtype of y; that of x if not given"}, SEED, {0}};
+#define SEED {"seed", FY_ATTR_FLOAT, NULL}
+static const fy_attr_spec normal_attrs[] = {{"dtype", FY_ATTR_INT, "1"}, {"mean", FY_ATTR_FLOAT, "0.0"}, {"scale", FY_ATTR_FLOAT, "1.0"}, SEED,
+    {"shape", FY_ATTR_INTS, FY_REQUIRED}, {0}};
+static const fy_attr_spec normal_like_attrs[] = {{"dtype", FY_ATTR_INT, NULL}, {"mean", FY_ATTR_FLOAT, "0.0"}, {"scale", FY_ATTR_FLOAT, "1.0"}, SEED, {0}};
+static const fy_attr_spec uniform_attrs[] = {{"dtype", FY_ATTR_INT, "1"}, {"high", FY_ATTR_FLOAT, "1.0"}, {"low", FY_ATTR_FLOAT, "0.0"}, SEED,
+    {"shape", FY_ATTR_INTS, FY_REQUIRED}, {0}};
+static const fy_attr_spec uniform_like_attrs[] = {{"dtype", FY_ATTR_INT, NULL}, {"high", FY_ATTR_FLOAT, "1.0"}, {"low", FY_ATTR_FLOAT, "0.0"}, SEED, {0}};
+static const fy_attr_spec bernoulli_attrs[] = {{"dtype", FY_ATTR_INT, NULL}, SEED, {0}};
 
-const fy_op fy_op_random_normal = {.name = "RandomNormal", .domain = "", .doc = "y = samples of a normal distribution",
-    .attrs = normal_attrs, .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "||T",
-    .infer = infer_random, .ref = ref_normal, .flags = FY_RANDOM};
-const fy_op fy_op_random_uniform = {.name = "RandomUniform", .domain = "", .doc = "y = samples from [low, high)", .attrs = uniform_attrs,
-    .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "||T", .infer = infer_random,
-    .ref = ref_uniform, .flags = FY_RANDOM};
-const fy_op fy_op_random_normal_like = {.name = "RandomNormalLike", .domain = "", .doc = "RandomNormal with the shape of x",
-    .attrs = normal_like_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 1,
-    .types = "T=" FY_T_FLOAT "|*|T", .infer = infer_like, .ref = ref_normal, .flags = FY_RANDOM};
-const fy_op fy_op_random_uniform_like = {.name = "RandomUniformLike", .domain = "", .doc = "RandomUniform with the shape of x",
-    .attrs = uniform_like_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 1,
-    .types = "T=" FY_T_FLOAT "|*|T", .infer = infer_like, .ref = ref_uniform, .flags = FY_RANDOM};
-const fy_op fy_op_bernoulli = {.name = "Bernoulli", .domain = "", .doc = "y = 1 with probability x, else 0", .attrs = bernoulli_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 15, .types = "P=" FY_T_FLOAT "|P|*", .infer = infer_like,
-    .ref = ref_bernoulli, .flags = FY_RANDOM};
+const fy_op fy_op_random_normal = {.name = "RandomNormal", .domain = "", .attrs = normal_attrs, .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1,
+    .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "||T", .infer = infer_random, .ref = ref_normal, .flags = FY_RANDOM};
+const fy_op fy_op_random_uniform = {.name = "RandomUniform", .domain = "", .attrs = uniform_attrs, .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1,
+    .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "||T", .infer = infer_random, .ref = ref_uniform, .flags = FY_RANDOM};
+const fy_op fy_op_random_normal_like = {.name = "RandomNormalLike", .domain = "", .attrs = normal_like_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
+    .max_out = 1, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|*|T", .infer = infer_like, .ref = ref_normal, .flags = FY_RANDOM};
+const fy_op fy_op_random_uniform_like = {.name = "RandomUniformLike", .domain = "", .attrs = uniform_like_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
+    .max_out = 1, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|*|T", .infer = infer_like, .ref = ref_uniform, .flags = FY_RANDOM};
+const fy_op fy_op_bernoulli = {.name = "Bernoulli", .domain = "", .attrs = bernoulli_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22,
+    .first = 15, .types = "P=" FY_T_FLOAT "|P|*", .infer = infer_like, .ref = ref_bernoulli, .flags = FY_RANDOM};
 
 /* ---- Multinomial --------------------------------------------------------------------------------------------------- */
 
@@ -167,11 +159,9 @@ static fy_status ref_multinomial(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec multinomial_attrs[] = {{"dtype", FY_ATTR_INT, "6", "int32 or int64"}, {"sample_size", FY_ATTR_INT, "1",
-    "draws a row"}, SEED, {0}};
-const fy_op fy_op_multinomial = {.name = "Multinomial", .domain = "", .doc = "y[b, i] = a class drawn with log-probabilities x[b]",
-    .attrs = multinomial_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 22, .first = 7,
-    .types = "P=" FY_T_FLOAT ";I=i32,i64|P|I", .infer = infer_multinomial, .ref = ref_multinomial, .flags = FY_RANDOM};
+static const fy_attr_spec multinomial_attrs[] = {{"dtype", FY_ATTR_INT, "6"}, {"sample_size", FY_ATTR_INT, "1"}, SEED, {0}};
+const fy_op fy_op_multinomial = {.name = "Multinomial", .domain = "", .attrs = multinomial_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 22, .first = 7, .types = "P=" FY_T_FLOAT ";I=i32,i64|P|I", .infer = infer_multinomial, .ref = ref_multinomial, .flags = FY_RANDOM};
 
 /* ---- Dropout ------------------------------------------------------------------------------------------------------- */
 
@@ -209,8 +199,7 @@ static fy_value *simplify_dropout(fy_node *n) {
     bool eval = !fy_in(n, 2) || fy_k_all(fy_in(n, 2), 0) || fy_k_all(fy_in(n, 1), 0);
     return eval && (!fy_outv(n, 1) || fy_outv(n, 1)->nuses == 0) ? fy_in(n, 0) : NULL;
 }
-static const fy_attr_spec dropout_attrs[] = {{"seed", FY_ATTR_INT, NULL, "of the random numbers"}, {0}};
-const fy_op fy_op_dropout = {.name = "Dropout", .domain = "", .doc = "y = x; in training: elements at random set to 0, the rest scaled by 1 / (1 - ratio)",
-    .attrs = dropout_attrs, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 2, .first = 1, .since = 13,
-    .types = "T=" FY_T_FLOAT "," FY_T_F8 ";U=" FY_T_FLOAT "," FY_T_F8 ";B=bool|T,U,B|T,B", .infer = infer_dropout, .ref = ref_dropout,
+static const fy_attr_spec dropout_attrs[] = {{"seed", FY_ATTR_INT, NULL}, {0}};
+const fy_op fy_op_dropout = {.name = "Dropout", .domain = "", .attrs = dropout_attrs, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 2, .first = 1,
+    .since = 13, .types = "T=" FY_T_FLOAT "," FY_T_F8 ";U=" FY_T_FLOAT "," FY_T_F8 ";B=bool|T,U,B|T,B", .infer = infer_dropout, .ref = ref_dropout,
     .simplify = simplify_dropout, .flags = FY_RANDOM};

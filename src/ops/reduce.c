@@ -221,22 +221,20 @@ static fy_status ref_reduce(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec attrs[] = {{"keepdims", FY_ATTR_INT, "1", "1: reduced axes stay with size 1"},
-                                     {"noop_with_empty_axes", FY_ATTR_INT, "0", "1: without axes nothing is reduced (0: all)"},
-                                     {0}};
-#define REDUCE(var, Name, text, T, since_)                                                                               \
-    const fy_op fy_op_reduce_##var = {.name = "Reduce" Name, .domain = "", .doc = text, .attrs = attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, \
+static const fy_attr_spec attrs[] = {{"keepdims", FY_ATTR_INT, "1"}, {"noop_with_empty_axes", FY_ATTR_INT, "0"}, {0}};
+#define REDUCE(var, Name, T, since_)                                                                                     \
+    const fy_op fy_op_reduce_##var = {.name = "Reduce" Name, .domain = "", .attrs = attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, \
         .first = 1, .since = since_, .types = "T=" T "|T,i64|T", .infer = infer_reduce, .ref = ref_reduce, .flags = FY_PURE};
-REDUCE(sum, "Sum", "y = sum of x over the axes", FY_T_WIDE, 13)
-REDUCE(mean, "Mean", "y = mean of x over the axes", FY_T_WIDE, 18)
-REDUCE(max, "Max", "y = greatest of x over the axes", FY_T_WIDE ",u8,i8,bool", 18)
-REDUCE(min, "Min", "y = least of x over the axes", FY_T_WIDE ",u8,i8,bool", 18)
-REDUCE(prod, "Prod", "y = product of x over the axes", FY_T_WIDE, 18)
-REDUCE(l1, "L1", "y = sum of |x| over the axes", FY_T_WIDE, 18)
-REDUCE(l2, "L2", "y = sqrt(sum of x^2) over the axes", FY_T_WIDE, 18)
-REDUCE(log_sum, "LogSum", "y = ln(sum of x) over the axes", FY_T_WIDE, 18)
-REDUCE(log_sum_exp, "LogSumExp", "y = ln(sum of e^x) over the axes", FY_T_WIDE, 18)
-REDUCE(sum_square, "SumSquare", "y = sum of x^2 over the axes", FY_T_WIDE, 18)
+REDUCE(sum, "Sum", FY_T_WIDE, 13)
+REDUCE(mean, "Mean", FY_T_WIDE, 18)
+REDUCE(max, "Max", FY_T_WIDE ",u8,i8,bool", 18)
+REDUCE(min, "Min", FY_T_WIDE ",u8,i8,bool", 18)
+REDUCE(prod, "Prod", FY_T_WIDE, 18)
+REDUCE(l1, "L1", FY_T_WIDE, 18)
+REDUCE(l2, "L2", FY_T_WIDE, 18)
+REDUCE(log_sum, "LogSum", FY_T_WIDE, 18)
+REDUCE(log_sum_exp, "LogSumExp", FY_T_WIDE, 18)
+REDUCE(sum_square, "SumSquare", FY_T_WIDE, 18)
 
 /* ---- ArgMax, ArgMin ------------------------------------------------------------------------------------------------ */
 
@@ -291,10 +289,9 @@ static fy_status ref_arg(const fy_call *c) {
     fy_k_for(c, fy_count(y), grain < 1 ? 1 : grain, w.c == FY_CLASS_F ? arg_f : w.c == FY_CLASS_U ? arg_u : arg_i, &w);
     return FY_OK;
 }
-static const fy_attr_spec arg_attrs[] = {{"axis", FY_ATTR_INT, "0", "along which"}, {"keepdims", FY_ATTR_INT, "1", "1: the axis stays with size 1"},
-                                         {"select_last_index", FY_ATTR_INT, "0", "1: the last of equals"}, {0}};
-#define ARGOP(var, Name, text)                                                                                           \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .attrs = arg_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, \
+static const fy_attr_spec arg_attrs[] = {{"axis", FY_ATTR_INT, "0"}, {"keepdims", FY_ATTR_INT, "1"}, {"select_last_index", FY_ATTR_INT, "0"}, {0}};
+#define ARGOP(var, Name)                                                                                                 \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .attrs = arg_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, \
         .since = 12, .types = "T=" FY_T_NUM "|T|i64", .infer = infer_arg, .ref = ref_arg, .flags = FY_PURE};
-ARGOP(arg_max, "ArgMax", "y = where x is greatest along the axis")
-ARGOP(arg_min, "ArgMin", "y = where x is least along the axis")
+ARGOP(arg_max, "ArgMax")
+ARGOP(arg_min, "ArgMin")

@@ -350,16 +350,9 @@ fy_status fy_resize_matrices(const fy_call *c, const int64_t *out, double **m) {
     return FY_OK;
 }
 
-static const fy_attr_spec resize_attrs[] = {
-    {"mode", FY_ATTR_STRING, "nearest", "nearest, linear or cubic"},
-    {"coordinate_transformation_mode", FY_ATTR_STRING, "half_pixel", "how positions of y map to x"},
-    {"nearest_mode", FY_ATTR_STRING, "round_prefer_floor", "round_prefer_floor, round_prefer_ceil, floor, ceil"},
-    {"axes", FY_ATTR_INTS, NULL, "axes that scales, sizes and roi are for; all if not given"},
-    {"keep_aspect_ratio_policy", FY_ATTR_STRING, "stretch", "stretch, not_larger, not_smaller: how sizes are met"},
-    {"antialias", FY_ATTR_INT, "0", "widen the filter when shrinking"},
-    {"exclude_outside", FY_ATTR_INT, "0", "positions outside weigh 0 instead of repeating the edge"},
-    {"cubic_coeff_a", FY_ATTR_FLOAT, "-0.75", "a of the cubic kernel"},
-    {"extrapolation_value", FY_ATTR_FLOAT, "0.0", "value outside the crop"}, {0}};
-const fy_op fy_op_resize = {.name = "Resize", .domain = "", .doc = "y = x resampled to another size", .attrs = resize_attrs, .min_in = 1,
-    .max_in = 4, .min_out = 1, .max_out = 1, .since = 19, .first = 10, .types = "T=*;R=f32,f64,f16|T,R,f32,i64|T", .infer = infer_resize,
-    .ref = ref_resize, .simplify = simplify_resize, .flags = FY_PURE};
+static const fy_attr_spec resize_attrs[] = { {"mode", FY_ATTR_STRING, "nearest"}, {"coordinate_transformation_mode", FY_ATTR_STRING, "half_pixel"},
+    {"nearest_mode", FY_ATTR_STRING, "round_prefer_floor"}, {"axes", FY_ATTR_INTS, NULL}, {"keep_aspect_ratio_policy", FY_ATTR_STRING, "stretch"},
+    {"antialias", FY_ATTR_INT, "0"}, {"exclude_outside", FY_ATTR_INT, "0"}, {"cubic_coeff_a", FY_ATTR_FLOAT, "-0.75"},
+    {"extrapolation_value", FY_ATTR_FLOAT, "0.0"}, {0}};
+const fy_op fy_op_resize = {.name = "Resize", .domain = "", .attrs = resize_attrs, .min_in = 1, .max_in = 4, .min_out = 1, .max_out = 1, .since = 19,
+    .first = 10, .types = "T=*;R=f32,f64,f16|T,R,f32,i64|T", .infer = infer_resize, .ref = ref_resize, .simplify = simplify_resize, .flags = FY_PURE};

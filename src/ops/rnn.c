@@ -318,26 +318,21 @@ static fy_status ref_gru(const fy_call *c) { return ref_rnn(c, CELL_GRU, false);
 static fy_status ref_lstm(const fy_call *c) { return ref_rnn(c, CELL_LSTM, false); }
 static fy_status ref_lstm_requantised(const fy_call *c) { return ref_rnn(c, CELL_LSTM, true); }
 
-#define COMMON_ATTRS {"activation_alpha", FY_ATTR_FLOATS, NULL, "alpha of the functions that take one, in order"}, \
-    {"activation_beta", FY_ATTR_FLOATS, NULL, "beta of the functions that take one, in order"}, \
-    {"activations", FY_ATTR_STRINGS, NULL, "functions of each direction; Sigmoid and Tanh if not given"}, \
-    {"clip", FY_ATTR_FLOAT, NULL, "limit of what goes into the functions"}, \
-    {"direction", FY_ATTR_STRING, "forward", "forward, reverse or bidirectional"}, {"hidden_size", FY_ATTR_INT, NULL, "H"}, \
-    {"layout", FY_ATTR_INT, "0", "0: time first; 1: batch first"}
+#define COMMON_ATTRS {"activation_alpha", FY_ATTR_FLOATS, NULL}, \
+    {"activation_beta", FY_ATTR_FLOATS, NULL}, \
+    {"activations", FY_ATTR_STRINGS, NULL}, \
+    {"clip", FY_ATTR_FLOAT, NULL}, \
+    {"direction", FY_ATTR_STRING, "forward"}, {"hidden_size", FY_ATTR_INT, NULL}, \
+    {"layout", FY_ATTR_INT, "0"}
 static const fy_attr_spec rnn_attrs[] = {COMMON_ATTRS, {0}};
-static const fy_attr_spec gru_attrs[] = {COMMON_ATTRS, {"linear_before_reset", FY_ATTR_INT, "0",
-    "apply the reset gate after the product"}, {0}};
-static const fy_attr_spec lstm_attrs[] = {COMMON_ATTRS, {"input_forget", FY_ATTR_INT, "0", "couple the forget gate to the input gate"},
-    {0}};
-const fy_op fy_op_rnn = {.name = "RNN", .domain = "", .doc = "h = f(x W^T + h R^T + b) over the steps", .attrs = rnn_attrs, .min_in = 3,
-    .max_in = 6, .min_out = 0, .max_out = 2, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T|T,T", .infer = infer_r,
-    .ref = ref_r, .flags = FY_PURE};
-const fy_op fy_op_gru = {.name = "GRU", .domain = "", .doc = "gated recurrent unit; gates z r h", .attrs = gru_attrs, .min_in = 3,
-    .max_in = 6, .min_out = 0, .max_out = 2, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T|T,T", .infer = infer_gru,
-    .ref = ref_gru, .flags = FY_PURE};
-const fy_op fy_op_lstm = {.name = "LSTM", .domain = "", .doc = "long short-term memory; gates i o f c", .attrs = lstm_attrs, .min_in = 3,
-    .max_in = 8, .min_out = 0, .max_out = 3, .since = 22, .first = 1, .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T,T,T|T,T,T",
-    .infer = infer_lstm, .ref = ref_lstm, .flags = FY_PURE};
+static const fy_attr_spec gru_attrs[] = {COMMON_ATTRS, {"linear_before_reset", FY_ATTR_INT, "0"}, {0}};
+static const fy_attr_spec lstm_attrs[] = {COMMON_ATTRS, {"input_forget", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_rnn = {.name = "RNN", .domain = "", .attrs = rnn_attrs, .min_in = 3, .max_in = 6, .min_out = 0, .max_out = 2, .since = 22, .first = 1,
+    .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T|T,T", .infer = infer_r, .ref = ref_r, .flags = FY_PURE};
+const fy_op fy_op_gru = {.name = "GRU", .domain = "", .attrs = gru_attrs, .min_in = 3, .max_in = 6, .min_out = 0, .max_out = 2, .since = 22, .first = 1,
+    .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T|T,T", .infer = infer_gru, .ref = ref_gru, .flags = FY_PURE};
+const fy_op fy_op_lstm = {.name = "LSTM", .domain = "", .attrs = lstm_attrs, .min_in = 3, .max_in = 8, .min_out = 0, .max_out = 3, .since = 22, .first = 1,
+    .types = "T=" FY_T_FLOAT "|T,T,T,T,i32,T,T,T|T,T,T", .infer = infer_lstm, .ref = ref_lstm, .flags = FY_PURE};
 /* For com.microsoft.DynamicQuantizeLSTM (ms_qmatmul.c), which brings the weights as numbers. */
 const fy_op fy_op_lstm_requantised = {.name = "LSTM", .domain = "", .attrs = lstm_attrs, .min_in = 3, .max_in = 8, .min_out = 0, .max_out = 3,
     .infer = infer_lstm, .ref = ref_lstm_requantised, .flags = FY_PURE};

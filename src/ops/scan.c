@@ -74,11 +74,8 @@ static fy_status ref_cum(const fy_call *c, bool product) {
 static fy_status ref_cumsum(const fy_call *c) { return ref_cum(c, false); }
 static fy_status ref_cumprod(const fy_call *c) { return ref_cum(c, true); }
 
-static const fy_attr_spec cum_attrs[] = {{"exclusive", FY_ATTR_INT, "0", "leave out the element itself"}, {"reverse", FY_ATTR_INT, "0",
-    "from the end"}, {0}};
-const fy_op fy_op_cum_sum = {.name = "CumSum", .domain = "", .doc = "y[i] = x[0] + ... + x[i] along an axis", .attrs = cum_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 14, .first = 11, .types = "T=" FY_T_WIDE ";I=i32,i64|T,I|T",
-    .infer = infer_cumsum, .ref = ref_cumsum, .flags = FY_PURE};
-const fy_op fy_op_cum_prod = {.name = "CumProd", .domain = "", .doc = "y[i] = x[0] * ... * x[i] along an axis", .attrs = cum_attrs,
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 26, .first = 26, .types = "T=" FY_T_WIDE ";I=i32,i64|T,I|T",
-    .infer = infer_cum, .ref = ref_cumprod, .flags = FY_PURE};
+static const fy_attr_spec cum_attrs[] = {{"exclusive", FY_ATTR_INT, "0"}, {"reverse", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_cum_sum = {.name = "CumSum", .domain = "", .attrs = cum_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 14,
+    .first = 11, .types = "T=" FY_T_WIDE ";I=i32,i64|T,I|T", .infer = infer_cumsum, .ref = ref_cumsum, .flags = FY_PURE};
+const fy_op fy_op_cum_prod = {.name = "CumProd", .domain = "", .attrs = cum_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 26,
+    .first = 26, .types = "T=" FY_T_WIDE ";I=i32,i64|T,I|T", .infer = infer_cum, .ref = ref_cumprod, .flags = FY_PURE};

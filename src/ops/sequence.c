@@ -88,9 +88,8 @@ static fy_status ref_construct(const fy_call *c) {
     return s;
 }
 
-const fy_op fy_op_sequence_construct = {.name = "SequenceConstruct", .domain = "", .doc = "y = the list of the inputs", .min_in = 1,
-    .max_in = -1,
-    .min_out = 1, .max_out = 1, .since = 11, .first = 11, .infer = infer_construct, .ref = ref_construct, .flags = FY_PURE};
+const fy_op fy_op_sequence_construct = {.name = "SequenceConstruct", .domain = "", .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1, .since = 11,
+    .first = 11, .infer = infer_construct, .ref = ref_construct, .flags = FY_PURE};
 
 static fy_status infer_empty(fy_infer *f) {
     const fy_attr *a = fy_attr_get(f->node, "dtype");
@@ -106,10 +105,9 @@ static fy_status ref_empty(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec empty_attrs[] = {{"dtype", FY_ATTR_INT, NULL, "dtype of the tensors; f32 if not given"}, {0}};
-const fy_op fy_op_sequence_empty = {.name = "SequenceEmpty", .domain = "", .doc = "y = an empty list of tensors", .attrs = empty_attrs,
-    .min_in = 0,
-    .max_in = 0, .min_out = 1, .max_out = 1, .since = 11, .first = 11, .infer = infer_empty, .ref = ref_empty, .flags = FY_PURE};
+static const fy_attr_spec empty_attrs[] = {{"dtype", FY_ATTR_INT, NULL}, {0}};
+const fy_op fy_op_sequence_empty = {.name = "SequenceEmpty", .domain = "", .attrs = empty_attrs, .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1,
+    .since = 11, .first = 11, .infer = infer_empty, .ref = ref_empty, .flags = FY_PURE};
 
 /* ---- SequenceAt, SequenceInsert, SequenceErase, SequenceLength ----------------------------------------------------- */
 
@@ -193,16 +191,14 @@ static fy_status ref_length(const fy_call *c) {
     return FY_OK;
 }
 
-const fy_op fy_op_sequence_at = {.name = "SequenceAt", .domain = "", .doc = "y = item `position` of a list", .min_in = 2, .max_in = 2,
-    .min_out = 1, .max_out = 1, .since = 11, .first = 11, .types = "I=i32,i64|*,I", .infer = infer_at, .ref = ref_at, .flags = FY_PURE};
-const fy_op fy_op_sequence_insert = {.name = "SequenceInsert", .domain = "",
-    .doc = "y = the list with a tensor before `position`, or at the end", .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,
-    .since = 11, .first = 11, .types = "I=i32,i64|*,*,I", .infer = infer_insert, .ref = ref_insert, .flags = FY_PURE};
-const fy_op fy_op_sequence_erase = {.name = "SequenceErase", .domain = "", .doc = "y = the list without item `position`, or the last",
-    .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 11, .first = 11, .types = "I=i32,i64|*,I", .infer = infer_erase,
-    .ref = ref_erase, .flags = FY_PURE};
-const fy_op fy_op_sequence_length = {.name = "SequenceLength", .domain = "", .doc = "y = the number of items", .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .since = 11, .first = 11, .infer = infer_length, .ref = ref_length, .flags = FY_PURE};
+const fy_op fy_op_sequence_at = {.name = "SequenceAt", .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 11, .first = 11,
+    .types = "I=i32,i64|*,I", .infer = infer_at, .ref = ref_at, .flags = FY_PURE};
+const fy_op fy_op_sequence_insert = {.name = "SequenceInsert", .domain = "", .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .since = 11, .first = 11,
+    .types = "I=i32,i64|*,*,I", .infer = infer_insert, .ref = ref_insert, .flags = FY_PURE};
+const fy_op fy_op_sequence_erase = {.name = "SequenceErase", .domain = "", .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 11, .first = 11,
+    .types = "I=i32,i64|*,I", .infer = infer_erase, .ref = ref_erase, .flags = FY_PURE};
+const fy_op fy_op_sequence_length = {.name = "SequenceLength", .domain = "", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 11, .first = 11,
+    .infer = infer_length, .ref = ref_length, .flags = FY_PURE};
 
 /* ---- SplitToSequence, ConcatFromSequence --------------------------------------------------------------------------- */
 
@@ -275,11 +271,9 @@ static fy_status ref_split_to(const fy_call *c) {
     return s;
 }
 
-static const fy_attr_spec split_to_attrs[] = {{"axis", FY_ATTR_INT, "0", "axis that is cut"},
-    {"keepdims", FY_ATTR_INT, "1", "keep the axis where no sizes are given"}, {0}};
-const fy_op fy_op_split_to_sequence = {.name = "SplitToSequence", .domain = "", .doc = "y = x cut along `axis`, as a list",
-    .attrs = split_to_attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 24, .first = 11, .types = "I=i32,i64|*,I",
-    .infer = infer_split_to, .ref = ref_split_to, .flags = FY_PURE};
+static const fy_attr_spec split_to_attrs[] = {{"axis", FY_ATTR_INT, "0"}, {"keepdims", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_split_to_sequence = {.name = "SplitToSequence", .domain = "", .attrs = split_to_attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1,
+    .since = 24, .first = 11, .types = "I=i32,i64|*,I", .infer = infer_split_to, .ref = ref_split_to, .flags = FY_PURE};
 
 static fy_status infer_concat_from(fy_infer *f) {
     FY_TRY(need_sequence(f, 0));
@@ -345,11 +339,9 @@ static fy_status ref_concat_from(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec concat_from_attrs[] = {{"axis", FY_ATTR_INT, FY_REQUIRED, "axis along which items are joined"},
-    {"new_axis", FY_ATTR_INT, "0", "stack along a new axis instead"}, {0}};
-const fy_op fy_op_concat_from_sequence = {.name = "ConcatFromSequence", .domain = "", .doc = "y = the items joined along `axis`",
-    .attrs = concat_from_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 11, .first = 11, .infer = infer_concat_from,
-    .ref = ref_concat_from, .flags = FY_PURE};
+static const fy_attr_spec concat_from_attrs[] = {{"axis", FY_ATTR_INT, FY_REQUIRED}, {"new_axis", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_concat_from_sequence = {.name = "ConcatFromSequence", .domain = "", .attrs = concat_from_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
+    .max_out = 1, .since = 11, .first = 11, .infer = infer_concat_from, .ref = ref_concat_from, .flags = FY_PURE};
 
 /* ---- Optional ------------------------------------------------------------------------------------------------------ */
 
@@ -405,12 +397,10 @@ static fy_status ref_get(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec optional_attrs[] = {{"type", FY_ATTR_TYPE, NULL, "type of the missing element"}, {0}};
-const fy_op fy_op_optional = {.name = "Optional", .domain = "", .doc = "y = x, or nothing, as an optional", .attrs = optional_attrs,
-    .min_in = 0,
-    .max_in = 1, .min_out = 1, .max_out = 1, .since = 28, .first = 15, .infer = infer_optional, .ref = ref_optional, .flags = FY_PURE};
-const fy_op fy_op_optional_has_element = {.name = "OptionalHasElement", .domain = "", .doc = "y = whether the optional holds something",
-    .min_in = 0,
-    .max_in = 1, .min_out = 1, .max_out = 1, .since = 28, .first = 15, .infer = infer_has, .ref = ref_has, .flags = FY_PURE};
-const fy_op fy_op_optional_get_element = {.name = "OptionalGetElement", .domain = "", .doc = "y = what the optional holds", .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .since = 28, .first = 15, .infer = infer_get, .ref = ref_get, .flags = FY_PURE};
+static const fy_attr_spec optional_attrs[] = {{"type", FY_ATTR_TYPE, NULL}, {0}};
+const fy_op fy_op_optional = {.name = "Optional", .domain = "", .attrs = optional_attrs, .min_in = 0, .max_in = 1, .min_out = 1, .max_out = 1, .since = 28,
+    .first = 15, .infer = infer_optional, .ref = ref_optional, .flags = FY_PURE};
+const fy_op fy_op_optional_has_element = {.name = "OptionalHasElement", .domain = "", .min_in = 0, .max_in = 1, .min_out = 1, .max_out = 1, .since = 28,
+    .first = 15, .infer = infer_has, .ref = ref_has, .flags = FY_PURE};
+const fy_op fy_op_optional_get_element = {.name = "OptionalGetElement", .domain = "", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 28,
+    .first = 15, .infer = infer_get, .ref = ref_get, .flags = FY_PURE};

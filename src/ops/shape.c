@@ -77,14 +77,11 @@ static fy_status ref_size(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec shape_attrs[] = {
-    {"start", FY_ATTR_INT, "0", "first axis reported; negative counts from the end"},
-    {"end", FY_ATTR_INT, NULL, "axis to stop before; all if not given"}, {0}};
-const fy_op fy_op_shape = {.name = "Shape", .domain = "", .doc = "y = the dims start..end of x", .attrs = shape_attrs, .min_in = 1,
-    .max_in = 1, .min_out = 1, .max_out = 1, .since = 25, .first = 1, .types = "T=*|T|i64", .infer = infer_shape, .ref = ref_shape,
-    .flags = FY_PURE};
-const fy_op fy_op_size = {.name = "Size", .domain = "", .doc = "y = the number of elements of x", .min_in = 1, .max_in = 1, .min_out = 1,
-    .max_out = 1, .since = 25, .first = 1, .types = "T=*|T|i64", .infer = infer_size, .ref = ref_size, .flags = FY_PURE};
+static const fy_attr_spec shape_attrs[] = { {"start", FY_ATTR_INT, "0"}, {"end", FY_ATTR_INT, NULL}, {0}};
+const fy_op fy_op_shape = {.name = "Shape", .domain = "", .attrs = shape_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 25, .first = 1,
+    .types = "T=*|T|i64", .infer = infer_shape, .ref = ref_shape, .flags = FY_PURE};
+const fy_op fy_op_size = {.name = "Size", .domain = "", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 25, .first = 1, .types = "T=*|T|i64",
+    .infer = infer_size, .ref = ref_size, .flags = FY_PURE};
 
 /* ---- Reshape ------------------------------------------------------------------------------------------------------- */
 
@@ -160,10 +157,9 @@ static fy_status infer_reshape(fy_infer *f) {
     return out_same_elems(f, (int)n, d);
 }
 
-static const fy_attr_spec reshape_attrs[] = {{"allowzero", FY_ATTR_INT, "0", "0 in the shape means an empty axis instead of keep"}, {0}};
-const fy_op fy_op_reshape = {.name = "Reshape", .domain = "", .doc = "y = x with another shape, elements in row-major order",
-    .attrs = reshape_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 25, .first = 1, .types = "T=*|T,i64|T",
-    .infer = infer_reshape, .ref = ref_same_order, .simplify = simplify_same_shape, .flags = FY_PURE};
+static const fy_attr_spec reshape_attrs[] = {{"allowzero", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_reshape = {.name = "Reshape", .domain = "", .attrs = reshape_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 25,
+    .first = 1, .types = "T=*|T,i64|T", .infer = infer_reshape, .ref = ref_same_order, .simplify = simplify_same_shape, .flags = FY_PURE};
 
 /* ---- Flatten, Squeeze, Unsqueeze ----------------------------------------------------------------------------------- */
 
@@ -178,10 +174,9 @@ static fy_status infer_flatten(fy_infer *f) {
     return out_same_elems(f, 2, d);
 }
 
-static const fy_attr_spec flatten_attrs[] = {{"axis", FY_ATTR_INT, "1", "axes before it form the first size; 0..rank"}, {0}};
-const fy_op fy_op_flatten = {.name = "Flatten", .domain = "", .doc = "y[a, b] = x as a matrix, split before `axis`",
-    .attrs = flatten_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 25, .first = 1, .types = "T=*|T|T",
-    .infer = infer_flatten, .ref = ref_same_order, .simplify = simplify_same_shape, .flags = FY_PURE};
+static const fy_attr_spec flatten_attrs[] = {{"axis", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_flatten = {.name = "Flatten", .domain = "", .attrs = flatten_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 25,
+    .first = 1, .types = "T=*|T|T", .infer = infer_flatten, .ref = ref_same_order, .simplify = simplify_same_shape, .flags = FY_PURE};
 
 static fy_status infer_squeeze(fy_infer *f) {
     const fy_dim *d[FY_MAX_RANK];
@@ -230,13 +225,10 @@ static fy_status infer_unsqueeze(fy_infer *f) {
     return out_same_elems(f, rank + (int)count, d);
 }
 
-const fy_op fy_op_squeeze = {.name = "Squeeze", .domain = "",
-    .doc = "y = x without the given axes of size 1 (all of them if none are given)", .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1,
-    .since = 25, .first = 1, .types = "T=*|T,i64|T", .infer = infer_squeeze, .ref = ref_same_order, .simplify = simplify_same_shape,
-    .flags = FY_PURE};
-const fy_op fy_op_unsqueeze = {.name = "Unsqueeze", .domain = "", .doc = "y = x with new axes of size 1; axes count in y", .min_in = 2,
-    .max_in = 2, .min_out = 1, .max_out = 1, .since = 25, .first = 1, .types = "T=*|T,i64|T", .infer = infer_unsqueeze,
-    .ref = ref_same_order, .simplify = simplify_same_shape, .flags = FY_PURE};
+const fy_op fy_op_squeeze = {.name = "Squeeze", .domain = "", .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .since = 25, .first = 1,
+    .types = "T=*|T,i64|T", .infer = infer_squeeze, .ref = ref_same_order, .simplify = simplify_same_shape, .flags = FY_PURE};
+const fy_op fy_op_unsqueeze = {.name = "Unsqueeze", .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 25, .first = 1,
+    .types = "T=*|T,i64|T", .infer = infer_unsqueeze, .ref = ref_same_order, .simplify = simplify_same_shape, .flags = FY_PURE};
 
 /* ---- Transpose ----------------------------------------------------------------------------------------------------- */
 
@@ -301,10 +293,9 @@ static fy_value *simplify_transpose(fy_node *n) {
     return fy_in(n, 0);
 }
 
-static const fy_attr_spec transpose_attrs[] = {{"perm", FY_ATTR_INTS, NULL, "axis of x that becomes axis i; reversed if not given"}, {0}};
-const fy_op fy_op_transpose = {.name = "Transpose", .domain = "", .doc = "y = x with its axes permuted", .attrs = transpose_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 25, .first = 1, .types = "T=*|T|T", .infer = infer_transpose,
-    .ref = ref_transpose, .simplify = simplify_transpose, .flags = FY_PURE};
+static const fy_attr_spec transpose_attrs[] = {{"perm", FY_ATTR_INTS, NULL}, {0}};
+const fy_op fy_op_transpose = {.name = "Transpose", .domain = "", .attrs = transpose_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 25,
+    .first = 1, .types = "T=*|T|T", .infer = infer_transpose, .ref = ref_transpose, .simplify = simplify_transpose, .flags = FY_PURE};
 
 /* ---- Expand, Tile -------------------------------------------------------------------------------------------------- */
 
@@ -369,9 +360,8 @@ static fy_status ref_expand(const fy_call *c) {
     return FY_OK;
 }
 
-const fy_op fy_op_expand = {.name = "Expand", .domain = "", .doc = "y = x broadcast with a shape, in both directions", .min_in = 2,
-    .max_in = 2, .min_out = 1, .max_out = 1, .since = 13, .first = 8, .types = "T=*|T,i64|T", .infer = infer_expand, .ref = ref_expand,
-    .simplify = simplify_same_shape, .flags = FY_PURE};
+const fy_op fy_op_expand = {.name = "Expand", .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 13, .first = 8,
+    .types = "T=*|T,i64|T", .infer = infer_expand, .ref = ref_expand, .simplify = simplify_same_shape, .flags = FY_PURE};
 
 static fy_status infer_tile(fy_infer *f) {
     const fy_dim *d[FY_MAX_RANK];
@@ -411,9 +401,8 @@ static fy_status ref_tile(const fy_call *c) {
     return FY_OK;
 }
 
-const fy_op fy_op_tile = {.name = "Tile", .domain = "", .doc = "y = x repeated along each axis", .min_in = 2, .max_in = 2, .min_out = 1,
-    .max_out = 1, .since = 13, .first = 1, .types = "T=*|T,i64|T", .infer = infer_tile, .ref = ref_tile, .simplify = simplify_same_shape,
-    .flags = FY_PURE};
+const fy_op fy_op_tile = {.name = "Tile", .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 13, .first = 1, .types = "T=*|T,i64|T",
+    .infer = infer_tile, .ref = ref_tile, .simplify = simplify_same_shape, .flags = FY_PURE};
 
 /* ---- Concat -------------------------------------------------------------------------------------------------------- */
 
@@ -504,10 +493,9 @@ static fy_status ref_concat(const fy_call *c) {
 
 static fy_value *simplify_concat(fy_node *n) { return n->nin == 1 ? fy_in(n, 0) : NULL; }
 
-static const fy_attr_spec concat_attrs[] = {{"axis", FY_ATTR_INT, FY_REQUIRED, "axis along which the inputs are joined"}, {0}};
-const fy_op fy_op_concat = {.name = "Concat", .domain = "", .doc = "y = the inputs one after the other along `axis`",
-    .attrs = concat_attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1, .since = 13, .first = 1, .types = "T=*|T,...|T",
-    .infer = infer_concat, .ref = ref_concat, .simplify = simplify_concat, .flags = FY_PURE};
+static const fy_attr_spec concat_attrs[] = {{"axis", FY_ATTR_INT, FY_REQUIRED}, {0}};
+const fy_op fy_op_concat = {.name = "Concat", .domain = "", .attrs = concat_attrs, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1, .since = 13,
+    .first = 1, .types = "T=*|T,...|T", .infer = infer_concat, .ref = ref_concat, .simplify = simplify_concat, .flags = FY_PURE};
 
 /* ---- Split --------------------------------------------------------------------------------------------------------- */
 
@@ -597,8 +585,6 @@ static fy_status ref_split(const fy_call *c) {
 
 static fy_value *simplify_split(fy_node *n) { return n->nout == 1 ? simplify_same_shape(n) : NULL; }
 
-static const fy_attr_spec split_attrs[] = {
-    {"axis", FY_ATTR_INT, "0", "axis that is cut"}, {"num_outputs", FY_ATTR_INT, NULL, "number of parts where no sizes are given"}, {0}};
-const fy_op fy_op_split = {.name = "Split", .domain = "", .doc = "x cut along `axis` into parts of the given sizes, or equal ones",
-    .attrs = split_attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = -1, .since = 18, .first = 1, .types = "T=*|T,i64|T,...",
-    .infer = infer_split, .ref = ref_split, .simplify = simplify_split, .flags = FY_PURE};
+static const fy_attr_spec split_attrs[] = { {"axis", FY_ATTR_INT, "0"}, {"num_outputs", FY_ATTR_INT, NULL}, {0}};
+const fy_op fy_op_split = {.name = "Split", .domain = "", .attrs = split_attrs, .min_in = 1, .max_in = 2, .min_out = 1, .max_out = -1, .since = 18,
+    .first = 1, .types = "T=*|T,i64|T,...", .infer = infer_split, .ref = ref_split, .simplify = simplify_split, .flags = FY_PURE};

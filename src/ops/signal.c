@@ -162,11 +162,9 @@ static fy_status ref_dft(const fy_call *c) {
     return transform(c, &w, fy_count(y) / w.n_out / w.parts_out);
 }
 
-static const fy_attr_spec dft_attrs[] = {{"inverse", FY_ATTR_INT, "0", "1: back, over the length"},
-    {"onesided", FY_ATTR_INT, "0", "1: only 0 .. n/2 of a symmetric spectrum is returned, or with inverse given"}, {0}};
-const fy_op fy_op_dft = {.name = "DFT", .domain = "", .doc = "y[k] = sum of x[j] e^(-2 pi i jk / n) along the axis", .attrs = dft_attrs, .min_in = 1,
-    .max_in = 3, .min_out = 1, .max_out = 1, .first = 17, .since = 20, .types = "T=" FY_T_FLOAT ";I=i32,i64|T,I,i64|T", .infer = infer_dft,
-    .ref = ref_dft, .flags = FY_PURE};
+static const fy_attr_spec dft_attrs[] = {{"inverse", FY_ATTR_INT, "0"}, {"onesided", FY_ATTR_INT, "0"}, {0}};
+const fy_op fy_op_dft = {.name = "DFT", .domain = "", .attrs = dft_attrs, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1, .first = 17, .since = 20,
+    .types = "T=" FY_T_FLOAT ";I=i32,i64|T,I,i64|T", .infer = infer_dft, .ref = ref_dft, .flags = FY_PURE};
 
 /* ---- STFT ---------------------------------------------------------------------------------------------------------- */
 
@@ -218,10 +216,9 @@ static fy_status ref_stft(const fy_call *c) {
     return transform(c, &w, y->dim[0] * y->dim[1]);
 }
 
-static const fy_attr_spec stft_attrs[] = {{"onesided", FY_ATTR_INT, "1", "1: only 0 .. n/2 of each spectrum"}, {0}};
-const fy_op fy_op_stft = {.name = "STFT", .domain = "", .doc = "y[frame] = DFT of x[frame * step ...] * window", .attrs = stft_attrs, .min_in = 2, .max_in = 4,
-    .min_out = 1, .max_out = 1, .first = 17, .since = 17, .types = "T=" FY_T_FLOAT ";I=i32,i64|T,I,T,I|T", .infer = infer_stft, .ref = ref_stft,
-    .flags = FY_PURE};
+static const fy_attr_spec stft_attrs[] = {{"onesided", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_stft = {.name = "STFT", .domain = "", .attrs = stft_attrs, .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, .first = 17, .since = 17,
+    .types = "T=" FY_T_FLOAT ";I=i32,i64|T,I,T,I|T", .infer = infer_stft, .ref = ref_stft, .flags = FY_PURE};
 
 /* ---- windows ------------------------------------------------------------------------------------------------------- */
 
@@ -265,14 +262,13 @@ static fy_status ref_window(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec window_attrs[] = {{"output_datatype", FY_ATTR_INT, "1", "dtype of y"},
-    {"periodic", FY_ATTR_INT, "1", "1: the first points of a window that is one longer; 0: symmetric"}, {0}};
-#define WINDOW(var, Name, text)                                                                                          \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .attrs = window_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, \
+static const fy_attr_spec window_attrs[] = {{"output_datatype", FY_ATTR_INT, "1"}, {"periodic", FY_ATTR_INT, "1"}, {0}};
+#define WINDOW(var, Name)                                                                                                \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .attrs = window_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, \
         .first = 17, .since = 17, .types = "I=i32,i64;U=" FY_T_NUM "|I|U", .infer = infer_window, .ref = ref_window, .flags = FY_PURE};
-WINDOW(hann_window, "HannWindow", "y[i] = sin(pi i / n)^2")
-WINDOW(hamming_window, "HammingWindow", "y[i] = 25/46 - 21/46 cos(2 pi i / n)")
-WINDOW(blackman_window, "BlackmanWindow", "y[i] = 0.42 - 0.5 cos(2 pi i / n) + 0.08 cos(4 pi i / n)")
+WINDOW(hann_window, "HannWindow")
+WINDOW(hamming_window, "HammingWindow")
+WINDOW(blackman_window, "BlackmanWindow")
 
 /* ---- MelWeightMatrix ----------------------------------------------------------------------------------------------- */
 
@@ -321,7 +317,6 @@ static fy_status ref_mel(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec mel_attrs[] = {{"output_datatype", FY_ATTR_INT, "1", "dtype of y"}, {0}};
-const fy_op fy_op_mel_weight_matrix = {.name = "MelWeightMatrix", .domain = "", .doc = "y[bin, band] = triangles from the bins of a spectrum to bands of the mel scale",
-    .attrs = mel_attrs, .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 1, .first = 17, .since = 17,
-    .types = "I=i32,i64;F=" FY_T_FLOAT ";U=" FY_T_NUM "|I,I,I,F,F|U", .infer = infer_mel, .ref = ref_mel, .flags = FY_PURE};
+static const fy_attr_spec mel_attrs[] = {{"output_datatype", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_mel_weight_matrix = {.name = "MelWeightMatrix", .domain = "", .attrs = mel_attrs, .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 1,
+    .first = 17, .since = 17, .types = "I=i32,i64;F=" FY_T_FLOAT ";U=" FY_T_NUM "|I,I,I,F,F|U", .infer = infer_mel, .ref = ref_mel, .flags = FY_PURE};

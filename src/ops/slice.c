@@ -154,9 +154,8 @@ static fy_value *simplify_slice(fy_node *n) {
     return constants(fy_in(n, 4), is_positive) ? fy_in(n, 0) : NULL;
 }
 
-const fy_op fy_op_slice = {.name = "Slice", .domain = "", .doc = "y = x[starts:ends:steps] on the given axes, as in Python", .min_in = 3,
-    .max_in = 5, .min_out = 1, .max_out = 1, .since = 13, .first = 1, .types = "T=*;I=i32,i64|T,I,I,I,I|T", .infer = infer_slice,
-    .ref = ref_slice, .simplify = simplify_slice, .flags = FY_PURE};
+const fy_op fy_op_slice = {.name = "Slice", .domain = "", .min_in = 3, .max_in = 5, .min_out = 1, .max_out = 1, .since = 13, .first = 1,
+    .types = "T=*;I=i32,i64|T,I,I,I,I|T", .infer = infer_slice, .ref = ref_slice, .simplify = simplify_slice, .flags = FY_PURE};
 
 /* ---- Pad ----------------------------------------------------------------------------------------------------------- */
 
@@ -254,7 +253,6 @@ static fy_status ref_pad(const fy_call *c) {
 
 static fy_value *simplify_pad(fy_node *n) { return fy_in(n, 1) && constants(fy_in(n, 1), is_zero) ? fy_in(n, 0) : NULL; }
 
-static const fy_attr_spec pad_attrs[] = {{"mode", FY_ATTR_STRING, "constant", "constant, reflect, edge or wrap"}, {0}};
-const fy_op fy_op_pad = {.name = "Pad", .domain = "", .doc = "y = x with elements added (removed, if negative) at both ends of axes",
-    .attrs = pad_attrs, .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, .since = 25, .first = 1,
+static const fy_attr_spec pad_attrs[] = {{"mode", FY_ATTR_STRING, "constant"}, {0}};
+const fy_op fy_op_pad = {.name = "Pad", .domain = "", .attrs = pad_attrs, .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, .since = 25, .first = 1,
     .types = "T=*;I=i32,i64|T,i64,T,I|T", .infer = infer_pad, .ref = ref_pad, .simplify = simplify_pad, .flags = FY_PURE};

@@ -78,10 +78,10 @@ static fy_status ref_softmax(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec attrs[] = {{"axis", FY_ATTR_INT, "-1", "along which"}, {0}};
-#define SOFTMAX(var, Name, text)                                                                                         \
-    const fy_op fy_op_##var = {.name = Name, .domain = "", .doc = text, .attrs = attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, \
+static const fy_attr_spec attrs[] = {{"axis", FY_ATTR_INT, "-1"}, {0}};
+#define SOFTMAX(var, Name)                                                                                               \
+    const fy_op fy_op_##var = {.name = Name, .domain = "", .attrs = attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .first = 1, \
         .since = 13, .types = "T=" FY_T_FLOAT "|T|T", .infer = infer_softmax, .ref = ref_softmax, .flags = FY_PURE | FY_INPLACE};
-SOFTMAX(softmax, "Softmax", "y = e^x / sum of e^x along the axis")
-SOFTMAX(log_softmax, "LogSoftmax", "y = ln of Softmax")
-SOFTMAX(hardmax, "Hardmax", "y = 1 at the first greatest along the axis, else 0")
+SOFTMAX(softmax, "Softmax")
+SOFTMAX(log_softmax, "LogSoftmax")
+SOFTMAX(hardmax, "Hardmax")

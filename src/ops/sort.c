@@ -119,11 +119,8 @@ static fy_status ref_topk(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec topk_attrs[] = {{"axis", FY_ATTR_INT, "-1", "axis that is searched"}, {"largest", FY_ATTR_INT, "1",
-    "the largest or the smallest"},
-    {"sorted", FY_ATTR_INT, "1", "in order; ferry always sorts"}, {0}};
-const fy_op fy_op_top_k = {.name = "TopK", .domain = "", .doc = "the k largest (smallest) elements along an axis and their indices",
-    .attrs = topk_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 2, .since = 24, .first = 1,
+static const fy_attr_spec topk_attrs[] = {{"axis", FY_ATTR_INT, "-1"}, {"largest", FY_ATTR_INT, "1"}, {"sorted", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_top_k = {.name = "TopK", .domain = "", .attrs = topk_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 2, .since = 24, .first = 1,
     .types = "T=" FY_T_NUM "|T,i64|T,i64", .infer = infer_topk, .ref = ref_topk, .flags = FY_PURE};
 
 /* ---- Unique -------------------------------------------------------------------------------------------------------- */
@@ -209,9 +206,6 @@ static fy_status ref_unique(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec unique_attrs[] = {{"axis", FY_ATTR_INT, NULL, "axis of the subtensors; the flattened input if not given"},
-    {"sorted", FY_ATTR_INT, "1", "ascending, or in order of first occurrence"}, {0}};
-const fy_op fy_op_unique = {.name = "Unique", .domain = "",
-    .doc = "the different elements of x, where they are, which each is, how often", .attrs = unique_attrs, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 4, .since = 28, .first = 11, .types = "T=*|T|T,i64,i64,i64", .infer = infer_unique, .ref = ref_unique,
-    .flags = FY_PURE};
+static const fy_attr_spec unique_attrs[] = {{"axis", FY_ATTR_INT, NULL}, {"sorted", FY_ATTR_INT, "1"}, {0}};
+const fy_op fy_op_unique = {.name = "Unique", .domain = "", .attrs = unique_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 4, .since = 28,
+    .first = 11, .types = "T=*|T|T,i64,i64,i64", .infer = infer_unique, .ref = ref_unique, .flags = FY_PURE};

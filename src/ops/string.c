@@ -34,8 +34,8 @@ static fy_status ref_concat(const fy_call *c) {
     return fy_strings_give(z, &all, end, c->e);
 }
 
-const fy_op fy_op_string_concat = {.name = "StringConcat", .domain = "", .doc = "z = x followed by y, broadcast", .min_in = 2, .max_in = 2, .min_out = 1,
-    .max_out = 1, .since = 20, .first = 20, .types = "|str,str|str", .infer = infer_concat, .ref = ref_concat, .flags = FY_PURE};
+const fy_op fy_op_string_concat = {.name = "StringConcat", .domain = "", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .since = 20, .first = 20,
+    .types = "|str,str|str", .infer = infer_concat, .ref = ref_concat, .flags = FY_PURE};
 
 /* ---- StringSplit --------------------------------------------------------------------------------------------------- */
 
@@ -143,11 +143,9 @@ static fy_status ref_split(const fy_call *c) {
     return s;
 }
 
-static const fy_attr_spec split_attrs[] = {{"delimiter", FY_ATTR_STRING, NULL, "what separates; white space if empty or not given"},
-    {"maxsplit", FY_ATTR_INT, NULL, "at most so many splits; no bound if not given"}, {0}};
-const fy_op fy_op_string_split = {.name = "StringSplit", .domain = "", .doc = "y = the pieces of each string, padded with \"\"; z = how many they are",
-    .attrs = split_attrs, .min_in = 1, .max_in = 1, .min_out = 2, .max_out = 2, .since = 20, .first = 20, .types = "|str|str,i64", .infer = infer_split,
-    .ref = ref_split, .flags = FY_PURE};
+static const fy_attr_spec split_attrs[] = {{"delimiter", FY_ATTR_STRING, NULL}, {"maxsplit", FY_ATTR_INT, NULL}, {0}};
+const fy_op fy_op_string_split = {.name = "StringSplit", .domain = "", .attrs = split_attrs, .min_in = 1, .max_in = 1, .min_out = 2, .max_out = 2,
+    .since = 20, .first = 20, .types = "|str|str,i64", .infer = infer_split, .ref = ref_split, .flags = FY_PURE};
 
 /* ---- StringNormalizer ---------------------------------------------------------------------------------------------- */
 
@@ -244,12 +242,10 @@ static fy_status ref_normalizer(const fy_call *c) {
 
 /* DIFF: stop words are whole elements, as the text of the standard and ONNX Runtime have it; the onnx package looks for them between the
  * blanks of an element and strips accents. The locale says nothing: case is Unicode's simple mapping everywhere. */
-static const fy_attr_spec normalizer_attrs[] = {{"case_change_action", FY_ATTR_STRING, "NONE", "LOWER, UPPER or NONE"},
-    {"is_case_sensitive", FY_ATTR_INT, "0", "do stop words compare by case?"}, {"locale", FY_ATTR_STRING, NULL, "read, not used: case is Unicode's"},
-    {"stopwords", FY_ATTR_STRINGS, NULL, "elements to drop"}, {0}};
-const fy_op fy_op_string_normalizer = {.name = "StringNormalizer", .domain = "", .doc = "y = x without stop words, in lower or upper case",
-    .attrs = normalizer_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 10, .first = 10, .types = "|str|str", .infer = infer_normalizer,
-    .ref = ref_normalizer, .flags = FY_PURE};
+static const fy_attr_spec normalizer_attrs[] = {{"case_change_action", FY_ATTR_STRING, "NONE"}, {"is_case_sensitive", FY_ATTR_INT, "0"},
+    {"locale", FY_ATTR_STRING, NULL}, {"stopwords", FY_ATTR_STRINGS, NULL}, {0}};
+const fy_op fy_op_string_normalizer = {.name = "StringNormalizer", .domain = "", .attrs = normalizer_attrs, .min_in = 1, .max_in = 1, .min_out = 1,
+    .max_out = 1, .since = 10, .first = 10, .types = "|str|str", .infer = infer_normalizer, .ref = ref_normalizer, .flags = FY_PURE};
 
 /* ---- RegexFullMatch ------------------------------------------------------------------------------------------------ */
 
@@ -268,7 +264,6 @@ static fy_status ref_regex(const fy_call *c) {
     return FY_OK;
 }
 
-static const fy_attr_spec regex_attrs[] = {{"pattern", FY_ATTR_STRING, NULL, "regular expression in RE2's syntax"}, {0}};
-const fy_op fy_op_regex_full_match = {.name = "RegexFullMatch", .domain = "", .doc = "y = does the pattern match the whole of x?", .attrs = regex_attrs,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .since = 20, .first = 20, .types = "|str|bool", .infer = infer_regex, .ref = ref_regex,
-    .flags = FY_PURE};
+static const fy_attr_spec regex_attrs[] = {{"pattern", FY_ATTR_STRING, NULL}, {0}};
+const fy_op fy_op_regex_full_match = {.name = "RegexFullMatch", .domain = "", .attrs = regex_attrs, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .since = 20, .first = 20, .types = "|str|bool", .infer = infer_regex, .ref = ref_regex, .flags = FY_PURE};

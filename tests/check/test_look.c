@@ -174,6 +174,28 @@ static void test_every_topic(void **state) {
     fy_report_free(list);
 }
 
+/* ops.txt says what each operator means, and each of its attributes. */
+static void test_meanings(void **state) {
+    const fy_registry *ops = fy_registry_builtin();
+    ferry_error e;
+    (void)state;
+    for (int i = 0; i < fy_registry_count(ops); i++) {
+        const fy_op *op = fy_registry_at(ops, i);
+        char topic[128], line[128];
+        snprintf(topic, sizeof topic, "%s.%s", *op->domain ? op->domain : "ai.onnx", op->name);
+        fy_report *r = fy_report_new(&e);
+        assert_ok(fy_explain_report(r, topic, &e), e);
+        snprintf(line, sizeof line, "%s: ", op->name);
+        if (strncmp(r->plain.at, line, strlen(line)) || r->plain.at[strlen(line)] == '\n') fail_msg("%s", topic);
+        for (const fy_attr_spec *a = op->attrs; a && a->name; a++) {
+            snprintf(line, sizeof line, "\n  %-20s ", a->name);
+            const char *at = strstr(r->plain.at, line);
+            if (!at || strchr(" \n", at[strlen(line)])) fail_msg("%s: %s", topic, a->name);
+        }
+        fy_report_free(r);
+    }
+}
+
 static void test_ops(void **state) {
     ferry_error e;
     (void)state;
@@ -188,6 +210,6 @@ static void test_ops(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_rules_beyond_text), cmocka_unit_test(test_check_report), cmocka_unit_test(test_macs),
-        cmocka_unit_test(test_info), cmocka_unit_test(test_explain), cmocka_unit_test(test_every_topic), cmocka_unit_test(test_ops)};
+        cmocka_unit_test(test_info), cmocka_unit_test(test_explain), cmocka_unit_test(test_every_topic), cmocka_unit_test(test_meanings), cmocka_unit_test(test_ops)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

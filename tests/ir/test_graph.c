@@ -3,8 +3,8 @@
 #include "ir/op.h"
 #include "test.h"
 
-static const fy_attr_spec toy_attrs[] = { { "alpha", FY_ATTR_FLOAT, "0.01", "" }, { "k", FY_ATTR_INT, "-3", "" }, { "mode", FY_ATTR_STRING, "constant", "" },
-                                          { "axes", FY_ATTR_INTS, NULL, "" }, { "body", FY_ATTR_GRAPH, NULL, "" }, { 0 } };
+static const fy_attr_spec toy_attrs[] = { { "alpha", FY_ATTR_FLOAT, "0.01" }, { "k", FY_ATTR_INT, "-3" }, { "mode", FY_ATTR_STRING, "constant" },
+                                          { "axes", FY_ATTR_INTS, NULL }, { "body", FY_ATTR_GRAPH, NULL }, { 0 } };
 static const fy_op op_add = { .name = "Add", .domain = "", .attrs = toy_attrs, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .types = "T=f32,i64|T,T|T", .flags = FY_PURE };
 static const fy_op op_many = { .name = "Many", .domain = "", .attrs = toy_attrs, .min_in = 0, .max_in = -1, .min_out = 0, .max_out = -1, .flags = FY_PURE };
 static const fy_op *const list[] = { &op_add, &op_many };
