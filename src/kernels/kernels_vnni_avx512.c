@@ -18,9 +18,6 @@ void fy_kernels_fill_avx512vnni(fy_kernels *k) {
     k->row_u8s8 = row_u8s8;
     k->depthwise_u8s8 = depthwise_u8s8;
     k->dot_peak = dot_peak;
-    k->quantize_bytes = quantize_bytes;
-    k->dequantize_bytes = dequantize_bytes;
-    k->byte_binary = byte_binary;
 }
 
 #include "kernels/body/int8_amx.h"

@@ -27,6 +27,7 @@ FV_EACH(tanh)
 #include "kernels/body/reduce.h"
 #include "kernels/body/int8.h"
 #include "kernels/body/row8.h"
+#include "kernels/body/bytes.h"
 #include "kernels/body/nbits.h"
 
 #define FY_FILL2(isa) fy_kernels_fill_##isa

@@ -20,8 +20,13 @@ static void bf16_rows(void *to, const float *x, int64_t n) {
     if (n % 2) y[n] = 0;
 }
 
-#define BF16_FEW 4                        /* rows up to which B is widened where it is used */
+#if GEMM_MR == 1
+#define BF16_FEW 1                        /* rows up to which B is widened where it is used */
+#define BF16_ROWS(X) X(0)
+#else
+#define BF16_FEW 4
 #define BF16_ROWS(X) X(0) X(1) X(2) X(3)
+#endif
 #define BF16_LOW(x) iv_bits(iv_shl(fv_bits(x), 16))
 #define BF16_HIGH(x) iv_bits(iv_and(fv_bits(x), mask))
 #define BF16_BEGIN(i) fv s##i = fv_zero(); GEMM_SECOND(fv t##i = fv_zero();)

@@ -136,8 +136,8 @@ static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t r
 #define DEPTH_EACH(X) X(0) X(1) X(2) X(3) X(4)
 #define DEPTH_MR 5
 #else
-#define DEPTH_EACH(X) X(0) X(1) X(2) X(3)
-#define DEPTH_MR 4
+#define DEPTH_EACH(X) X(0)
+#define DEPTH_MR 1
 #endif
 #define DEPTH_BEGIN(i) fv s##i = bias;
 #define DEPTH_STEP(i) if (PIXELS > i) s##i = fv_fma(fv_load(x + i * step), k, s##i);
