@@ -7,8 +7,8 @@
 
 #if DOT_MR == 14
 #define DOT_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#elif DOT_MR == 12
-#define DOT_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#elif DOT_MR == 8
+#define DOT_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #elif DOT_MR == 3
 #define DOT_ROWS(X) X(0) X(1) X(2)
 #else
@@ -484,7 +484,7 @@ static void depthwise_u8s8(const fy_product_u8s8 *p, int64_t block, int64_t row,
 
 /* ---- the roof --------------------------------------------------------------------------------------------------------------- */
 
-#if DOT_MR >= 12
+#if DOT_MR == 14
 #define DOT_PEAK(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define DOT_SUMS 12
 #else

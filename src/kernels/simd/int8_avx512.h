@@ -52,7 +52,7 @@ FY_INLINE __m512i quad_load(const uint8_t *p) {
 }
 #else
 #define DOT_NV 1
-#define DOT_MR 3                         /* 6 sums of 8 columns each, in pairs: they wait for additions alone, and what more rows gain is what widening w costs */
+#define DOT_MR 8                         /* 16 sums of 8 columns each, in pairs: widening w is shared by them; 12 rows gain 2 % more, in 9 KB more */
 
 typedef struct qa { __m512i l, h; } qa;  /* of each column two sums side by side */
 typedef __m512i qx;
