@@ -47,7 +47,7 @@ FY_INLINE float attention_scores(float *s, const fy_attention_row *r, const bool
 static float attention_row(float *s, const fy_attention_row *r) {
     for (int64_t k = 0; k < r->lo; k++) s[k] = 0;
     for (int64_t k = r->hi; k < r->n; k++) s[k] = 0;
-    const bool plain = r->cap == 0 && !r->keep && (!r->add || r->wide);
+    const bool plain = GEMM_MR > 1 && r->cap == 0 && !r->keep && (!r->add || r->wide);       /* generic C has one loop for all */
     float top = plain ? attention_scores(s, r, true) : attention_scores(s, r, false);
     if (top == -__builtin_inff()) {                          /* nothing to look at, or NaN alone */
         bool nan = r->empty_nan;
