@@ -29,16 +29,9 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
     fv_store(y, x);
 }
 
-/* Tiles of many sums: weights of a part stay in the second-level cache from tile to tile and come into the first-level one before they are used;
- * of few: they stay in the first-level cache. */
-#ifdef FV_MANY
+/* Weights of a part stay in the second-level cache from tile to tile and come into the first-level one before they are used. */
 #define CONV_PART 18000                  /* weights of a part */
 #define CONV_AHEAD (32 * GEMM_NR)
-#define CONV_FETCH __builtin_prefetch(w + CONV_AHEAD); CONV_SECOND(__builtin_prefetch(w + CONV_AHEAD + 16);) __builtin_prefetch(ahead, 0, 2);
-#else
-#define CONV_PART 4800
-#define CONV_FETCH __builtin_prefetch(ahead);
-#endif
 
 /* The channels of a tap, for pixels `apart` from each other: where that is known beforehand it needs no registers, and there are none to spare. */
 #define CONV_LANES(apart) { \
@@ -46,7 +39,9 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
     for (int64_t k = 0; k < lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) { \
         fv w0 = fv_load(w), w1 = w0; \
         CONV_SECOND(w1 = fv_load(w + 16);) \
-        CONV_FETCH \
+        __builtin_prefetch(w + CONV_AHEAD); \
+        CONV_SECOND(__builtin_prefetch(w + CONV_AHEAD + 16);) \
+        __builtin_prefetch(ahead, 0, 2); \
         GEMM_ROWS(CONV_STEP) \
         (void)w1; \
     } }
@@ -62,8 +57,10 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
         for (int64_t i = 0; i < c->kernel[0]; i++)
             for (int64_t j = 0; j < c->kernel[1]; j++, w += (c->lanes - lanes) * GEMM_NR) {
                 const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1], *below = HALF < ROWS ? x + c->x_step[0] - HALF * step : x;
-#ifdef FV_MANY
+#if GEMM_MR > 1
                 if (step == 16) CONV_LANES(16) else
+#endif
+#ifdef FV_MANY
                 if (step == 2) CONV_LANES(2) else            /* a first layer that halves */
 #endif
                 CONV_LANES(step)
