@@ -54,7 +54,9 @@ static void print_meaning(fy_buf *t, const meanings *m, const fy_op *op, const c
     const char *p = strstr(m->text, key);
     if (p && attr) {
         snprintf(key, sizeof key, "\n  %s: ", attr);
-        p = strstr(p, key);
+        do p = strchr(p + 1, '\n');                          /* its own attributes alone: the next operator is not set in */
+        while (p && !strncmp(p, "\n  ", 3) && strncmp(p, key, strlen(key)));
+        if (p && strncmp(p, "\n  ", 3)) p = NULL;
     }
     if (p) p += strlen(key);
     if (p) fy_buf_add(t, p, strcspn(p, "\n"));

@@ -17,8 +17,9 @@ float *fy_cpu_floats(fy_arena *a, int64_t n);
 /* The bias as `padded` floats, zeros behind it; NULL for none. */
 FY_CHECKED fy_status fy_cpu_pack_bias(float **bias, const fy_value *b, int64_t padded, fy_arena *a, ferry_error *e);
 
-/* Winograd's F(4x4, 3x3), or F(2x2, 3x3) for small images, over the last two axes, of two or three: 36 products, or 16. u: for each position, panels of it as fy_gemm_pack_f32 makes them, `each`
- * floats, whose rows go by tap of the first of three axes and by channel. row: summands of a product. */
+/* Winograd's F(4x4, 3x3), or F(2x2, 3x3) for small images, over the last two axes, of two or three. tile: results of a tile along an axis; products: 36, or
+ * 16. u: for each position, panels of it as fy_gemm_pack_f32 makes them, `each` floats, whose rows go by tap of the first of three axes and by channel.
+ * row: summands of a product. */
 #define FY_WINOGRAD 36
 typedef struct fy_winograd { fy_window win; float *u, *bias; int64_t tile, products, cin, cout, in_blocks, out_blocks, panels, row, each; } fy_winograd;
 FY_CHECKED fy_status fy_winograd_prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e);       /* fy_impl's prepare; s->data becomes an fy_winograd */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * top.c - TopK of every number, along any axis: the k best so far, few of them in order, more as a heap with the worst on top, in order at the end. Most elements
- * are compared with the worst and no more, as they are, a chunk at a time. Elements are ordered by whole numbers made of them: NaN greatest, both zeros equal, the lower index first among equals. */
+ * are compared with the worst and no more, as they are, a chunk at a time. Elements are ordered by whole numbers made of them: NaN greatest, both zeros equal,
+ * the lower index first among equals. */
 #include "engines/cpu/move.h"
 
 #include "base/checked.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * winograd.c - 3 x 3 convolutions of stride 1 as F(4x4, 3x3): 36 products of [tiles, channels] by [channels, channels] instead of 9 for each
- * pixel, 4 times less arithmetic; small images as F(2x2, 3x3), 16 products, whose weights are less than half as many. See kernels/body/winograd.h for the points; `exact` turns it off. */
+ * pixel, 4 times less arithmetic; small images as F(2x2, 3x3), 16 products, whose weights are less than half as many. See kernels/body/winograd.h for the
+ * points; `exact` turns it off. */
 #include "engines/cpu/conv.h"
 
 #include "base/checked.h"

@@ -30,7 +30,7 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
 }
 
 /* Weights of a part stay in the second-level cache from tile to tile and come into the first-level one before they are used. */
-#define CONV_PART 18000                  /* weights of a part */
+#define CONV_PART 18000
 #define CONV_AHEAD (32 * GEMM_NR)
 
 /* The channels of a tap, for pixels `apart` from each other: where that is known beforehand it needs no registers, and there are none to spare. */
