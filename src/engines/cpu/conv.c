@@ -192,17 +192,40 @@ static void scale_weights(void *arg, int64_t begin, int64_t end) {
     for (int64_t i = begin, nr = g->k->gemm_nr; i < end; i++) g->k->binary[FY_MUL](g->to + i * nr, g->w + i * nr, g->by + i % g->channels, nr, 2);
 }
 
-typedef struct work { const fy_step *s; const fy_exec *x; fy_conv_c16 c; int64_t rows, row_pieces; bool depthwise; int nv; } work;
+/* A piece: `rows` rows of a group of output blocks, of one sample. */
+typedef struct work { const fy_step *s; const fy_exec *x; fy_conv_c16 c; int64_t groups, rows, row_pieces, x_size, y_size; bool depthwise; int nv; } work;
 
 static void piece(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
     for (int64_t i = begin; i < end; i++) {
-        int64_t group = i / w->row_pieces, row = i % w->row_pieces * w->rows, row_end = row + w->rows < w->c.out[0] ? row + w->rows : w->c.out[0];
-        (w->depthwise ? w->x->k->depthwise_c16 : w->x->k->conv_c16)(&w->c, group, row, row_end);
+        const int64_t row = i % w->row_pieces * w->rows, row_end = row + w->rows < w->c.out[0] ? row + w->rows : w->c.out[0];
+        const int64_t group = i / w->row_pieces % w->groups, sample = i / w->row_pieces / w->groups;
+        fy_conv_c16 c = w->c;
+        c.x += sample * w->x_size;
+        c.y += sample * w->y_size;
+        if (c.e.add) c.e.add += sample * w->y_size;
+        (w->depthwise ? w->x->k->depthwise_c16 : w->x->k->conv_c16)(&c, group, row, row_end);
         for (int64_t b = group * w->nv; w->s->epilogue.act > FY_ACT_CLAMP && b < (group + 1) * w->nv && b < w->c.out_blocks; b++)
-            fy_cpu_finish(w->s, w->x, w->c.y + b * w->c.y_block + row * w->c.out[1] * FY_LANES,
+            fy_cpu_finish(w->s, w->x, c.y + b * w->c.y_block + row * w->c.out[1] * FY_LANES,
                           ((row_end * w->c.out[1] < w->c.pixels ? row_end * w->c.out[1] : w->c.pixels) - row * w->c.out[1]) * FY_LANES);
     }
+}
+
+#define LONG 196                         /* pixels of a row */
+#define EACH 4                           /* pieces for a thread: who is late is late by a quarter */
+#define SMALL 200000                     /* products of a piece, at least */
+
+static int64_t up(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+
+/* Of `all` pixels in one long row, how many go together where `groups` groups of output blocks are pieces of their own. */
+static int64_t columns(const fy_exec *x, int64_t all, int64_t groups, int64_t channels) {
+    const int64_t mr = x->k->gemm_mr, threads = fy_pool_threads(x->pool), least = up(SMALL, channels * x->k->gemm_nr);
+    int64_t each = threads < 2 ? LONG : all * groups / (EACH * threads);
+    if (each < least) each = least;
+    if (each > LONG) each = LONG;
+    if (each >= all) return all;
+    each = threads < 2 ? each : up(up(all, up(all, each)), mr) * mr;
+    return each < LONG ? each : LONG;
 }
 
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
@@ -211,6 +234,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     fy_tensor *y = fy_step_out(s, x, 0);
     fy_window win = d->win;
     const int64_t h = in->dim[2], w = in->dim[3], oh = y->dim[2], ow = y->dim[3], lanes = d->first ? 1 : FY_LANES, blocks = (d->cin + lanes - 1) / lanes;
+    if (!in->dim[0] || oh <= 0 || ow <= 0) return FY_OK;
     fy_window_place(&win, in->dim + 2, y->dim + 2);
     /* what the windows reach over */
     int64_t ph = (oh - 1) * win.stride[0] + win.dilation[0] * (win.kernel[0] - 1) + 1, pw = (ow - 1) * win.stride[1] + win.dilation[1] * (win.kernel[1] - 1) + 1;
@@ -222,40 +246,47 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     if (s->cover) FY_TRY(fy_cpu_room(&room, x, (const int64_t[]){d->groups, d->w_group, sizeof(float)}, 3, e));
     pad.to = gate.to = room;
     int64_t row = (copies ? pw : w) * lanes, block = (copies ? ph * pw : h * w) * lanes;
+    const int64_t samples = copies || s->cover ? 1 : in->dim[0], threads = fy_pool_threads(x->pool);         /* at a time */
     bool flat = !copies && !d->depthwise && win.kernel[0] == 1 && win.kernel[1] == 1 && win.stride[0] == 1 && win.stride[1] == 1;
-    work k = {.s = s, .x = x, .depthwise = d->depthwise, .nv = d->depthwise ? 1 : x->k->gemm_nr / FY_LANES,
+    work k = {.s = s, .x = x, .groups = d->groups, .depthwise = d->depthwise, .nv = d->depthwise ? 1 : x->k->gemm_nr / FY_LANES,
               .c = {.w = d->w, .lanes = d->lanes, .last = d->first ? 0 : d->cin % FY_LANES, .in_blocks = blocks, .out_blocks = (d->cout + FY_LANES - 1) / FY_LANES, .kernel = {win.kernel[0], d->merged ? 1 : win.kernel[1]},
                     .out = {flat ? 1 : oh, flat ? oh * ow : ow}, .w_group = d->w_group, .x_block = block, .y_block = oh * ow * FY_LANES,
                     .x_step = {win.stride[0] * row, win.stride[1] * lanes}, .tap = {win.dilation[0] * row, win.dilation[1] * lanes}, .e = s->epilogue}};
     k.c.e.bias = d->bias;
     k.c.pixels = oh * ow;
     if (flat) {                          /* one long row, cut where it suits */
-        k.c.out[1] = oh * ow < 196 ? oh * ow : 196;
-        k.c.out[0] = k.c.out[1] ? (oh * ow + k.c.out[1] - 1) / k.c.out[1] : 0;
+        k.c.out[1] = columns(x, oh * ow, d->groups * samples, blocks * FY_LANES);
+        k.c.out[0] = up(oh * ow, k.c.out[1]);
         k.c.x_step[0] = k.c.out[1] * lanes;
     }
     int64_t work_row = k.c.out[1] * d->lanes * blocks * k.c.kernel[0] * k.c.kernel[1] * (d->depthwise ? 1 : x->k->gemm_nr);
-    int64_t together = d->depthwise || !k.c.out[1] ? 1 : (8 * x->k->gemm_mr + k.c.out[1] - 1) / k.c.out[1];      /* rows of 8 tiles: they share the weights in the cache */
+    const int64_t together = d->depthwise ? 1 : up(8 * x->k->gemm_mr, k.c.out[1]);      /* rows of 8 tiles: they share the weights in the cache */
     k.rows = 1 + 500000 / (work_row + 1);
     if (k.rows < together) k.rows = together;
+    const int64_t most = threads < 2 ? k.c.out[0] : up(k.c.out[0] * k.groups * samples, EACH * threads);
+    if (k.rows > most) k.rows = most > together || flat ? most : together;
     if (k.rows > k.c.out[0]) k.rows = k.c.out[0];
-    k.row_pieces = (k.c.out[0] + k.rows - 1) / k.rows;
-    for (int64_t i = 0; i < in->dim[0] && k.c.pixels > 0; i++) {
-        k.c.x = (const float *)in->data + i * blocks * lanes * h * w;
-        if (d->depthwise) k.c.x = (const float *)in->data + i * k.c.out_blocks * FY_LANES * h * w;
-        k.c.y = (float *)y->data + i * k.c.out_blocks * k.c.y_block;
-        k.c.e.add = add ? (const float *)add->data + i * k.c.out_blocks * k.c.y_block : NULL;
+    k.row_pieces = up(k.c.out[0], k.rows);
+    k.x_size = (d->depthwise ? k.c.out_blocks * FY_LANES : blocks * lanes) * h * w;
+    k.y_size = k.c.out_blocks * k.c.y_block;
+    k.c.x = in->data;
+    k.c.y = y->data;
+    k.c.e.add = add ? add->data : NULL;
+    for (int64_t i = 0; i < in->dim[0]; i += samples) {
         if (s->cover) {
             gate.by = (const float *)fy_step_in(s, x, 1)->data + i * gate.channels;
             fy_for(x->pool, d->groups * gate.channels, 256, scale_weights, &gate);
             k.c.w = gate.to;
         }
         if (copies) {
-            pad.from = k.c.x;
+            pad.from = (const float *)in->data + i * k.x_size;
             fy_for(x->pool, (d->depthwise ? k.c.out_blocks : blocks) * ph, 1 + 16384 / (pw * lanes), pad_rows, &pad);
             k.c.x = pad.to;
         }
-        fy_for(x->pool, d->groups * k.row_pieces, 1, piece, &k);
+        fy_for(x->pool, samples * k.groups * k.row_pieces, 1, piece, &k);
+        if (!copies) k.c.x += k.x_size;
+        k.c.y += k.y_size;
+        if (add) k.c.e.add += k.y_size;
     }
     return FY_OK;
 }

@@ -5,8 +5,9 @@
  * Source of the scheme: Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures", 2018. */
 
 /* What a tile needs besides its place. It goes over `blocks` input blocks; sums of a part of the reduction wait in y (first, last: is it the
- * first, the last part?). skip: what lies in y between the rows of a tile that is half in the next one. `ahead`: weights of the next part, fetched on the way by `ahead_step` for each input channel. */
-typedef struct conv_place { const float *x, *w, *bias, *add, *ahead; float *y; int64_t step, skip, ahead_step, blocks; bool first, last; } conv_place;
+ * first, the last part?). skip: what lies in y between the rows of a tile that is half in the next one. `ahead`: weights of the next part, fetched
+ * on the way by `ahead_step` for each input channel. hop: from the last input block to what the next tile reads first. */
+typedef struct conv_place { const float *x, *w, *bias, *add, *ahead; float *y; int64_t step, skip, hop, ahead_step, blocks; bool first, last; } conv_place;
 
 #if GEMM_NV == 2
 #define CONV_SECOND(x) if (TWO) { x }
@@ -33,15 +34,17 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
 #define CONV_PART 18000
 #define CONV_AHEAD (32 * GEMM_NR)
 
-/* The channels of a tap, for pixels `apart` from each other: where that is known beforehand it needs no registers, and there are none to spare. */
-#define CONV_LANES(apart) { \
+/* The channels of a tap, for pixels `apart` from each other: where that is known beforehand it needs no registers, and there are none to spare. Each
+ * channel fetches one of the pixels of the input block behind this one: from block to block they are too far apart for the CPU to see them coming. */
+#define CONV_LANES(apart, fetch) { \
     const int64_t gap = apart; \
-    for (int64_t k = 0; k < lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step) { \
+    for (int64_t k = 0; k < lanes; k++, x++, below++, w += GEMM_NR, ahead += ahead_step, soon += gap) { \
         fv w0 = fv_load(w), w1 = w0; \
         CONV_SECOND(w1 = fv_load(w + 16);) \
         __builtin_prefetch(w + CONV_AHEAD); \
         CONV_SECOND(__builtin_prefetch(w + CONV_AHEAD + 16);) \
         __builtin_prefetch(ahead, 0, 2); \
+        if (fetch) __builtin_prefetch(soon); \
         GEMM_ROWS(CONV_STEP) \
         (void)w1; \
     } }
@@ -54,16 +57,17 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
     (void)TWO;
     for (int64_t b = 0; b < p->blocks; b++) {
         const int64_t lanes = c->last && p->last && b == p->blocks - 1 ? c->last : c->lanes;
+        const int64_t hop = b + 1 < p->blocks ? c->x_block : p->hop;
         for (int64_t i = 0; i < c->kernel[0]; i++)
             for (int64_t j = 0; j < c->kernel[1]; j++, w += (c->lanes - lanes) * GEMM_NR) {
-                const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1], *below = HALF < ROWS ? x + c->x_step[0] - HALF * step : x;
+                const float *x = p->x + b * c->x_block + i * c->tap[0] + j * c->tap[1], *below = HALF < ROWS ? x + c->x_step[0] - HALF * step : x, *soon = j ? x : x + hop;
 #if GEMM_MR > 1
-                if (step == 16) CONV_LANES(16) else
+                if (step == 16) CONV_LANES(16, true) else
 #endif
 #ifdef FV_MANY
-                if (step == 2) CONV_LANES(2) else            /* a first layer that halves */
+                if (ROWS > GEMM_MR - 3 && step == 2) CONV_LANES(2, false) else      /* a first layer that halves: its rows are long, and cut into tiles of nearly full size */
 #endif
-                CONV_LANES(step)
+                CONV_LANES(step, true)
             }
     }
     if (p->last && p->bias) {
@@ -115,6 +119,7 @@ static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t r
                 p.x = c->x + b * c->x_block + r * c->x_step[0] + at * c->x_step[1];
                 p.y = c->y + y;
                 p.add = c->e.add ? c->e.add + y : NULL;
+                p.hop = (at + n < wide ? n * c->x_step[1] : (1 + both) * c->x_step[0] - at * c->x_step[1]) - (p.blocks - 1) * c->x_block;
                 p.ahead = p.ahead_step ? p.w + p.blocks * each + seen * (p.blocks * each / GEMM_NR) * p.ahead_step : p.w;
                 conv_tile(n, two, c, &p);
                 at += n;
