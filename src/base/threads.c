@@ -5,7 +5,8 @@
  * for, and end with the last pool. A caller offers its job to idle workers, works itself, takes back what nobody has begun and waits
  * for the rest: a worker that wakes late costs nothing. Callers on several threads have workers of their own as long as all together
  * are no more than the cores (or the caller's own number), else they work alone. Calls from inside a job are done by the thread
- * itself. Pieces are claimed from one counter and do not depend on who runs them. */
+ * itself. Pieces do not depend on who runs them, but each thread begins with the same share of every job: what it wrote in one, or read of
+ * weights, is in its own cache for the next; only who has done its share takes from the others. */
 #define _GNU_SOURCE 1                      /* sched_getaffinity, CPU_ALLOC */
 #include "base/threads.h"
 
@@ -24,11 +25,18 @@
 #define SPIN_SECONDS 50e-6                 /* before an idle worker, or a caller that waits for one, sleeps */
 #define MOST_THREADS 1024
 
+#define MOST_SHARES 64
+
+/* Pieces that nobody has taken yet: the first one, and the one behind the last. */
+typedef struct share { _Alignas(64) _Atomic uint64_t left; } share;
+
 typedef struct job {
     void   (*fn)(void *, int64_t, int64_t);
     void    *arg;
-    int64_t  n, grain, pieces, share;      /* share: who takes pieces takes one share-th of what is left */
-    _Atomic int64_t next;
+    int64_t  n, grain;
+    bool     runs, back;                   /* what is taken together is one call; owners begin at the end */
+    int      shares;
+    share    share[MOST_SHARES];
 } job;
 
 /* A worker's slot: 0 idle; a job's address, offered; that plus 1, being worked on; STOP. Only an idle slot can be given something. */
@@ -81,18 +89,29 @@ static bool spin_while(worker *w, uintptr_t value) {
     }
 }
 
-/* Large shares first: neighbouring pieces read the same weights, which are then in one core's cache. Small ones at the end. */
-static void work(job *j) {
-    int64_t i = atomic_load_explicit(&j->next, memory_order_relaxed);
-    while (i < j->pieces) {
-        int64_t end = i + 1 + (j->pieces - i - 1) / j->share;
-        if (!atomic_compare_exchange_weak_explicit(&j->next, &i, end, memory_order_relaxed, memory_order_relaxed)) continue;
-        for (; i < end; i++) {
-            int64_t begin = i * j->grain;
-            j->fn(j->arg, begin, j->n - begin < j->grain ? j->n : begin + j->grain);
-        }
-        i = atomic_load_explicit(&j->next, memory_order_relaxed);
-    }
+/* Half of what is left: pieces side by side read the same weights. The owner takes from the one side, others from the other. */
+static bool take(share *s, bool front, int64_t *begin, int64_t *end) {
+    uint64_t left = atomic_load_explicit(&s->left, memory_order_relaxed), rest, n;
+    do {
+        *begin = (int64_t)(left >> 32);
+        *end = (int64_t)(left & UINT32_MAX);
+        if (*begin >= *end) return false;
+        n = 1 + (uint64_t)(*end - *begin - 1) / 2;
+        rest = front ? left + (n << 32) : left - n;
+    } while (!atomic_compare_exchange_weak_explicit(&s->left, &left, rest, memory_order_relaxed, memory_order_relaxed));
+    if (front) *end = *begin + (int64_t)n;
+    else *begin = *end - (int64_t)n;
+    return true;
+}
+
+static void work(job *j, int who) {
+    int64_t i, end;
+    for (int k = 0; k < j->shares; k++)
+        while (take(&j->share[(who + k) % j->shares], (k == 0) != j->back, &i, &end))
+            for (int64_t next; i < end; i = next) {
+                next = j->runs ? end : i + 1;
+                j->fn(j->arg, i * j->grain, next * j->grain < j->n ? next * j->grain : j->n);
+            }
 }
 
 static void park(worker *w) {
@@ -111,7 +130,7 @@ static void *worker_main(void *arg) {
         uintptr_t offer = atomic_load(&w->slot);
         if (offer == STOP) return NULL;
         if (!offer || !atomic_compare_exchange_strong(&w->slot, &offer, offer + 1)) continue;      /* taken back */
-        work((job *)offer);
+        work((job *)offer, (int)(w - crew.worker) + 1);
         atomic_store(&w->slot, 0);         /* the job is its caller's again */
         if (atomic_load(&w->awaited)) {
             pthread_mutex_lock(&w->lock);
@@ -232,8 +251,9 @@ int fy_pool_threads(const fy_pool *p) { return p ? p->threads : 1; }
 
 /* ---- a job -------------------------------------------------------------------------------------------------------- */
 
-static void alone(int64_t n, int64_t grain, void (*fn)(void *, int64_t, int64_t), void *arg) {
-    for (int64_t begin = 0; begin < n; begin += grain) fn(arg, begin, n - begin < grain ? n : begin + grain);
+static void alone(const job *j) {
+    const int64_t grain = j->runs ? j->n : j->grain;
+    for (int64_t begin = 0; begin < j->n; begin += grain) j->fn(j->arg, begin, j->n - begin < grain ? j->n : begin + grain);
 }
 
 /* Offers the job to at most `most` workers, those in front first: they are the ones awake. The last one asked, plus 1. */
@@ -243,33 +263,42 @@ static int offer(job *j, int most, int *given) {
     return i;
 }
 
-void fy_for(fy_pool *p, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg) {
-    if (n <= 0) return;
-    if (grain < 1) grain = 1;
-    if (!p || p->threads < 2 || n <= grain || inside) {
-        alone(n, grain, fn, arg);
+static void run(fy_pool *p, job *j) {
+    const int64_t pieces = (j->n - 1) / j->grain + 1;
+    if (!p || p->threads < 2 || pieces < 2 || pieces > UINT32_MAX || inside) {
+        alone(j);
         return;
     }
     if (atomic_load_explicit(&crew.workers, memory_order_relaxed) < atomic_load_explicit(&crew.wanted, memory_order_relaxed)) start_anew();
     int given = 0, asked = 0, most = p->threads > crew.cores ? p->threads : crew.cores;
     int room = most - atomic_fetch_add(&crew.running, 1) - 1, want = p->threads - 1;
-    job j = {.fn = fn, .arg = arg, .n = n, .grain = grain, .pieces = (n - 1) / grain + 1};
-    if (want > j.pieces - 1) want = (int)(j.pieces - 1);
+    if (want > pieces - 1) want = (int)(pieces - 1);
     if (want > room) want = room;
     inside = true;
     if (want > 0) {
-        j.share = 2 * ((int64_t)want + 1);
-        asked = offer(&j, want, &given);
+        j->shares = want + 1 < MOST_SHARES ? want + 1 : MOST_SHARES;
+        for (int64_t i = 0; i < j->shares; i++) atomic_init(&j->share[i].left, (uint64_t)(pieces * i / j->shares) << 32 | (uint64_t)(pieces * (i + 1) / j->shares));
+        asked = offer(j, want, &given);
         atomic_fetch_add(&crew.running, given);
-        work(&j);
+        work(j, 0);
         for (int i = 0; i < asked; i++) {
             uintptr_t slot = atomic_load_explicit(&crew.worker[i].slot, memory_order_acquire);
-            if (slot == (uintptr_t)&j || slot == (uintptr_t)&j + 1) settle(&crew.worker[i], &j);
+            if (slot == (uintptr_t)j || slot == (uintptr_t)j + 1) settle(&crew.worker[i], j);
         }
-    } else alone(n, grain, fn, arg);
+    } else alone(j);
     inside = false;
     atomic_fetch_sub(&crew.running, given + 1);
 }
+
+static void start(fy_pool *p, int64_t n, int64_t grain, bool runs, bool back, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg) {
+    job j;                                 /* the shares are filled in where there are any */
+    j.fn = fn, j.arg = arg, j.n = n, j.grain = grain < 1 ? 1 : grain, j.runs = runs, j.back = back;
+    if (n > 0) run(p, &j);
+}
+
+void fy_for(fy_pool *p, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg) { start(p, n, grain, false, false, fn, arg); }
+
+void fy_for_runs(fy_pool *p, int64_t n, int64_t grain, bool back, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg) { start(p, n, grain, true, back, fn, arg); }
 
 /* The first bytes of a small system file, 0-terminated; false if it cannot be read. */
 static bool slurp(const char *path, char *dst, size_t size) {

@@ -24,6 +24,10 @@ int      fy_pool_threads(const fy_pool *p);                  /* 1 for NULL */
  * The pieces are the same for every thread count. A NULL pool runs them in order, as does a call from inside fn. */
 void fy_for(fy_pool *p, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg);
 
+/* The same, but pieces that one thread takes together come as one call: for what gains from doing neighbours at once, and gives the same however they
+ * are cut. back: each thread begins with the last of those that it is to do. */
+void fy_for_runs(fy_pool *p, int64_t n, int64_t grain, bool back, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg);
+
 /* One thing done beside the caller: fn(arg) runs on a thread of its own, or at once where there is no thread to be had.
  * fy_task_join waits for it; every started task must be joined. */
 typedef struct fy_task { void (*fn)(void *arg); void *arg; void *thread; } fy_task;

@@ -32,6 +32,31 @@ static void check(fy_pool *p, int64_t n, int64_t grain) {
     for (int64_t i = 0; i < N; i++) assert_int_equal(t.count[i], i < n);
 }
 
+static void mark_run(void *arg, int64_t begin, int64_t end) {
+    tally *t = arg;
+    atomic_fetch_add(&t->pieces, 1);
+    if (begin % t->grain || (end % t->grain && end != N)) atomic_fetch_add(&t->too_long, 1);
+    for (int64_t i = begin; i < end; i++) atomic_fetch_add(&t->count[i], 1);
+}
+
+static void runs_are_whole_pieces(void **state) {
+    static tally t;
+    (void)state;
+    for (int threads = 0; threads <= 16; threads += threads < 3 ? 1 : 13) {
+        fy_pool *p = threads ? fy_pool_new(threads) : NULL;
+        for (int i = 0; i < 300; i++) {
+            memset(&t, 0, sizeof t);
+            t.grain = (const int64_t[]){1, 3, 7, 1000, N}[i % 5];
+            fy_for_runs(p, N, t.grain, i % 2, mark_run, &t);
+            assert_int_equal(t.too_long, 0);
+            if (threads < 2) assert_int_equal(t.pieces, 1);
+            for (int64_t k = 0; k < N; k++) assert_int_equal(t.count[k], 1);
+        }
+        fy_for_runs(p, 0, 1, true, mark_run, NULL);
+        fy_pool_free(p);
+    }
+}
+
 static void each_piece_runs_once(void **state) {
     (void)state;
     const int threads[] = { 1, 2, 3, 5, 16 };
@@ -204,7 +229,7 @@ static void quotas_bound_the_cores(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_piece_runs_once), cmocka_unit_test(callers_share_a_pool), cmocka_unit_test(pools_share_workers), cmocka_unit_test(pool_survives_fork), cmocka_unit_test(pool_survives_failures),
+        cmocka_unit_test(each_piece_runs_once), cmocka_unit_test(runs_are_whole_pieces), cmocka_unit_test(callers_share_a_pool), cmocka_unit_test(pools_share_workers), cmocka_unit_test(pool_survives_fork), cmocka_unit_test(pool_survives_failures),
         cmocka_unit_test(quotas_bound_the_cores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

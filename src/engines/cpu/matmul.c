@@ -72,7 +72,7 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
 typedef struct work { const fy_step *s; const fy_exec *x; fy_gemm_f32 g; fy_cpu_pieces p; } work;
 
 fy_cpu_pieces fy_cpu_pieces_of(const fy_exec *x, int64_t batches, int64_t m, int64_t n, int nr, int64_t columns) {
-    fy_cpu_pieces p = {.m = m, .n = n, .all = (n + nr - 1) / nr, .row_pieces = (m + 223) / 224, .panels = columns / nr};
+    fy_cpu_pieces p = {.m = m, .n = n, .all = (n + nr - 1) / nr, .row_pieces = (m + 223) / 224, .panels = columns / nr, .most = columns / nr};
     int threads = fy_pool_threads(x->pool);
     p.rows = (m + p.row_pieces - 1) / p.row_pieces;
     if (threads > 1) {                                       /* equal pieces, eight for each thread: who is late is late by an eighth. A single row gains from panels side by side. */
@@ -91,6 +91,14 @@ void fy_cpu_piece(const fy_cpu_pieces *p, int64_t i, int64_t *row, int64_t *row_
     *panel_end = *panel + p->panels < p->all ? *panel + p->panels : p->all;
 }
 
+void fy_cpu_pieces_next(const fy_cpu_pieces *p, int64_t *i, int64_t end, int64_t *row, int64_t *row_end, int64_t *panel, int64_t *panel_end) {
+    fy_cpu_piece(p, (*i)++, row, row_end, panel, panel_end);
+    for (int64_t r, r_end, next, next_end; *i < end; (*i)++, *panel_end = next_end) {
+        fy_cpu_piece(p, *i, &r, &r_end, &next, &next_end);
+        if (r != *row || next_end - *panel > p->most) return;
+    }
+}
+
 void fy_cpu_finish_piece(const fy_step *s, const fy_exec *x, float *c, int64_t c_row, int64_t n, int64_t row, int64_t row_end, int64_t panel, int64_t panel_end) {
     int64_t from = panel * x->k->gemm_nr, to = panel_end * x->k->gemm_nr < n ? panel_end * x->k->gemm_nr : n;
     if (from == 0 && to == n && c_row == n) fy_cpu_finish(s, x, c + row * n, (row_end - row) * n);
@@ -100,9 +108,8 @@ void fy_cpu_finish_piece(const fy_step *s, const fy_exec *x, float *c, int64_t c
 
 static void piece(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t r, r_end, p, p_end;
-        fy_cpu_piece(&w->p, i, &r, &r_end, &p, &p_end);
+    for (int64_t i = begin, r, r_end, p, p_end; i < end;) {
+        fy_cpu_pieces_next(&w->p, &i, end, &r, &r_end, &p, &p_end);
         w->x->k->gemm_f32(&w->g, r, r_end, p, p_end);
         fy_cpu_finish_piece(w->s, w->x, w->g.c, w->g.c_row, w->g.n, r, r_end, p, p_end);
     }
@@ -110,7 +117,7 @@ static void piece(void *arg, int64_t begin, int64_t end) {
 
 void fy_cpu_multiply(const fy_step *s, const fy_exec *x, const fy_gemm_f32 *g) {
     work w = {s, x, *g, fy_cpu_pieces_of(x, 1, g->m, g->n, x->k->gemm_nr, FY_CPU_COLUMNS)};
-    fy_for(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, piece, &w);
+    fy_for_runs(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, false, piece, &w);
 }
 
 typedef struct part { const packed *d; float *to; int64_t first, n; int nr; } part;

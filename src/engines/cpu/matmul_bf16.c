@@ -53,9 +53,8 @@ static void round_rows(void *arg, int64_t begin, int64_t end) {
 
 static void piece(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t r, r_end, p, p_end;
-        fy_cpu_piece(&w->p, i, &r, &r_end, &p, &p_end);
+    for (int64_t i = begin, r, r_end, p, p_end; i < end;) {
+        fy_cpu_pieces_next(&w->p, &i, end, &r, &r_end, &p, &p_end);
         w->x->k->gemm_bf16(&w->g, r, r_end, p, p_end);
         fy_cpu_finish_piece(w->s, w->x, w->g.c, w->g.c_row, w->g.n, r, r_end, p, p_end);
     }
@@ -78,7 +77,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     w.g.a = w.rounded;
     fy_for(x->pool, w.g.m, 1 + 16384 / (d->k + 1), round_rows, &w);
     w.p = fy_cpu_pieces_of(x, 1, w.g.m, w.g.n, x->k->gemm_nr, FY_CPU_COLUMNS);
-    fy_for(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, piece, &w);
+    fy_for_runs(x->pool, w.p.row_pieces * w.p.panel_pieces, 1, false, piece, &w);
     return FY_OK;
 }
 

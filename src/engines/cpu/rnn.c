@@ -179,27 +179,27 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     return st;
 }
 
-typedef struct job { const fy_kernels *k; fy_gemm_f32 g; int64_t last; } job;
+typedef struct job { const fy_kernels *k; fy_gemm_f32 g; bool back; } job;
 
 #define BESIDE 4                         /* panels that a row of a product meets together */
 #define NEAR ((int64_t)1 << 22)          /* floats that a cache keeps from one step to the next, 16 MiB */
 
-/* last >= 0: panels are taken from the last one down. */
+/* back: panels are taken from the last one down. */
 static void panels(void *arg, int64_t begin, int64_t end) {
     const job *j = arg;
-    if (j->last < 0) j->k->gemm_f32(&j->g, 0, j->g.m, begin, end);
+    if (!j->back) j->k->gemm_f32(&j->g, 0, j->g.m, begin, end);
     else
-        for (int64_t i = begin, next; i < end; i = next) {
-            next = i + BESIDE < end ? i + BESIDE : end;
-            j->k->gemm_f32(&j->g, 0, j->g.m, j->last + 1 - next, j->last + 1 - i);
+        for (int64_t i = end, next; i > begin; i = next) {
+            next = i - BESIDE > begin ? i - BESIDE : begin;
+            j->k->gemm_f32(&j->g, 0, j->g.m, next, i);
         }
 }
 
-/* c[m, n] = a[m, k] b + bias + add. Every other step goes through b backwards: what the cache still has of it, if not all, comes first. */
+/* c[m, n] = a[m, k] b + bias + add. Every other step goes through b backwards: what the caches still have of it, if not all, comes first. */
 static void product(const fy_exec *x, float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k, const float *bias, const float *add, bool back) {
-    job j = {.k = x->k, .last = back ? (n + x->k->gemm_nr - 1) / x->k->gemm_nr - 1 : -1, .g = {.a = a, .b = b, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n, .e = {.bias = bias, .add = add}, .near = n * k <= NEAR}};
+    job j = {.k = x->k, .back = back, .g = {.a = a, .b = b, .c = c, .m = m, .n = n, .k = k, .a_row = k, .c_row = n, .e = {.bias = bias, .add = add}, .near = n * k <= NEAR}};
     int64_t all = (n + x->k->gemm_nr - 1) / x->k->gemm_nr;
-    if (m && n) fy_for(x->pool, all, 1 + 65536 / (m * (k + 1) * x->k->gemm_nr), panels, &j);
+    if (m && n) fy_for_runs(x->pool, all, 1 + 65536 / (m * (k + 1) * x->k->gemm_nr), back, panels, &j);
 }
 
 /* One row of a step: gates hold x W + h R + bias; h and c become the new ones. t: room for 2 * hidden. */
