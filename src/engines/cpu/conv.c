@@ -193,13 +193,20 @@ static void scale_weights(void *arg, int64_t begin, int64_t end) {
 }
 
 /* A piece: `rows` rows of a group of output blocks, of one sample. */
-typedef struct work { const fy_step *s; const fy_exec *x; fy_conv_c16 c; int64_t groups, rows, row_pieces, x_size, y_size; bool depthwise; int nv; } work;
+typedef struct work {
+    const fy_step *s;
+    const fy_exec *x;
+    fy_conv_c16    c;
+    int64_t        groups, rows, row_pieces, x_size, y_size;
+    bool           depthwise, turns;     /* turns: groups take turns at a piece of rows, as what they read there is larger than their weights */
+    int            nv;
+} work;
 
 static void piece(void *arg, int64_t begin, int64_t end) {
     const work *w = arg;
     for (int64_t i = begin; i < end; i++) {
-        const int64_t row = i % w->row_pieces * w->rows, row_end = row + w->rows < w->c.out[0] ? row + w->rows : w->c.out[0];
-        const int64_t group = i / w->row_pieces % w->groups, sample = i / w->row_pieces / w->groups;
+        const int64_t sample = i / w->row_pieces / w->groups, group = w->turns ? i % w->groups : i / w->row_pieces % w->groups;
+        const int64_t row = (w->turns ? i / w->groups : i) % w->row_pieces * w->rows, row_end = row + w->rows < w->c.out[0] ? row + w->rows : w->c.out[0];
         fy_conv_c16 c = w->c;
         c.x += sample * w->x_size;
         c.y += sample * w->y_size;
@@ -214,6 +221,7 @@ static void piece(void *arg, int64_t begin, int64_t end) {
 #define LONG 196                         /* pixels of a row */
 #define EACH 4                           /* pieces for a thread: who is late is late by a quarter */
 #define SMALL 200000                     /* products of a piece, at least */
+#define CACHED (1 << 18)                 /* floats that stay in the second-level cache */
 
 static int64_t up(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
@@ -267,6 +275,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     if (k.rows > most) k.rows = most > together || flat ? most : together;
     if (k.rows > k.c.out[0]) k.rows = k.c.out[0];
     k.row_pieces = up(k.c.out[0], k.rows);
+    k.turns = !d->depthwise && k.groups * d->w_group <= CACHED && blocks * block > CACHED / 2;
     k.x_size = (d->depthwise ? k.c.out_blocks * FY_LANES : blocks * lanes) * h * w;
     k.y_size = k.c.out_blocks * k.c.y_block;
     k.c.x = in->data;
