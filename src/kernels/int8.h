@@ -37,7 +37,8 @@ typedef struct fy_requant {
 
 /* Sums of products over in_blocks x kernel[0] x kernel[1] taps x `lanes` neighbouring bytes, for groups of int8_nr columns and rows [row,
  * row_end) of out[1] pixels each. A convolution in the c16 layout, or a product of matrices: pixels are rows then, there is one tap, and its
- * lanes are the whole of k. Steps are in elements. w: [group][block][tap][lanes / 4][int8_nr columns][4 lanes], zero beyond the last lane.
+ * lanes are the whole of k; there alone they may be no multiple of four. Steps are in elements. w: [group][block][tap][lanes / 4][int8_nr
+ * columns][4 lanes], zero beyond the last lane.
  * Depthwise: group is a block of 16 channels, w: [block][down][across / 4][16][4 across], and 64 bytes behind x may be read as well. */
 typedef struct fy_product_u8s8 {
     const uint8_t *x;

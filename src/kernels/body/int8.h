@@ -60,7 +60,7 @@ FV_CALLED void dot_put(const fy_product_u8s8 *p, iv sum, int64_t column, int64_t
 }
 
 /* ahead: weights of the next group, fetched meanwhile a line for each step; they are read once in a run and come from far away. */
-typedef struct dot_place { const uint8_t *x; const int8_t *w, *ahead; int64_t column, pixel, y; } dot_place;
+typedef struct dot_place { const uint8_t *x; const int8_t *w, *ahead; int64_t apart, column, pixel, y; } dot_place;
 
 FY_INLINE uint32_t dot_lanes(const uint8_t *x, int n) {
     uint32_t v = 0;
@@ -268,44 +268,46 @@ typedef struct dot_now dot_now;
 #define DOT_BEGIN(i) qa s##i = begin; DOT_SECOND(qa t##i = begin2;)
 #define DOT_STEP(i)                                                                                                         \
     if (ROWS > i) {                                                                                                         \
-        qx a = qx_set(dot_four((i < FIRST ? x : second) + (i < FIRST ? i : i - FIRST) * step));                             \
+        qx a = qx_set(dot_four((i < MID ? x : second) + (i < MID ? i : i - MID) * step));                                  \
         s##i = qa_dot(s##i, a, w0);                                                                                         \
         DOT_SECOND(t##i = qa_dot(t##i, a, w1);)                                                                             \
     }
 #define DOT_END(i) if (ROWS > i) { iv_store(sums + i * DOT_NR, qa_sum(s##i)); DOT_SECOND(iv_store(sums + i * DOT_NR + 16, qa_sum(t##i));) }
+#define DOT_MID(rows) (((rows) + 1) / 2)
 
-/* A tile of ROWS pixels: FIRST of one row of the result, the others of the next one. The last lanes of each tap, fewer than four, are a step of their own. */
-FY_INLINE void dot_rows(const int ROWS, const int FIRST, const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
+/* A tile of ROWS pixels, the second half of them `apart` from the first. The last lanes, fewer than four, are a step of their own. */
+FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
 #ifdef DOT_NOW
     if (ROWS < DOT_AGAIN_LEAST && now && now->again) now = NULL;
 #endif
+    const int MID = DOT_MID(ROWS);
     const qa begin = DOT_NOW_START(0);
     DOT_SECOND(const qa begin2 = DOT_NOW_START(1);)
     DOT_ROWS(DOT_BEGIN)
     const int8_t *w = at->w, *ahead = at->ahead ? at->ahead : w;
     const int64_t line = at->ahead ? 64 : 0;
-    const int rest = (int)(p->lanes % 4);
+    const uint8_t *from = at->x;
+    int64_t apart = at->apart, step = p->x_step[1], four = p->lanes / 4;
     uint32_t ends[DOT_MR];
-    for (int64_t b = 0; b < p->in_blocks; b++)
-        for (int64_t i = 0; i < p->kernel[0]; i++)
-            for (int64_t j = 0; j < p->kernel[1]; j++) {
-                const uint8_t *x = at->x + b * p->x_block + i * p->tap[0] + j * p->tap[1], *second = x + p->x_step[0];
-                int64_t four = p->lanes / 4, step = p->x_step[1];
-                for (int more = rest;; more = 0) {
+    for (int rest = (int)(p->lanes % 4);; rest = 0) {
+        for (int64_t b = 0; b < p->in_blocks; b++)
+            for (int64_t i = 0; i < p->kernel[0]; i++)
+                for (int64_t j = 0; j < p->kernel[1]; j++) {
+                    const uint8_t *x = from + b * p->x_block + i * p->tap[0] + j * p->tap[1], *second = x + apart;
                     for (int64_t k = 0; k < four; k++, x += 4, second += 4, w += 4 * DOT_NR, ahead += line) {
                         __builtin_prefetch(ahead, 0, 2);
                         qw w0 = qw_load(w);
                         DOT_SECOND(qw w1 = qw_load(w + 64);)
                         DOT_ROWS(DOT_STEP)
                     }
-                    if (!more) break;
-                    for (int r = 0; r < ROWS; r++) ends[r] = dot_lanes((r < FIRST ? x : second) + (r < FIRST ? r : r - FIRST) * step, rest);
-                    x = (const uint8_t *)ends;
-                    second = x + 4 * FIRST;
-                    step = 4;
-                    four = 1;
                 }
-            }
+        if (!rest) break;                /* there is one tap then */
+        for (int r = 0; r < ROWS; r++) ends[r] = dot_lanes(from + four * 4 + (r < MID ? r * step : apart + (r - MID) * step), rest);
+        from = (const uint8_t *)ends;
+        apart = 4 * MID;
+        step = 4;
+        four = 1;
+    }
 #ifdef DOT_NOW
     if (now) {
         uint8_t *y = (uint8_t *)p->y + at->y;
@@ -323,22 +325,10 @@ FY_INLINE void dot_rows(const int ROWS, const int FIRST, const fy_product_u8s8 *
     dot_finish(p, at, ROWS, sums);
 }
 
-#define DOT_CASE(i) case i + 1: dot_rows(i + 1, i + 1, p, at, now); break;
+#define DOT_CASE(i) case i + 1: dot_rows(i + 1, p, at, now); break;
 static void dot_tile(int rows, const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
     switch (rows) { DOT_ROWS(DOT_CASE) default: break; }
 }
-
-#if DOT_MR == 14
-/* Two short rows of the result as one tile. */
-FY_NOINLINE static void dot_pair(const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
-    switch (p->out[1]) {
-    case 4: dot_rows(8, 4, p, at, NULL); break;
-    case 5: dot_rows(10, 5, p, at, NULL); break;
-    case 6: dot_rows(12, 6, p, at, NULL); break;
-    default: dot_rows(14, 7, p, at, now); break;
-    }
-}
-#endif
 
 static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, int64_t row_end) {
     dot_place at = {.w = p->w + group * p->w_group, .column = group * DOT_NR};
@@ -350,29 +340,19 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
     if (dot_now_begin(&room, p, at.column)) now = &room;
 #endif
     for (int64_t r = row; r < row_end; r++) {
-#if DOT_MR == 14
-        if (p->out[1] >= 4 && p->out[1] <= 7 && r + 1 < row_end && (r + 2) * p->out[1] <= p->pixels) {
-            at.x = p->x + r * p->x_step[0];
-            at.pixel = r * p->out[1];
-            at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
-            at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
-            begun++;
-            dot_pair(p, &at, now);
-            r++;
-            continue;
-        }
-#endif
-        int64_t first = r * p->out[1], done = 0, wide = p->pixels - first < p->out[1] ? p->pixels - first : p->out[1], tiles = (wide + DOT_MR - 1) / DOT_MR;
-        for (int64_t t = 0; t < tiles; t++) {
-            int n = (int)((wide - done) / (tiles - t) + ((wide - done) % (tiles - t) != 0));
+        const int64_t first = r * p->out[1], wide = p->pixels - first < p->out[1] ? p->pixels - first : p->out[1], tiles = (wide + DOT_MR - 1) / DOT_MR;
+        const bool two = 2 * wide <= DOT_MR && r + 1 < row_end && first + 2 * wide <= p->pixels;      /* short rows of the result: two as one tile */
+        for (int64_t t = 0, done = 0, n; t < tiles; t++, done += n) {
+            n = two ? 2 * wide : (wide - done) / (tiles - t) + ((wide - done) % (tiles - t) != 0);
             at.x = p->x + r * p->x_step[0] + done * p->x_step[1];
+            at.apart = two ? p->x_step[0] : DOT_MID(n) * p->x_step[1];
             at.pixel = first + done;
             at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
             at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
             begun++;
-            dot_tile(n, p, &at, now);
-            done += n;
+            dot_tile((int)n, p, &at, now);
         }
+        r += two;
     }
 }
 
