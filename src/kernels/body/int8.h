@@ -93,6 +93,12 @@ FY_INLINE __m512i dot_store_4(const dot_store *d, iv a, iv b, iv c, iv e) {
 #define DOT_FOUR(x, f, by) x##0 = f(x##0, by); x##1 = f(x##1, by); x##2 = f(x##2, by); x##3 = f(x##3, by);
 #define DOT_EACH(x, f, y) x##0 = f(x##0, y##0); x##1 = f(x##1, y##1); x##2 = f(x##2, y##2); x##3 = f(x##3, y##3);
 #define DOT_TURN(x, f, y) x##0 = f(y##0); x##1 = f(y##1); x##2 = f(y##2); x##3 = f(y##3);
+#define DOT_SCALE(biased, near)                                                                                             \
+    DOT_TURN(x, iv_to_float, r)                                                                                             \
+    DOT_FOUR(x, fv_mul, scale)                                                                                              \
+    if (biased) { DOT_FOUR(x, fv_add, fv_load(q->bias + column)) }                                                          \
+    if (!(near)) DOT_CLAMP(x, q->lo, q->hi);                                                                                \
+    DOT_TURN(r, fv_to_int, x)
 #define DOT_CLAMP(x, lo, hi) do { DOT_FOUR(x, fv_max, fv_set1(lo)) DOT_FOUR(x, fv_min, fv_set1(hi)) } while (0)
 
 /* Four pixels at a time; near: no value leaves 32 bits, so that they are clamped as whole numbers, where that costs less. RESIDUAL: of u8 in blocks, and
@@ -115,11 +121,7 @@ FY_INLINE void dot_fours(const bool RESIDUAL, const fy_product_u8s8 *p, int64_t 
             const iv row0 = iv_set1(row[0]), row1 = iv_set1(row[i1]), row2 = iv_set1(row[i2]), row3 = iv_set1(row[i3]);
             DOT_EACH(r, iv_add, row)
         }
-        DOT_TURN(x, iv_to_float, r)
-        DOT_FOUR(x, fv_mul, scale)
-        if (!RESIDUAL && q->bias) { DOT_FOUR(x, fv_add, fv_load(q->bias + column)) }
-        if (!near) DOT_CLAMP(x, q->lo, q->hi);
-        DOT_TURN(r, fv_to_int, x)
+        DOT_SCALE(!RESIDUAL && q->bias, near)
         if (again) {
             DOT_FOUR(r, _mm512_max_epi32, least)
             DOT_FOUR(r, _mm512_min_epi32, most)
@@ -359,40 +361,59 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
 /* ---- one filter for each channel -------------------------------------------------------------------------------------------- */
 
 #ifdef DOT_QUADS
-#define DOT_APART 14                     /* sums that wait to be stored together; even */
+#define DOT_APART 14                     /* sums that wait to be stored together */
 FY_NOINLINE static void depthwise_finish(const fy_product_u8s8 *p, const dot_place *at, int n, const int32_t *sums) {
     if (p->q.put == FY_PUT_BYTE) dot_bytes(p, at->pixel, at->column, at->y, n, sums);
     else
         for (int i = 0; i < n; i++) dot_put(p, iv_load(sums + i * DOT_NR), at->column, at->y + i * p->y_pixel, 0);
 }
 
-/* A row of up to 3 taps next to each other: the same four pixels serve two results, the weights moved by one. */
-#define DEPTH_ROW(from, v1, v2) do { const __m512i v = quad_load(from); a = _mm512_dpbusd_epi32(a, v, v1); b = _mm512_dpbusd_epi32(b, v, v2); } while (0)
-FY_INLINE void depthwise_pairs(const bool THREE, const fy_product_u8s8 *p, const uint8_t *x, const int8_t *w, int64_t block, int64_t pixel, int64_t wide) {
-    enum { MOST = 8 };
-    __m512i first[MOST], second[MOST];
-    const int64_t down = THREE ? 3 : p->kernel[0], row = p->tap[0];
-    for (int64_t i = 0; i < down; i++) {
-        first[i] = _mm512_loadu_si512(w + i * 64);
-        second[i] = _mm512_slli_epi32(first[i], 8);
-    }
-    const __m512i f0 = first[0], f1 = first[THREE], f2 = first[2 * THREE], s0 = second[0], s1 = second[THREE], s2 = second[2 * THREE];
-    dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};
-    int32_t sums[DOT_APART * DOT_NR];
-    for (int64_t q = 0; q < wide; at.pixel += DOT_APART, at.y += DOT_APART * p->y_pixel) {
-        const int n = wide - q < DOT_APART ? (int)(wide - q) : DOT_APART;
-        for (int k = 0; k < n; k += 2, q += 2, x += 32) {
-            __m512i a = _mm512_setzero_si512(), b = a;
-            if (THREE) {
-                DEPTH_ROW(x, f0, s0);
-                DEPTH_ROW(x + row, f1, s1);
-                DEPTH_ROW(x + 2 * row, f2, s2);
-            } else
-                for (int64_t i = 0; i < down; i++) DEPTH_ROW(x + i * row, first[i], second[i]);
-            iv_store(sums + k * DOT_NR, a);
-            iv_store(sums + (k + 1) * DOT_NR, b);
+/* Three rows of up to 3 taps, stored as bytes: down a column of four results, so that each row of pixels is turned into quads once. `STEP`: from one result
+ * to the next; where it is 1, a quad serves two of them, the weights moved by one. */
+typedef struct depth_quads { __m512i a, b, c, d; } depth_quads;
+
+FY_INLINE depth_quads depth_load(const int STEP, const uint8_t *x, const int64_t *at) {
+    const __m512i a = quad_load(x), b = quad_load(x + at[0]);
+    return STEP == 1 ? (depth_quads){.a = a, .b = b} : (depth_quads){a, b, quad_load(x + at[1]), quad_load(x + at[2])};
+}
+
+#define DEPTH_DOT(v, w, moved) do {                                                                                         \
+        r0 = _mm512_dpbusd_epi32(r0, (v).a, w);                                                                             \
+        r1 = STEP == 1 ? _mm512_dpbusd_epi32(r1, (v).a, moved) : _mm512_dpbusd_epi32(r1, (v).b, w);                         \
+        r2 = _mm512_dpbusd_epi32(r2, STEP == 1 ? (v).b : (v).c, w);                                                         \
+        r3 = STEP == 1 ? _mm512_dpbusd_epi32(r3, (v).b, moved) : _mm512_dpbusd_epi32(r3, (v).d, w);                         \
+    } while (0)
+
+FY_INLINE void depthwise_columns(const int STEP, const fy_product_u8s8 *p, const int8_t *w, int64_t column, int64_t row, int64_t row_end) {
+    const fy_requant *q = &p->q;
+    const dot_store store = dot_store_of(q);
+    const bool biased = q->bias, near = q->small;
+    const iv start = iv_load(q->start + column);
+    const fv scale = fv_load(q->scale + column);
+    const __m512i f0 = _mm512_loadu_si512(w), f1 = _mm512_loadu_si512(w + 64), f2 = _mm512_loadu_si512(w + 128);
+    const __m512i s0 = _mm512_slli_epi32(f0, 8), s1 = _mm512_slli_epi32(f1, 8), s2 = _mm512_slli_epi32(f2, 8);
+    for (int64_t i = 0; i < p->out[1]; i += 4) {
+        const int n = p->out[1] - i < 4 ? (int)(p->out[1] - i) : 4;                    /* fewer: quads of results that are there */
+        const int64_t at[3] = {STEP == 1 ? n > 2 ? 32 : 0 : n > 1 ? 32 : 0, n > 2 ? 64 : 0, n > 3 ? 96 : 0}, down = p->tap[0];
+        const uint8_t *x = p->x + column / 16 * p->x_block + row * p->x_step[0] + i * STEP * 16;
+        uint8_t *y = (uint8_t *)p->y + column / 16 * p->y_block + (row * p->out[1] + i) * 16;
+        depth_quads v0 = depth_load(STEP, x, at), v1 = v0;
+        if (STEP == 1) v1 = depth_load(STEP, x + down, at);
+        for (int64_t r = row; r < row_end; r++, x += STEP * down, y += p->out[1] * 16) {
+            iv r0 = start, r1 = start, r2 = start, r3 = start;
+            fv x0, x1, x2, x3;
+            DEPTH_DOT(v0, f0, s0);
+            if (STEP == 2) v1 = depth_load(STEP, x + down, at);
+            DEPTH_DOT(v1, f1, s1);
+            v0 = v1;
+            v1 = depth_load(STEP, x + 2 * down, at);
+            DEPTH_DOT(v1, f2, s2);
+            if (STEP == 2) v0 = v1;
+            DOT_SCALE(biased, near)
+            const __m512i bytes = _mm512_permutexvar_epi32(dot_dwords(), dot_store_4(&store, r0, r1, r2, r3));
+            if (n == 4) _mm512_storeu_si512(y, bytes);
+            else iv_scatter_4(y, 16, n, bytes);
         }
-        depthwise_finish(p, &at, n, sums);
     }
 }
 
@@ -438,21 +459,25 @@ FY_INLINE void depthwise_four(const fy_product_u8s8 *p, const uint8_t *x, const 
 
 static void depthwise_u8s8(const fy_product_u8s8 *p, int64_t block, int64_t row, int64_t row_end) {
     const int8_t *w = p->w + block * p->w_group;
+#ifdef DOT_QUADS
+    const int64_t step = p->x_step[1] / 16;
+    if (p->q.put == FY_PUT_BYTE && !p->q.again && p->kernel[0] == 3 && p->kernel[1] <= 3 && p->tap[1] == 16 && p->x_step[0] == step * p->tap[0] && p->y_pixel == 16 && (step == 1 || step == 2)) {
+        if (step == 1) depthwise_columns(1, p, w, block * 16, row, row_end);
+        else depthwise_columns(2, p, w, block * 16, row, row_end);
+        return;
+    }
+#endif
     for (int64_t r = row; r < row_end; r++) {
         const uint8_t *x = p->x + block * p->x_block + r * p->x_step[0];
         int64_t pixel = r * p->out[1], wide = p->out[1], q = 0;
 #ifdef DOT_QUADS
         if (p->tap[1] == 16 || p->kernel[1] == 1) {
-            if (p->x_step[1] == 16 && p->kernel[1] <= 3 && p->kernel[0] == 3) depthwise_pairs(true, p, x, w, block, pixel, wide);
-            else if (p->x_step[1] == 16 && p->kernel[1] <= 3 && p->kernel[0] <= 8) depthwise_pairs(false, p, x, w, block, pixel, wide);
-            else {
-                int32_t sums[DOT_APART * DOT_NR];
-                dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};
-                for (; q < wide; q += DOT_APART, at.y += DOT_APART * p->y_pixel) {
-                    const int n = wide - q < DOT_APART ? (int)(wide - q) : DOT_APART;
-                    for (int i = 0; i < n; i++) iv_store(sums + i * DOT_NR, depthwise_pixel(p, x + (q + i) * p->x_step[1], w));
-                    depthwise_finish(p, &at, n, sums);
-                }
+            int32_t sums[DOT_APART * DOT_NR];
+            dot_place at = {.column = block * 16, .pixel = pixel, .y = block * p->y_block + pixel * p->y_pixel};
+            for (; q < wide; q += DOT_APART, at.y += DOT_APART * p->y_pixel) {
+                const int n = wide - q < DOT_APART ? (int)(wide - q) : DOT_APART;
+                for (int i = 0; i < n; i++) iv_store(sums + i * DOT_NR, depthwise_pixel(p, x + (q + i) * p->x_step[1], w));
+                depthwise_finish(p, &at, n, sums);
             }
             continue;
         }
