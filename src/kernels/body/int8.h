@@ -59,8 +59,9 @@ FV_CALLED void dot_put(const fy_product_u8s8 *p, iv sum, int64_t column, int64_t
     else iv_store_u8((uint8_t *)p->y + at, r);
 }
 
-/* ahead: weights of the next group, fetched meanwhile a line for each step; they are read once in a run and come from far away. */
-typedef struct dot_place { const uint8_t *x; const int8_t *w, *ahead; int64_t apart, column, pixel, y; } dot_place;
+/* ahead: weights of the next group, fetched meanwhile a line for each step; they are read once in a run and come from far away. loops, by: over blocks,
+ * rows and columns of taps, and how far apart they are; the innermost goes over blocks where there is one tap. */
+typedef struct dot_place { const uint8_t *x; const int8_t *w, *ahead; int64_t apart, column, pixel, y, loops[3], by[3]; } dot_place;
 
 FY_INLINE uint32_t dot_lanes(const uint8_t *x, int n) {
     uint32_t v = 0;
@@ -292,10 +293,13 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
     int64_t apart = at->apart, step = p->x_step[1], four = p->lanes / 4;
     uint32_t ends[DOT_MR];
     for (int rest = (int)(p->lanes % 4);; rest = 0) {
-        for (int64_t b = 0; b < p->in_blocks; b++)
-            for (int64_t i = 0; i < p->kernel[0]; i++)
-                for (int64_t j = 0; j < p->kernel[1]; j++) {
-                    const uint8_t *x = from + b * p->x_block + i * p->tap[0] + j * p->tap[1], *second = x + apart;
+        const uint8_t *block = from;
+        for (int64_t b = at->loops[0]; b > 0; b--, block += at->by[0]) {
+            const uint8_t *row = block;
+            for (int64_t i = at->loops[1]; i > 0; i--, row += at->by[1]) {
+                const uint8_t *tap = row;
+                for (int64_t j = at->loops[2]; j > 0; j--, tap += at->by[2]) {
+                    const uint8_t *x = tap, *second = tap + apart;
                     for (int64_t k = 0; k < four; k++, x += 4, second += 4, w += 4 * DOT_NR, ahead += line) {
                         __builtin_prefetch(ahead, 0, 2);
                         qw w0 = qw_load(w);
@@ -303,6 +307,8 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
                         DOT_ROWS(DOT_STEP)
                     }
                 }
+            }
+        }
         if (!rest) break;                /* there is one tap then */
         for (int r = 0; r < ROWS; r++) ends[r] = dot_lanes(from + four * 4 + (r < MID ? r * step : apart + (r - MID) * step), rest);
         from = (const uint8_t *)ends;
@@ -333,7 +339,12 @@ static void dot_tile(int rows, const fy_product_u8s8 *p, const dot_place *at, co
 }
 
 static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, int64_t row_end) {
-    dot_place at = {.w = p->w + group * p->w_group, .column = group * DOT_NR};
+    dot_place at = {.w = p->w + group * p->w_group, .column = group * DOT_NR, .loops = {p->in_blocks, p->kernel[0], p->kernel[1]}, .by = {p->x_block, p->tap[0], p->tap[1]}};
+    if (p->kernel[0] * p->kernel[1] == 1) {
+        at.loops[0] = 1;
+        at.loops[2] = p->in_blocks;
+        at.by[2] = p->x_block;
+    }
     const int8_t *next = (group + 1) * DOT_NR < p->columns ? at.w + p->w_group : NULL;
     int64_t begun = 0;                                           /* tiles; each of the first DOT_NV fetches its share of the next group */
     const dot_now *now = NULL;
