@@ -146,15 +146,15 @@ static bool matrix(fy_trial *t, int64_t m, int64_t n, int64_t k) {
     return layer_run(t, &l);
 }
 
-/* A convolution; `lanes` other than 16: few channels. three: the usual kernel, three by three. */
-static bool convolution(fy_trial *t, int64_t wide, bool depthwise, bool three) {
-    const int64_t nr = depthwise ? 16 : t->k->int8_nr, stride = fy_trial_pick(t, 1, 2), dilation = !three && fy_trial_pick(t, 1, 3) == 1 ? 2 : 1, blocks = fy_trial_pick(t, 1, 3);
+/* A convolution; `lanes` other than 16: few channels. taps: of a square kernel, without dilation; 0: any. */
+static bool convolution(fy_trial *t, int64_t wide, bool depthwise, int taps) {
+    const int64_t nr = depthwise ? 16 : t->k->int8_nr, stride = fy_trial_pick(t, 1, 2), dilation = !taps && fy_trial_pick(t, 1, 3) == 1 ? 2 : 1, blocks = fy_trial_pick(t, 1, 3);
     const int64_t columns = 16 * fy_trial_pick(t, 1, 4), lanes = depthwise || fy_trial_pick(t, 0, 3) ? 16 : 4 * fy_trial_pick(t, 1, 7);
     layer l = {.p = {.lanes = lanes, .in_blocks = lanes == 16 ? blocks : 1, .kernel = {fy_trial_pick(t, 1, 5), fy_trial_pick(t, 1, 5)}, .out = {fy_trial_pick(t, 1, 3), wide}, .columns = columns, .y_pixel = 16},
                .groups = (columns + nr - 1) / nr, .nr = nr, .depthwise = depthwise};
     fy_product_u8s8 *p = &l.p;
-    if (three) {
-        p->kernel[0] = p->kernel[1] = 3;
+    if (taps) {
+        p->kernel[0] = p->kernel[1] = taps;
         p->out[0] += fy_trial_pick(t, 0, 4);
     }
     const int64_t w = (wide - 1) * stride + (p->kernel[1] - 1) * dilation + 1, h = (p->out[0] - 1) * stride + (p->kernel[0] - 1) * dilation + 1;
@@ -171,6 +171,12 @@ static bool convolution(fy_trial *t, int64_t wide, bool depthwise, bool three) {
     int8_t *weights = (int8_t *)bytes_random(t, 1, weight_bytes(&l));
     for (int64_t i = 0; depthwise && i < weight_bytes(&l); i++)
         if (i / 64 % ((p->kernel[1] + 3) / 4) * 4 + i % 4 >= p->kernel[1]) weights[i] = 0;
+    if (!depthwise && lanes == 16 && fy_trial_pick(t, 0, 1)) {
+        const int64_t last = (p->in_blocks - 1) * p->kernel[0] * p->kernel[1] * lanes * nr;
+        p->last = 4 * fy_trial_pick(t, 1, 4);
+        for (int64_t i = 0; i < weight_bytes(&l); i++)
+            if (i % p->w_group >= last && i % p->w_group / (4 * nr) % 4 * 4 >= p->last) weights[i] = 0;
+    }
     p->w = weights;
     p->x = bytes_random(t, 0, (depthwise ? l.groups : p->in_blocks) * p->x_block + (depthwise ? 64 : 0));
     return layer_run(t, &l);
@@ -186,14 +192,14 @@ bool fy_check_product(fy_trial *t) {
     for (int i = 0; i < FY_COUNT(ks); i++)
         for (int k = 0; k < 4; k++)
             if (!matrix(t, fy_trial_pick(t, 1, mr + 1), fy_trial_pick(t, 1, nr + 1), ks[i])) return false;
-    for (int64_t i = 0; i < 4 * mr + 40; i++)
-        if (!convolution(t, 1 + i % (2 * mr + 1), false, false)) return false;
+    for (int64_t i = 0; i < 4 * mr + 80; i++)
+        if (!convolution(t, 1 + i % (2 * mr + 1), false, (int)(i % 2))) return false;
     return true;
 }
 
 bool fy_check_product_depthwise(fy_trial *t) {
     for (int64_t i = 0; i < 240; i++)
-        if (!convolution(t, 1 + i % 19, true, i % 2)) return false;
+        if (!convolution(t, 1 + i % 19, true, (int)(i % 2 * 3))) return false;
     return true;
 }
 

@@ -45,6 +45,7 @@ typedef struct fy_product_u8s8 {
     const int8_t  *w;
     void          *y;
     int64_t        lanes, in_blocks, kernel[2], out[2], w_group;
+    int64_t        last;                 /* of the lanes of the last block, a multiple of four: all others have weights of zero, and need not be looked at; 0: all count */
     int64_t        pixels;               /* out[0] * out[1], or less where the last row is shorter */
     int64_t        x_block, x_step[2], tap[2];
     int64_t        columns;              /* of the result */

@@ -284,7 +284,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     int64_t row = (copies ? pw : w) * d->pixel, block = (copies ? ph : h) * row;
     const bool flat = point && win.stride[0] == 1 && win.stride[1] == 1 && (regroup || (ph == h && pw == w));
     work k = {.s = s, .x = x, .d = d, .nr = d->how == DEPTHWISE ? FY_LANES : x->k->int8_nr, .in_group = d->blocks * block,
-              .p = {.w = l->packed, .lanes = d->lanes, .in_blocks = d->blocks, .kernel = {d->down, merged ? 1 : win.kernel[1]}, .out = {oh, ow}, .w_group = d->w_group, .pixels = oh * ow,
+              .p = {.w = l->packed, .lanes = d->lanes, .last = d->how == DIRECT ? (d->cin + 3) / 4 * 4 - (d->blocks - 1) * d->pixel : 0, .in_blocks = d->blocks, .kernel = {d->down, merged ? 1 : win.kernel[1]}, .out = {oh, ow}, .w_group = d->w_group, .pixels = oh * ow,
                     .x_block = block, .x_step = {win.stride[0] * row, win.stride[1] * d->pixel}, .tap = {win.dilation[0] * row, win.dilation[1] * d->pixel},
                     .columns = (d->cout + FY_LANES - 1) / FY_LANES * FY_LANES, .y_pixel = FY_LANES, .y_block = oh * ow * FY_LANES, .q = fy_layer8_requant(l, &s->epilogue)}};
     if (flat) {                          /* one long row, cut where it suits */

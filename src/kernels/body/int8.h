@@ -60,8 +60,8 @@ FV_CALLED void dot_put(const fy_product_u8s8 *p, iv sum, int64_t column, int64_t
 }
 
 /* ahead: weights of the next group, fetched meanwhile a line for each step; they are read once in a run and come from far away. loops, by: over blocks,
- * rows and columns of taps, and how far apart they are; the innermost goes over blocks where there is one tap. */
-typedef struct dot_place { const uint8_t *x; const int8_t *w, *ahead; int64_t apart, column, pixel, y, loops[3], by[3]; } dot_place;
+ * rows and columns of taps, and how far apart they are; the innermost goes over blocks where there is one tap. last: steps in the last block, if fewer. */
+typedef struct dot_place { const uint8_t *x; const int8_t *w, *ahead; int64_t apart, column, pixel, y, loops[3], by[3], last; } dot_place;
 
 FY_INLINE uint32_t dot_lanes(const uint8_t *x, int n) {
     uint32_t v = 0;
@@ -290,15 +290,15 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
     const int8_t *w = at->w, *ahead = at->ahead ? at->ahead : w;
     const int64_t line = at->ahead ? 64 : 0;
     const uint8_t *from = at->x;
-    int64_t apart = at->apart, step = p->x_step[1], four = p->lanes / 4;
+    int64_t apart = at->apart, step = p->x_step[1], four = p->lanes / 4, last = at->last, inner = at->loops[2];
     uint32_t ends[DOT_MR];
-    for (int rest = (int)(p->lanes % 4);; rest = 0) {
+    for (int rest = (int)(p->lanes % 4);;) {
         const uint8_t *block = from;
         for (int64_t b = at->loops[0]; b > 0; b--, block += at->by[0]) {
             const uint8_t *row = block;
             for (int64_t i = at->loops[1]; i > 0; i--, row += at->by[1]) {
                 const uint8_t *tap = row;
-                for (int64_t j = at->loops[2]; j > 0; j--, tap += at->by[2]) {
+                for (int64_t j = inner; j > 0; j--, tap += at->by[2]) {
                     const uint8_t *x = tap, *second = tap + apart;
                     for (int64_t k = 0; k < four; k++, x += 4, second += 4, w += 4 * DOT_NR, ahead += line) {
                         __builtin_prefetch(ahead, 0, 2);
@@ -309,12 +309,20 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
                 }
             }
         }
+        if (last) {
+            from += inner * at->by[2];
+            inner = 1;
+            four = last;
+            last = 0;
+            continue;
+        }
         if (!rest) break;                /* there is one tap then */
         for (int r = 0; r < ROWS; r++) ends[r] = dot_lanes(from + four * 4 + (r < MID ? r * step : apart + (r - MID) * step), rest);
         from = (const uint8_t *)ends;
         apart = 4 * MID;
         step = 4;
         four = 1;
+        rest = 0;
     }
 #ifdef DOT_NOW
     if (now) {
@@ -344,6 +352,10 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
         at.loops[0] = 1;
         at.loops[2] = p->in_blocks;
         at.by[2] = p->x_block;
+        if (p->last && p->last < p->lanes && p->in_blocks > 1) {
+            at.loops[2]--;
+            at.last = p->last / 4;
+        }
     }
     const int8_t *next = (group + 1) * DOT_NR < p->columns ? at.w + p->w_group : NULL;
     int64_t begun = 0;                                           /* tiles; each of the first DOT_NV fetches its share of the next group */
