@@ -258,9 +258,14 @@ FY_INLINE void dot_again_one(const dot_now *d, uint8_t *y, const uint8_t *add, i
 }
 #define DOT_AGAIN_LEAST 12               /* rows of tiles whose residuals are added in registers */
 #define DOT_AGAIN_TWO(i, j)                                                                                                 \
-    if (ROWS > j) dot_again_two(now, y + i * now->pixel, add + i * now->pixel, s##i, t##i, s##j, t##j);                      \
-    else if (ROWS > i) dot_again_one(now, y + i * now->pixel, add + i * now->pixel, s##i, t##i);
-#define DOT_NOW_TWO(i, j) if (ROWS > j) dot_now_two(now, y + i * now->pixel, s##i, t##i, s##j, t##j); else if (ROWS > i) dot_now_one(now, y + i * now->pixel, s##i, t##i);
+    if (ROWS > j) dot_again_two(now, y, add, s##i, t##i, s##j, t##j);                                                       \
+    else if (ROWS > i) dot_again_one(now, y, add, s##i, t##i);                                                              \
+    y += two;                                                                                                               \
+    add += two;
+#define DOT_NOW_TWO(i, j)                                                                                                   \
+    if (ROWS > j) dot_now_two(now, y, s##i, t##i, s##j, t##j);                                                              \
+    else if (ROWS > i) dot_now_one(now, y, s##i, t##i);                                                                     \
+    y += two;
 #define DOT_PAIRS(X) X(0, 1) X(2, 3) X(4, 5) X(6, 7) X(8, 9) X(10, 11) X(12, 13)
 #define DOT_NOW_START(v) now ? now->start[v] : qa_zero()
 #else
@@ -327,6 +332,7 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
 #ifdef DOT_NOW
     if (now) {
         uint8_t *y = (uint8_t *)p->y + at->y;
+        const int64_t two = 2 * now->pixel;
         if (ROWS >= DOT_AGAIN_LEAST && now->again) {
             const uint8_t *add = now->add + at->y;
             DOT_PAIRS(DOT_AGAIN_TWO)
@@ -367,8 +373,9 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
     for (int64_t r = row; r < row_end; r++) {
         const int64_t first = r * p->out[1], wide = p->pixels - first < p->out[1] ? p->pixels - first : p->out[1], tiles = (wide + DOT_MR - 1) / DOT_MR;
         const bool two = 2 * wide <= DOT_MR && r + 1 < row_end && first + 2 * wide <= p->pixels;      /* short rows of the result: two as one tile */
+        const int64_t least = two ? 2 * wide : tiles > 0 ? wide / tiles : 0, more = two ? 0 : wide - least * tiles;      /* so many tiles have a pixel more */
         for (int64_t t = 0, done = 0, n; t < tiles; t++, done += n) {
-            n = two ? 2 * wide : (wide - done) / (tiles - t) + ((wide - done) % (tiles - t) != 0);
+            n = least + (t < more);
             at.x = p->x + r * p->x_step[0] + done * p->x_step[1];
             at.apart = two ? p->x_step[0] : DOT_MID(n) * p->x_step[1];
             at.pixel = first + done;
