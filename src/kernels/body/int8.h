@@ -72,20 +72,20 @@ FY_INLINE uint32_t dot_four(const uint8_t *x) { uint32_t v; __builtin_memcpy(&v,
 
 #ifdef DOT_STORE_4
 /* How four vectors of sums become 64 bytes: cut to a byte's own limits, then to narrower ones; what is stored as s8 is u8 until its highest bit is turned over. */
-typedef struct dot_store { __m512i zero, lo, hi, flip; bool narrow; } dot_store;
+typedef struct dot_store { __m512i zero, lo, hi, flip; bool plain; } dot_store;
 
 FY_INLINE dot_store dot_store_of(const fy_requant *q) {
     const int zero = q->again ? q->zero2 : q->zero, lo = zero + iv_of_float(q->again ? q->lo2 : q->lo), hi = zero + iv_of_float(q->again ? q->hi2 : q->hi), flip = lo < 0 ? 128 : 0;
     return (dot_store){.zero = _mm512_set1_epi16((short)(zero + flip)), .lo = _mm512_set1_epi8((char)(lo + flip)), .hi = _mm512_set1_epi8((char)(hi + flip)),
-                       .flip = _mm512_set1_epi8((char)flip), .narrow = lo || hi != 255};
+                       .flip = _mm512_set1_epi8((char)flip), .plain = !zero && !lo && hi == 255};
 }
 
 /* The usual one, whose sums by its factors stay within 32 bits. */
 FY_INLINE bool dot_residual_is(const fy_requant *q) { return q->add && !q->add_flip && !q->add_row && q->small && q->k < 0x1p20f && q->k_add < 0x1p20f; }
 
 FY_INLINE __m512i dot_store_4(const dot_store *d, iv a, iv b, iv c, iv e) {
-    const __m512i v = iv_pack_4(a, b, c, e, d->zero);
-    return d->narrow ? _mm512_xor_si512(_mm512_min_epu8(_mm512_max_epu8(v, d->lo), d->hi), d->flip) : v;
+    if (d->plain) return iv_pack_4(a, b, c, e);
+    return _mm512_xor_si512(_mm512_min_epu8(_mm512_max_epu8(iv_pack_4_to(a, b, c, e, d->zero), d->lo), d->hi), d->flip);
 }
 #endif
 

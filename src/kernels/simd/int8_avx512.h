@@ -16,8 +16,9 @@ FY_INLINE iv iv_mul16(iv x, iv w) { return _mm512_madd_epi16(x, w); }           
 FY_INLINE int iv_of_float(float x) { return _mm_cvtss_si32(_mm_set_ss(x)); }        /* rounded to nearest */
 FY_INLINE __m512i dot_dwords(void) { return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15); }
 
-/* Plus `zero`, cut to 0..255, dwords of the four side by side. Saturating at every step: any 32-bit values. */
-FY_INLINE __m512i iv_pack_4(iv a, iv b, iv c, iv d, __m512i zero) {
+/* Cut to 0..255, dwords of the four side by side; plus `zero` before. Saturating at every step: any 32-bit values. */
+FY_INLINE __m512i iv_pack_4(iv a, iv b, iv c, iv d) { return _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)); }
+FY_INLINE __m512i iv_pack_4_to(iv a, iv b, iv c, iv d, __m512i zero) {
     return _mm512_packus_epi16(_mm512_adds_epi16(_mm512_packs_epi32(a, b), zero), _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero));
 }
 
