@@ -18,7 +18,8 @@ static uint8_t *bytes_random(fy_trial *t, int i, int64_t n) {
 
 /* ---- sums of products -------------------------------------------------------------------------------------------------------- */
 
-typedef struct layer { fy_product_u8s8 p; int64_t groups, nr, y_size; bool depthwise; } layer;
+/* usual: what most layers do with their sums, which kernels have code of its own for. */
+typedef struct layer { fy_product_u8s8 p; int64_t groups, nr, y_size; bool depthwise, usual; } layer;
 
 static int64_t weight_bytes(const layer *l) { return l->groups * l->p.w_group; }
 
@@ -86,13 +87,19 @@ static bool layer_run(fy_trial *t, layer *l) {
         add_row[i] = 50 * fy_trial_value(t);
     }
     for (int64_t i = 0; i < p->pixels; i++) row[i] = (int32_t)fy_trial_pick(t, -1000, 1000);
-    const int zero = (int)fy_trial_pick(t, 0, 255), zero2 = (int)fy_trial_pick(t, 0, 255);
+    const int zero = l->usual && fy_trial_pick(t, 0, 1) ? 0 : (int)fy_trial_pick(t, 0, 255), zero2 = (int)fy_trial_pick(t, 0, 255);
     p->q = (fy_requant){.put = (fy_put)fy_trial_pick(t, 0, 2), .start = start, .scale = scale, .lo = (float)-zero, .hi = (float)(255 - zero), .zero = zero, .lo2 = (float)-zero2, .hi2 = (float)(255 - zero2),
                         .zero2 = zero2, .k = 0.7f, .k_add = 0.9f, .add_zero = (int32_t)fy_trial_pick(t, 0, 255)};
     if (fy_trial_pick(t, 0, 1)) p->q.bias = bias;
     if (!l->depthwise && fy_trial_pick(t, 0, 1)) p->row = row;
     if (fy_trial_pick(t, 0, 1)) p->q.lo = 0;
     p->q.small = !p->q.bias && fy_trial_pick(t, 0, 1);
+    if (l->usual) {
+        p->q.put = FY_PUT_BYTE;
+        p->q.bias = NULL;
+        p->row = NULL;
+        p->q.small = true;
+    }
     const int64_t size = p->q.put == FY_PUT_BYTE ? 1 : 4;
     if (p->q.put == FY_PUT_BYTE && fy_trial_pick(t, 0, 1)) {
         p->q.again = true;
@@ -154,6 +161,7 @@ static bool convolution(fy_trial *t, int64_t wide, bool depthwise, int taps) {
                .groups = (columns + nr - 1) / nr, .nr = nr, .depthwise = depthwise};
     fy_product_u8s8 *p = &l.p;
     if (taps) {
+        l.usual = fy_trial_pick(t, 0, 1);
         p->kernel[0] = p->kernel[1] = taps;
         p->out[0] += fy_trial_pick(t, 0, 4);
     }
@@ -194,6 +202,8 @@ bool fy_check_product(fy_trial *t) {
             if (!matrix(t, fy_trial_pick(t, 1, mr + 1), fy_trial_pick(t, 1, nr + 1), ks[i])) return false;
     for (int64_t i = 0; i < 4 * mr + 80; i++)
         if (!convolution(t, 1 + i % (2 * mr + 1), false, (int)(i % 2))) return false;
+    for (int i = 0; i < 48; i++)
+        if (!convolution(t, (1 + i % 2) * mr, false, 1 + i / 2 % 3)) return false;
     return true;
 }
 

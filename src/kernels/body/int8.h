@@ -203,10 +203,11 @@ typedef struct dot_now {
     float   k, k_add;
 } dot_now;
 
-static bool dot_now_begin(dot_now *d, const fy_product_u8s8 *p, int64_t column) {
+/* half: of 16 columns, the last ones. */
+static bool dot_now_begin(dot_now *d, const fy_product_u8s8 *p, int64_t column, bool half) {
     const fy_requant *q = &p->q;
     const bool blocks = p->y_pixel == 16;
-    if (q->put != FY_PUT_BYTE || !q->small || p->row || column + DOT_NR > p->columns || (!blocks && p->y_block != 16) || (q->again && !dot_residual_is(q))) return false;
+    if (q->put != FY_PUT_BYTE || !q->small || p->row || column + DOT_NR > p->columns + (half ? 16 : 0) || (!blocks && p->y_block != 16) || (q->again && !dot_residual_is(q))) return false;
     for (int v = 0; v < 2; v++) {
         d->start[v] = iv_load(q->start + column + 16 * v);
         d->scale[v] = fv_load(q->scale + column + 16 * v);
@@ -238,6 +239,11 @@ FY_INLINE void dot_now_one(const dot_now *d, uint8_t *y, iv s, iv t) {
     _mm_storeu_si128((__m128i *)(void *)y, _mm512_castsi512_si128(v));
     _mm_storeu_si128((__m128i *)(void *)(y + d->block), _mm512_extracti32x4_epi32(v, 1));
 }
+FY_INLINE void dot_now_four(const dot_now *d, uint8_t *y, int n, iv a, iv b, iv c, iv e) {
+    const __m512i v = _mm512_permutexvar_epi32(dot_dwords(), dot_store_4(&d->store, dot_now_16(d, a, 0), dot_now_16(d, b, 0), dot_now_16(d, c, 0), dot_now_16(d, e, 0)));
+    if (n == 4) _mm512_storeu_si512(y, v);
+    else iv_scatter_4(y, 16, n, v);
+}
 FY_INLINE iv dot_now_again(const dot_now *d, iv sum, int v, const uint8_t *add) {
     const iv r = _mm512_min_epi32(_mm512_max_epi32(dot_now_16(d, sum, v), iv_set1(d->least)), iv_set1(d->most));
     const fv a = fv_mul(iv_to_float(iv_sub(iv_load_u8(add), iv_set1(d->add_zero))), fv_set1(d->k_add));
@@ -266,6 +272,8 @@ FY_INLINE void dot_again_one(const dot_now *d, uint8_t *y, const uint8_t *add, i
     if (ROWS > j) dot_now_two(now, y, s##i, t##i, s##j, t##j);                                                              \
     else if (ROWS > i) dot_now_one(now, y, s##i, t##i);                                                                     \
     y += two;
+#define DOT_NOW_FOUR(i, j, k, l) dot_now_four(now, y + i * 16, DOT_MR - i < 4 ? DOT_MR - i : 4, s##i, s##j, s##k, s##l);
+#define DOT_FOURS(X) X(0, 1, 2, 3) X(4, 5, 6, 7) X(8, 9, 10, 11) X(12, 13, 13, 13)
 #define DOT_PAIRS(X) X(0, 1) X(2, 3) X(4, 5) X(6, 7) X(8, 9) X(10, 11) X(12, 13)
 #define DOT_NOW_START(v) now ? now->start[v] : qa_zero()
 #else
@@ -278,13 +286,13 @@ typedef struct dot_now dot_now;
     if (ROWS > i) {                                                                                                         \
         qx a = qx_set(dot_four((i < MID ? x : second) + (i < MID ? i : i - MID) * step));                                  \
         s##i = qa_dot(s##i, a, w0);                                                                                         \
-        DOT_SECOND(t##i = qa_dot(t##i, a, w1);)                                                                             \
+        DOT_SECOND(if (!NARROW) t##i = qa_dot(t##i, a, w1);)                                                                  \
     }
 #define DOT_END(i) if (ROWS > i) { iv_store(sums + i * DOT_NR, qa_sum(s##i)); DOT_SECOND(iv_store(sums + i * DOT_NR + 16, qa_sum(t##i));) }
 #define DOT_MID(rows) (((rows) + 1) / 2)
 
-/* A tile of ROWS pixels, the second half of them `apart` from the first. The last lanes, fewer than four, are a step of their own. */
-FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
+/* A tile of ROWS pixels, the second half of them `apart` from the first. The last lanes, fewer than four, are a step of their own. NARROW: of 16 columns. */
+FY_INLINE void dot_rows(const int ROWS, const bool NARROW, const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
 #ifdef DOT_NOW
     if (ROWS < DOT_AGAIN_LEAST && now && now->again) now = NULL;
 #endif
@@ -308,7 +316,7 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
                     for (int64_t k = 0; k < four; k++, x += 4, second += 4, w += 4 * DOT_NR, ahead += line) {
                         __builtin_prefetch(ahead, 0, 2);
                         qw w0 = qw_load(w);
-                        DOT_SECOND(qw w1 = qw_load(w + 64);)
+                        DOT_SECOND(qw w1 = NARROW ? w0 : qw_load(w + 64);)
                         DOT_ROWS(DOT_STEP)
                     }
                 }
@@ -330,8 +338,12 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
         rest = 0;
     }
 #ifdef DOT_NOW
+    uint8_t *y = (uint8_t *)p->y + at->y;
+    if (NARROW) {
+        DOT_FOURS(DOT_NOW_FOUR)
+        return;
+    }
     if (now) {
-        uint8_t *y = (uint8_t *)p->y + at->y;
         const int64_t two = 2 * now->pixel;
         if (ROWS >= DOT_AGAIN_LEAST && now->again) {
             const uint8_t *add = now->add + at->y;
@@ -341,16 +353,20 @@ FY_INLINE void dot_rows(const int ROWS, const fy_product_u8s8 *p, const dot_plac
     }
 #else
     (void)now;
+    (void)NARROW;
 #endif
     int32_t sums[DOT_MR * DOT_NR];
     DOT_ROWS(DOT_END)
     dot_finish(p, at, ROWS, sums);
 }
 
-#define DOT_CASE(i) case i + 1: dot_rows(i + 1, p, at, now); break;
+#define DOT_CASE(i) case i + 1: dot_rows(i + 1, false, p, at, now); break;
 static void dot_tile(int rows, const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) {
     switch (rows) { DOT_ROWS(DOT_CASE) default: break; }
 }
+#ifdef DOT_NOW
+FY_NOINLINE static void dot_half(const fy_product_u8s8 *p, const dot_place *at, const dot_now *now) { dot_rows(DOT_MR, true, p, at, now); }
+#endif
 
 static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, int64_t row_end) {
     dot_place at = {.w = p->w + group * p->w_group, .column = group * DOT_NR, .loops = {p->in_blocks, p->kernel[0], p->kernel[1]}, .by = {p->x_block, p->tap[0], p->tap[1]}};
@@ -368,7 +384,8 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
     const dot_now *now = NULL;
 #ifdef DOT_NOW
     dot_now room;
-    if (dot_now_begin(&room, p, at.column)) now = &room;
+    const bool half = at.column + 16 == p->columns && p->y_pixel == 16 && !p->q.again;
+    if (dot_now_begin(&room, p, at.column, half)) now = &room;
 #endif
     for (int64_t r = row; r < row_end; r++) {
         const int64_t first = r * p->out[1], wide = p->pixels - first < p->out[1] ? p->pixels - first : p->out[1], tiles = (wide + DOT_MR - 1) / DOT_MR;
@@ -382,6 +399,13 @@ static void product_u8s8(const fy_product_u8s8 *p, int64_t group, int64_t row, i
             at.y = group * DOT_NV * p->y_block + at.pixel * p->y_pixel;
             at.ahead = next && begun < DOT_NV ? next + begun * (p->w_group / DOT_NV) : NULL;
             begun++;
+#ifdef DOT_NOW
+            if (half) {
+                if (now && n == DOT_MR) dot_half(p, &at, now);
+                else dot_tile((int)n, p, &at, NULL);
+                continue;
+            }
+#endif
             dot_tile((int)n, p, &at, now);
         }
         r += two;
