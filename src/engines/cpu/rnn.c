@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * rnn.c - LSTM, GRU and RNN of f32 with constant weights and the usual functions (Sigmoid and Tanh). The products of all steps with W are one
+ * rnn.c - LSTM, GRU and RNN of f32 with the usual functions (Sigmoid and Tanh). The products of all steps with W are one
  * packed product; each step multiplies the state by R, packed as well, adds, and runs the gates through the vector functions.
+ * Weights are packed once, or for each run where they are no constants.
  *   X [T, B, I]  W [D, G*H, I]  R [D, G*H, H]  B [D, 2*G*H]  initial [D, B, H]  Y [T, D, B, H]  Y_h, Y_c [D, B, H]
  * DynamicQuantizeLSTM has weights in bytes; x and, at each step, the state are quantised over their own range, and the products are those of bytes.
  * Gates: LSTM i o f c, GRU z r h. Clips, peepholes, other functions and batch-first layouts stay with the reference kernel. */
@@ -17,7 +18,7 @@ typedef enum cell { RNN, GRU, LSTM } cell;
 typedef struct weights8 { int8_t *packed; int32_t *by, zero; float *scale; int64_t k; } weights8;       /* by: of columns, times the zero point of x, what is added to the sums */
 
 typedef struct side { float *w, *r, *candidate, *bias, *rest; weights8 w8, r8; } side;
-typedef struct net { cell kind; int gates, dirs, first; bool after, bytes; int64_t in, hidden; side side[2]; } net;
+typedef struct net { cell kind; int gates, dirs, first; bool after, bytes, late; int64_t in, hidden; side side[2]; } net;      /* late: weights come with the run */
 
 static cell cell_of(const fy_node *n) { return n->op->name[0] == 'D' ? LSTM : n->op->name[0] == 'L' ? LSTM : n->op->name[0] == 'G' ? GRU : RNN; }
 
@@ -60,7 +61,8 @@ static const char *can(const fy_site *s) {
     for (int i = 1; i < 4; i++) {
         const fy_value *v = fy_in(n, i);
         if (!v && i == 3) continue;
-        if (!v || !v->constant || !fy_cpu_dims(v, dim) || v->type.rank != (i < 3 ? 3 : 2)) return "weights are not constant";
+        if (!v || !fy_cpu_dims(v, dim) || v->type.rank != (i < 3 ? 3 : 2)) return "weights of another rank";
+        if (bytes && !v->constant) return "weights are not constant";
     }
     if (fy_in(n, 0)->type.rank != 3) return "x has another rank";
     if (!bytes && fy_attr_i(n, "layout")) return "batch first";
@@ -69,30 +71,50 @@ static const char *can(const fy_site *s) {
     return usual_functions(n) ? NULL : "other functions";
 }
 
-static float *packed(fy_plan *p, const float *w, int64_t n, int64_t k) {
-    int nr = p->o.kernels->gemm_nr;
-    bool filled;
-    float *to = fy_cpu_packed(p, (n + nr - 1) / nr * nr * k, &filled);
-    if (to && !filled) fy_cpu_pack_panels(p, to, w, k, n, 1, k);
+/* Where packed weights go: memory of the plan being prepared, or the room of a run. */
+typedef struct packer { fy_plan *plan; fy_arena *arena; const fy_plan *of; float *room; } packer;
+
+static float *packed(packer *t, const float *w, int64_t n, int64_t k) {
+    int nr = t->of->o.kernels->gemm_nr;
+    int64_t all = (n + nr - 1) / nr * nr * k;
+    bool filled = false;
+    float *to = t->plan ? fy_cpu_packed(t->plan, all, &filled) : t->room;
+    if (!t->plan) t->room += all;
+    if (to && !filled) fy_cpu_pack_panels(t->of, to, w, k, n, 1, k);
     return to;
 }
 
-static bool prepare_side(net *d, int i, const float *w, const float *r, const float *b, fy_plan *p, fy_arena *a) {
+static float *zeros(packer *t, int64_t n) {
+    float *to = t->plan ? FY_NEWN(t->arena, float, n) : memset(t->room, 0, (size_t)n * sizeof *to);
+    if (!t->plan) t->room += n;
+    return to;
+}
+
+static bool prepare_side(net *d, int i, const float *w, const float *r, const float *b, packer *t) {
     side *s = &d->side[i];
     int64_t h = d->hidden, g = d->gates * h, joined = d->kind == GRU ? 2 * h : g;
     w += i * g * d->in;
     r += i * g * h;
-    s->w = packed(p, w, g, d->in);
-    s->r = packed(p, r, d->kind == GRU && !d->after ? 2 * h : g, h);
-    s->candidate = d->kind == GRU && !d->after ? packed(p, r + 2 * h * h, h, h) : s->r;
-    s->bias = FY_NEWN(a, float, g);
-    s->rest = FY_NEWN(a, float, h);
+    s->w = packed(t, w, g, d->in);
+    s->r = packed(t, r, d->kind == GRU && !d->after ? 2 * h : g, h);
+    s->candidate = d->kind == GRU && !d->after ? packed(t, r + 2 * h * h, h, h) : s->r;
+    s->bias = zeros(t, g);
+    s->rest = zeros(t, h);
     if (!s->w || !s->r || !s->candidate || !s->bias || !s->rest) return false;
     if (!b) return true;
     b += i * 2 * g;
     for (int64_t j = 0; j < g; j++) s->bias[j] = j < joined || !d->after ? (float)((double)b[j] + (double)b[g + j]) : b[j];
     for (int64_t j = joined; j < g && d->after; j++) s->rest[j - joined] = b[g + j];
     return true;
+}
+
+/* Takes the sizes of W [D, G*H, I], and R [D, G*H, H] and B [D, 2*G*H], if there is one, must fit. */
+static fy_status fit(net *d, const int64_t *w, const int64_t *r, const int64_t *b, ferry_error *e) {
+    const int64_t g = d->gates * r[2];
+    d->in = w[2];
+    d->hidden = r[2];
+    FY_NEED(e, w[0] == d->dirs && r[0] == d->dirs && w[1] == g && r[1] == g && (!b || (b[0] == d->dirs && b[1] == 2 * g)), SHAPE, "the weights do not fit each other");
+    return FY_OK;
 }
 
 /* Direction i of input `at` [D, K, 4 H], its scales and zero points the inputs at `numbers` and after. */
@@ -161,20 +183,19 @@ static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     d->after = d->kind == GRU && fy_attr_i(n, "linear_before_reset");
     if (bytes_of(n)) return prepare_bytes(d, s, p, a, e);
     const fy_const *cw = fy_in(n, 1)->constant, *cr = fy_in(n, 2)->constant, *cb = fy_in(n, 3) ? fy_in(n, 3)->constant : NULL;
-    d->in = cw->dim[2];
-    d->hidden = cr->dim[2];
-    int64_t g = d->gates * d->hidden;
-    FY_NEED(e, cw->dim[0] == d->dirs && cr->dim[0] == d->dirs && cw->dim[1] == g && cr->dim[1] == g && (!cb || (cb->dim[0] == d->dirs && cb->dim[1] == 2 * g)), SHAPE, "weights of %s do not fit each other",
-            n->op->name);
+    s->data = d;
+    d->late = !cw || !cr || (fy_in(n, 3) && !cb);
+    if (d->late) return FY_OK;
+    FY_TRY(fit(d, cw->dim, cr->dim, cb ? cb->dim : NULL, e));
+    packer t = {.plan = p, .of = p, .arena = a};
     fy_status st = fy_const_tensor(&w, cw, e);
     if (!st) st = fy_const_tensor(&r, cr, e);
     if (!st && cb) st = fy_const_tensor(&b, cb, e);
     for (int i = 0; !st && i < d->dirs; i++)
-        if (!prepare_side(d, i, w.data, r.data, cb ? b.data : NULL, p, a)) st = fy_fail(e, FY_E_NOMEM, "out of memory");
+        if (!prepare_side(d, i, w.data, r.data, cb ? b.data : NULL, &t)) st = fy_fail(e, FY_E_NOMEM, "out of memory");
     fy_tensor_free(&w);
     fy_tensor_free(&r);
     fy_tensor_free(&b);
-    s->data = d;
     for (int i = 1; i < 4 && i < s->nin; i++) s->in[i] = NULL;
     return st;
 }
@@ -335,15 +356,19 @@ static void initial(float *to, const fy_tensor *from, int64_t at, int64_t n) {
 }
 
 static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
-    const net *d = s->data;
-    const fy_tensor *in = fy_step_in(s, x, 0), *len = fy_step_in(s, x, 4), *h0 = fy_step_in(s, x, 5), *c0 = fy_step_in(s, x, 6);
+    net own = *(const net *)s->data, *d = &own;
+    const fy_tensor *in = fy_step_in(s, x, 0), *weight[3] = {NULL}, *len = fy_step_in(s, x, 4), *h0 = fy_step_in(s, x, 5), *c0 = fy_step_in(s, x, 6);
     fy_tensor *y[3] = {fy_step_out(s, x, 0), fy_step_out(s, x, 1), fy_step_out(s, x, 2)};
-    int64_t steps = in->dim[0], batch = in->dim[1], h = d->hidden, g = d->gates * h, n = batch * h, a, b;
+    for (int i = 0; d->late && i < 3; i++) weight[i] = fy_step_in(s, x, 1 + i);
+    if (d->late) FY_TRY(fit(d, weight[0]->dim, weight[1]->dim, weight[2] ? weight[2]->dim : NULL, e));
+    int64_t steps = in->dim[0], batch = in->dim[1], h = d->hidden, g = d->gates * h, n = batch * h, a, b, c = 0, wide = g + 3 * x->k->gemm_nr;
     FY_NEED(e, in->dim[2] == d->in, SHAPE, "x has %lld features, the weights %lld", (long long)in->dim[2], (long long)d->in);
+    for (int i = 0; i < 3; i++) FY_NEED(e, !y[i] || fy_count(y[i]) == (i ? 1 : steps) * d->dirs * n, SHAPE, "the weights have %lld hidden values, the result another number", (long long)h);
     FY_NEED(e, (!h0 || fy_count(h0) == d->dirs * n) && (!c0 || fy_count(c0) == d->dirs * n) && (!len || fy_count(len) == batch), SHAPE, "initial states or lengths do not fit");
     for (int64_t i = 0; len && i < batch; i++) FY_NEED(e, fy_get_i64(len, i) >= 0 && fy_get_i64(len, i) <= steps, INDEX, "length %lld of %lld steps", (long long)fy_get_i64(len, i), (long long)steps);
-    /* gates of all steps; of one; of one, gathered; states h, c; room for t and candidates */
-    FY_NEED(e, fy_mul_i64(&a, steps + 2, batch) && fy_mul_i64(&a, a, g) && fy_mul_i64(&b, n, 5) && fy_add_i64(&a, a, b) && fy_mul_i64(&a, a, 4) && a <= x->max_bytes, LIMIT, "the gates are too large");
+    /* gates of all steps; of one; of one, gathered; states h, c; room for t and candidates; packed weights and bias of a direction */
+    FY_NEED(e, fy_mul_i64(&a, steps + 2, batch) && fy_mul_i64(&a, a, g) && fy_mul_i64(&b, n, 5) && fy_add_i64(&a, a, b) &&
+                   (!d->late || (fy_mul_i64(&c, wide, d->in + h + 2) && fy_add_i64(&a, a, c + 16))) && fy_mul_i64(&a, a, 4) && a <= x->max_bytes, LIMIT, "the gates are too large");
     int64_t bytes = d->bytes ? (steps * batch * d->in > n ? steps * batch * d->in : n) + 4 * (steps + 1) * batch + 8 * (g + 64) + 256 : 0;
     float *room = fy_exec_scratch(x, (size_t)(a + bytes) + 256);
     FY_NOMEM(e, room);
@@ -352,10 +377,12 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     q.c = q.h + n;
     q.room8 = (char *)room + (a + 63) / 64 * 64;
     q.t = q.c + n;                                           /* [n], then gathered gates [batch, g], then candidates [n] */
+    float *late = room + (q.t - room + n + batch * (g + h) + 15) / 16 * 16;
     if (y[0] && len && fy_count(y[0])) memset(y[0]->data, 0, (size_t)fy_count(y[0]) * sizeof(float));
     for (int i = 0; i < d->dirs && n; i++) {
         initial(q.h, h0, i * n, n);
         initial(q.c, c0, i * n, n);
+        if (d->late) (void)prepare_side(d, i, weight[0]->data, weight[1]->data, weight[2] ? weight[2]->data : NULL, &(packer){.of = x->plan, .room = late});
         direction(d, i, &q, x, y[0], in->data);
         if (y[1]) memcpy((float *)y[1]->data + i * n, q.h, (size_t)n * sizeof(float));
         if (y[2]) memcpy((float *)y[2]->data + i * n, q.c, (size_t)n * sizeof(float));
