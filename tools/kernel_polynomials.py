@@ -6,7 +6,7 @@
 """
 import struct
 
-from mpmath import cos, erf, erfc, exp, floor, log, lu_solve, matrix, mp, mpf, pi, sin, sqrt, tanh
+from mpmath import asin, atan, cos, erf, erfc, exp, floor, log, lu_solve, matrix, mp, mpf, pi, sin, sqrt, tanh
 
 mp.dps = 40
 
@@ -30,6 +30,8 @@ fit("tanh", lambda t: (tanh(sqrt(t)) / sqrt(t) - 1) / t, mpf("1e-12"), mpf("0.4"
 fit("log1p", lambda t: (log((1 + sqrt(t) / 2) / (1 - sqrt(t) / 2)) / sqrt(t) - 1) / t, mpf("1e-9"), mpf(4) / 9, 4)
 fit("sin", lambda t: (sin(sqrt(t)) / sqrt(t) - 1) / t, mpf("1e-9"), (pi / 4) ** 2, 3)
 fit("cos", lambda t: (cos(sqrt(t)) - 1 + t / 2) / t**2, mpf("1e-6"), (pi / 4) ** 2, 3)
+fit("asin", lambda t: (asin(sqrt(t)) / sqrt(t) - 1) / t, mpf("1e-9"), mpf(1) / 4, 5)
+fit("atan", lambda u: (atan(sqrt(u + 0.75)) / sqrt(u + 0.75) - 1) / (u + 0.75), mpf("1e-9") - mpf("0.75"), mpf("0.25"), 9)
 
 # erf(x / sqrt(2)) / 2 around the multiples i of 1 / 2.625, by u = 2.625 x - i; from the last on, a half.
 pieces = [fit("", lambda u: erf((i + u) / mpf("2.625") / sqrt(2)) / 2, mpf(i > 0) / -2, mpf(1) / 2, 5) for i in range(15)]

@@ -11,6 +11,8 @@
 
 #include "kernels/body/trig.h"
 
+#include "kernels/body/arc.h"
+
 #include "kernels/body/elementwise.h"
 
 float fy_one_exp_below(float x) { return fv_exp_below(x); }

@@ -28,7 +28,7 @@ static bool heavy(const fy_node *n) {
 
 /* In f32 where what they read is. */
 static bool light(const fy_node *n) {
-    static const char *const names[] = {"Add", "Sub", "Mul", "Div", "Pow", "Sum", "Mean", "Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Log", "Erf", "Sin", "Cos", "Tanh", "Sigmoid", "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu",
+    static const char *const names[] = {"Add", "Sub", "Mul", "Div", "Pow", "Sum", "Mean", "Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Log", "Erf", "Sin", "Cos", "Asin", "Acos", "Atan", "Tanh", "Sigmoid", "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu",
         "Gelu", "HardSigmoid", "HardSwish", "Mish", "Softplus", "Softsign", "Swish", "SwiGLU", "Clip", "Min", "Max", "Where", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Concat", "Expand",
         "Pad", "Tile", "DepthToSpace", "SpaceToDepth", "Resize", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", NULL};
     return among(n, "", names);

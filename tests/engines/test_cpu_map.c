@@ -57,7 +57,7 @@ static void test_many(void **state) {
 static void test_singles(void **state) {
     (void)state;
     static const char *const any[] = {"Neg", "Abs", "Sign", "Relu", "Floor", "Ceil", "Round", "LeakyRelu <alpha = 0.3>", "Elu", "Selu", "Selu <alpha = 0.7, gamma = 2.0>", "HardSigmoid <alpha = 0.3, beta = 0.6>", "HardSwish", "Softsign", "Exp",
-        "ThresholdedRelu <alpha = 0.5>", "Erf", "Sin", "Cos", "Tanh", "Sigmoid", "Mish", "Softplus", "Swish <alpha = 0.7>", "Gelu", "Gelu <approximate = \"tanh\">", "IsNaN", "IsInf"};
+        "ThresholdedRelu <alpha = 0.5>", "Erf", "Sin", "Cos", "Asin", "Acos", "Atan", "Tanh", "Sigmoid", "Mish", "Softplus", "Swish <alpha = 0.7>", "Gelu", "Gelu <approximate = \"tanh\">", "IsNaN", "IsInf"};
     for (int i = 0; i < FY_COUNT(any); i++) of_floats("(%[5,n,7] x) => (a) { a = $ (x) }", any[i]);
     of_floats("(%[5,n,7] x) => (a, b, c) { y = Abs (x) z = Exp (y) a = Sqrt (y) b = Log (z) c = Reciprocal (z) }", "");
     of_floats("(%[n,3] x) => (a, b, c, d) <float[3] s = {1, -1, 0}> { z = CastLike (s, x) y = Sub (x, x) q = Div (z, y) a = IsInf (q) b = IsNaN (q) c = IsInf <detect_negative = 0> (q) d = Sign (q) }", "");
@@ -65,6 +65,7 @@ static void test_singles(void **state) {
     for (int i = 0; i < FY_COUNT(whole); i++) of_ints("(%[5,n,7] x) => (a) { a = $ (x) }", whole[i]);
     for (int i = 0; i < 4; i++) of("(%[5,n,7] x) => (a, b, c) { a = Neg (x) b = Abs (a) c = Relu (a) d = Sign (a) }", ints[i], "");
     of("(%[5,n,7] x) => (a) { a = Shrink <lambd = 0.6, bias = 0.2> (x) }", "float", "");
+    of("(%[5,n,7] x) => (a, b) { a = Celu (x) b = Celu <alpha = 0.4> (x) }", "float", "");
     static const char *const dtype[] = {"int8", "uint8", "int32", "int64"};
     for (int i = 0; i < FY_COUNT(dtype); i++) of("(%[5,n,7] x) => (a, b) { a = Shrink <lambd = 1.5, bias = 0.7> (x) y = Sub (x, x) z = Sub (y, x) b = Shrink <lambd = 2.0, bias = 3.5> (z) }", dtype[i], "");
 }

@@ -28,7 +28,7 @@ static const map_op ops[] = {
     BOTH("Neg", NEG, NEG), BOTH("Abs", ABS, ABS), BOTH("Relu", RELU, CLAMP), BOTH("Sqrt", SQRT, SQRT), BOTH("Reciprocal", RECIP, RECIP), BOTH("Floor", FLOOR, FLOOR),
     BOTH("Ceil", CEIL, CEIL), BOTH("Round", ROUND, ROUND), BOTH("LeakyRelu", LEAKY, LEAKY), BOTH("HardSigmoid", HARD_SIGMOID, HARD_SIGMOID), BOTH("HardSwish", HARD_SWISH, HARD_SWISH),
     SINGLE("Sign", SIGN), SINGLE("BitwiseNot", INVERT), SINGLE("Not", NOT), SINGLE("Softsign", SOFTSIGN), SINGLE("ThresholdedRelu", THRESHOLD), SINGLE("Shrink", SHRINK),
-    ACT("Exp", EXP), ACT("Log", LOG), ACT("Erf", ERF), ACT("Sin", SIN), ACT("Cos", COS), ACT("Tanh", TANH), ACT("Sigmoid", SIGMOID), ACT("Elu", ELU), ACT("Selu", ELU), ACT("Mish", MISH),
+    ACT("Exp", EXP), ACT("Log", LOG), ACT("Erf", ERF), ACT("Sin", SIN), ACT("Cos", COS), ACT("Asin", ASIN), ACT("Acos", ACOS), ACT("Atan", ATAN), ACT("Tanh", TANH), ACT("Sigmoid", SIGMOID), ACT("Elu", ELU), ACT("Celu", ELU), ACT("Selu", ELU), ACT("Mish", MISH),
     ACT("Softplus", SOFTPLUS), ACT("Swish", SWISH), ACT("Gelu", GELU),
     /* com.microsoft */
     {"BiasGelu", FY_LOOP_ADD, NO, FY_ACT_GELU, false, false}, {"FastGelu", FY_LOOP_ADD, NO, FY_ACT_GELU_TANH, false, false}, ACT("QuickGelu", SWISH)};
@@ -65,7 +65,7 @@ typedef struct recipe {
 
 static void parameters(recipe *r, const fy_node *n) {
     const char *name = n->op->name;
-    static const struct { const char *op, *p0, *p1; } attrs[] = {{"LeakyRelu", "alpha", NULL}, {"Elu", "alpha", NULL}, {"Selu", "alpha", "gamma"}, {"Swish", "alpha", NULL}, {"QuickGelu", "alpha", NULL}, {"SwiGLU", "alpha", NULL},
+    static const struct { const char *op, *p0, *p1; } attrs[] = {{"LeakyRelu", "alpha", NULL}, {"Elu", "alpha", NULL}, {"Celu", "alpha", NULL}, {"Selu", "alpha", "gamma"}, {"Swish", "alpha", NULL}, {"QuickGelu", "alpha", NULL}, {"SwiGLU", "alpha", NULL},
         {"HardSigmoid", "alpha", "beta"}, {"ThresholdedRelu", "alpha", NULL}, {"Shrink", "bias", "lambd"}};
     for (int i = 0; i < FY_COUNT(attrs); i++) {
         if (strcmp(attrs[i].op, name)) continue;
@@ -108,6 +108,7 @@ static const char *plan(recipe *r, const fy_node *n, const fy_loops *l) {
         if (!l->pair[r->fold[i]][r->number]) return "not in this dtype";
     if (r->number == FY_NUMBER_F32 && r->act != NO) r->single = NO;
     else if (r->single != NO) r->act = NO;
+    if (!strcmp(op->op, "Celu") && fy_attr_f(n, "alpha") != 1) return "alpha divides as well, unless it is 1";
     if (r->act != NO && r->number != FY_NUMBER_F32) return "double: libm does it, as in the reference kernel";
     if (r->single != NO && !l->single[r->single][r->number]) return "not in this dtype";
     parameters(r, n);
@@ -242,8 +243,8 @@ static const char *can_view(const fy_site *s) {
     X(and, "And") X(or, "Or") X(xor, "Xor") X(bit_and, "BitwiseAnd") X(bit_or, "BitwiseOr") X(bit_xor, "BitwiseXor") X(shift, "BitShift") X(swiglu, "SwiGLU") X(equal, "Equal") \
     X(less, "Less") X(less_equal, "LessOrEqual") X(greater, "Greater") X(greater_equal, "GreaterOrEqual") X(is_nan, "IsNaN") X(is_inf, "IsInf") X(neg, "Neg") X(abs_, "Abs") X(relu, "Relu") \
     X(sqrt_, "Sqrt") X(recip, "Reciprocal") X(floor_, "Floor") X(ceil_, "Ceil") X(round_, "Round") X(leaky, "LeakyRelu") X(hard_sigmoid, "HardSigmoid") X(hard_swish, "HardSwish") X(sign, "Sign") \
-    X(invert, "BitwiseNot") X(not, "Not") X(softsign, "Softsign") X(threshold, "ThresholdedRelu") X(shrink, "Shrink") X(exp_, "Exp") X(log_, "Log") X(erf_, "Erf") X(sin_, "Sin") X(cos_, "Cos") \
-    X(tanh_, "Tanh") X(sigmoid, "Sigmoid") X(elu, "Elu") X(selu, "Selu") X(mish, "Mish") X(softplus, "Softplus") X(swish, "Swish") X(gelu, "Gelu")
+    X(invert, "BitwiseNot") X(not, "Not") X(softsign, "Softsign") X(threshold, "ThresholdedRelu") X(shrink, "Shrink") X(exp_, "Exp") X(log_, "Log") X(erf_, "Erf") X(sin_, "Sin") X(cos_, "Cos") X(asin_, "Asin") X(acos_, "Acos") X(atan_, "Atan") \
+    X(tanh_, "Tanh") X(sigmoid, "Sigmoid") X(elu, "Elu") X(celu, "Celu") X(selu, "Selu") X(mish, "Mish") X(softplus, "Softplus") X(swish, "Swish") X(gelu, "Gelu")
 MAPS(MAP)
 #define MAP_MS(var, Op) static const fy_impl var = {.op = Op, .name = "map", .domain = "com.microsoft", .can = can, .prepare = prepare, .run = run, .flags = FY_IMPL_INPLACE};
 #define MAPS_MS(X) X(ms_gelu, "Gelu") X(ms_bias_gelu, "BiasGelu") X(ms_fast_gelu, "FastGelu") X(ms_quick_gelu, "QuickGelu")

@@ -18,6 +18,7 @@ FV_EACH(tanh)
 #else
 #include "kernels/body/math.h"
 #include "kernels/body/trig.h"
+#include "kernels/body/arc.h"
 #include "kernels/body/elementwise.h"
 #endif
 #include "kernels/body/pool.h"

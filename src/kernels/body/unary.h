@@ -50,6 +50,12 @@ UNARY_BODY(unary_floor, fv_floor(x))
 UNARY_BODY(unary_round, fv_round(x))
 UNARY_BODY(unary_sin, fv_sin(x))
 UNARY_BODY(unary_cos, fv_cos(x))
+/* One loop for all three, whose kind is p. */
+FY_NOINLINE UNARY_BODY(unary_arc, fv_arc(x, (int)p[0]))
+#define ARC(name, kind) static void name(float *y, const float *x, int64_t n, const float *p) { (void)p; unary_arc(y, x, n, &(const float){kind}); }
+ARC(unary_asin, ARC_SIN)
+ARC(unary_acos, ARC_COS)
+ARC(unary_atan, ARC_TAN)
 UNARY_BODY(unary_rsqrt, fv_rsqrt(x))
 UNARY_BODY(unary_softplus, fv_softplus(x))
 UNARY_BODY(unary_mish, fv_mish(x))
