@@ -13,6 +13,7 @@
 #define FY_WARN_UNUSED    __attribute__((warn_unused_result))
 #define FY_UNUSED         __attribute__((unused))
 #define FY_NOINLINE       __attribute__((noinline))
+#define FY_COLD           __attribute__((cold))         /* in a file of loops: not one, and seldom called. Small code */
 #define FY_INLINE         static inline __attribute__((always_inline))
 #define FY_LIKELY(x)      __builtin_expect(!!(x), 1)
 #define FY_KEEP(x)        __asm__("" : "+r"(x))         /* the compiler is to know nothing of the value of x, a pointer or number in a register */
@@ -21,6 +22,7 @@
 #define FY_WARN_UNUSED
 #define FY_UNUSED
 #define FY_NOINLINE
+#define FY_COLD
 #define FY_INLINE         static inline
 #define FY_LIKELY(x)      (x)
 #define FY_KEEP(x)        ((void)0)

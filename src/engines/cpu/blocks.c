@@ -17,7 +17,7 @@ static bool whole(const fy_value *v) {
     return fy_dim_known(v->type.dim[1], &c) && c % FY_LANES == 0;
 }
 
-static const char *can_concat(const fy_site *s) {
+FY_COLD static const char *can_concat(const fy_site *s) {
     const fy_node *n = s->node;
     bool blocked = false;
     for (int i = 0; i < n->nin; i++) {
@@ -31,7 +31,7 @@ static const char *can_concat(const fy_site *s) {
     return along_channels(n) ? NULL : "not along the channels";
 }
 
-static const char *can_split(const fy_site *s) {
+FY_COLD static const char *can_split(const fy_site *s) {
     const fy_node *n = s->node;
     if (!blocks(fy_in(n, 0))) return "not f32 over spatial axes";
     if (!s->sized) return "sizes depend on contents";
@@ -43,12 +43,12 @@ static const char *can_split(const fy_site *s) {
     return along_channels(n) ? NULL : "not along the channels";
 }
 
-static void layouts_concat(const fy_site *s, fy_layout *in, fy_layout *out) {
+FY_COLD static void layouts_concat(const fy_site *s, fy_layout *in, fy_layout *out) {
     for (int i = 0; i < s->node->nin; i++) in[i] = FY_C16;
     *out = FY_C16;
 }
 
-static void layouts_first(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
+FY_COLD static void layouts_first(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
 
 /* Floats of one sample. */
 static int64_t sample(const fy_tensor *t) {
@@ -120,7 +120,7 @@ static bool repeats(const fy_node *n, int64_t *by) {
     return true;
 }
 
-static const char *can_resize(const fy_site *s) {
+FY_COLD static const char *can_resize(const fy_site *s) {
     int64_t by[2];
     if (!image(fy_in(s->node, 0))) return "not f32 over two spatial axes";
     if (!s->sized) return "sizes depend on contents";

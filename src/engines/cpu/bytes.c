@@ -12,7 +12,7 @@ static int64_t elements(const fy_step *s, const fy_tensor *t) { return fy_layout
 
 /* ---- to and from bytes ------------------------------------------------------------------------------------------------------ */
 
-static const char *can_linear(const fy_site *s) {
+FY_COLD static const char *can_linear(const fy_site *s) {
     fy_bytes q;
     return fy_qdq_params(s->node, &q) ? NULL : "not between f32 and bytes with one constant scale";
 }
@@ -87,7 +87,7 @@ static bool take(region *r, const fy_node *n) {
 typedef struct table { uint8_t at[256]; } table;
 
 /* The largest region before the QuantizeLinear that one tensor of bytes alone goes into. */
-static bool cover_table(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover_table(const fy_node *n, fy_cover *c, fy_arena *a) {
     region r = {0};
     fy_bytes q;
     int best = 0;
@@ -135,7 +135,7 @@ static fy_status evaluate(const fy_interp *it, known *k, int *n, const fy_node *
     return st;
 }
 
-static fy_status prepare_table(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+FY_COLD static fy_status prepare_table(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     table *t = s->data;
     const fy_interp it = {.hooks = p->o.hooks};
     known k[FY_COVER + 2] = {{0}};
@@ -184,7 +184,7 @@ static fy_status run_table(const fy_step *s, fy_exec *x, ferry_error *e) {
 
 /* ---- one byte from two ------------------------------------------------------------------------------------------------------- */
 
-static bool cover_binary(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover_binary(const fy_node *n, fy_cover *c, fy_arena *a) {
     fy_bytes y, q[2];
     fy_epilogue e = {0};
     const fy_node *limits = NULL;
@@ -218,7 +218,7 @@ static bool alike(const fy_site *s) {
            !memcmp(c->in[0]->type.dim, y->type.dim, (size_t)y->type.rank * sizeof *y->type.dim);
 }
 
-static void layouts_binary(const fy_site *s, fy_layout *in, fy_layout *out) {
+FY_COLD static void layouts_binary(const fy_site *s, fy_layout *in, fy_layout *out) {
     if (!alike(s) || (s->layout[0] != FY_C16 && s->layout[1] != FY_C16)) return;
     in[0] = in[1] = *out = FY_C16;
 }

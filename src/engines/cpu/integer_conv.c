@@ -38,7 +38,7 @@ static const char *why_not(const fy_value *const v[FY_ROLES], const fy_value *y,
     return channels(v[FY_W_SCALE], chain ? y : NULL) ? NULL : "scales other than those of channels";
 }
 
-static const char *can(const fy_site *s) {
+FY_COLD static const char *can(const fy_site *s) {
     const fy_integer_form *f = fy_integer_form_of(s->node);
     const fy_value *v[FY_ROLES];
     for (int i = 0; i < FY_ROLES; i++) v[i] = fy_integer_value(f, s->node, (fy_role)i);
@@ -47,7 +47,7 @@ static const char *can(const fy_site *s) {
 
 typedef struct conv { fy_integer roles; fy_window win; const fy_node *core; uint8_t *rows; } conv;      /* roles.sums: of the rows */
 
-static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
     const fy_value *v[FY_ROLES];
     if (!fy_integer_chain(n, "ConvInteger", c)) return false;
     for (int i = 0; i < FY_ROLES; i++) v[i] = fy_integer_chain_at[i] < 0 ? NULL : c->in[fy_integer_chain_at[i]];
@@ -61,7 +61,7 @@ static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
     return true;
 }
 
-static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
+FY_COLD static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
     const fy_value *y = s->out[0];
     if (s->epilogue.act) return false;
     if (!fy_qdq_is(next, "Add") || next->nin != 2) return fy_cpu_activation(&s->epilogue, next);
@@ -82,7 +82,7 @@ static void rows_of(const fy_tensor *w, uint8_t *to, int32_t *sums) {
     }
 }
 
-static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+FY_COLD static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     conv *d = s->data;
     if (!d) {
         const fy_integer_form *f = fy_integer_form_of(s->node);

@@ -32,14 +32,14 @@ static const char *why_not(const fy_value *const v[FY_ROLES], const fy_value *y)
     return columns(v[FY_W_SCALE]) && columns(v[FY_W_ZERO]) && columns(v[FY_BIAS]) ? NULL : "scales or zero points other than those of columns";
 }
 
-static const char *can(const fy_site *s) {
+FY_COLD static const char *can(const fy_site *s) {
     const fy_integer_form *f = fy_integer_form_of(s->node);
     const fy_value *v[FY_ROLES];
     for (int i = 0; i < FY_ROLES; i++) v[i] = fy_integer_value(f, s->node, (fy_role)i);
     return why_not(v, s->node->out[0]);
 }
 
-static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
     const fy_value *v[FY_ROLES];
     if (!fy_integer_chain(n, "MatMulInteger", c)) return false;
     for (int i = 0; i < FY_ROLES; i++) v[i] = fy_integer_chain_at[i] < 0 ? NULL : c->in[fy_integer_chain_at[i]];
@@ -51,7 +51,7 @@ static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
     return true;
 }
 
-static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
+FY_COLD static fy_status prepare(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     fy_integer *d = s->data;
     if (!d) {
         const fy_integer_form *f = fy_integer_form_of(s->node);
