@@ -162,11 +162,11 @@ static void roi_bins(void *arg, int64_t begin, int64_t end) {
                     const double *src = a->x + q * a->h * a->w;
                     double sum = r[q - k];
                     for (int64_t j = 0; j < m; j++) {
-                        double v[4];
-                        for (int s = 0; s < 4; s++) v[s] = t[j].w[s] * src[t[j].at[s]];
-                        if (!a->max) sum += v[0] + v[1] + v[2] + v[3];
+                        const tap *s = &t[j];
+                        const double v0 = s->w[0] * src[s->at[0]], v1 = s->w[1] * src[s->at[1]], v2 = s->w[2] * src[s->at[2]], v3 = s->w[3] * src[s->at[3]];
+                        if (!a->max) sum += v0 + v1 + v2 + v3;
                         else {
-                            double most = fmax(fmax(v[0], v[1]), fmax(v[2], v[3]));
+                            double most = fmax(fmax(v0, v1), fmax(v2, v3));
                             sum = i + j == 0 ? most : fmax(sum, most);
                         }
                     }

@@ -27,16 +27,16 @@ static fy_status infer_affine_grid(fy_infer *f) {
     return fy_out_set(f, 0, fy_in_dtype(f, 0), (int)n, d);
 }
 
-typedef struct affine { fy_tensor *y; const double *theta; int nd; bool align; } affine;
+typedef struct affine { fy_tensor *y; const double *theta, *across; int nd; bool align; } affine;      /* across: positions along the last axis */
 
 static double affine_at(const affine *w, int64_t i, int64_t d) { return w->align ? d > 1 ? 2 * (double)i / ((double)d - 1) - 1 : -1 : (2 * (double)i + 1) / (double)d - 1; }
 
-/* Rows along the last axis. */
+/* Rows along the last axis: what all of a row share is summed once. */
 static void affine_rows(void *arg, int64_t begin, int64_t end) {
     const affine *w = arg;
     const int nd = w->nd;
     const int64_t *dim = w->y->dim, wide = dim[nd];
-    double at[GRID_DIMS + 1], sum[FY_K_BLOCK];
+    double at[GRID_DIMS + 1], base[GRID_DIMS], sum[FY_K_BLOCK];
     at[nd] = 1;
     for (int64_t r = begin; r < end; r++) {
         int64_t rest = r, some;
@@ -44,16 +44,17 @@ static void affine_rows(void *arg, int64_t begin, int64_t end) {
             at[nd - a] = affine_at(w, rest % dim[a], dim[a]);
             rest /= dim[a];
         }
+        const double *theta = w->theta + rest * nd * (nd + 1);
+        for (int j = 0; j < nd; j++) {
+            base[j] = 0;
+            for (int q = 1; q <= nd; q++) base[j] += theta[j * (nd + 1) + q] * at[q];
+        }
         for (int64_t i = 0; i < wide; i += some) {
+            double *to = sum;
             some = wide - i < FY_K_BLOCK / nd ? wide - i : FY_K_BLOCK / nd;
             for (int64_t k = 0; k < some; k++) {
-                at[0] = affine_at(w, i + k, wide);
-                for (int j = 0; j < nd; j++) {
-                    const double *row = w->theta + (rest * nd + j) * (nd + 1);
-                    double s = 0;
-                    for (int q = 0; q <= nd; q++) s += row[q] * at[q];
-                    sum[k * nd + j] = s;
-                }
+                const double x = w->across[i + k];
+                for (int j = 0; j < nd; j++) *to++ = theta[j * (nd + 1)] * x + base[j];
             }
             fy_store_f64(w->y, (r * wide + i) * nd, some * nd, sum);
         }
@@ -72,7 +73,11 @@ static fy_status ref_affine_grid(const fy_call *c) {
     FY_NEED(c->e, t->rank == 3 && t->dim[0] == y->dim[0] && t->dim[1] == nd && t->dim[2] == nd + 1, SHAPE, "theta must be [%lld, %d, %d]",
             (long long)y->dim[0], nd, nd + 1);
     affine a = {.y = y, .theta = theta, .nd = nd, .align = align};
-    if (nd && fy_count(y)) fy_k_for(c, fy_count(y) / y->dim[nd] / nd, 1 + FY_K_GRAIN / y->dim[nd], affine_rows, &a);
+    if (!nd || !fy_count(y)) return FY_OK;
+    double *across = FY_NEWN(c->scratch, double, y->dim[nd]);
+    FY_NOMEM(c->e, a.across = across);
+    for (int64_t i = 0; i < y->dim[nd]; i++) across[i] = affine_at(&a, i, y->dim[nd]);
+    fy_k_for(c, fy_count(y) / y->dim[nd] / nd, 1 + FY_K_GRAIN / y->dim[nd], affine_rows, &a);
     return FY_OK;
 }
 
@@ -156,6 +161,57 @@ int fy_grid_taps(const fy_grid *g, int64_t *at, double *w, double v, int64_t d) 
     return 4;
 }
 
+typedef struct sampling { const fy_tensor *x; fy_tensor *y; const double *src, *grid; const fy_grid *g; int nd, parts; int64_t space, plane; } sampling;
+
+/* Points of all images: what is read, and with which weights, is the same in every channel. */
+static void sample_points(void *arg, int64_t begin, int64_t end) {
+    enum { MOST = 256 };                                         /* 4 taps along each axis */
+    const sampling *s = arg;
+    const fy_tensor *x = s->x;
+    const int64_t bytes = fy_elem_bytes(x->dtype);
+    for (int64_t k = begin; k < end; k++) {
+        const int64_t n = k / s->space;
+        int64_t off[MOST];
+        double weight[MOST];
+        int m = 1, inside = 0;
+        off[0] = 0;
+        weight[0] = 1;
+        for (int a = 0; a < s->nd; a++) {
+            int64_t at[4];
+            double w[4];
+            const int count = fy_grid_taps(s->g, at, w, s->grid[k * s->nd + s->nd - 1 - a], x->dim[2 + a]);
+            for (int i = m - 1; i >= 0; i--)
+                for (int t = count - 1; t >= 0; t--) {           /* what is read of i lies at its new place or before it */
+                    weight[i * count + t] = weight[i] * w[t];
+                    off[i * count + t] = off[i] < 0 || at[t] < 0 ? -1 : off[i] * x->dim[2 + a] + at[t];
+                }
+            m *= count;
+        }
+        for (int i = 0; i < m; i++) {
+            if (off[i] < 0) continue;
+            weight[inside] = weight[i];
+            off[inside++] = off[i];
+        }
+        for (int64_t ch = n * x->dim[1]; ch < (n + 1) * x->dim[1]; ch++) {
+            const int64_t to = ch * s->space + k - n * s->space;
+            double sum[2] = {0, 0};
+            if (!s->src) {
+                char *y = (char *)s->y->data + to * bytes;
+                if (inside) memcpy(y, (const char *)x->data + (ch * s->plane + off[0]) * bytes, (size_t)bytes);
+                else memset(y, 0, (size_t)bytes);
+                continue;
+            }
+            const double *src = s->src + ch * s->plane * s->parts;
+            for (int i = 0; i < inside; i++) {
+                sum[0] += weight[i] * src[off[i] * s->parts];
+                if (s->parts == 2) sum[1] += weight[i] * src[off[i] * 2 + 1];
+            }
+            if (s->parts == 2) fy_store_c128(s->y, to, 1, sum);
+            else fy_put_f64(s->y, to, sum[0]);
+        }
+    }
+}
+
 static fy_status ref_grid_sample(const fy_call *c) {
     fy_tensor *y, x;
     fy_grid g;
@@ -172,44 +228,12 @@ static fy_status ref_grid_sample(const fy_call *c) {
     if (src && parts == 2) fy_load_c128(src, &x, 0, fy_count(&x));
     else if (src && fy_count(&x)) fy_load_f64(src, &x, 0, fy_count(&x));
     int nd = x.rank - 2;
-    int64_t space = 1, plane = 1, stride[GRID_DIMS];
+    int64_t space = 1, plane = 1;
     for (int a = 0; a < nd; a++) space *= y->dim[2 + a];
-    for (int a = nd - 1; a >= 0; a--) { stride[a] = plane; plane *= x.dim[2 + a]; }
+    for (int a = 0; a < nd; a++) plane *= x.dim[2 + a];
     if (fy_count(y) == 0) return FY_OK;
-    for (int64_t n = 0; n < x.dim[0]; n++)
-        for (int64_t k = 0; k < space; k++) {
-            int64_t at[GRID_DIMS][4];
-            double w[GRID_DIMS][4];
-            int m = 1, count[GRID_DIMS];
-            for (int a = 0; a < nd; a++) {
-                count[a] = fy_grid_taps(&g, at[a], w[a], grid[(n * space + k) * nd + (nd - 1 - a)], x.dim[2 + a]);
-                m *= count[a];
-            }
-            for (int64_t ch = 0; ch < x.dim[1]; ch++) {
-                int64_t base = (n * x.dim[1] + ch) * plane, to = (n * x.dim[1] + ch) * space + k;
-                double sum[2] = {0, 0};
-                for (int t = 0; t < m; t++) {
-                    int64_t off = base;
-                    double weight = 1;
-                    int rest = t;
-                    bool inside = true;
-                    for (int a = nd - 1; a >= 0; a--) {
-                        int q = rest % count[a];
-                        rest /= count[a];
-                        inside = inside && at[a][q] >= 0;
-                        off += at[a][q] * stride[a];
-                        weight *= w[a][q];
-                    }
-                    if (mode == 0) {
-                        if (inside) memcpy(fy_mv_at(y, to), fy_mv_at(&x, off), (size_t)fy_elem_bytes(x.dtype));
-                        else memset(fy_mv_at(y, to), 0, (size_t)fy_elem_bytes(x.dtype));
-                    }
-                    for (int p = 0; mode && inside && p < parts; p++) sum[p] += weight * src[off * parts + p];
-                }
-                if (mode && parts == 2) fy_store_c128(y, to, 1, sum);
-                else if (mode) fy_put_f64(y, to, sum[0]);
-            }
-        }
+    sampling s = {.x = &x, .y = y, .src = src, .grid = grid, .g = &g, .nd = nd, .parts = parts, .space = space, .plane = plane};
+    fy_k_for(c, x.dim[0] * space, 1 + FY_K_GRAIN / (1 + 8 * x.dim[1]), sample_points, &s);
     return FY_OK;
 }
 

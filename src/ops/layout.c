@@ -236,8 +236,10 @@ static fy_status ref_col2im(const fy_call *c) {
                 to = to * wide + start;
                 past = !inside ? 0 : past < n ? past : n;
                 for (int64_t u = first; u < past && whole; u++) isum[to + u * step] = (int64_t)((uint64_t)isum[to + u * step] + (uint64_t)irow[j + u]);
-                for (int64_t u = first; u < past && !whole; u++)
-                    for (int i = 0; i < parts; i++) sum[(to + u * step) * parts + i] += row[(j + u) * parts + i];
+                for (int64_t u = first; u < past && !whole; u++) {
+                    sum[(to + u * step) * parts] += row[(j + u) * parts];
+                    if (parts == 2) sum[(to + u * step) * 2 + 1] += row[(j + u) * 2 + 1];
+                }
                 for (int i = (int)nd - 2; i >= 0 && ++at[i] == pos[i]; i--) at[i] = 0;
             }
         }

@@ -279,7 +279,12 @@ uint64_t fy_get_u64(const fy_tensor *t, int64_t i) {
     return v;
 }
 
-void fy_put_f64(fy_tensor *t, int64_t i, double v) { put_run_f64(&v, t->dtype, t->data, offset_of(t, i), 1, 1); }
+void fy_put_f64(fy_tensor *t, int64_t i, double v) {
+    int64_t at = offset_of(t, i);
+    if (t->dtype == FERRY_FLOAT) ((float *)t->data)[at] = (float)v;
+    else if (t->dtype == FERRY_DOUBLE) ((double *)t->data)[at] = v;
+    else put_run_f64(&v, t->dtype, t->data, at, 1, 1);
+}
 void fy_put_i64(fy_tensor *t, int64_t i, int64_t v) { put_run_i64(&v, t->dtype, t->data, offset_of(t, i), 1, 1); }
 void fy_put_u64(fy_tensor *t, int64_t i, uint64_t v) { put_run_u64(&v, t->dtype, t->data, offset_of(t, i), 1, 1); }
 
