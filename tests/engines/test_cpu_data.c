@@ -30,6 +30,8 @@ static void test_moves(void **state) {
     each_dtype("(%[2,n,3] x) => (a) <int64[3] s = {2, 3, 2}> { a = Tile (x, s) }");
     each_dtype("(%[n,4,3] x) => (a) { a = Transpose <perm = [2, 0, 1]> (x) }");
     each_dtype("(%[n,1,3] x) => (a) { a = Transpose <perm = [1, 0, 2]> (x) }");
+    each_dtype("(%[2,n,35] x, %[70,n] z, %[200,n,3] w) => (a, b, c) { a = Transpose <perm = [0, 2, 1]> (x) b = Transpose (z) c = Transpose <perm = [2, 0, 1]> (w) }");
+    each_dtype("(%[1000,n] x, %[n,1000] z) => (a, b) { a = Transpose (x) b = Transpose (z) }");
     each_dtype("(%[n,4] x) => (a) <int64[4] p = {1, -1, 2, 3}> { a = Pad (x, p) }");
     each_dtype("(%[2,n,3,4] x) => (a, b) <int64[8] p = {1, 2, -1, 3, 0, 1, 1, -2}, int64[8] q = {0, 0, -2, 0, 0, 0, 4, 0}> { a = Pad (x, p) b = Pad (x, q) }");
     each_dtype("(%[n,5,6] x) => (a, b) <int64[3] s = {4, 8, 3}, int64[2] t = {2, 9}> { a = CenterCropPad (x, s) b = CenterCropPad <axes = [1, -1]> (x, t) }");

@@ -6,7 +6,7 @@
 #include "engines/cpu/cpu.h"
 
 /* y at `to` = x at `from`, steps in elements, over `rank` axes. Changed by the call. */
-typedef struct fy_moving { const char *x; char *y; int rank; int64_t dim[FY_MAX_RANK], from[FY_MAX_RANK], to[FY_MAX_RANK]; int bytes; } fy_moving;
+typedef struct fy_moving { const char *x; char *y; int rank; int64_t dim[FY_MAX_RANK], from[FY_MAX_RANK], to[FY_MAX_RANK]; int bytes; int64_t cut, parts; } fy_moving;       /* cut, parts: the call's own */
 void fy_move(fy_moving *m, fy_pool *pool);
 /* n elements of `bytes` bytes set to the one at x. */
 void fy_fill(void *y, const void *x, int64_t n, int bytes);
