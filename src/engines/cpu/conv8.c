@@ -30,7 +30,7 @@ const char *fy_conv8_can(const fy_node *n, fy_bytes *x, fy_weights8 *w) {
 
 static const char *const conv_ops[] = {"Conv", NULL};
 
-static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) { return c->sized && fy_layer8_cover(n, conv_ops, fy_conv8_can, c, a); }
+FY_COLD static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) { return c->sized && fy_layer8_cover(n, conv_ops, fy_conv8_can, c, a); }
 
 static int how_of(const fy_layer8 *d) {
     int64_t w[4], group = fy_attr_i(d->core, "group");
@@ -38,14 +38,14 @@ static int how_of(const fy_layer8 *d) {
     return group > 1 && w[1] == 1 ? DEPTHWISE : group == 1 && w[1] <= FEW ? FIRST : DIRECT;
 }
 
-static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) {
+FY_COLD static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) {
     const fy_layer8 *d = s->cover->data;
     in[0] = how_of(d) == FIRST ? FY_PLAIN : FY_C16;
     if (d->add_in >= 0) in[d->add_in] = FY_C16;
     *out = FY_C16;
 }
 
-static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
+FY_COLD static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
     const fy_layer8 *d = s->data;
     return !d->root && fy_cpu_conv_fuse(s, next, other);
 }

@@ -48,7 +48,7 @@ static const char *depthwise(const fy_node *n) {
     return ones(n, "dilations", 1) ? NULL : "dilations";
 }
 
-static const char *can(const fy_site *s) {
+FY_COLD static const char *can(const fy_site *s) {
     const char *why = depthwise(s->node);
     int64_t x[FY_MAX_RANK], w[FY_MAX_RANK];
     if (why) return why;
@@ -65,7 +65,7 @@ bool fy_cpu_pointwise(const fy_node *n) {
     return is_conv(n) && weighted(n, w) && w[2] == 1 && w[3] == 1 && fy_attr_i(n, "group") == 1 && ones(n, "strides", 1) && ones(n, "pads", 0);
 }
 
-static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
     const fy_value *y = fy_in(n, 0);
     fy_epilogue e = {0};
     int64_t d[FY_MAX_RANK];
@@ -86,7 +86,7 @@ static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) {
     return true;
 }
 
-static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
+FY_COLD static void layouts(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
 
 /* ---- packing --------------------------------------------------------------------------------------------------------------- */
 

@@ -45,7 +45,7 @@ static bool axes_of(bool *reduced, const fy_node *n, int rank) {
     return true;
 }
 
-static const char *can(const fy_site *s) {
+FY_COLD static const char *can(const fy_site *s) {
     bool reduced[FY_MAX_RANK];
     const fy_value *x = fy_in(s->node, 0);
     if (number_for(op_of(s->node), x->type.dtype, false) == NO) return "another dtype";

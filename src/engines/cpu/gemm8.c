@@ -24,9 +24,9 @@ const char *fy_gemm8_can(const fy_node *n, fy_bytes *x, fy_weights8 *w) {
 
 static const char *const ops[] = {"MatMul", "Gemm", NULL};
 
-static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) { return fy_layer8_cover(n, ops, fy_gemm8_can, c, a); }
+FY_COLD static bool cover(const fy_node *n, fy_cover *c, fy_arena *a) { return fy_layer8_cover(n, ops, fy_gemm8_can, c, a); }
 
-static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
+FY_COLD static bool fuse(fy_step *s, const fy_node *next, const fy_value **other) {
     const fy_layer8 *d = s->data;
     const fy_value *y = s->out[0];
     if (d->root || s->epilogue.act) return false;
@@ -116,7 +116,7 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
 /* MatMul of two tensors of bytes, with its QuantizeLinear if one follows. */
 typedef struct product8 { fy_bytes a, b, y; bool to_bytes; fy_epilogue limits; } product8;
 
-static bool cover_product(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover_product(const fy_node *n, fy_cover *c, fy_arena *a) {
     product8 d = {0}, *kept;
     const fy_node *limits = NULL, *root = NULL, *core = n, *dq[2];
     if (fy_qdq_is(n, "QuantizeLinear")) {

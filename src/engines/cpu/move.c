@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static const char *can_transpose(const fy_site *s) {
+FY_COLD static const char *can_transpose(const fy_site *s) {
     const fy_value *x = fy_in(s->node, 0);
     return fy_movable(x) ? NULL : "elements of more than 8 bytes";
 }
@@ -183,7 +183,7 @@ static fy_status run_transpose(const fy_step *s, fy_exec *x, ferry_error *e) {
 }
 
 /* Axes of more than one element keep their order: nothing moves. */
-static const char *can_view(const fy_site *s) {
+FY_COLD static const char *can_view(const fy_site *s) {
     const fy_value *x = fy_in(s->node, 0);
     int64_t np, last = -1, size;
     const int64_t *perm = fy_attr_ints(s->node, "perm", &np);

@@ -9,7 +9,7 @@
 
 /* ---- MaxPool ----------------------------------------------------------------------------------------------------------------- */
 
-static const char *can_max(const fy_site *s) {
+FY_COLD static const char *can_max(const fy_site *s) {
     const fy_node *n = s->node;
     if (!fy_qdq_bytes(fy_in(n, 0))) return "not of bytes";
     if (fy_in(n, 0)->type.rank != 4) return "not two spatial axes";
@@ -17,7 +17,7 @@ static const char *can_max(const fy_site *s) {
     return n->nout > 1 && n->out[1] ? "indices are wanted" : NULL;
 }
 
-static void layouts_c16(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
+FY_COLD static void layouts_c16(const fy_site *s, fy_layout *in, fy_layout *out) { (void)s; in[0] = *out = FY_C16; }
 
 static fy_status prepare_max(fy_step *s, fy_plan *p, fy_arena *a, ferry_error *e) {
     fy_window *w = FY_NEW(a, fy_window);
@@ -86,7 +86,7 @@ static fy_status run_max(const fy_step *s, fy_exec *x, ferry_error *e) {
 
 typedef struct inside { fy_bytes x, y; const fy_node *core; } inside;
 
-static bool cover_one(const fy_node *n, const char *op, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover_one(const fy_node *n, const char *op, fy_cover *c, fy_arena *a) {
     inside d = {0}, *kept;
     const fy_node *limits;
     if (!fy_qdq_params(n, &d.y) || !(d.core = fy_in(n, 0)->def) || !fy_qdq_is(d.core, op) || fy_qdq_into(d.core->out[0], &limits) != n || limits || d.core->nout != 1) return false;
@@ -99,14 +99,14 @@ static bool cover_one(const fy_node *n, const char *op, fy_cover *c, fy_arena *a
     return fy_qdq_cover(c, dq) && fy_qdq_cover(c, d.core);
 }
 
-static bool cover_average(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover_average(const fy_node *n, fy_cover *c, fy_arena *a) {
     int64_t h, w;
     if (!c->sized || !cover_one(n, "GlobalAveragePool", c, a)) return false;
     const fy_type *t = &c->in[0]->type;
     return t->rank == 4 && fy_dim_known(t->dim[2], &h) && fy_dim_known(t->dim[3], &w) && h > 0 && w > 0 && h <= 2048 && w <= 2048;
 }
 
-static void layouts_average(const fy_site *s, fy_layout *in, fy_layout *out) { in[0] = *out = s->layout[0]; }
+FY_COLD static void layouts_average(const fy_site *s, fy_layout *in, fy_layout *out) { in[0] = *out = s->layout[0]; }
 
 /* blocked: x[block][area][16]; else each channel's bytes follow each other. */
 typedef struct averages { const uint8_t *x; uint8_t *y; int64_t area; float k, lo, hi; fy_bytes in, out; bool blocked; } averages;
@@ -156,14 +156,14 @@ static fy_status run_average(const fy_step *s, fy_exec *x, ferry_error *e) {
 
 /* ---- rows that are f32 in between ---------------------------------------------------------------------------------------------- */
 
-static bool cover_softmax(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover_softmax(const fy_node *n, fy_cover *c, fy_arena *a) {
     if (!cover_one(n, "Softmax", c, a)) return false;
     const fy_node *core = ((const inside *)c->data)->core;
     int64_t axis = fy_attr_i(core, "axis");
     return axis == -1 || axis == core->out[0]->type.rank - 1;
 }
 
-static bool cover_norm(const fy_node *n, fy_cover *c, fy_arena *a) {
+FY_COLD static bool cover_norm(const fy_node *n, fy_cover *c, fy_arena *a) {
     if (!cover_one(n, "LayerNormalization", c, a)) return false;
     const fy_node *core = ((const inside *)c->data)->core;
     const fy_value *x = fy_in(core, 0), *scale = fy_in(core, 1), *bias = fy_in(core, 2);
