@@ -116,6 +116,26 @@ void fy_k_for(const fy_call *c, int64_t n, int64_t grain, void (*fn)(void *arg, 
     else fy_for(c->pool, n, grain, fn, arg);
 }
 
+typedef struct integers { uint64_t *z; const uint64_t *a, *b; int64_t a_row, b_row, n, k; } integers;
+
+static void integer_rows(void *arg, int64_t begin, int64_t end) {
+    const integers *w = arg;
+    for (int64_t r = begin; r < end; r++) {
+        uint64_t *row = w->z + r * w->n;
+        memset(row, 0, (size_t)w->n * sizeof *row);
+        for (int64_t k = 0; k < w->k; k += 2) {                  /* two at a time: the row is read and written half as often */
+            const bool two = k + 1 < w->k;
+            const uint64_t *a = w->a + r * w->a_row + k, *from = w->b + k * w->b_row, *next = two ? from + w->b_row : from, x = a[0], y = two ? a[1] : 0;
+            for (int64_t j = 0; j < w->n; j++) row[j] += x * from[j] + y * next[j];
+        }
+    }
+}
+
+void fy_k_multiply_integers(const fy_call *c, void *z, const void *a, int64_t a_row, const void *b, int64_t b_row, int64_t m, int64_t n, int64_t k) {
+    integers w = {z, a, b, a_row, b_row, n, k};
+    fy_k_for(c, m, 1 + FY_K_GRAIN / (n * k + 1), integer_rows, &w);
+}
+
 fy_tensor fy_k_spread(const fy_tensor *x, int rank, const int64_t *dim) {
     fy_tensor v = {.dtype = x->dtype, .data = x->data};
     for (int i = 0; i < rank; i++) {

@@ -43,6 +43,8 @@ bool fy_k_keeps(const fy_node *n, const fy_value *x);
 
 /* fy_for, without waking anyone for a single piece. */
 void fy_k_for(const fy_call *c, int64_t n, int64_t grain, void (*fn)(void *arg, int64_t begin, int64_t end), void *arg);
+/* z[m, n] = a[m, k] b[k, n] of integers, which wrap; rows of a and b that many elements apart. */
+void fy_k_multiply_integers(const fy_call *c, void *z, const void *a, int64_t a_row, const void *b, int64_t b_row, int64_t m, int64_t n, int64_t k);
 /* x as if it had these dims (stride 0 where it is broadcast), neighbouring axes merged: its row-major order is that of the
  * dims, its rank may be less. The dims must be broadcastable, which inference has checked. */
 fy_tensor fy_k_spread(const fy_tensor *x, int rank, const int64_t *dim);

@@ -121,7 +121,19 @@ static int64_t product_of(const work *w, const int *list, int n) {
 /* dst[row-major over list] = sum over `gone` of the operand. Elements are 8 bytes: double or int64. */
 static void gather(const work *w, void *dst, const operand *o, const int *list, int n, const int *gone, int ngone) {
     int64_t outer = product_of(w, list, n), inner = product_of(w, gone, ngone), at[LABELS] = {0}, in[LABELS] = {0}, off = 0;
-    for (int64_t i = 0; i < outer; i++) {
+    const int64_t run = n && !ngone ? w->size[list[n - 1]] : 1, step = n ? o->stride[list[n - 1]] : 0;
+    for (int64_t i = 0; run > 1 && i < outer; i += run) {       /* nothing is summed: rows are copied */
+        const uint64_t *from = (const uint64_t *)o->data + off;
+        uint64_t *to = (uint64_t *)dst + i;
+        for (int64_t j = 0; j < run; j++, from += step) to[j] = *from;
+        for (int d = n - 2; d >= 0; d--) {
+            off += o->stride[list[d]];
+            if (++at[d] < w->size[list[d]]) break;
+            off -= o->stride[list[d]] * w->size[list[d]];
+            at[d] = 0;
+        }
+    }
+    for (int64_t i = 0; run == 1 && i < outer; i++) {
         double s = 0;
         uint64_t u = 0;
         int64_t k = off;
@@ -194,11 +206,7 @@ static fy_status join(const work *w, operand *r, const operand *a, const operand
             FY_TRY(fy_gemm((fy_mat){(double *)dr + g * cm * cn, FERRY_DOUBLE, cn, 1}, x, y, cm, cn, ck, 1, 0, w->c->pool, w->c->e));
             continue;
         }
-        const uint64_t *x = (const uint64_t *)da + g * cm * ck, *y = (const uint64_t *)db + g * ck * cn;
-        uint64_t *z = (uint64_t *)dr + g * cm * cn;
-        for (int64_t i = 0; i < cm; i++)
-            for (int64_t p = 0; p < ck; p++)
-                for (int64_t j = 0; j < cn; j++) z[i * cn + j] += x[i * ck + p] * y[p * cn + j];
+        fy_k_multiply_integers(w->c, (int64_t *)dr + g * cm * cn, (int64_t *)da + g * cm * ck, ck, (int64_t *)db + g * ck * cn, cn, cm, cn, ck);
     }
     c = nbatch;
     for (int i = 0; i < nm; i++) list[c++] = m[i];

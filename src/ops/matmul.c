@@ -100,19 +100,12 @@ static fy_status multiply_integers(const fy_call *c, const int64_t *a, const fy_
     fy_tensor va = fy_tensor_view(FERRY_INT64, ta->rank, ta->dim, a), vb = fy_tensor_view(FERRY_INT64, tb->rank, tb->dim, b);
     product p;
     FY_TRY(plan(&p, &va, &vb, c->e));
-    uint64_t *row = FY_NEWN(c->scratch, uint64_t, p.n);
-    FY_NOMEM(c->e, row);
+    uint64_t *z = FY_NEWN(c->scratch, uint64_t, p.m * p.n);
+    FY_NOMEM(c->e, z);
     int64_t at[FY_MAX_RANK] = {0}, oa = 0, ob = 0;
-    for (int64_t i = 0; i < p.count; i++) {
-        for (int64_t r = 0; r < p.m; r++) {
-            memset(row, 0, (size_t)p.n * sizeof *row);
-            for (int64_t k = 0; k < p.k; k++) {
-                uint64_t x = (uint64_t)a[oa + r * p.a_row + k * p.a_col];
-                const int64_t *from = b + ob + k * p.b_row;
-                for (int64_t j = 0; x && j < p.n; j++) row[j] += x * (uint64_t)from[j * p.b_col];
-            }
-            if (p.n) fy_store_u64(y, (i * p.m + r) * p.n, p.n, row);
-        }
+    for (int64_t i = 0; i < p.count && p.m && p.n; i++) {
+        fy_k_multiply_integers(c, z, a + oa, p.a_row, b + ob, p.b_row, p.m, p.n, p.k);
+        fy_store_u64(y, i * p.m * p.n, p.m * p.n, z);
         for (int d = p.batch - 1; d >= 0; d--) {
             oa += p.sa[d];
             ob += p.sb[d];
