@@ -142,6 +142,9 @@ static const char *const layers[] = {
     "(float[N, 29, 65] x) => (y) { " WEIGHTS("w", "17160", "65, 264") "p = MatMul (x, w) y = Softmax (p) }",
     "(float[N, 29, 33] x) => (y) { t = Transpose <perm = [0, 2, 1]> (x) p = MatMul (x, t) y = Softplus (p) }",
     "(float[N, 7, 333] x) => (y) { " WEIGHTS("s", "333", "333") WEIGHTS("b", "333", "333") "n = LayerNormalization (x, s, b) y = Sin (n) }",
+    "(float[N, 90, 333] x) => (y) { a = Asin (x) b = Acos (x) c = Atan (x) d = Add (a, b) e = Sub (d, c) y = Transpose <perm = [0, 2, 1]> (e) }",
+    "(float[N, 9, 20] x) => (y) { " WEIGHTS("w", "5600", "1, 280, 20") WEIGHTS("r", "19600", "1, 280, 70") "q = Sub (x, x) z = ReduceMax <keepdims = 0> (q) u = Add (w, z) v = Add (r, z) "
+    "t = Transpose <perm = [1, 0, 2]> (x) l = LSTM <hidden_size = 70> (t, u, v) y = Transpose <perm = [2, 0, 1, 3]> (l) }",                   /* weights of the run */
     "(float[N, 20, 9, 11] x) => (y) { a = GlobalAveragePool (x) d = Sub (x, a) q = Sqrt (d) r = Reciprocal (q) c = Cos (x) y = Add (r, c) }",
 };
 
