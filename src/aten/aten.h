@@ -109,7 +109,7 @@ typedef struct fy_eval_options {
     double   tolerance;                  /* of what leaves a decision open, which is then taken from `follow` (eval_ties.c) */
     int64_t *followed;                   /* how many nodes were decided so */
 } fy_eval_options;
-bool fy_aten_decides(const fy_pnode *n);                     /* topk, sort, nms, floor and their kin */
+bool fy_aten_decides(const fy_pnode *n);                     /* topk, sort, nms, floor, quantize and their kin */
 fy_status (*fy_eval_find(const char *op))(fy_eval *v);       /* what evaluates "aten.add_.Tensor", or NULL */
 FY_CHECKED fy_status fy_aten_eval(const fy_program *p, const fy_tensor *in, int nin, fy_tensor *out, int nout, const fy_eval_options *o, ferry_error *e);
 

@@ -116,6 +116,7 @@ FY_CHECKED fy_status fy_ev_einsum(fy_eval *v, fy_et *o, const char *eq, int n, c
 /* y = act(x) in double: what unary, glu, rnn and gelu variants share. */
 double fy_ev_sigmoid(double x);
 double fy_ev_overlap(const double *a, const double *b);      /* of two boxes [x0,y0,x1,y1]: intersection over union */
+FY_CHECKED fy_status fy_ev_steps(fy_eval *v, const fy_tensor *theirs, bool *open);           /* of a node that quantises: does rounding alone part us? */
 FY_CHECKED fy_status fy_ev_follow(fy_eval *v, const fy_pvalue *to, fy_et *o);                /* eval_ties.c: *o as a model has it, where rounding decides */
 
 enum {

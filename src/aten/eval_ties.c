@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * eval_ties.c - decisions that hang on rounding: which of two equal scores comes first, which of two boxes that overlap by just the limit
- * goes, to which whole number one beside it is cut. The program is computed in double and a model in float, so that they part there, and
- * all that follows parts with them. Where the numbers behind a decision leave it open within a tolerance, the evaluation goes on with the
- * model's; a decision that they do not leave open stays the program's. */
+ * goes, to which whole number one beside it is cut, to which of two steps one in their middle is quantised. The program is computed in double
+ * and a model in float, so that they part there, and all that follows parts with them. Where the numbers behind a decision leave it open
+ * within a tolerance, the evaluation goes on with the model's; a decision that they do not leave open stays the program's. */
 #include "aten/eval.h"
 
 #include "tensor/compare.h"
 
 #include <math.h>
 
-typedef enum decision { NONE, RANKS, BOXES, CUTS } decision;
+typedef enum decision { NONE, RANKS, BOXES, CUTS, STEPS } decision;
 
 static decision decision_of(const fy_pnode *n) {
     static const struct { const char *op; decision d; } all[] = {
         {"torchvision.nms.", BOXES}, {"aten.topk.", RANKS}, {"aten.sort.", RANKS}, {"aten.argsort.", RANKS}, {"aten.floor.default", CUTS}, {"aten.ceil.default", CUTS},
-        {"aten.round.default", CUTS}, {"aten.trunc.default", CUTS}, {"aten.to.dtype", CUTS}, {"aten._to_copy.default", CUTS}};
+        {"aten.round.default", CUTS}, {"aten.trunc.default", CUTS}, {"aten.to.dtype", CUTS}, {"aten._to_copy.default", CUTS}, {"quantized_decomposed.quantize_", STEPS}};
     for (int i = 0; n && i < FY_COUNT(all); i++)
         if (!strncmp(n->op, all[i].op, strlen(all[i].op))) return all[i].d;
     return NONE;
@@ -106,6 +106,7 @@ fy_status fy_ev_follow(fy_eval *v, const fy_pvalue *to, fy_et *o) {
     case RANKS: if (v->node->out[v->node->nout - 1].value == to) FY_TRY(ranks(v, &o->t, theirs, &open)); break;      /* not the numbers that were ranked */
     case BOXES: FY_TRY(boxes(v, theirs, &open)); break;
     case CUTS: FY_TRY(cuts(v, &o->t, theirs, &open)); break;
+    case STEPS: FY_TRY(fy_ev_steps(v, theirs, &open)); break;
     case NONE: break;
     }
     if (!open) return FY_OK;

@@ -503,15 +503,15 @@ static void test_a_state_that_is_not_carried_is_found(void **state) {
     unload(&p);
 }
 
-/* A trace in which decisions hang on rounding, and its program, of which one argument of one node is changed. */
-static fy_verdict verify_ties(fy_verify_report *r, const char *trace, const char *op, const char *argument, fy_parg other) {
+/* An archive in which decisions hang on rounding, and its program, of which one argument of one operator is changed. */
+static fy_verdict verify_ties(fy_verify_report *r, const char *archive, const char *op, const char *argument, fy_parg other) {
     char              path[600];
     ferry_error       e;
     fy_program       *source = NULL, *work = NULL;
     fy_model         *m = NULL;
     fy_lower_options  lower = {0};
     fy_verify_options o = {.threads = 1, .seed = 7, .nodes = true};
-    snprintf(path, sizeof path, "%s/other/%s.pt", FERRY_FIXTURES, trace);
+    snprintf(path, sizeof path, "%s/other/%s", FERRY_FIXTURES, archive);
     assert_ok(fy_read_source(&source, path, NULL, &e), e);
     assert_ok(fy_read_source(&work, path, NULL, &e), e);
     assert_ok(fy_aten_resolve(work, &e), e);
@@ -535,12 +535,12 @@ static void test_ties_are_broken_as_the_model_does(void **state) {
         {"aten.gt", "other", {.kind = FY_ARG_INT, .i = 9}}, {"torchvision.nms", "iou_threshold", {.kind = FY_ARG_FLOAT, .f = -1}}};
     fy_verify_report r;
     (void)state;
-    if (verify_ties(&r, "ties", NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
+    if (verify_ties(&r, "ties.pt", NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
     assert_string_equal(r.cases[0].label, "made-up inputs; in 2 nodes ties are broken as the model does");
     assert_int_equal(r.ncases, 1);
     fy_verify_report_free(&r);
     for (int i = 0; i < FY_COUNT(wrong); i++) {              /* what is no tie stays an error */
-        if (verify_ties(&r, "ties", wrong[i].op, wrong[i].argument, wrong[i].other) != FY_VERDICT_FAIL) fail_msg("%s: %s", wrong[i].op, r.cases[0].label);
+        if (verify_ties(&r, "ties.pt", wrong[i].op, wrong[i].argument, wrong[i].other) != FY_VERDICT_FAIL) fail_msg("%s: %s", wrong[i].op, r.cases[0].label);
         fy_verify_report_free(&r);
     }
 }
@@ -549,10 +549,26 @@ static void test_ties_are_broken_as_the_model_does(void **state) {
 static void test_sorted_numbers_are_no_positions(void **state) {
     fy_verify_report r;
     (void)state;
-    if (verify_ties(&r, "ranked", NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
+    if (verify_ties(&r, "ranked.pt", NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
     fy_verify_report_free(&r);
-    assert_int_equal(verify_ties(&r, "ranked", "aten.mul", "other", (fy_parg){.kind = FY_ARG_INT, .i = 3000000000}), FY_VERDICT_FAIL);
+    assert_int_equal(verify_ties(&r, "ranked.pt", "aten.mul", "other", (fy_parg){.kind = FY_ARG_INT, .i = 3000000000}), FY_VERDICT_FAIL);
     fy_verify_report_free(&r);
+}
+
+/* Numbers in the middle of two steps may be quantised to either, others may not. */
+static void test_steps_are_taken_as_the_model_does(void **state) {
+    static const struct { const char *op, *argument; fy_parg other; } wrong[] = {
+        {"aten.mul", "other", {.kind = FY_ARG_FLOAT, .f = 3.02}}, {"quantized_decomposed.quantize_per_tensor", "scale", {.kind = FY_ARG_FLOAT, .f = 0.0532}},
+        {"quantized_decomposed.quantize_per_tensor", "zero_point", {.kind = FY_ARG_INT, .i = 11}}, {"quantized_decomposed.quantize_per_channel", "quant_max", {.kind = FY_ARG_INT, .i = 20}}};
+    fy_verify_report r;
+    (void)state;
+    if (verify_ties(&r, "steps.pt2", NULL, NULL, (fy_parg){0}) != FY_VERDICT_PASS) fail_msg("%s", first_why(&r));
+    assert_string_equal(r.cases[0].label, "sample; in 2 nodes ties are broken as the model does");
+    fy_verify_report_free(&r);
+    for (int i = 0; i < FY_COUNT(wrong); i++) {
+        if (verify_ties(&r, "steps.pt2", wrong[i].op, wrong[i].argument, wrong[i].other) != FY_VERDICT_FAIL) fail_msg("%s: %s", wrong[i].op, r.cases[0].label);
+        fy_verify_report_free(&r);
+    }
 }
 
 int main(void) {
@@ -561,6 +577,7 @@ int main(void) {
         cmocka_unit_test(test_another_operator_is_found), cmocka_unit_test(test_nan_is_found), cmocka_unit_test(test_rules_for_floats),
         cmocka_unit_test(test_relative_to_range_is_asked_for), cmocka_unit_test(test_half_has_the_bound_of_its_type), cmocka_unit_test(test_ties_are_counted),
         cmocka_unit_test(test_inputs_suit_the_graph), cmocka_unit_test(test_a_frozen_program_is_checked_row_by_row), cmocka_unit_test(test_recorded_and_other_models), cmocka_unit_test(test_kept_asserts),
-        cmocka_unit_test(test_state_is_compared_over_two_runs), cmocka_unit_test(test_a_wrong_state_is_found), cmocka_unit_test(test_a_state_that_is_not_carried_is_found), cmocka_unit_test(test_ties_are_broken_as_the_model_does), cmocka_unit_test(test_sorted_numbers_are_no_positions)};
+        cmocka_unit_test(test_state_is_compared_over_two_runs), cmocka_unit_test(test_a_wrong_state_is_found), cmocka_unit_test(test_a_state_that_is_not_carried_is_found), cmocka_unit_test(test_ties_are_broken_as_the_model_does), cmocka_unit_test(test_sorted_numbers_are_no_positions),
+        cmocka_unit_test(test_steps_are_taken_as_the_model_does)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
