@@ -19,6 +19,7 @@ import zoo
 import vision     # noqa: F401  the lists fill zoo.MODELS
 import language   # noqa: F401
 import other      # noqa: F401
+import quantised  # noqa: F401
 
 torch.set_num_threads(1)
 
@@ -91,7 +92,7 @@ def main():
     torch.manual_seed(1)
     args = [model.inputs(**s) for s in model.sizes]
     differs = differing(args)
-    info = {"kind": kind, "name": name, "torch": torch.__version__, "relative": model.relative, "double": model.double, "sizes": model.sizes, "variants": {}}
+    info = {"kind": kind, "name": name, "torch": torch.__version__, "relative": model.relative, "double": model.double, "literal": model.literal, "sizes": model.sizes, "variants": {}}
     record = {}
     for k, a in enumerate(args):
         for i, t in enumerate(a):

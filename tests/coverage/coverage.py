@@ -7,7 +7,7 @@ checked by onnx, run by onnxruntime and by ferry's engine at every size, compare
 Results stay in build/coverage/TAG/NAME.*.json, so that a run goes on where it stopped; docs/coverage.md is written from them.
 
 Run by a Python with onnx, onnxruntime, numpy. FERRY_TORCH names one with torch, torchvision, timm, transformers, onnxscript, onnxslim; FERRY_TORCH_OLD,
-if set, another with an older torch; both need diffusers too. Detectors with NMS inside, which torch.export cannot take, come as TorchScript traces."""
+if set, another with an older torch; both need diffusers too, and torchao where torch has no XNNPACK quantiser itself. Detectors with NMS inside, which torch.export cannot take, come as TorchScript traces."""
 import argparse
 import concurrent.futures
 import json
@@ -109,7 +109,7 @@ class Job(Stages):
 
     def judged(self, variant, info):
         """The sizes at which the official exporter's file does not run, or gives something else than PyTorch."""
-        session, record, failing = self.session(self.path(".rival.onnx")), np.load(self.path(".npz")), []
+        session, record, failing = self.session(self.path(".rival.onnx"), info), np.load(self.path(".npz")), []
         for k in range(len(info["sizes"])) if variant == "dynamic" else [0]:
             feed = {i.name: record["%d.in%d" % (k, j)] for j, i in enumerate(session.get_inputs()) if "%d.in%d" % (k, j) in record.files}
             want = [record["%d.out%d" % (k, i)] for i in range(sum(x.startswith("%d.out" % k) for x in record.files))]
@@ -120,8 +120,10 @@ class Job(Stages):
                 failing.append(k)
         return {"failing": failing}
 
-    def session(self, path):
+    def session(self, path, info):
         options = onnxruntime.SessionOptions()
+        if info.get("literal"):
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads, options.log_severity_level = 1, 4
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -142,7 +144,7 @@ class Job(Stages):
         record = np.load(self.path(".npz"))
         sizes = range(len(info["sizes"])) if variant == "dynamic" else [0]
         worst = {"ferry": 0.0, "onnxruntime": 0.0, "ferry, optimised": 0.0}
-        session = self.session(model)
+        session = self.session(model, info)
         names, frozen = [i.name for i in session.get_inputs()], []
         for k in sizes:
             feed = {}

@@ -80,7 +80,7 @@ def write(folder, names, path):
             "Written by `make coverage`; do not edit. Thin variants (few layers, small widths) with random seeded weights, batch norms warmed up; nothing is downloaded. Each is captured by `torch.export`",
             "static and with dynamic axes, exported by `ferry export --opset 20` with its gates on, checked by `onnx.checker` in full, made smaller by `ferry optimize`, and run by onnxruntime and by",
             "ferry at up to three sizes of every axis. The error is the largest difference of either engine, before and after `optimize`, from what PyTorch computed; the bar is 1e-4. *r*: outputs beyond 3 are compared",
-            "relative to their range. *d*: PyTorch ran in double. *closed*: `torch.export` fixed an axis that was asked for, those sizes are left out. `-`: not captured, or not applicable.", "",
+            "relative to their range. *d*: PyTorch ran in double. PT2E int8: on inputs at which no number that is quantised stands in the middle of two steps, by onnxruntime node by node. *closed*: `torch.export` fixed an axis that was asked for, those sizes are left out. `-`: not captured, or not applicable.", "",
             "Nodes: as exported / after `ferry optimize`, beside `torch.onnx.export` of the newest torch from the same `.pt2` (dynamo, its own optimiser on) / onnxslim after it; *w*: that file does not run, or computes something else, at one of the sizes, and is not compared; *fails*: it writes none, and what its first error is. Seconds: CPU time of whole",
             "processes, `ferry export` with verification beside `torch.export.load` and `torch.onnx.export`.", ""]
     for tag in ("new", "old"):

@@ -20,6 +20,7 @@ class Model:
     sizes: list                       # the first is exported; axes that differ in another are dynamic; all are compared
     double: bool = False              # the reference runs in double
     relative: bool = False            # outputs are not of order one: the bar is relative to their range
+    literal: bool = False             # quantised: onnxruntime runs it node by node, as its kernels for bytes round biases too
 
 
 MODELS = {}
