@@ -343,6 +343,14 @@ static fy_status node_args(fy_pt2 *r, scope *s, fy_pnode *n, const fy_json *inpu
     return FY_OK;
 }
 
+/* Integers divided are floats. PyTorch 2.7 records them as integers where a scripted function divides them. */
+static void correct(fy_pnode *n) {
+    if (strcmp(n->op, "aten.div.Tensor") != 0 || n->nout != 1 || !n->out[0].value) return;
+    fy_pvalue *v = n->out[0].value;
+    const fy_class kind = fy_dtype_class(v->dtype);
+    if (v->has_meta && (kind == FY_CLASS_I || kind == FY_CLASS_U)) v->dtype = FERRY_FLOAT;
+}
+
 static fy_status node(fy_pt2 *r, scope *s, const fy_json *j, int depth) {
     const fy_json *inputs = fy_json_get(j, "inputs"), *outputs = fy_json_get(j, "outputs");
     const char *target, *op;
@@ -358,6 +366,7 @@ static fy_status node(fy_pt2 *r, scope *s, const fy_json *j, int depth) {
     n->op = op;
     fy_status st = fy_pt2_metadata(r, n, fy_json_get(j, "metadata"));
     if (!st) st = node_args(r, s, n, inputs, outputs, depth);
+    if (!st) correct(n);
     return st ? fy_frame(r->e, st, "node %u (%s)%s%s", n->id, op, n->source ? " at " : "", n->source ? n->source : "") : FY_OK;
 }
 
