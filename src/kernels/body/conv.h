@@ -15,11 +15,11 @@ typedef struct conv_place { const float *x, *w, *bias, *add, *ahead; float *y; i
 #define CONV_SECOND(x)
 #endif
 #define CONV_AT(i) (i * 16 + (i < HALF ? 0 : p->skip))
-#define CONV_BEGIN(i) fv s##i = fv_zero(), t##i = s##i; if (ROWS > i && !p->first) { s##i = fv_load(p->y + CONV_AT(i)); CONV_SECOND(t##i = fv_load(p->y + c->y_block + CONV_AT(i));) }
+#define CONV_BEGIN(i) fv s##i = fv_zero(), t##i = s##i;
 #define CONV_STEP(i) if (ROWS > i) { fv a = fv_set1((i < HALF ? x : below)[i * gap]); s##i = fv_fma(a, w0, s##i); CONV_SECOND(t##i = fv_fma(a, w1, t##i);) }
 /* Sums leave a tile by steps that all of them take: what a step depends on is asked once, and a tile's code stays short. */
 #define CONV_BIAS(i) if (ROWS > i) { s##i = fv_add(s##i, u); CONV_SECOND(t##i = fv_add(t##i, v);) }
-#define CONV_ADD(i) if (ROWS > i) { s##i = fv_add(s##i, fv_load(p->add + CONV_AT(i))); CONV_SECOND(t##i = fv_add(t##i, fv_load(p->add + c->y_block + CONV_AT(i)));) }
+#define CONV_ADD(i) if (ROWS > i) { s##i = fv_add(s##i, fv_load(from + CONV_AT(i))); CONV_SECOND(t##i = fv_add(t##i, fv_load(from + c->y_block + CONV_AT(i)));) }
 #define CONV_CLAMP(i) if (ROWS > i) { s##i = fv_min(hi, fv_max(lo, s##i)); CONV_SECOND(t##i = fv_min(hi, fv_max(lo, t##i));) }
 #define CONV_STORE(i) if (ROWS > i) { fv_store(p->y + CONV_AT(i), s##i); CONV_SECOND(fv_store(p->y + c->y_block + CONV_AT(i), t##i);) } (void)t##i;
 
@@ -30,8 +30,9 @@ FY_INLINE void conv_put(const fy_conv_c16 *c, float *y, const float *add, const 
     fv_store(y, x);
 }
 
-/* Weights of a part stay in the second-level cache from tile to tile and come into the first-level one before they are used. */
-#define CONV_PART 18000
+/* Floats of weights of a part, nine blocks of input channels or a block of nine taps: they stay in the cache from tile to tile, and come into the
+ * first level before they are used. */
+#define CONV_PART 4700
 #define CONV_AHEAD (32 * GEMM_NR)
 
 /* The channels of a tap, for pixels `apart` from each other: where that is known beforehand it needs no registers, and there are none to spare. Each
@@ -70,12 +71,14 @@ FY_INLINE void conv_rows(const int ROWS, const int HALF, const bool TWO, const f
                 CONV_LANES(step, true)
             }
     }
-    if (p->last && p->bias) {
+    const float *from = p->first ? NULL : p->y;
+    for (int pass = 0; pass < 2; pass++, from = p->last ? p->add : NULL) {       /* sums of earlier parts and the bias, then what is added: one code */
+        if (from) { GEMM_ROWS(CONV_ADD) }
+        if (pass || !p->last || !p->bias) continue;
         const fv u = fv_load(p->bias), v = TWO ? fv_load(p->bias + 16) : u;
         GEMM_ROWS(CONV_BIAS)
         (void)v;
     }
-    if (p->last && p->add) { GEMM_ROWS(CONV_ADD) }
     if (p->last && c->e.act == FY_ACT_CLAMP) {
         const fv lo = fv_set1(c->e.p[0]), hi = fv_set1(c->e.p[1]);
         GEMM_ROWS(CONV_CLAMP)
@@ -94,15 +97,17 @@ static void conv_tile(int rows, bool two, const fy_conv_c16 *c, const conv_place
         switch (rows) { GEMM_ROWS(CONV_ONE) default: break; }
 }
 
-/* Where several tiles meet the same weights, the reduction goes in parts that stay in the cache from tile to tile, and the next part is fetched
- * meanwhile: a layer with few pixels and many weights waits for memory otherwise. The order of a sum is the same. */
+/* The reduction goes in parts whose weights stay in the cache from tile to tile, and the next part is fetched meanwhile: a layer with few pixels and
+ * many weights waits for memory otherwise. A part is a sum of its own, as sums of sums lose less to rounding. Nothing but the numbers of channels and
+ * taps says where it ends: a pixel's sum is the same in any tile. */
 static void conv_c16(const fy_conv_c16 *c, int64_t group, int64_t row, int64_t row_end) {
     int64_t first = group * GEMM_NV, each = c->kernel[0] * c->kernel[1] * c->lanes * GEMM_NR, tiles_row = (c->out[1] + GEMM_MR - 1) / GEMM_MR, all = tiles_row * (row_end - row);
     const int64_t y_row = c->y_row ? c->y_row : c->out[1] * 16;
     bool two = first + 1 < c->out_blocks, pairs = c->out[1] == CONV_HALF && (two || GEMM_NV == 1);
     if (pairs) all = (all + 1) / 2;
-    int64_t part = all > 1 && each > 0 && each < CONV_PART ? CONV_PART / each : 1;
-    if (all <= 1 || part > c->in_blocks) part = c->in_blocks > 0 ? c->in_blocks : 1;         /* no blocks: zeros and the epilogue */
+    int64_t part = each > 0 && each < CONV_PART ? CONV_PART / each : 1;
+    const int64_t parts = (c->in_blocks + part - 1) / part;
+    part = parts > 1 ? (c->in_blocks + parts - 1) / parts : c->in_blocks > 0 ? c->in_blocks : 1;         /* no blocks: zeros and the epilogue */
     conv_place p = {.bias = c->e.bias ? c->e.bias + group * GEMM_NR : NULL, .step = c->x_step[1], .skip = y_row - c->out[1] * 16};
     for (int64_t b = 0; b < c->in_blocks || b == 0; b += part) {
         p.w = c->w + group * c->w_group + b * each;
