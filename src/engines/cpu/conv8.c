@@ -177,6 +177,8 @@ static void pad_rows(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+#define EACH 4                           /* pieces for a thread: who is late is late by a quarter */
+
 typedef struct work { const fy_step *s; const fy_exec *x; const conv8 *d; fy_product_u8s8 p; int64_t rows, row_pieces, in_group, blocks; int nr; } work;
 
 static int64_t pixels_to(const work *w, int64_t row) { return row * w->p.out[1] < w->p.pixels ? row * w->p.out[1] : w->p.pixels; }
@@ -295,6 +297,10 @@ static fy_status run(const fy_step *s, fy_exec *x, ferry_error *e) {
     }
     int64_t work_row = k.p.out[1] * d->lanes * d->blocks * k.p.kernel[0] * k.p.kernel[1] * k.nr / (d->how == DEPTHWISE ? 4 : 1);
     k.rows = 1 + x->k->int8_lanes * 125000 / (work_row + 1);
+    if (fy_pool_threads(x->pool) > 1) {  /* some pieces for each thread, if they are not too small */
+        const int64_t pieces = EACH * fy_pool_threads(x->pool), most = (k.p.out[0] * d->conv_groups * d->groups + pieces - 1) / pieces, least = 1 + x->k->int8_lanes * 8000 / (work_row + 1);
+        if (k.rows > most) k.rows = most > least ? most : least;
+    }
     if (k.rows > k.p.out[0]) k.rows = k.p.out[0];
     k.row_pieces = (k.p.out[0] + k.rows - 1) / k.rows;
     int64_t size = k.p.q.put == FY_PUT_F32 ? 4 : 1, sample = d->how == FIRST ? cin * h * w : in_blocks * FY_LANES * h * w;
