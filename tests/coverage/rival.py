@@ -8,6 +8,8 @@ warnings.filterwarnings("ignore")
 import torch
 
 torch.set_num_threads(1)
+if b"quantized_decomposed" in open(sys.argv[1], "rb").read():            # its operators are known once this is imported
+    import torch.ao.quantization.fx._decomposed
 try:
     torch.onnx.export(torch.export.load(sys.argv[1]), (), sys.argv[2], dynamo=True, external_data=False, verbose=False)
 except Exception as error:
