@@ -82,9 +82,13 @@ static fy_status describe(fy_fact *f, const fy_rval *v, fy_dims *dims, fy_arena 
     if (v->kind != FY_TENSOR) return type_of(&f->type, v, 0, a, e);
     const fy_dim **d = FY_NEWN(a, const fy_dim *, v->t.rank);
     FY_NOMEM(e, d);
-    for (int i = 0; i < v->t.rank; i++) FY_NOMEM(e, d[i] = fy_dim_const(dims, v->t.dim[i]));
+    bool empty = false;                  /* not by the count: sizes of what has no data yet may be any */
+    for (int i = 0; i < v->t.rank; i++) {
+        FY_NOMEM(e, d[i] = fy_dim_const(dims, v->t.dim[i]));
+        empty |= v->t.dim[i] == 0;
+    }
     f->type = (fy_type){.kind = FY_TENSOR, .dtype = v->t.dtype, .rank = v->t.rank, .dim = d};
-    if (v->t.data || !fy_count(&v->t)) f->data = &v->t;
+    if (v->t.data || empty) f->data = &v->t;
     return FY_OK;
 }
 

@@ -173,7 +173,9 @@ static fy_status run_transpose(const fy_step *s, fy_exec *x, ferry_error *e) {
     fy_moving m = {.x = in->data, .y = y->data, .rank = in->rank, .bytes = fy_elem_bytes(in->dtype)};
     FY_NEED(e, !perm || np == in->rank, ATTR, "perm has %lld values for rank %d", (long long)np, in->rank);
     for (int i = 0; i < in->rank; i++) {
-        int from = perm ? (int)perm[i] : in->rank - 1 - i;
+        int64_t from = perm ? perm[i] : in->rank - 1 - i;
+        if (from < 0) from += in->rank;
+        FY_NEED(e, from >= 0 && from < in->rank, ATTR, "perm has %lld for rank %d", (long long)perm[i], in->rank);
         m.dim[i] = y->dim[i];
         m.from[i] = in->stride[from];
         m.to[i] = y->stride[i];

@@ -61,7 +61,7 @@ static const char *can(const fy_site *s) {
     for (int i = 1; i < 4; i++) {
         const fy_value *v = fy_in(n, i);
         if (!v && i == 3) continue;
-        if (!v || !fy_cpu_dims(v, dim) || v->type.rank != (i < 3 ? 3 : 2)) return "weights of another rank";
+        if (!v || v->type.rank != (i < 3 ? 3 : 2) || !fy_cpu_dims(v, dim)) return "weights of another rank";
         if (bytes && !v->constant) return "weights are not constant";
     }
     if (fy_in(n, 0)->type.rank != 3) return "x has another rank";
